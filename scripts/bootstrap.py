@@ -1,0 +1,248 @@
+#!/usr/bin/env python3
+"""Set up .venv: pinned packages, ROS 2, messages built with colcon. Run by `make setup`; safe to run again.
+
+Only the standard library, and syntax that any Python 3 reads, so that an unsupported one gets a clear line.
+"""
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+VENV = os.path.join(ROOT, ".venv")
+LOG = os.path.join(VENV, "setup.log")
+SUPPORTED = [(3, 11), (3, 12), (3, 10), (3, 13)]  # in order of preference
+ROS_DISTROS = ("jazzy", "kilted", "humble")  # in order of preference below /opt/ros
+
+
+def fail(problem, remedy):
+    sys.exit("setup: %s\n  remedy: %s" % (problem, remedy))
+
+
+def say(text):
+    print("setup: " + text, flush=True)
+
+
+def version_of(python):
+    """(major, minor) of an interpreter, None where it does not start."""
+    try:
+        out = subprocess.run(
+            [python, "-c", "import sys; print(*sys.version_info[:2])"],
+            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60,
+        ).stdout
+        return tuple(int(x) for x in out.split()) or None
+    except (OSError, ValueError, subprocess.TimeoutExpired):
+        return None
+
+
+def choose_python(system_ros):
+    """The interpreter to build the environment from."""
+    if system_ros:
+        return "/usr/bin/python3"  # the one the distribution's rclpy was compiled for
+    wanted = os.environ.get("PYTHON") or sys.executable
+    if version_of(wanted) in SUPPORTED:
+        return wanted
+    if not os.environ.get("PYTHON"):
+        for version in SUPPORTED:
+            found = shutil.which("python%d.%d" % version)
+            if found and version_of(found) == version:
+                return found
+    seen = version_of(wanted)
+    fail(
+        "%s is %s; Python 3.10 to 3.13 is needed" % (wanted, "Python %d.%d" % seen if seen else "not a working Python"),
+        "install one (apt-get install python3 python3-venv python3-dev) or name it: make PYTHON=/path/to/python3.11",
+    )
+
+
+def find_system_ros():
+    """Prefix of a ROS 2 installed on this machine, or None."""
+    root = os.environ.get("SENTRYFUSE_OPT_ROS", "/opt/ros")
+    for distro in (os.environ.get("ROS_DISTRO"),) + ROS_DISTROS:
+        if distro and os.path.exists(os.path.join(root, distro, "setup.bash")):
+            return os.path.join(root, distro)
+    return None
+
+
+def check_machine(python, system_ros):
+    if not system_ros and (platform.system() != "Linux" or platform.machine() != "x86_64"):
+        fail(
+            "ROS 2 from PyPI exists for Linux on x86-64 only, this is %s %s" % (platform.system(), platform.machine()),
+            "install ROS 2 (Humble, Jazzy or Kilted) under /opt/ros and run make again",
+        )
+    for tool in ("cc", "c++", "make"):
+        if not shutil.which(tool):
+            fail("no %s on PATH; the messages are compiled here" % tool, "apt-get install build-essential")
+    probe = (
+        "import sysconfig, os, ensurepip, venv;"
+        "print(os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
+    )
+    out = subprocess.run([python, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if out.returncode:
+        fail("%s has no venv module" % python, "apt-get install python3-venv")
+    if out.stdout.strip() != "True":
+        fail("the C headers of %s are missing (Python.h)" % python, "apt-get install python3-dev")
+
+
+def run(command, what, remedy, env=None):
+    """Run a step with its output in the log; on failure one line says what, why and what to do."""
+    with open(LOG, "a") as log:
+        log.write("\n$ %s\n" % " ".join(command))
+        log.flush()
+        start = log.tell()
+        code = subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, env=env)
+    if code:
+        with open(LOG) as log:
+            log.seek(start)
+            lines = [line.strip() for line in log if line.strip()]
+        telling = [line for line in lines if re.search(r"error|fatal|no matching|not find", line, re.I)] or lines
+        network = any(re.search(r"connection|resolve|timed out|unreachable|proxy", line, re.I) for line in lines)
+        if network:
+            what, remedy = what + ": the package index cannot be reached", "check the network or proxy, then run make again"
+        fail("%s (%s)" % (what, telling[-1][:200] if telling else "no output"), "%s; whole log: %s" % (remedy, LOG))
+
+
+def file_hash(paths):
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(os.path.relpath(path, ROOT).encode())
+        with open(path, "rb") as file:
+            digest.update(file.read())
+    return digest.hexdigest()
+
+
+def stamped(name, value):
+    """True where this step was already done for this value."""
+    try:
+        with open(os.path.join(VENV, name)) as file:
+            return file.read() == value
+    except OSError:
+        return False
+
+
+def write_stamp(name, value):
+    with open(os.path.join(VENV, name), "w") as file:
+        file.write(value)
+
+
+def install_packages(python, system_ros):
+    requirements = os.path.join(ROOT, "requirements.txt")
+    stamp = "%s %s %s" % (file_hash([requirements]), python, system_ros)
+    if stamped("packages.stamp", stamp):
+        return
+    if os.path.exists(VENV):
+        shutil.rmtree(VENV)
+    os.makedirs(VENV)
+    say("making .venv from %s (Python %d.%d)" % ((python,) + version_of(python)))
+    venv = [python, "-m", "venv", VENV] + (["--system-site-packages"] if system_ros else [])
+    run(venv, "making the virtual environment failed", "apt-get install python3-venv")
+    if system_ros:
+        requirements = os.path.join(VENV, "requirements-without-ros.txt")
+        with open(os.path.join(ROOT, "requirements.txt")) as source, open(requirements, "w") as out:
+            out.writelines(line for line in source if not line.startswith("ros-"))
+    say("installing the pinned packages of requirements.txt (torch is the large one)")
+    pip = [os.path.join(VENV, "bin", "pip"), "install", "--disable-pip-version-check", "-r", requirements]
+    run(pip, "installing packages failed", "see the log", env=clean_environment())
+    if not system_ros:
+        relocate()
+    write_stamp("packages.stamp", stamp)
+
+
+def relocate():
+    """Point the ROS wheels' CMake files at this machine's Python and numpy headers.
+
+    The wheels carry the include folders of the machine they were built on.
+    """
+    probe = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
+    python = os.path.join(VENV, "bin", "python")
+    python_include, numpy_include = subprocess.check_output([python, "-c", probe], text=True).split("\n")[:2]
+    share = os.path.join(VENV, "share")
+    for package in os.listdir(share):
+        path = os.path.join(share, package, "cmake", "export_%s__rosidl_generator_pyExport.cmake" % package)
+        if not os.path.exists(path):
+            continue
+        with open(path) as file:
+            text = file.read()
+        text = re.sub(r'/opt/python/[^;"]*?/site-packages/numpy/[^;"]*', numpy_include, text)
+        text = re.sub(r'/opt/python/[^;"]*?/include/python[0-9.]+', python_include, text)
+        with open(path, "w") as file:
+            file.write(text)
+
+
+def clean_environment():
+    """The environment without another ROS workspace or virtual environment in it."""
+    drop = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH",
+            "COLCON_PREFIX_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    return {key: value for key, value in os.environ.items() if key not in drop}
+
+
+def package_files():
+    """What the built package is made of: contents of messages and build files, names of everything else."""
+    contents = [os.path.join(ROOT, name) for name in ("CMakeLists.txt", "package.xml", "scripts/start_script.py.in")]
+    contents += [os.path.join(ROOT, "msg", name) for name in os.listdir(os.path.join(ROOT, "msg"))]
+    names = []
+    for folder in ("sentryfuse_ros", "config", "launch", "models"):
+        for base, folders, files in os.walk(os.path.join(ROOT, folder)):
+            folders[:] = [name for name in folders if name != "__pycache__"]
+            names += [os.path.relpath(os.path.join(base, name), ROOT) for name in files if not name.endswith(".pyc")]
+    return contents, sorted(names)
+
+
+def build(system_ros):
+    """Build with colcon straight into .venv: its lib/ is already on the wheels' library path, so nothing is sourced."""
+    contents, names = package_files()
+    stamp = file_hash(contents) + hashlib.sha256("\n".join(names).encode()).hexdigest() + str(system_ros)
+    if stamped("build.stamp", stamp):
+        return
+    say("building the messages and the package with colcon")
+    installed = os.path.join(VENV, "lib", "python%d.%d" % version_of(os.path.join(VENV, "bin", "python")),
+                             "site-packages", "sentryfuse_ros")
+    shutil.rmtree(installed, ignore_errors=True)  # links to files that are gone would stay importable
+    env = clean_environment()
+    env["PATH"] = os.path.join(VENV, "bin") + os.pathsep + env.get("PATH", "")
+    python = os.path.join(VENV, "bin", "python")
+    command = [
+        os.path.join(VENV, "bin", "colcon"), "--log-base", os.path.join(VENV, "log"), "build",
+        "--merge-install", "--symlink-install", "--install-base", VENV, "--build-base", os.path.join(VENV, "build"),
+        "--base-paths", ROOT, "--packages-select", "sentryfuse_ros", "--event-handlers", "console_direct+",
+        "--cmake-args", "-GNinja", "-DPython3_EXECUTABLE=" + python, "-DBUILD_TESTING=OFF",
+    ]
+    if system_ros:
+        script = '. "%s/setup.bash" && exec "$@"' % system_ros
+        command = ["bash", "-c", script, "colcon"] + command
+    else:
+        env["AMENT_PREFIX_PATH"] = env["CMAKE_PREFIX_PATH"] = VENV
+    run(command, "building the messages failed", "see the log", env=env)
+    if system_ros:
+        wrap_start_script(system_ros)
+    write_stamp("build.stamp", stamp)
+
+
+def wrap_start_script(system_ros):
+    """.venv/bin/sentryfuse that sources the machine's ROS 2 itself."""
+    path = os.path.join(VENV, "bin", "sentryfuse")
+    os.unlink(path)
+    with open(path, "w") as file:
+        file.write(
+            "#!/bin/bash\n. '%s/setup.bash'\n. '%s/local_setup.bash'\n"
+            "exec '%s/bin/python' -c 'import sys; from sentryfuse_ros.cli import main; sys.exit(main())' \"$@\"\n"
+            % (system_ros, VENV, VENV)
+        )
+    os.chmod(path, 0o755)
+
+
+def main():
+    system_ros = find_system_ros()
+    python = choose_python(system_ros)
+    check_machine(python, system_ros)
+    if system_ros:
+        say("using ROS 2 at %s" % system_ros)
+    install_packages(python, system_ros)
+    build(system_ros)
+
+
+if __name__ == "__main__":
+    main()
