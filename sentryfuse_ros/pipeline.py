@@ -1,0 +1,252 @@
+"""The robot's fuser without ROS: `feed` messages in, `tick` gives a prediction with its mask, ratio and reasons.
+
+    messages -> decoder -> window buffer + liveness -> snapshot at t -> model input -> engine -> prediction
+
+The node calls it from live topics; bags, tests and benches call it straight. Two clocks come in from the caller:
+the node clock (header stamps are on it; ROS time) and the arrival clock (steady live, node clock under sim time).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .buffers import WindowBuffer
+from .engine import Engine, Inference
+from .errors import ParameterError
+from .liveness import LivenessConfig, SensorLiveness, State, Status
+from .modalities import make_decoder
+from .modalities.inputs import model_input
+from .parameters import SensorSettings, Settings
+from .power import GovernorConfig, GovernorState, PowerGovernor
+from .sync import Snapshot, take_snapshot
+
+LIVENESS_PARAMETERS = (
+    "expected_rate_hz", "timeout_s", "max_latency_s", "future_tolerance_s", "trust_stamps", "frozen_samples",
+    "invalid_samples", "good_samples", "grace_s", "required",
+)
+
+
+class Sensor:
+    """One sensor instance: decoder, liveness, and the buffer where the model uses it."""
+
+    def __init__(self, settings: SensorSettings, engine: Engine, deserialize: Callable[[bytes], Any] | None):
+        self.settings = settings
+        self.name = settings.name
+        specs = {spec.name: spec for spec in engine.specs}
+        self.spec = specs.get(settings.model_input)
+        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, settings.limits, deserialize)
+        self.liveness = SensorLiveness(LivenessConfig(**{name: settings.values[name] for name in LIVENESS_PARAMETERS}))
+        self.buffer: WindowBuffer | None = None  # made with the first rows: their shape is the decoder's to say
+        self.status: Status | None = None
+        self.error = ""
+        self.last_arrival_ns = 0
+
+
+@dataclass
+class Tick:
+    """Everything one inference needs, cut from the buffers: nothing in it is shared with them."""
+
+    sequence: int
+    node_ns: int
+    snapshot: Snapshot
+    inputs: dict[str, np.ndarray]
+    mask: np.ndarray  # bool (M,)
+    serving: tuple[str, ...]  # sensor per model input, "" where none
+    power: GovernorState
+    statuses: dict[str, Status]
+    newest_age_s: float  # since the newest sample of the live sensors arrived
+    waiting_since_s: float = 0.0  # the caller's steady clock at the moment it could have been cut
+
+
+@dataclass
+class Prediction:
+    """What `FusedPrediction` carries, without ROS."""
+
+    tick: Tick
+    valid: bool
+    reason: str
+    inference: Inference | None = None
+    stamp_ns: int = 0
+
+
+class Pipeline:
+    """Feed messages, tick, get predictions. One thread feeds and snapshots, one (the same or another) infers."""
+
+    def __init__(self, settings: Settings, engine: Engine, deserialize: dict[str, Callable] | None = None):
+        self.settings, self.engine = settings, engine
+        deserialize = deserialize or {}
+        self.sensors = {s.name: Sensor(s, engine, deserialize.get(s.msg_type)) for s in settings.sensors}
+        self.slots = tuple(
+            tuple(s for s in self.sensors.values() if s.settings.model_input == name) for name in engine.modalities
+        )
+        self.governor = PowerGovernor(governor_config(settings), engine.ratio_levels)
+        self.governor.override(override_of(settings["pruning_ratio_override"]))
+        self.power = self.governor.update(0.0)  # the newest decision
+        self.governor.reset()
+        self.inference_ms: deque[float] = deque(maxlen=100)
+        self.sequence = 0
+        self.last_node_ns = 0
+        self.resets = 0
+
+    def feed(self, sensor: str, messages: Sequence, arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
+        """Take `messages` (raw CDR bytes or message objects, oldest first) of one sensor.
+
+        arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised.
+        """
+        if not messages:
+            return
+        entry = self.sensors[sensor]
+        entry.last_arrival_ns = int(arrival_ns[-1])
+        # Arrival on the node clock, for sensors whose own stamps are not to be trusted or do not exist.
+        arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
+        batch = entry.decoder.decode(messages, arrival_node_ns)
+        if batch.error:
+            entry.error = batch.error
+        entry.liveness.observe(arrival_ns, now_node_ns, batch.stamp_ns, batch.fault, batch.fingerprint)
+        if entry.spec is None or not len(batch.rows):
+            return
+        stamps = batch.row_stamp_ns
+        if not entry.settings.values["trust_stamps"]:
+            good = batch.fault == 0
+            if len(stamps) == int(good.sum()):
+                stamps = arrival_node_ns[good]
+            else:  # several rows a message (audio): keep the spacing inside it, move all to the arrival
+                stamps = stamps + (arrival_node_ns[-1] - stamps[-1])
+        if entry.buffer is None:
+            entry.buffer = make_buffer(entry, batch.rows)
+        entry.buffer.append(stamps, batch.rows)
+
+    def observe_clock(self, node_ns: int) -> bool:
+        """Tell the node clock; a backward jump resets everything and returns True."""
+        jumped = node_ns < self.last_node_ns - 1_000_000
+        if jumped:
+            self.reset()
+        self.last_node_ns = node_ns
+        return jumped
+
+    def check(self, now_node_ns: int, now_arrival_ns: int) -> dict[str, Status]:
+        """Liveness of every sensor now."""
+        statuses = {}
+        for entry in self.sensors.values():
+            entry.status = entry.liveness.update(now_arrival_ns, now_node_ns)
+            if entry.buffer is not None and entry.status.state in (State.FROZEN, State.INVALID):
+                entry.buffer.clear()  # what a broken sensor said must not be part of a later window
+            statuses[entry.name] = entry.status
+        return statuses
+
+    def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
+        """Cut what is live now: the inputs of one inference, copied out of the buffers."""
+        statuses = self.check(now_node_ns, now_arrival_ns)
+        # Of several sensors for one input the first live one serves: the others are its spares.
+        serving = [
+            next((s for s in candidates if statuses[s.name].live and s.buffer is not None), None) for candidates in self.slots
+        ]
+        buffers = {name: s.buffer if s else None for name, s in zip(self.engine.modalities, serving, strict=True)}
+        # The window ends at the newest sample, not at the moment of the tick: the same recording then gives the
+        # same inputs, whatever the timing of the machine.
+        end_ns = min(now_node_ns, max((s.buffer.newest_ns for s in serving if s), default=now_node_ns))
+        snapshot = take_snapshot(buffers, [s is not None for s in serving], end_ns)
+        inputs = {
+            spec.name: model_input(spec, *snapshot.windows[spec.name], snapshot.end_ns)
+            for spec in self.engine.specs if spec.name in snapshot.windows
+        }
+        newest = max((s for s in serving if s), key=lambda s: s.buffer.newest_ns, default=None)
+        self.sequence += 1
+        self.power = self.governor.update(now_arrival_ns * 1e-9)
+        return Tick(
+            self.sequence, now_node_ns, snapshot, inputs, snapshot.mask,
+            tuple(s.name if s and used else "" for s, used in zip(serving, snapshot.mask, strict=True)),
+            self.power, statuses, max(0.0, newest.status.age_s) if newest else 0.0,
+        )
+
+    def sample_expected(self, now_arrival_ns: int) -> bool:
+        """Whether a live sensor's next sample is about to come: waiting a moment gives a fresher prediction."""
+        for entry in self.sensors.values():
+            status = entry.status
+            if entry.spec is not None and status is not None and status.live and status.rate_hz > 0:
+                if (now_arrival_ns - entry.last_arrival_ns) * 1e-9 < 1.5 / status.rate_hz:
+                    return True
+        return False
+
+    def infer(self, tick: Tick) -> Prediction:
+        """Run the model on a snapshot. With no live sensor: a prediction that says so."""
+        if not tick.mask.any():
+            return Prediction(tick, False, self.why_blind(tick.statuses), stamp_ns=tick.node_ns)
+        inference = self.engine.infer(tick.inputs, tick.mask, tick.power.ratio)
+        self.inference_ms.append(inference.duration_s * 1e3)
+        if not np.isfinite(inference.probabilities).all():
+            return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
+        return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
+
+    def tick(self, now_node_ns: int, now_arrival_ns: int | None = None) -> Prediction:
+        """Snapshot and inference in one call, for use without threads."""
+        prediction = self.infer(self.snapshot(now_node_ns, now_node_ns if now_arrival_ns is None else now_arrival_ns))
+        self.report_latency((now_node_ns if now_arrival_ns is None else now_arrival_ns) * 1e-9)
+        return prediction
+
+    def why_blind(self, statuses: dict[str, Status]) -> str:
+        """Why there is nothing to predict from, in one line."""
+        parts = []
+        for candidates, name in zip(self.slots, self.engine.modalities, strict=True):
+            if not candidates:
+                parts.append(f"{name}: no sensor is configured for it")
+            parts += [f"{s.name} {statuses[s.name].state.name}" for s in candidates]
+        return "no live sensor: " + ", ".join(parts)
+
+    def latency_p95_ms(self) -> float:
+        """95th percentile of the recent inference times [ms]; NaN before the first."""
+        recent = tuple(self.inference_ms)  # the worker appends meanwhile
+        return float(np.percentile(recent, 95)) if recent else math.nan
+
+    def report_latency(self, now_s: float) -> None:
+        """Let the governor hold its latency target."""
+        if self.inference_ms:
+            self.governor.latency(self.latency_p95_ms(), now_s)
+
+    def reset(self) -> None:
+        """Forget all that depends on time (bag loop, clock jump); what the battery last said stays."""
+        for entry in self.sensors.values():
+            entry.liveness.reset()
+            if entry.buffer is not None:
+                entry.buffer.clear()
+        self.engine.reset()
+        self.governor.reset()
+        self.last_node_ns = 0
+        self.resets += 1
+
+
+def make_buffer(entry: Sensor, rows: np.ndarray) -> WindowBuffer:
+    """A buffer that holds one window at up to twice the expected rate."""
+    if entry.settings.kind == "audio":
+        rate_hz = float(entry.spec.options.get("sample_rate_hz", 16000))
+    else:
+        ceiling = {"camera": 60.0, "imu": 1000.0, "lidar": 40.0}[entry.settings.kind]
+        expected = entry.settings.values["expected_rate_hz"]
+        rate_hz = 2.0 * expected if expected else ceiling
+    return WindowBuffer(entry.spec.window_s, rate_hz, rows.shape[1:], rows.dtype)
+
+
+def override_of(value: float) -> float | None:
+    """Parameter pruning_ratio_override: negative is none."""
+    return None if value < 0 else value
+
+
+def governor_config(settings: Settings) -> GovernorConfig:
+    """The power parameters as the governor takes them. Raises ParameterError."""
+    percents, ratios = settings["battery_curve_percent"], settings["battery_curve_ratio"]
+    if len(percents) != len(ratios):
+        raise ParameterError("parameter battery_curve_ratio", f"{len(ratios)} values",
+                             f"{len(percents)}, one for each of battery_curve_percent")
+    return GovernorConfig(
+        curve=tuple((percent / 100, ratio) for percent, ratio in zip(percents, ratios, strict=True)),
+        battery_scale=settings["battery_scale"], battery_hysteresis=settings["battery_hysteresis_percent"] / 100,
+        critical_fraction=settings["battery_critical_percent"] / 100, battery_timeout_s=settings["battery_timeout_s"],
+        charging_ratio=settings["charging_ratio"], p_min_w=settings["power_budget_min_w"],
+        p_max_w=settings["power_budget_max_w"], target_p95_ms=settings["latency_target_ms"], dwell_s=settings["dwell_s"],
+    )

@@ -1,0 +1,101 @@
+"""Parameters: the YAML that ships is the table, bad values are named, unknown names are pointed at."""
+
+import pytest
+import yaml
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.parameters import (
+    PARAMETERS,
+    QUEUE_DEPTHS,
+    SENSOR_PARAMETERS,
+    build_settings,
+    flatten,
+    read_yaml,
+    unknown_names,
+)
+from sentryfuse_ros.resources import share_path
+
+
+def test_shipped_yaml_has_every_parameter_at_its_default():
+    flat = read_yaml(share_path("config", "fuse.yaml"))
+    for parameter in PARAMETERS:
+        assert parameter.check(flat[parameter.name]) == parameter.default, parameter.name
+    assert {p.name for p in SENSOR_PARAMETERS} == {name.removeprefix("camera.") for name in flat if name.startswith("camera.")}
+    assert unknown_names(flat, build_settings(flat)["sensors"]) == []
+
+
+def test_shipped_yaml_explains_every_parameter():
+    text = share_path("config", "fuse.yaml").read_text()
+    for parameter in (*PARAMETERS, *SENSOR_PARAMETERS):
+        assert parameter.text in text, parameter.name
+
+
+def test_defaults_make_four_sensors_of_their_kinds():
+    settings = build_settings({})
+    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [(k, k, QUEUE_DEPTHS[k]) for k in QUEUE_DEPTHS]
+
+
+def test_instance_named_after_a_kind_has_that_kind():
+    settings = build_settings({"sensors": ["front_camera", "wrist_imu"], "wrist_imu.model_input": "imu"})
+    assert [(s.kind, s.model_input) for s in settings.sensors] == [("camera", "front_camera"), ("imu", "imu")]
+
+
+@pytest.mark.parametrize(("name", "value", "seen", "expected"), [
+    ("fuse_rate_hz", 1000, "1000", "0.2 to 100"),
+    ("fuse_rate_hz", "ten", "'ten'", "a number"),
+    ("fuse_rate_hz", float("nan"), "nan", "0.2 to 100"),
+    ("fuse_rate_hz", True, "True", "a number"),
+    ("inference_threads", 1.5, "1.5", "a whole number"),
+    ("device", "gpu", "'gpu'", "cpu, cuda, auto"),
+    ("sensors", [], "empty", "at least one"),
+    ("sensors", ["imu", "imu"], "imu", "once"),
+    ("sensors", ["device"], "'device'", "no parameter's"),
+    ("sensors", ["a b"], "'a b'", "letters"),
+    ("sensors", "imu", "'imu'", "a list"),
+    ("autostart", "yes", "'yes'", "true or false"),
+    ("model", 3, "3", "str"),
+    ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
+    ("camera.timeout_s", -1, "-1", "0 to 3600"),
+    ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar"),
+    ("imu.limits.accel_max_m_s2", "a lot", "'a lot'", "a number"),
+])
+def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
+    with pytest.raises(ParameterError) as caught:
+        build_settings({name: value})
+    text = str(caught.value)
+    assert name in text and seen in text and expected in text
+
+
+def test_poll_slower_than_fuse_is_refused():
+    with pytest.raises(ParameterError, match="poll_rate_hz.*20.*fuse_rate_hz 50"):
+        build_settings({"fuse_rate_hz": 50.0, "poll_rate_hz": 20.0})
+
+
+def test_unknown_names_point_at_the_nearest():
+    texts = unknown_names({"fuse_rate": 1, "imu.timeout": 2, "imu.limits.anything": 3, "use_sim_time": True}, ("imu",))
+    assert len(texts) == 2
+    assert "did you mean fuse_rate_hz" in texts[0] and "did you mean imu.timeout_s" in texts[1]
+
+
+def test_limits_reach_the_sensor():
+    settings = build_settings(flatten({"imu": {"limits": {"accel_max_m_s2": 50}}}))
+    assert next(s for s in settings.sensors if s.name == "imu").limits == {"accel_max_m_s2": 50}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a: [", "valid YAML"), ("fuse_node: {x: 1}", "ros__parameters")])
+def test_broken_parameter_file_is_named(tmp_path, text, expected):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=expected) as caught:
+        read_yaml(path)
+    assert "broken.yaml" in str(caught.value)
+
+
+def test_absent_parameter_file_is_named(tmp_path):
+    with pytest.raises(ParameterError, match="nowhere.yaml.*No such file"):
+        read_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_round_trip_of_every_default():
+    tree = yaml.safe_load(yaml.safe_dump({p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS}))
+    assert build_settings(tree).values == build_settings({}).values
