@@ -1,0 +1,1 @@
+"""ROS 2 nodes: they translate messages, clocks and parameters, and call the core."""
