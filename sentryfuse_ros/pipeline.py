@@ -27,7 +27,7 @@ from .power import GovernorConfig, GovernorState, PowerGovernor
 from .sync import Snapshot, take_snapshot
 
 LIVENESS_PARAMETERS = (
-    "expected_rate_hz", "timeout_s", "max_latency_s", "future_tolerance_s", "trust_stamps", "frozen_samples",
+    "expected_rate_hz", "timeout_s", "max_latency_s", "future_tolerance_s", "backward_tolerance_s", "trust_stamps", "frozen_samples",
     "invalid_samples", "good_samples", "grace_s", "required",
 )
 
@@ -108,7 +108,7 @@ class Pipeline:
         batch = entry.decoder.decode(messages, arrival_node_ns)
         if batch.error:
             entry.error = batch.error
-        entry.liveness.observe(arrival_ns, now_node_ns, batch.stamp_ns, batch.fault, batch.fingerprint)
+        entry.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint)
         if entry.spec is None or not len(batch.rows):
             return
         stamps = batch.row_stamp_ns
@@ -158,7 +158,10 @@ class Pipeline:
         }
         newest = max((s for s in serving if s), key=lambda s: s.buffer.newest_ns, default=None)
         self.sequence += 1
-        self.power = self.governor.update(now_arrival_ns * 1e-9)
+        power = self.governor.update(now_arrival_ns * 1e-9)
+        if power.ratio != self.power.ratio:
+            self.inference_ms.clear()  # times of the old ratio would have the latency target overshoot
+        self.power = power
         return Tick(
             self.sequence, now_node_ns, snapshot, inputs, snapshot.mask,
             tuple(s.name if s and used else "" for s, used in zip(serving, snapshot.mask, strict=True)),

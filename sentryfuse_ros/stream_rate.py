@@ -1,0 +1,109 @@
+"""How fast does a sensor send, and how many of its messages are missing?"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+NS = 1_000_000_000
+RATE_MEMORY_S = 2.0  # arrival rate is an average that forgets with this time constant
+MIN_TIMEOUT_S = 0.2  # below it, a loaded CPU or a garbage collection would look like a dead sensor
+TIMEOUT_PERIODS = 3  # two lost messages in a row are forgiven
+UNKNOWN_TIMEOUT_S = 1.0  # until the period is known, given or measured
+GAP = 1.5  # a step of this many periods is nearer to two periods than to one
+STEPS_KEPT = 64  # the period is their median: half of the messages may be lost before it is wrong
+STEPS_NEEDED = 4  # for a first estimate
+STEPS_STALE = 32  # look again after this many new ones: a median costs more than all the rest of a batch
+
+
+class ArrivalRate:
+    """Arrival rate [Hz] with exponential forgetting; right also when messages come in drained batches."""
+
+    def __init__(self) -> None:
+        self._messages = self._span_s = 0.0
+        self._last_ns: int | None = None
+
+    def add(self, arrival_ns: int, count: int) -> None:
+        """`count` messages, the last of them at arrival_ns."""
+        if self._last_ns is not None:  # the first batch spans an unknown time
+            step_s = max(0, arrival_ns - self._last_ns) / NS
+            keep = math.exp(-step_s / RATE_MEMORY_S)
+            self._messages = self._messages * keep + count
+            self._span_s = self._span_s * keep + step_s
+        self._last_ns = arrival_ns
+
+    def rate_hz(self, silent_s: float) -> float:
+        """Rate now; silent_s: silence to be counted in, 0 between two regular messages."""
+        keep = math.exp(-silent_s / RATE_MEMORY_S)
+        span_s = self._span_s * keep + silent_s
+        return self._messages * keep / span_s if self._span_s > 0 else 0.0
+
+
+class StampPeriod:
+    """Period of a sensor, given or measured, and the messages missing by it."""
+
+    def __init__(self, expected_rate_hz: float = 0.0):
+        self._measured = expected_rate_hz <= 0
+        self.period_ns = 0.0 if self._measured else NS / expected_rate_hz  # 0: not known yet
+        self._steps = np.zeros(STEPS_KEPT, np.int64)
+        self._count = self._since = 0
+        self._last_arrival_ns: int | None = None
+        self._owed = 0.0  # messages that should have come by now and did not
+
+    @property
+    def timeout_s(self) -> float:
+        """max(3 periods, 0.2 s), or 1 s while the period is not known."""
+        if not self.period_ns:
+            return UNKNOWN_TIMEOUT_S
+        return max(TIMEOUT_PERIODS * self.period_ns / NS, MIN_TIMEOUT_S)
+
+    def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
+        """Messages missing in one step between stamps, nothing learnt; `filled` came without a believable stamp."""
+        if not self.period_ns or step_ns <= GAP * self.period_ns:
+            return 0
+        return max(0, round(step_ns / self.period_ns) - 1 - filled)
+
+    def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | int = 0) -> int:
+        """Messages missing in steps (k,) between stamps, which also teach the period where it is measured."""
+        if self._measured:
+            self._learn(steps_ns)
+        if not self.period_ns:
+            return 0
+        wide = steps_ns > GAP * self.period_ns
+        if not np.count_nonzero(wide):
+            return 0
+        missing = np.rint(steps_ns / self.period_ns) - 1 - filled
+        return int(np.maximum(missing, 0)[wide].sum())
+
+    def gaps_by_arrival(self, arrival_ns: int, count: int) -> int:
+        """Messages missing by arrival time alone, `count` came; drained batches are uneven, so one is forgiven."""
+        last, self._last_arrival_ns = self._last_arrival_ns, arrival_ns
+        if last is None or arrival_ns <= last:
+            return 0
+        if self._measured:
+            self._learn(np.array([(arrival_ns - last) // count]))
+        if not self.period_ns:
+            return 0
+        self._owed = max(self._owed + (arrival_ns - last) / self.period_ns - count, -1.0)
+        missing = int(self._owed)
+        if self._owed < GAP:
+            return 0
+        self._owed -= missing
+        return missing
+
+    def _learn(self, steps_ns: np.ndarray) -> None:
+        steps = steps_ns[steps_ns > 0][-STEPS_KEPT:]
+        k = len(steps)
+        if not k:
+            return
+        at = self._count % STEPS_KEPT
+        head = min(k, STEPS_KEPT - at)
+        self._steps[at : at + head] = steps[:head]
+        self._steps[: k - head] = steps[head:]
+        self._count += k
+        self._since += k
+        known = min(self._count, STEPS_KEPT)
+        if known >= STEPS_NEEDED and (known < STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
+            self._since = 0
+            self.period_ns = float(np.partition(self._steps[:known], known // 2)[known // 2])

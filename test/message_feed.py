@@ -1,0 +1,55 @@
+"""A sensor that sends in step with both clocks, for the tests of liveness."""
+
+import numpy as np
+
+from sentryfuse_ros.liveness import LivenessConfig, SensorLiveness, State
+from sentryfuse_ros.modalities.batch import Fault
+
+MS = 1_000_000
+S = 1000 * MS
+STEADY = 7_000 * S  # steady clock and node clock have nothing in common but their pace
+EPOCH = 1_700_000_000 * S
+
+
+class Feed:
+    """A sensor at rate_hz: every call sends messages and advances time; both clocks start at 0 s."""
+
+    def __init__(self, rate_hz=30.0, config=None, **options):
+        self.period_ns = round(S / rate_hz)
+        self.live = SensorLiveness(config or LivenessConfig(expected_rate_hz=rate_hz, **options))
+        self.now_ns = 0
+        self.print = 1000
+
+    def status(self):
+        return self.live.update(STEADY + self.now_ns, EPOCH + self.now_ns)
+
+    def wait(self, seconds):
+        self.now_ns += round(seconds * S)
+        return self.status()
+
+    def send(self, n=1, fault=Fault.NONE, same=False, stamp_offset_s=0.0, stamp_ns=None):
+        """n messages, one period apart, drained one by one; gives the status after each."""
+        states = []
+        for _ in range(n):
+            self.now_ns += self.period_ns
+            self.print += not same
+            stamp = EPOCH + self.now_ns + round(stamp_offset_s * S) if stamp_ns is None else stamp_ns
+            self.batch([self.now_ns], [stamp], [fault], [self.print])
+            states.append(self.status())
+        return states
+
+    def batch(self, arrival, stamp, fault, fingerprint):
+        self.live.observe(
+            STEADY + np.array(arrival, np.int64),
+            EPOCH + int(arrival[-1]),
+            np.array(stamp, np.int64),
+            np.array(fault, np.uint8),
+            np.array(fingerprint, np.uint64),
+        )
+
+
+def started(rate_hz=30.0, **options):
+    feed = Feed(rate_hz, **options)
+    feed.status()
+    assert feed.send(5)[-1].state == State.OK
+    return feed

@@ -1,0 +1,48 @@
+"""Filters without ROS that feed a synchroniser, for its tests."""
+
+from types import SimpleNamespace
+
+from sentryfuse_ros.sync import SnapshotSynchronizer
+
+MS = 1_000_000
+S = 1000 * MS
+
+
+class Source:
+    """The least a filter must be: something to register a callback with."""
+
+    def __init__(self):
+        self.connections = []
+
+    def registerCallback(self, cb, *args):
+        self.connections.append((cb, args))
+        return len(self.connections) - 1
+
+    def send(self, stamp_ms, **fields):
+        msg = message(stamp_ms, **fields)
+        for cb, args in self.connections:
+            cb(msg, *args)
+        return msg
+
+
+def message(stamp_ms, **fields):
+    sec, nanosec = divmod(round(stamp_ms * MS), S)
+    header = SimpleNamespace(stamp=SimpleNamespace(sec=sec, nanosec=nanosec))
+    return SimpleNamespace(header=header, ms=stamp_ms, **fields)
+
+
+class Clock:
+    def __init__(self):
+        self.now_ns = 0
+
+    def __call__(self):
+        return self.now_ns
+
+
+def synchronizer(n, **options):
+    sources = [Source() for _ in range(n)]
+    sets = []
+    clock = options.setdefault("clock_ns", Clock())
+    sync = SnapshotSynchronizer(sources, **options)
+    sync.registerCallback(lambda *messages: sets.append(tuple(m and m.ms for m in messages)))
+    return sync, sources, sets, clock

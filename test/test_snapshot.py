@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+
+from sentryfuse_ros.buffers import WindowBuffer
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.sync import take_snapshot
+
+MS = 1_000_000
+
+
+def buffers():
+    made = {name: WindowBuffer(0.1, 100, (1,)) for name in ("camera", "imu", "audio")}
+    for name, newest_ms in (("camera", 100), ("imu", 130), ("audio", 20)):
+        stamps = np.arange(10, newest_ms + 1, 10) * MS
+        made[name].append(stamps, np.ones((len(stamps), 1)))
+    return made
+
+
+def test_snapshot_cuts_every_live_window_at_the_same_moment():
+    snapshot = take_snapshot(buffers(), [True, True, True], 120 * MS)
+    assert snapshot.mask.tolist() == [True, True, False], "audio is live but its window holds nothing"
+    assert snapshot.windows["camera"][0][-1] == 100 * MS and snapshot.windows["imu"][0][-1] == 120 * MS
+    assert set(snapshot.windows) == {"camera", "imu"} and snapshot.end_ns == 120 * MS
+
+
+def test_newest_stamp_is_of_data_used():
+    assert take_snapshot(buffers(), [True, False, True], 120 * MS).newest_ns == 100 * MS
+    nothing = take_snapshot(buffers(), [False] * 3, 120 * MS)
+    assert nothing.newest_ns == 0 and not nothing.mask.any() and nothing.windows == {}
+
+
+def test_slot_without_a_sensor_stays_out():
+    snapshot = take_snapshot({"camera": None, "imu": buffers()["imu"]}, [True, True], 130 * MS)
+    assert snapshot.mask.tolist() == [False, True]
+
+
+def test_mask_of_the_wrong_length_is_named():
+    with pytest.raises(ParameterError, match="mask"):
+        take_snapshot(buffers(), [True], 0)
