@@ -24,6 +24,8 @@ DEFAULT_TYPES = {
     "audio": "sentryfuse_ros/msg/AudioChunk",
     "lidar": "sensor_msgs/msg/PointCloud2",
 }
+# For an instance that bears just the kind's name; any other instance's topic is its own name.
+DEFAULT_TOPICS = {"camera": "camera/image_raw", "imu": "imu/data", "audio": "audio", "lidar": "lidar/points"}
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ PARAMETERS: tuple[Parameter, ...] = (
 # Below a sensor there is also `limits.<name>`: numbers handed to the decoder (docs/LIVENESS.md lists them).
 SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     P("kind", "camera", "What it is.", choices=KINDS),
-    P("topic", "", "Topic; empty takes the instance's name. Remapping and namespaces apply."),
+    P("topic", "", "Topic; empty takes the instance's name, or its usual one. Remapping and namespaces apply."),
     P("type", "", "Message type; empty takes the kind's usual one."),
     P("model_input", "", "Model input it serves; empty takes the instance's name. The first live one of several serves."),
     P("expected_rate_hz", 0.0, "Rate it should have [Hz]; 0 is measured.", 0.0, 10000.0),
@@ -194,7 +196,7 @@ def build_settings(flat: Mapping[str, Any]) -> Settings:
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ParameterError(f"parameter {start}{key}", repr(value), "a number")
         sensors.append(SensorSettings(
-            name, own["kind"], own["topic"] or name, own["type"] or DEFAULT_TYPES[own["kind"]],
+            name, own["kind"], own["topic"] or DEFAULT_TOPICS.get(name, name), own["type"] or DEFAULT_TYPES[own["kind"]],
             own["model_input"] or name, own["queue_depth"] or QUEUE_DEPTHS[own["kind"]], limits, own,
         ))
     if values["poll_rate_hz"] < values["fuse_rate_hz"]:

@@ -27,9 +27,10 @@ from .power import GovernorConfig, GovernorState, PowerGovernor
 from .sync import Snapshot, take_snapshot
 
 LIVENESS_PARAMETERS = (
-    "expected_rate_hz", "timeout_s", "max_latency_s", "future_tolerance_s", "backward_tolerance_s", "trust_stamps", "frozen_samples",
-    "invalid_samples", "good_samples", "grace_s", "required",
+    "expected_rate_hz", "timeout_s", "max_latency_s", "future_tolerance_s", "backward_tolerance_s", "trust_stamps",
+    "frozen_samples", "invalid_samples", "good_samples", "grace_s", "required",
 )
+WITHOUT_HEADER = ("audio_common_msgs/msg/AudioData",)
 
 
 class Sensor:
@@ -40,7 +41,13 @@ class Sensor:
         self.name = settings.name
         specs = {spec.name: spec for spec in engine.specs}
         self.spec = specs.get(settings.model_input)
-        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, settings.limits, deserialize)
+        # A zero stamp where there should be one is a fault; types without a header, and sensors whose stamps are
+        # not to be trusted, take the time of arrival.
+        limits = dict(settings.limits)
+        if not settings.values["trust_stamps"]:
+            limits["use_arrival_stamp"] = 1.0
+        self.stamp_by_arrival = not settings.values["trust_stamps"] or settings.msg_type in WITHOUT_HEADER
+        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, limits, deserialize)
         self.liveness = SensorLiveness(LivenessConfig(**{name: settings.values[name] for name in LIVENESS_PARAMETERS}))
         self.buffer: WindowBuffer | None = None  # made with the first rows: their shape is the decoder's to say
         self.status: Status | None = None
@@ -105,22 +112,15 @@ class Pipeline:
         entry.last_arrival_ns = int(arrival_ns[-1])
         # Arrival on the node clock, for sensors whose own stamps are not to be trusted or do not exist.
         arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-        batch = entry.decoder.decode(messages, arrival_node_ns)
+        batch = entry.decoder.decode(messages, arrival_node_ns if entry.stamp_by_arrival else None)
         if batch.error:
             entry.error = batch.error
         entry.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint)
         if entry.spec is None or not len(batch.rows):
             return
-        stamps = batch.row_stamp_ns
-        if not entry.settings.values["trust_stamps"]:
-            good = batch.fault == 0
-            if len(stamps) == int(good.sum()):
-                stamps = arrival_node_ns[good]
-            else:  # several rows a message (audio): keep the spacing inside it, move all to the arrival
-                stamps = stamps + (arrival_node_ns[-1] - stamps[-1])
         if entry.buffer is None:
             entry.buffer = make_buffer(entry, batch.rows)
-        entry.buffer.append(stamps, batch.rows)
+        entry.buffer.append(batch.row_stamp_ns, batch.rows)
 
     def observe_clock(self, node_ns: int) -> bool:
         """Tell the node clock; a backward jump resets everything and returns True."""
@@ -216,6 +216,7 @@ class Pipeline:
         """Forget all that depends on time (bag loop, clock jump); what the battery last said stays."""
         for entry in self.sensors.values():
             entry.liveness.reset()
+            entry.decoder.reset()
             if entry.buffer is not None:
                 entry.buffer.clear()
         self.engine.reset()

@@ -1,0 +1,50 @@
+"""Fixtures. Tests over DDS run on a domain of their own, on this machine only."""
+
+import os
+
+import pytest
+
+# Before any rclpy.init: a robot on the same network must not hear the tests, nor they it.
+os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session")
+def ros():
+    """rclpy, initialised once; skips where there is no ROS 2."""
+    rclpy = pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    rclpy.init()
+    yield rclpy
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def probe(ros):
+    from ros_harness import Probe
+
+    made = Probe()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def start(ros, tmp_path):
+    """Start nodes of the package: start("-p", "name:=value", ..., node="fuse_node", stop at the end with exit status 0."""
+    from ros_harness import NodeUnderTest
+
+    started = []
+
+    def run(*arguments: str, node: str = "fuse_node", expect_end: bool = False):
+        process = NodeUnderTest(tmp_path, node, *arguments)
+        started.append((process, expect_end))
+        return process
+
+    yield run
+    for process, expect_end in started:
+        if expect_end:
+            continue
+        if process.process.poll() is None:
+            assert process.stop() == 0, process.log()
+        else:
+            raise AssertionError(f"the node ended by itself with {process.process.returncode}:\n{process.log()}")
