@@ -1,0 +1,91 @@
+"""UTD-MHAD as rows in SI units; and, where the recordings are at hand, the whole real set."""
+
+import numpy as np
+import pytest
+
+from sentryfuse_ros.datasets import dataset, split_groups, utd_mhad
+from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.resources import data_root
+
+SPECS = (
+    ModalitySpec("camera", "camera", 4.5, (36, 1, 30, 40), "depth_m"),
+    ModalitySpec("imu", "imu", 5.0, (250, 6)),
+)
+REAL = data_root() / "data" / "utd_mhad" / "inertial.npz"
+needs_recordings = pytest.mark.skipif(not REAL.exists(), reason=f"no recordings at {REAL}: set SENTRYFUSE_DATA")
+
+
+@pytest.fixture
+def small_set(tmp_path, monkeypatch):
+    """Three trials in the files' layout: action 5 and 27 of subject 1, action 5 of subject 2."""
+    folder = tmp_path / "data" / "utd_mhad"
+    folder.mkdir(parents=True)
+    ids = np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16)
+    depth = np.full((60, 60, 80), 2500, np.uint16)
+    inertial = np.tile(np.array([1, 0, -1, 180, 90, 0], np.float32), (90, 1))
+    np.savez(folder / "depth_60x80_u16mm.npz", data=depth, offset=np.array([0, 20, 40, 60]), ids=ids)
+    np.savez(folder / "inertial.npz", data=inertial, offset=np.array([0, 30, 60, 90]), ids=ids)
+    monkeypatch.setenv("SENTRYFUSE_DATA", str(tmp_path))
+    return folder
+
+
+def test_rows_are_si_units_gyro_first(small_set):
+    stream = utd_mhad.load(SPECS)[0].streams["imu"]
+    np.testing.assert_allclose(stream.rows[0], [np.pi, np.pi / 2, 0, 9.80665, 0, -9.80665], rtol=1e-6)
+    assert np.diff(stream.stamp_ns).tolist() == [20_000_000] * 29
+
+
+def test_depth_is_metres_at_the_size_of_the_spec(small_set):
+    stream = utd_mhad.load(SPECS)[0].streams["camera"]
+    assert stream.rows.shape == (20, 1, 30, 40) and np.allclose(stream.rows, 2.5)
+
+
+def test_labels_groups_and_names(small_set):
+    recordings = utd_mhad.load(SPECS)
+    assert [(r.label, r.group, r.name) for r in recordings] == [(4, 1, "a5_s1_t1"), (26, 1, "a27_s1_t1"), (4, 2, "a5_s2_t1")]
+    assert [r.group for r in utd_mhad.load(SPECS, groups=(2,))] == [2]
+    assert [r.label for r in split_groups(recordings, [1])] == [4, 26]
+
+
+def test_group_without_recordings_is_named(small_set):
+    with pytest.raises(DataError, match="9"):
+        split_groups(utd_mhad.load(SPECS), [1, 9])
+
+
+def test_unknown_set_and_unknown_modality():
+    with pytest.raises(DataError, match="utd_mhad"):
+        dataset("imagenet")
+    with pytest.raises(DataError, match="mic"):
+        utd_mhad.load([ModalitySpec("mic", "audio", 1.0, (10, 8))])
+
+
+def test_missing_files_name_the_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv("SENTRYFUSE_DATA", str(tmp_path))
+    with pytest.raises(DataError, match="SENTRYFUSE_DATA"):
+        utd_mhad.load(SPECS)
+
+
+def test_damaged_file_is_named(small_set):
+    path = small_set / "inertial.npz"
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(DataError, match="inertial.npz"):
+        utd_mhad.load(SPECS)
+
+
+def test_offsets_that_do_not_fit_the_rows_are_refused(small_set):
+    np.savez(small_set / "inertial.npz", data=np.zeros((80, 6), np.float32), offset=np.array([0, 30, 60, 90]),
+             ids=np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16))
+    with pytest.raises(DataError, match="offsets"):
+        utd_mhad.load(SPECS)
+
+
+@needs_recordings
+def test_the_real_set_is_whole_and_splits_by_subject():
+    recordings = utd_mhad.load(SPECS[1:])
+    assert len(recordings) == 861 and {r.label for r in recordings} == set(range(27)) and len(utd_mhad.CLASSES) == 27
+    train, test = (split_groups(recordings, utd_mhad.SPLIT[s]) for s in ("train", "test"))
+    assert (len(train), len(test)) == (431, 430)
+    # Gravity: a standing wrist measures about 1 g, which tells g from m/s^2 and accel from gyro.
+    rest = np.array([np.linalg.norm(r.streams["imu"].rows[:10, 3:], axis=1).mean() for r in recordings])
+    assert 9.0 < np.median(rest) < 10.6

@@ -1,0 +1,140 @@
+"""The engine's promises: dense at zero, exact return, no NaN, honest cost, calibrated shares."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import tiny_batch, tiny_inputs, tiny_model
+from torch.utils.flop_counter import FlopCounterMode
+
+from sentryfuse_ros.checkpoint import save_checkpoint
+from sentryfuse_ros.engine import Engine
+from sentryfuse_ros.errors import CheckpointError, ParameterError
+
+ALL = np.array([True, True, True])
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(tiny_model())
+
+
+def test_ratio_zero_with_all_sensors_is_the_dense_model_bit_for_bit(engine):
+    out = engine.infer(tiny_inputs(), ALL, 0.0)
+    with torch.inference_mode():
+        dense = torch.softmax(tiny_model()(tiny_batch(1)).logits[0].double(), 0).float().numpy()
+    np.testing.assert_array_equal(out.probabilities, dense)
+
+
+def test_down_and_up_again_restores_exactly(engine):
+    x = tiny_inputs()
+    before = engine.infer(x, ALL, 0.0).probabilities
+    pruned = engine.infer(x, ALL, 0.9).probabilities
+    engine.infer(x, np.array([False, True, False]), 0.5)
+    assert not np.array_equal(before, pruned)
+    np.testing.assert_array_equal(engine.infer(x, ALL, 0.0).probabilities, before)
+    np.testing.assert_array_equal(engine.infer(x, ALL, 0.9).probabilities, pruned)
+
+
+def test_higher_ratio_costs_less_and_an_absent_sensor_costs_nothing(engine):
+    flops = [engine.infer(tiny_inputs(), ALL, r).flops for r in engine.ratio_levels]
+    params = [engine.infer(tiny_inputs(), ALL, r).params for r in engine.ratio_levels]
+    assert flops[0] > flops[3] > flops[6] > flops[9] and params[0] > params[5] > params[9]
+    assert flops == sorted(flops, reverse=True) and params == sorted(params, reverse=True)
+    assert engine.infer(tiny_inputs(), np.array([False, True, True]), 0.0).flops < flops[0]
+
+
+def test_flops_are_those_torch_counts(engine):
+    model = tiny_model()
+    with FlopCounterMode(display=False) as counter:
+        model(tiny_batch(1))
+    assert engine.infer(tiny_inputs(), ALL, 0.0).flops == counter.get_total_flops()
+
+
+def test_dense_params_are_all_but_the_gate(engine):
+    model = tiny_model()
+    total = sum(p.numel() for n, p in model.named_parameters() if not n.startswith("gate."))
+    assert engine.infer(tiny_inputs(), ALL, 0.0).params == total
+
+
+@pytest.mark.parametrize("mask", [(1, 1, 1), (1, 0, 1), (0, 0, 1)])
+def test_probabilities_and_use_are_shares(engine, mask):
+    out = engine.infer(tiny_inputs(), np.array(mask, bool), 0.3)
+    assert out.probabilities.sum() == pytest.approx(1, abs=1e-5) and out.modality_use.sum() == pytest.approx(1, abs=1e-5)
+    assert (out.modality_use[np.array(mask) == 0] == 0).all()
+    assert out.class_name == engine.classes[out.class_id] and out.confidence == out.probabilities.max()
+    assert out.probabilities.dtype == np.float32 and out.duration_s > 0
+
+
+def test_inputs_of_absent_sensors_are_not_needed(engine):
+    out = engine.infer({"imu": tiny_inputs()["imu"]}, np.array([False, True, False]), 0.0)
+    assert out.modality_use.tolist() == [0, 1, 0]
+
+
+@pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e38])
+def test_bad_numbers_in_never_nan_out(engine, poison):
+    x = tiny_inputs()
+    for value in x.values():
+        value.flat[::3] = poison
+    for ratio in (0.0, 0.5, 0.9):
+        out = engine.infer(x, ALL, ratio)
+        assert np.isfinite(out.probabilities).all() and np.isfinite(out.modality_use).all()
+
+
+def test_no_live_sensor_is_said_and_not_guessed(engine):
+    out = engine.infer({}, np.zeros(3, bool), 0.0)
+    assert out.class_id == -1 and out.class_name == "" and out.confidence == 0 and (out.modality_use == 0).all()
+    assert out.probabilities.tolist() == [0.25] * 4
+
+
+@pytest.mark.parametrize("ratio, level", [(0.0, 0.0), (0.1, 0.1), (0.11, 0.2), (0.3000001, 0.3), (0.9, 0.9), (1.0, 0.9)])
+def test_ratio_is_rounded_up_to_a_level_so_that_the_budget_holds(engine, ratio, level):
+    assert engine.quantise(ratio) == level and engine.infer(tiny_inputs(), ALL, ratio).ratio == level
+
+
+@pytest.mark.parametrize("ratio", [-0.1, float("nan")])
+def test_impossible_ratio_is_refused(engine, ratio):
+    with pytest.raises(ParameterError, match="ratio"):
+        engine.quantise(ratio)
+
+
+def test_missing_or_misshapen_input_is_named(engine):
+    with pytest.raises(ParameterError, match="camera"):
+        engine.infer({"imu": tiny_inputs()["imu"], "wheel": tiny_inputs()["wheel"]}, ALL, 0.0)
+    with pytest.raises(ParameterError, match="imu"):
+        engine.infer({**tiny_inputs(), "imu": np.zeros((3, 6), np.float32)}, ALL, 0.0)
+
+
+def test_warm_builds_every_plan_once_and_infer_adds_none():
+    engine = Engine(tiny_model())
+    assert engine.warm() > 0
+    assert len(engine._plans) == 7 * 10  # 3 sensors: all, three with one missing, three with two missing
+    plans = {key: id(plan) for key, plan in engine._plans.items()}
+    engine.infer(tiny_inputs(), ALL, 0.4)
+    assert {key: id(plan) for key, plan in engine._plans.items()} == plans
+
+
+def test_warm_takes_chosen_masks_and_ratios():
+    engine = Engine(tiny_model())
+    engine.warm(masks=[(True, False, True)], ratios=[0.0, 0.45])
+    assert set(engine._plans) == {((True, False, True), 0.0), ((True, False, True), 0.5)}
+
+
+def test_temperature_of_mask_and_level_softens_the_answer(tmp_path):
+    temperatures = {"111": [1.0] * 5 + [4.0] + [1.0] * 4}
+    engine = Engine.load(save_checkpoint(tiny_model(), tmp_path, {"temperatures": temperatures}))
+    plain, x = Engine(tiny_model()), tiny_inputs()
+    for ratio in (0.0, 0.5):
+        expected = plain.infer(x, ALL, ratio).probabilities ** (1 / temperatures["111"][engine.ratio_levels.index(ratio)])
+        np.testing.assert_allclose(engine.infer(x, ALL, ratio).probabilities, expected / expected.sum(), rtol=1e-4)
+
+
+def test_reset_changes_no_answer(engine):
+    before = engine.infer(tiny_inputs(), ALL, 0.2).probabilities
+    engine.reset()
+    np.testing.assert_array_equal(engine.infer(tiny_inputs(), ALL, 0.2).probabilities, before)
+
+
+def test_unknown_device_is_a_checkpoint_error(tmp_path):
+    folder = save_checkpoint(tiny_model(), tmp_path)
+    with pytest.raises(CheckpointError, match="device"):
+        Engine.load(folder, device="warp_drive")

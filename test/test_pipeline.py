@@ -1,0 +1,199 @@
+"""The fuser without ROS: real serialised messages in, predictions out, a virtual clock."""
+
+import numpy as np
+import pytest
+from cdr_messages import audio, cloud, image, imu, raw
+
+from sentryfuse_ros.engine import Engine
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.liveness import State
+from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.parameters import build_settings
+from sentryfuse_ros.pipeline import Pipeline
+
+NS = 1_000_000_000
+T0 = 1_700_000_000 * NS
+FOUR = (
+    ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"),
+    ModalitySpec("imu", "imu", 1.0, (40, 6)),
+    ModalitySpec("audio", "audio", 1.0, (20, 16), options={"sample_rate_hz": 16000}),
+    ModalitySpec("lidar", "lidar", 1.0, (1, 2, 8, 16)),
+)
+CLOUD = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
+
+
+class Robot:
+    """Camera 20 Hz, IMU 100 Hz, audio 50 Hz, LiDAR 10 Hz, on one virtual clock; drained and fused at 10 Hz."""
+
+    def __init__(self, engine, **parameters):
+        self.pipeline = Pipeline(build_settings(parameters), engine)
+        self.random = np.random.default_rng(0)
+        self.now_ns = T0
+        self.off: set[str] = set()
+        self.rates = {"camera": 20, "imu": 100, "audio": 50, "lidar": 10}
+        self.make = {"camera": self.camera, "imu": self.imu, "audio": self.audio, "lidar": self.lidar}
+
+    def camera(self, stamp):
+        return raw(image(self.random.integers(1000, 3000, (24, 32)).astype(np.uint16), "16UC1", stamp_ns=stamp))
+
+    def imu(self, stamp):
+        return raw(imu(self.random.normal(0, 0.2, 3), self.random.normal(0, 0.2, 3) + (0, 0, 9.8), stamp_ns=stamp))
+
+    def audio(self, stamp):
+        return raw(audio(self.random.integers(-3000, 3000, 320).astype(np.int16), stamp_ns=stamp))
+
+    def lidar(self, stamp):
+        return raw(cloud(CLOUD, {k: self.random.normal(0, 5, 200).astype(np.float32) for k in "xyz"}, stamp_ns=stamp))
+
+    def step(self, seconds=0.1):
+        """Advance one fuse period: feed what was published in it, tick."""
+        begin, self.now_ns = self.now_ns, self.now_ns + round(seconds * NS)
+        self.pipeline.observe_clock(self.now_ns)
+        for name, rate in self.rates.items():
+            if name in self.off or name not in self.pipeline.sensors:
+                continue
+            period = NS // rate
+            stamps = np.arange(-(-begin // period) * period, self.now_ns, period)
+            if len(stamps):
+                self.pipeline.feed(name, [self.make[name](int(t)) for t in stamps], stamps, self.now_ns, self.now_ns)
+        return self.pipeline.tick(self.now_ns)
+
+    def run(self, seconds):
+        return [self.step() for _ in range(round(seconds * 10))]
+
+
+@pytest.fixture(scope="module")
+def engine():
+    from tiny_model import tiny_model
+    return Engine(tiny_model(modalities=FOUR, kv_stride={}, tokenizer={
+        "camera": {"stem_channels": [4, 4], "grid": [2, 2]}, "imu": {"stem_channels": 8},
+        "lidar": {"frames_per_token": 1, "stem_channels": [4, 4], "grid": [2, 2]}}), {"name": "tiny"})
+
+
+@pytest.fixture
+def robot(engine):
+    return Robot(engine, dwell_s=0.0)
+
+
+def test_four_sensors_make_a_prediction(robot):
+    last = robot.run(1.0)[-1]
+    assert last.valid and last.tick.mask.tolist() == [True] * 4 and last.tick.serving == ("camera", "imu", "audio", "lidar")
+    assert last.inference.probabilities.sum() == pytest.approx(1, abs=1e-5)
+    assert robot.now_ns - NS // 100 <= last.stamp_ns < robot.now_ns  # the newest IMU sample
+
+
+def test_before_anything_came_it_says_so(robot):
+    prediction = robot.pipeline.tick(T0)
+    assert not prediction.valid and prediction.inference is None
+    assert prediction.reason == "no live sensor: camera NEVER_SEEN, imu NEVER_SEEN, audio NEVER_SEEN, lidar NEVER_SEEN"
+
+
+@pytest.mark.parametrize("lost", ["camera", "imu", "audio", "lidar"])
+def test_a_lost_sensor_leaves_the_mask_and_comes_back(robot, lost):
+    robot.run(1.0)
+    robot.off.add(lost)
+    index = robot.pipeline.engine.modalities.index(lost)
+    masks = [p.tick.mask[index] for p in robot.run(1.0)]
+    assert not masks[-1] and masks.index(False) <= 5  # timeout of a 10 Hz LiDAR is 0.3 s
+    assert all(p.valid for p in robot.run(0.5))
+    robot.off.clear()
+    assert robot.run(1.0)[-1].tick.mask.all()
+
+
+def test_all_lost_then_no_old_answer_again(robot):
+    robot.run(1.0)
+    robot.off = set(robot.rates)
+    late = robot.run(2.0)[5:]
+    assert not any(p.valid for p in late) and all(p.inference is None for p in late)
+    assert len({p.tick.sequence for p in late}) == len(late)
+
+
+def test_frozen_camera_leaves_and_its_frames_leave_the_window(robot):
+    robot.run(1.0)
+    frame = robot.random.integers(1000, 3000, (24, 32)).astype(np.uint16)
+    robot.make["camera"] = lambda stamp: raw(image(frame, "16UC1", stamp_ns=stamp))
+    assert [p.tick.statuses["camera"].state for p in robot.run(1.0)][-1] == State.FROZEN
+    assert len(robot.pipeline.sensors["camera"].buffer) == 0
+    robot.make["camera"] = robot.camera
+    assert robot.run(0.5)[-1].tick.mask.all()
+
+
+def test_garbage_is_counted_and_the_rest_goes_on(robot):
+    robot.run(1.0)
+    robot.make["lidar"] = lambda stamp: b"\x00\x01\x00\x00garbage"
+    last = robot.run(1.0)[-1]
+    assert last.valid and last.tick.mask.tolist() == [True, True, True, False]
+    status = last.tick.statuses["lidar"]
+    assert status.state == State.INVALID and status.invalid == 10 and robot.pipeline.sensors["lidar"].error
+
+
+def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
+    strict = Robot(engine)
+    strict.make["camera"] = lambda stamp: Robot.camera(strict, 0)
+    assert strict.run(1.0)[-1].tick.statuses["camera"].state == State.INVALID
+    lenient = Robot(engine, **{"camera.trust_stamps": False, "audio.trust_stamps": False})
+    lenient.make["camera"] = lambda stamp: Robot.camera(lenient, 0)
+    lenient.make["audio"] = lambda stamp: Robot.audio(lenient, 5)  # 1970
+    last = lenient.run(1.0)[-1]
+    assert last.tick.mask.all()
+    stamps, _ = lenient.pipeline.sensors["camera"].buffer.window(lenient.now_ns)
+    assert len(stamps) == 19 and abs(int(stamps[-1]) - lenient.now_ns) < NS // 10
+
+
+def test_ratio_follows_the_battery_and_returns_exactly(robot):
+    dense = robot.run(1.0)[-1]
+    inputs, mask = dense.tick.inputs, dense.tick.mask
+    robot.pipeline.governor.battery(0.12, False, robot.now_ns * 1e-9)
+    low = robot.step()
+    assert low.tick.power.ratio >= 0.8 and low.inference.flops < dense.inference.flops
+    robot.pipeline.governor.battery(1.0, False, robot.now_ns * 1e-9)
+    assert robot.step().tick.power.ratio == 0
+    again = robot.pipeline.engine.infer(inputs, mask, 0.0)
+    assert np.array_equal(again.probabilities, dense.inference.probabilities)
+
+
+def test_latency_target_raises_the_ratio(engine):
+    robot = Robot(engine, latency_target_ms=1e-6, dwell_s=0.0)
+    assert robot.run(2.0)[-1].tick.power.ratio > 0
+
+
+def test_backward_jump_resets_and_goes_on(robot):
+    robot.run(1.0)
+    robot.now_ns = T0 - 100 * NS
+    after = robot.run(1.0)
+    assert robot.pipeline.resets == 1 and not after[0].tick.mask.all()
+    assert after[-1].tick.mask.all() and after[-1].stamp_ns < T0
+
+
+def test_spare_camera_takes_over(engine):
+    robot = Robot(engine, sensors=["camera", "spare_camera", "imu"], **{"spare_camera.model_input": "camera"})
+    robot.rates["spare_camera"], robot.make["spare_camera"] = 20, robot.camera
+    assert robot.run(1.0)[-1].tick.serving == ("camera", "imu", "", "")
+    robot.off.add("camera")
+    assert robot.run(1.0)[-1].tick.serving == ("spare_camera", "imu", "", "")
+    robot.off.add("spare_camera")
+    robot.off.add("imu")
+    assert "audio: no sensor is configured for it" in robot.run(1.0)[-1].reason
+
+
+def test_watched_sensor_has_a_status_and_no_buffer(engine):
+    robot = Robot(engine, sensors=["camera", "imu", "wrist_imu"])
+    robot.rates["wrist_imu"], robot.make["wrist_imu"] = 100, robot.imu
+    last = robot.run(1.0)[-1]
+    assert last.tick.statuses["wrist_imu"].state == State.OK and robot.pipeline.sensors["wrist_imu"].buffer is None
+
+
+def test_a_sample_is_expected_only_of_a_sensor_that_is_in_time(robot):
+    robot.run(1.0)
+    assert robot.pipeline.sample_expected(robot.now_ns)
+    assert not robot.pipeline.sample_expected(robot.now_ns + NS)
+
+
+def test_sensor_of_the_wrong_kind_for_its_input_is_refused(engine):
+    with pytest.raises(ParameterError, match="model input 'camera'.*a lidar sensor"):
+        Pipeline(build_settings({"sensors": ["lidar"], "lidar.model_input": "camera"}), engine)
+
+
+def test_curve_of_unequal_lengths_is_refused(engine):
+    with pytest.raises(ParameterError, match="battery_curve_ratio.*2 values.*4"):
+        Pipeline(build_settings({"battery_curve_ratio": [0.5, 0.1]}), engine)

@@ -1,0 +1,248 @@
+"""Schedules, windows, calibration and the trainer, on a small made-up set that is quick to learn."""
+
+import csv
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from sentryfuse_ros.checkpoint import load_checkpoint
+from sentryfuse_ros.datasets.recording import Recording, Stream
+from sentryfuse_ros.engine import Engine
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError, SentryFuseError
+from sentryfuse_ros.training import run as run_module
+from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
+from sentryfuse_ros.training.evaluation import all_masks, evaluate, live_windows, predict_logits, whole_windows
+from sentryfuse_ros.training.recipe import Recipe
+from sentryfuse_ros.training.run import train
+from sentryfuse_ros.training.schedule import Schedule
+from sentryfuse_ros.training.trainer import Trainer, measure_specs
+from sentryfuse_ros.training.windows import Augment, random_window, whole_window
+
+NS = 1_000_000_000
+CLASSES = ("slow", "fast", "up")
+QUIET = Console(quiet=True)
+RECIPE = dict(
+    dataset="made_up", train_groups=[1, 2], validation_groups=[3], epochs=3, batch=8, validate_every=1, seed=5,
+    modalities=[{"name": "imu", "kind": "imu", "window_s": 1.0, "shape": [40, 6]},
+                {"name": "wheel", "kind": "series", "window_s": 1.0, "shape": [20, 2]}],
+    model=dict(d_model=16, layers=2, kv_groups=2, heads_per_group=2, head_dim=4, ffn_channels=32, channel_step=8,
+               readout_heads=2, gate_hidden=4, ratio_levels=[0.0, 0.5, 0.9],
+               tokenizer={"imu": {"stem_channels": 8}, "wheel": {"steps_per_token": 5, "stem_channels": 4}}))
+
+
+def recordings(groups=(1, 2, 3), each=4):
+    """Sine waves: the class is their frequency or their offset, every sensor sees it."""
+    out = []
+    for group in groups:
+        rng = np.random.default_rng(group)
+        for label in range(3):
+            for i in range(each):
+                at = (np.arange(1, 41) * NS) // 40
+                phase = 2 * np.pi * ((2, 6, 2)[label] * at / NS + rng.random())
+                wave = (np.sin(phase) + (0, 0, 2)[label])[:, None] + 0.1 * rng.standard_normal((40, 8))
+                rows = wave.astype(np.float32)
+                out.append(Recording(f"{group}-{label}-{i}", label, group,
+                                     {"imu": Stream(at, rows[:, :6]), "wheel": Stream(at, rows[:, 6:])}))
+    return out
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """The made-up set under the name the recipe asks for."""
+    class Source:
+        PROVENANCE = "made up"
+    Source.CLASSES = CLASSES
+    Source.load = staticmethod(lambda specs, groups: recordings(groups))
+    monkeypatch.setattr(run_module, "dataset", lambda name: Source)
+
+
+def recipe(**changes):
+    return Recipe.from_dict({**RECIPE, **changes})
+
+
+# recipe and schedule
+
+@pytest.mark.parametrize("change, word", [
+    ({"epochs": 0}, "epochs"), ({"learning_rte": 1}, "learning_rte"), ({"augment": {"wobble": 1}}, "wobble"),
+    ({"schedule": 3}, "schedule"), ({"validation_groups": [1]}, "validation_groups"), ({"test_groups": [3]}, "test_groups"),
+    ({"train_groups": []}, "train_groups")])
+def test_recipe_names_the_key_that_is_wrong(change, word):
+    with pytest.raises(ParameterError, match=word):
+        recipe(**change)
+
+
+def test_recipe_file_that_is_missing_or_no_yaml(tmp_path):
+    with pytest.raises(ParameterError, match="train_utd_mhad.yaml"):
+        Recipe.read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ParameterError, match="bad.yaml"):
+        Recipe.read(tmp_path / "bad.yaml")
+
+
+def test_curriculum_rises_and_masks_keep_a_sensor():
+    schedule, rng = Schedule(), np.random.default_rng(0)
+    assert [schedule.drop_chance(t) for t in (0, 0.2, 0.4, 1)] == pytest.approx([0.2, 0.5, 0.8, 0.8])
+    masks = [schedule.draw_mask(1.0, 4, rng) for _ in range(4000)]
+    missing = np.bincount([4 - sum(m) for m in masks], minlength=5) / 4000
+    np.testing.assert_allclose(missing, [0.2, 0.36, 0.32, 0.12, 0], atol=0.03)
+    assert {schedule.draw_mask(1.0, 1, rng) for _ in range(50)} == {(True,)}
+
+
+def test_noise_ends_when_the_gate_freezes_and_ratio_grows_to_its_maximum():
+    schedule, rng = Schedule(), np.random.default_rng(0)
+    assert schedule.tau(0) == 1 and schedule.tau(0.2) == pytest.approx(0.5) and schedule.tau(0.4) == schedule.tau(1) == 0
+    assert max(schedule.draw_ratio(0.0, rng) for _ in range(500)) <= 0.08
+    late = [schedule.draw_ratio(1.0, rng) for _ in range(500)]
+    assert 0.75 < max(late) <= 0.8 and min(late) < 0.05
+    assert schedule.learning_rate(0) < 0.1 and schedule.learning_rate(0.05) == 1 and schedule.learning_rate(1) == pytest.approx(0)
+
+
+# windows
+
+def test_windows_are_repeatable_and_augmented():
+    specs, one = recipe().specs, recordings()[0]
+    a, b, c = (random_window(one, specs, Augment(), np.random.default_rng(s)) for s in (1, 1, 2))
+    assert all(np.array_equal(a[n], b[n]) for n in a) and not np.array_equal(a["imu"], c["imu"])
+
+
+def test_no_augmentation_gives_the_window_that_is_judged():
+    off = Augment(partial=0, lag_s=0, speed=0, imu_rotation_deg=0, imu_scale=0, imu_jitter=0, camera_shift=0,
+                  camera_zoom=0, camera_depth_scale=0, erase=0)
+    specs, one = recipe().specs, recordings()[0]
+    x = random_window(one, specs, off, np.random.default_rng(0))
+    for name, expected in whole_window(one, specs).items():
+        np.testing.assert_allclose(x[name], expected, atol=1e-6)
+
+
+def test_live_window_ends_with_the_sensor_that_stops_first():
+    one = recordings()[0]
+    wheel = Stream(one.streams["wheel"].stamp_ns[:20], one.streams["wheel"].rows[:20])
+    short = Recording("x", 0, 1, {**one.streams, "wheel": wheel})
+    live, _ = live_windows([short], recipe().specs)
+    assert (live["imu"][0][:20] == 0).all() and (live["imu"][0][20:] != 0).any(1).all()
+
+
+def test_specs_are_measured_once_and_kept():
+    specs = measure_specs(recipe().specs, recordings())
+    rows = np.concatenate([r.streams["imu"].rows for r in recordings()])
+    np.testing.assert_allclose(specs[0].mean, rows.mean(0), atol=1e-5)
+    np.testing.assert_allclose(specs[0].std, rows.std(0), atol=1e-5)
+    assert measure_specs(specs, recordings(groups=(1,))) == specs
+
+
+# calibration
+
+def test_temperature_undoes_a_known_overconfidence():
+    rng = np.random.default_rng(0)
+    logits = rng.standard_normal((20000, 5)) * 2
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    labels = np.array([rng.choice(5, p=row) for row in p])
+    assert fit_temperature(logits * 3, labels) == pytest.approx(3, rel=0.05)
+
+
+def test_calibration_error_of_known_cases():
+    sure = np.tile([0.8, 0.2], (100, 1))
+    assert expected_calibration_error(sure, np.array([0] * 80 + [1] * 20)) == pytest.approx(0, abs=1e-9)
+    assert expected_calibration_error(sure, np.zeros(100, int)) == pytest.approx(0.2)
+    assert expected_calibration_error(np.tile([1.0, 0.0], (10, 1)), np.array([0] * 5 + [1] * 5)) == pytest.approx(0.5)
+
+
+# trainer
+
+def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
+    trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), recordings((1, 2)), CLASSES)
+    while trainer.epoch < 60:
+        list(trainer.run_epoch())
+    inputs, labels = whole_windows(recordings((3,), each=20), trainer.model.config.modalities)
+    logits = predict_logits(trainer.average, inputs, all_masks(2), (0.0, 0.5))
+    right = {mask: [(z.argmax(1) == labels).mean() for z in rows] for mask, rows in logits.items()}
+    assert min(min(row) for row in right.values()) > 0.8, right
+
+
+def test_gate_learns_until_it_is_frozen():
+    trainer = Trainer(recipe(epochs=10), recordings((1, 2)), CLASSES)
+    seen = [trainer.model.gate.static.detach().clone()]
+    while trainer.epoch < 10:
+        list(trainer.run_epoch())
+        seen.append(trainer.model.gate.static.detach().clone())
+    assert not torch.equal(seen[0], seen[3]) and torch.equal(seen[4], seen[10])
+    assert torch.equal(trainer.average.gate.static, seen[10])  # ships the order it was trained with
+
+
+def test_loss_that_is_no_number_stops_with_words(made_up):
+    bad = recordings((1, 2))
+    bad[0].streams["imu"].rows[:] = np.nan
+    specs = [{**m, "mean": [0] * n, "std": [1] * n} for m, n in zip(RECIPE["modalities"], (6, 2))]
+    trainer = Trainer(recipe(modalities=specs, schedule={"drop_from": 0, "drop_to": 0}), bad, CLASSES)
+    with pytest.raises(SentryFuseError, match="training loss in epoch 1.*learning_rate"):
+        list(trainer.run_epoch())
+
+
+# whole runs
+
+def tensors(folder):
+    return load_checkpoint(folder)[0].state_dict()
+
+
+def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch):
+    whole = train(recipe(), tmp_path / "whole", console=QUIET)
+    steps = Trainer.run_epoch
+
+    def killed(self):
+        for i, step in enumerate(steps(self)):
+            if self.epoch == 1 and i == 1:
+                raise KeyboardInterrupt  # in the middle of the second epoch
+            yield step
+
+    monkeypatch.setattr(Trainer, "run_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path / "broken", console=QUIET)
+    monkeypatch.setattr(Trainer, "run_epoch", steps)
+    broken = train(recipe(), tmp_path / "broken", resume=True, console=QUIET)
+    a, b = tensors(whole), tensors(broken)
+    assert all(torch.equal(a[n], b[n]) for n in a)
+    read = [list(csv.reader((folder / "metrics.csv").open())) for folder in (whole, broken)]
+    assert read[0] == read[1] and len(read[0]) == 4
+
+
+def test_seed_decides_the_result(made_up, tmp_path):
+    a, b, c = (tensors(train(recipe(epochs=1, seed=seed), tmp_path / name, console=QUIET))
+               for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    assert all(torch.equal(a[n], b[n]) for n in a) and not torch.equal(a["readout.value.weight"], c["readout.value.weight"])
+
+
+def test_resume_with_another_recipe_is_refused_by_name(made_up, tmp_path):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    with pytest.raises(CheckpointError, match="epochs, learning_rate"):
+        train(recipe(epochs=2, learning_rate=1e-2), tmp_path, resume=True, console=QUIET)
+
+
+def test_nothing_to_resume_and_a_damaged_state_are_named(made_up, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        train(recipe(), tmp_path, resume=True, console=QUIET)
+    (tmp_path / "state.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="state.safetensors"):
+        train(recipe(), tmp_path, resume=True, console=QUIET)
+
+
+def test_run_ships_a_calibrated_model_that_can_be_evaluated(made_up, tmp_path):
+    engine = Engine.load(train(recipe(), tmp_path, command="sentryfuse train --config x", console=QUIET))
+    assert engine.info["command"].startswith("sentryfuse train") and engine.info["data"]["train_groups"] == [1, 2]
+    assert set(engine.info["temperatures"]) == {"11", "10", "01"} and all(s.std for s in engine.specs)
+    rows = evaluate(engine, recordings((3,)), latency_runs=2)
+    assert len(rows) == 9 and {r["mask"] for r in rows} == {"11", "10", "01"}
+    assert all(0 <= r["accuracy"] <= 1 and 0 <= r["ece"] <= 1 and r["latency_ms"] > 0 for r in rows)
+    assert rows[0]["accuracy"] == engine.info["metrics"]["validation_accuracy"]["11"][0]
+
+
+def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_path):
+    folds = [train(recipe(epochs=1, train_groups=[g], validation_groups=[3 - g]), tmp_path / str(g), console=QUIET)
+             for g in (1, 2)]
+    both = recipe(epochs=1, train_groups=[1, 2], validation_groups=[])
+    whole = train(both, tmp_path / "all", calibrate_from=folds, console=QUIET)
+    info = load_checkpoint(whole)[1]
+    assert len(info["temperatures"]["11"]) == 3 and info["data"]["calibrated_on"] == ["1", "2"]
+    with pytest.raises(DataError, match="calibrate-from"):
+        train(recipe(), tmp_path / "x", calibrate_from=[tmp_path / "nowhere"], console=QUIET)
