@@ -50,6 +50,13 @@ def test_the_safetensors_file_itself_can_be_given(folder):
     assert load_checkpoint(folder / "model.safetensors")[1]["format_version"] == 1
 
 
+def test_a_model_is_named_by_its_folder_or_its_file(folder):
+    assert load_checkpoint(folder)[1]["name"] == "model"  # the fixture's folder
+    for suffix in (".safetensors", ".json"):
+        (folder / f"model{suffix}").rename(folder / f"walker{suffix}")
+    assert load_checkpoint(folder / "walker.safetensors")[1]["name"] == "walker"
+
+
 def test_missing_folder(tmp_path):
     assert_refused(tmp_path / "nothing", "nothing/model.json", "no such file")
 

@@ -1,5 +1,7 @@
 """The engine's promises: dense at zero, exact return, no NaN, honest cost, calibrated shares."""
 
+import threading
+
 import numpy as np
 import pytest
 import torch
@@ -78,6 +80,21 @@ def test_bad_numbers_in_never_nan_out(engine, poison):
     for ratio in (0.0, 0.5, 0.9):
         out = engine.infer(x, ALL, ratio)
         assert np.isfinite(out.probabilities).all() and np.isfinite(out.modality_use).all()
+
+
+def test_a_network_that_overflows_says_nothing_instead_of_nan():
+    model = tiny_model()
+    model.readout.classify.weight.fill_(3e38)
+    out = Engine(model).infer(tiny_inputs(), ALL, 0.0)
+    assert out.class_id == -1 and out.confidence == 0 and np.isfinite(out.probabilities).all()
+
+
+def test_answers_are_the_same_from_another_thread(engine):
+    expected, answers = engine.infer(tiny_inputs(), ALL, 0.3).probabilities, []
+    worker = threading.Thread(target=lambda: answers.append(engine.infer(tiny_inputs(), ALL, 0.3).probabilities))
+    worker.start()
+    worker.join(timeout=30)
+    np.testing.assert_array_equal(answers[0], expected)
 
 
 def test_no_live_sensor_is_said_and_not_guessed(engine):

@@ -15,7 +15,7 @@ from ..replay.bag import Bag, find_battery, match_sensors
 from ..replay.faults import FaultScript, read_script
 from ..replay.judge import Limits, summarise
 from ..replay.schedule import Truth, deliveries
-from ..resources import share_path
+from ..resources import model_path, share_path
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
 
@@ -57,6 +57,8 @@ def prepare(args: argparse.Namespace) -> Run:
                              "repeat >= 1, speed 0.05 to 20, gap >= 0, to > 0")
     if args.domain_id is not None and not 0 <= args.domain_id <= 101:
         raise ParameterError("--domain-id", args.domain_id, "0 to 101 (beyond that Linux needs its ports)")
+    if args.model:
+        args.model = str(model_path(args.model).absolute())
     bag = Bag(args.bag)
     params_file = Path(args.params_file) if args.params_file else share_path("config", "fuse.yaml")
     settings = build_settings(read_yaml(params_file))

@@ -65,6 +65,13 @@ class NodeProcess:
             raise SentryFuseError(f"node {self.name}", f"exit status {self.process.returncode}: {self.last_words()}",
                                   "it to keep running", f"see {self.log_path}")
 
+    def check_transitions(self) -> None:
+        """Raises SentryFuseError where a managed node said that it could not be configured or activated."""
+        for line in self.log_path.read_text(errors="replace").split("\n"):
+            for transition in ("configure failed: ", "activate failed: "):
+                if transition in line:
+                    raise SentryFuseError(f"node {self.name}: {line.partition(transition)[2]}")
+
     def last_words(self, lines: int = 3) -> str:
         text = self.log_path.read_text(errors="replace").strip().split("\n")
         return " | ".join(line.strip() for line in text[-lines:])
@@ -161,6 +168,7 @@ class Player:
         pause = threading.Event()
         while True:
             fuser.check()
+            fuser.check_transitions()
             deaf = [t for t in self.sensor_topics if self.publishers[t].get_subscription_count() == 0]
             if self.live.info is not None and not deaf:
                 break

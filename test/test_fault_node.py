@@ -1,0 +1,80 @@
+"""fault_node between a sensor and a listener, over real DDS."""
+
+import threading
+
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+
+from sensor_msgs.msg import Imu
+
+
+class Listener:
+    def __init__(self, probe, topic):
+        self.messages = []
+        self._lock = threading.Lock()
+        probe.node.create_subscription(Imu, topic, self._keep, 200, raw=True)
+
+    def _keep(self, raw):
+        with self._lock:
+            self.messages.append(raw)
+
+    def since(self, start):
+        return self.messages[start:]
+
+
+@pytest.fixture
+def broken(probe, start):
+    """The node on /imu/data, and what it forwards."""
+    node = start("-p", "input:=/imu/data", node="fault_node")
+    probe.feed_imu()
+    listener = Listener(probe, "/imu/data_faulty")
+    probe.wait("forwarded messages", lambda: len(listener.messages) > 10, node)
+    return probe, node, listener
+
+
+def test_forwards_untouched_then_every_fault_and_back(broken):
+    probe, node, listener = broken
+
+    def set_fault(kind):
+        result = probe.set_parameter("fault", kind, "/fault_node")
+        assert result.successful, result.reason
+        return len(listener.messages)
+
+    start = set_fault("freeze")
+    probe.wait("the same payload", lambda: len(listener.since(start + 2)) > 5 and len({r[60:] for r in listener.since(start + 2)}) == 1, node)
+    stamps = {r[4:12] for r in listener.since(start + 2)}
+    assert len(stamps) > 3  # fresh stamps on an old payload
+    start = set_fault("garbage")
+    probe.wait("messages cut short", lambda: len({len(r) for r in listener.since(start + 2)}) > 1, node)
+    set_fault("off")
+    settled = []
+
+    def quiet():
+        settled.append(len(listener.messages))
+        return len(settled) > 5 and len(set(settled[-5:])) == 1
+
+    probe.wait("silence", quiet, node)
+    start = set_fault("none")
+    probe.wait("messages again", lambda: len(listener.since(start)) > 10, node)
+    assert len({r[60:] for r in listener.since(start)}) > 5
+
+
+def test_unknown_fault_and_fixed_parameters_are_refused(broken):
+    probe, node, _ = broken
+    refused = probe.set_parameter("fault", "explode", "/fault_node")
+    assert not refused.successful and "'explode'" in refused.reason and "freeze" in refused.reason
+    assert "at start" in probe.set_parameter("input", "/other", "/fault_node").reason
+    assert node.alive()
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    ((), "parameter input: saw nothing"),
+    (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
+    (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
+    (("-p", "input:=3"), "parameter input"),
+])
+def test_bad_start_is_one_clear_line(probe, start, arguments, words):
+    node = start(*arguments, node="fault_node", expect_end=True)
+    assert node.process.wait(60) == 2
+    assert words in node.log() and "Traceback" not in node.log()

@@ -1,0 +1,85 @@
+"""fuse.launch.py under the real `launch`: skipped, with the reason, where that is not installed."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch and launch_ros come with a ROS 2 installation, they are not on PyPI")
+
+from ros_harness import Probe, environment
+
+from sentryfuse_ros.resources import share_path
+
+RUN = """
+import sys
+from launch import LaunchService
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description import LaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+arguments = [tuple(a.split(":=", 1)) for a in sys.argv[2:]]
+service = LaunchService(argv=[])
+service.include_launch_description(LaunchDescription([
+    IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)]))
+sys.exit(service.run())
+"""
+
+
+@pytest.fixture
+def launched(ros, tmp_path):
+    started = []
+
+    def run(*arguments):
+        env = environment()
+        env.pop("FASTRTPS_DEFAULT_PROFILES_FILE")
+        prefix = str(share_path("config").parents[2])
+        env["AMENT_PREFIX_PATH"] = os.pathsep.join(dict.fromkeys([prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]))
+        env["ROS_LOG_DIR"] = str(tmp_path)
+        log = (tmp_path / "launch.log").open("wb")
+        process = subprocess.Popen([sys.executable, "-c", RUN, str(share_path("launch", "fuse.launch.py")), *arguments],
+                                   env=env, stdout=log, stderr=subprocess.STDOUT, cwd="/", start_new_session=True)
+        process.log = lambda: (tmp_path / "launch.log").read_text(errors="replace")
+        process.alive = lambda: process.poll() is None
+        started.append(process)
+        return process
+
+    yield run
+    for process in started:
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            process.wait(30)
+
+
+def test_launch_with_namespace_and_topics(launched):
+    process = launched("namespace:=bot", "camera_topic:=/front/depth", "imu_topic:=wrist", "log_level:=info")
+    probe = Probe("/bot")
+    try:
+        probe.feed_camera("/front/depth")
+        probe.feed_imu("/bot/wrist")
+        probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "predictions from both topics", process)
+        assert probe.get_parameter("use_sim_time").bool_value is False
+    finally:
+        probe.close()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(30) == 0, process.log()
+    assert "finished cleanly" in process.log()
+
+
+def test_launch_without_autostart_and_with_sim_time(launched):
+    process = launched("autostart:=false", "use_sim_time:=true")
+    probe = Probe()
+    try:
+        assert probe.lifecycle_state(process) == "unconfigured"
+        assert probe.get_parameter("use_sim_time").bool_value is True
+    finally:
+        probe.close()
+
+
+@pytest.mark.parametrize(("argument", "words"), [
+    ("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"), ("autostart:=maybe", "autostart: saw 'maybe'")])
+def test_wrong_argument_is_named(launched, argument, words):
+    process = launched(argument)
+    assert process.wait(60) != 0
+    assert words in process.log()
