@@ -14,7 +14,7 @@ demo: setup
 
 test: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/python scripts/run_tests.py
+	@$(BIN)/pytest --cov --cov-report=term
 
 clean:
 	rm -rf .venv build install log out

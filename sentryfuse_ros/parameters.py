@@ -83,7 +83,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     P("model", "utd_mhad_depth_imu", "Checkpoint: folder, .safetensors file, or name of a folder in the package's models/."),
     P("sensors", ("camera", "imu", "audio", "lidar"), "Sensor instances; each has parameters of its own below its name."),
     P("fuse_rate_hz", 10.0, "Predictions per second [Hz].", 0.2, 100.0),
-    P("poll_rate_hz", 100.0, "How often received messages are drained [Hz]; at least fuse_rate_hz.", 1.0, 1000.0),
+    P("poll_rate_hz", 30.0, "How often messages are drained [Hz]; rounded up to a multiple of fuse_rate_hz.", 1.0, 1000.0),
     P("device", "cpu", "Where the model runs; auto takes CUDA where there is one.", choices=("cpu", "cuda", "auto")),
     P("inference_threads", 1, "CPU threads of one inference.", 1, 64),
     P("output_frame_id", "base_link", "frame_id of what is published."),
@@ -98,7 +98,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     P("power_budget_topic", "power_budget", "std_msgs/Float32, power the model may draw [W]."),
     P("battery_scale", "auto", "What BatteryState.percentage counts to; auto also understands drivers that count to 100.",
       choices=("auto", "fraction", "percent")),
-    P("battery_timeout_s", 30.0, "A battery silent this long is reported; its last value keeps counting [s].", 0.1, 3600.0, dynamic=True),
+    P("battery_timeout_s", 30.0, "A battery silent this long is reported; its last value counts [s].", 0.1, 3600.0, dynamic=True),
     P("battery_curve_percent", (10.0, 20.0, 50.0, 80.0), "Battery levels of the curve [%].", 0.0, 100.0),
     P("battery_curve_ratio", (0.9, 0.7, 0.3, 0.0), "Pruning ratio at those levels; linear between, flat outside.", 0.0, 0.9),
     P("battery_hysteresis_percent", 3.0, "The battery must rise this far above a level's begin to end it [%].", 0.0, 20.0),
@@ -200,7 +200,8 @@ def build_settings(flat: Mapping[str, Any]) -> Settings:
             own["model_input"] or name, own["queue_depth"] or QUEUE_DEPTHS[own["kind"]], limits, own,
         ))
     if values["poll_rate_hz"] < values["fuse_rate_hz"]:
-        raise ParameterError("parameter poll_rate_hz", values["poll_rate_hz"], f"at least fuse_rate_hz {values['fuse_rate_hz']:g}")
+        least = f"at least fuse_rate_hz {values['fuse_rate_hz']:g}"
+        raise ParameterError("parameter poll_rate_hz", values["poll_rate_hz"], least)
     return Settings(tuple(sensors), values)
 
 

@@ -21,7 +21,7 @@ from .engine import Engine, Inference
 from .errors import ParameterError
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .modalities import make_decoder
-from .modalities.inputs import model_input
+from .modalities.inputs import ModalitySpec, model_input
 from .parameters import SensorSettings, Settings
 from .power import GovernorConfig, GovernorState, PowerGovernor
 from .sync import Snapshot, take_snapshot
@@ -36,11 +36,10 @@ WITHOUT_HEADER = ("audio_common_msgs/msg/AudioData",)
 class Sensor:
     """One sensor instance: decoder, liveness, and the buffer where the model uses it."""
 
-    def __init__(self, settings: SensorSettings, engine: Engine, deserialize: Callable[[bytes], Any] | None):
+    def __init__(self, settings: SensorSettings, specs: Sequence[ModalitySpec], deserialize: Callable[[bytes], Any] | None):
         self.settings = settings
         self.name = settings.name
-        specs = {spec.name: spec for spec in engine.specs}
-        self.spec = specs.get(settings.model_input)
+        self.spec = next((spec for spec in specs if spec.name == settings.model_input), None)
         # A zero stamp where there should be one is a fault; types without a header, and sensors whose stamps are
         # not to be trusted, take the time of arrival.
         limits = dict(settings.limits)
@@ -53,6 +52,40 @@ class Sensor:
         self.status: Status | None = None
         self.error = ""
         self.last_arrival_ns = 0
+
+    def feed(self, messages: Sequence, arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
+        """See `Pipeline.feed`."""
+        self.last_arrival_ns = int(arrival_ns[-1])
+        arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
+        batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
+        if batch.error:
+            self.error = batch.error
+        self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint)
+        if self.spec is None or not len(batch.rows):
+            return
+        if self.buffer is None:
+            self.buffer = WindowBuffer(self.spec.window_s, self._row_rate_hz(), batch.rows.shape[1:], batch.rows.dtype)
+        self.buffer.append(batch.row_stamp_ns, batch.rows)
+
+    def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
+        """Liveness now."""
+        self.status = self.liveness.update(now_arrival_ns, now_node_ns)
+        if self.buffer is not None and self.status.state in (State.FROZEN, State.INVALID):
+            self.buffer.clear()  # what a broken sensor said must not be part of a later window
+        return self.status
+
+    def reset(self) -> None:
+        self.liveness.reset()
+        self.decoder.reset()
+        if self.buffer is not None:
+            self.buffer.clear()
+
+    def _row_rate_hz(self) -> float:
+        """Rows a second to make room for; the buffer grows where a sensor is faster."""
+        if self.settings.kind == "audio":
+            return float(self.spec.options.get("sample_rate_hz", 16000))
+        expected = self.settings.values["expected_rate_hz"]
+        return 2.0 * expected if expected else {"camera": 60.0, "imu": 1000.0, "lidar": 40.0}[self.settings.kind]
 
 
 @dataclass
@@ -88,7 +121,7 @@ class Pipeline:
     def __init__(self, settings: Settings, engine: Engine, deserialize: dict[str, Callable] | None = None):
         self.settings, self.engine = settings, engine
         deserialize = deserialize or {}
-        self.sensors = {s.name: Sensor(s, engine, deserialize.get(s.msg_type)) for s in settings.sensors}
+        self.sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
         self.slots = tuple(
             tuple(s for s in self.sensors.values() if s.settings.model_input == name) for name in engine.modalities
         )
@@ -106,21 +139,8 @@ class Pipeline:
 
         arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised.
         """
-        if not messages:
-            return
-        entry = self.sensors[sensor]
-        entry.last_arrival_ns = int(arrival_ns[-1])
-        # Arrival on the node clock, for sensors whose own stamps are not to be trusted or do not exist.
-        arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-        batch = entry.decoder.decode(messages, arrival_node_ns if entry.stamp_by_arrival else None)
-        if batch.error:
-            entry.error = batch.error
-        entry.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint)
-        if entry.spec is None or not len(batch.rows):
-            return
-        if entry.buffer is None:
-            entry.buffer = make_buffer(entry, batch.rows)
-        entry.buffer.append(batch.row_stamp_ns, batch.rows)
+        if messages:
+            self.sensors[sensor].feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
 
     def observe_clock(self, node_ns: int) -> bool:
         """Tell the node clock; a backward jump resets everything and returns True."""
@@ -132,13 +152,7 @@ class Pipeline:
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> dict[str, Status]:
         """Liveness of every sensor now."""
-        statuses = {}
-        for entry in self.sensors.values():
-            entry.status = entry.liveness.update(now_arrival_ns, now_node_ns)
-            if entry.buffer is not None and entry.status.state in (State.FROZEN, State.INVALID):
-                entry.buffer.clear()  # what a broken sensor said must not be part of a later window
-            statuses[entry.name] = entry.status
-        return statuses
+        return {entry.name: entry.check(now_node_ns, now_arrival_ns) for entry in self.sensors.values()}
 
     def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
         """Cut what is live now: the inputs of one inference, copied out of the buffers."""
@@ -215,25 +229,11 @@ class Pipeline:
     def reset(self) -> None:
         """Forget all that depends on time (bag loop, clock jump); what the battery last said stays."""
         for entry in self.sensors.values():
-            entry.liveness.reset()
-            entry.decoder.reset()
-            if entry.buffer is not None:
-                entry.buffer.clear()
+            entry.reset()
         self.engine.reset()
         self.governor.reset()
         self.last_node_ns = 0
         self.resets += 1
-
-
-def make_buffer(entry: Sensor, rows: np.ndarray) -> WindowBuffer:
-    """A buffer that holds one window at up to twice the expected rate."""
-    if entry.settings.kind == "audio":
-        rate_hz = float(entry.spec.options.get("sample_rate_hz", 16000))
-    else:
-        ceiling = {"camera": 60.0, "imu": 1000.0, "lidar": 40.0}[entry.settings.kind]
-        expected = entry.settings.values["expected_rate_hz"]
-        rate_hz = 2.0 * expected if expected else ceiling
-    return WindowBuffer(entry.spec.window_s, rate_hz, rows.shape[1:], rows.dtype)
 
 
 def override_of(value: float) -> float | None:

@@ -16,6 +16,7 @@ def write_bag(path: Path, seconds: float = 3.0, storage=StoragePlugin.MCAP, came
     """Depth camera at 20 Hz, IMU at 50 Hz, and a topic of a type nobody knows the use of."""
     random = np.random.default_rng(0)
     with Writer(path, version=9, storage_plugin=storage) as writer:
+
         def connect(topic, msg_type):
             return writer.add_connection(topic, msg_type, typestore=STORE)
 
@@ -31,7 +32,9 @@ def write_bag(path: Path, seconds: float = 3.0, storage=StoragePlugin.MCAP, came
             rows.append((t, motion, raw(imu(random.normal(0, 0.2, 3), random.normal(0, 0.2, 3) + (0, 0, 9.8), stamp_ns=t))))
         if extra:
             text = connect("/notes", "std_msgs/msg/String")
-            rows.append((T0, text, bytes(STORE.serialize_cdr(STORE.types["std_msgs/msg/String"]("hello"), "std_msgs/msg/String"))))
+            rows.append(
+                (T0, text, bytes(STORE.serialize_cdr(STORE.types["std_msgs/msg/String"]("hello"), "std_msgs/msg/String")))
+            )
         for t, connection, data in sorted(rows, key=lambda row: row[0]):
             writer.write(connection, t, data)
     return path

@@ -47,7 +47,12 @@ class NodeUnderTest:
         self._log = self.log_path.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, str(executable_path(name)), *(("--ros-args", *arguments) if arguments else ())],
-            env=environment(), stdin=subprocess.DEVNULL, stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True)
+            env=environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
     def log(self) -> str:
         return self.log_path.read_text(errors="replace")
@@ -85,8 +90,10 @@ class Probe:
         self._changed = threading.Condition()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for cls, topic, store, qos in (
-            (FusedPrediction, base + "/prediction", self.predictions, 100), (ModalityMask, base + "/mask", self.masks, 100),
-            (PruningState, base + "/pruning", self.prunings, latched), (ModelInfo, base + "/model_info", self.infos, latched),
+            (FusedPrediction, base + "/prediction", self.predictions, 100),
+            (ModalityMask, base + "/mask", self.masks, 100),
+            (PruningState, base + "/pruning", self.prunings, latched),
+            (ModelInfo, base + "/model_info", self.infos, latched),
             (DiagnosticArray, "/diagnostics", self.diagnostics, 10),
         ):
             self.node.create_subscription(cls, topic, lambda m, store=store: self._keep(store, m), qos)
@@ -119,7 +126,9 @@ class Probe:
                     raise AssertionError(f"the node ended while waiting for {what}:\n{under_test.log()}")
                 left = end - time.monotonic()
                 if left <= 0:
-                    raise AssertionError(f"no {what} in {deadline_s} s; {self.seen()}\n" + (under_test.log() if under_test else ""))
+                    raise AssertionError(
+                        f"no {what} in {deadline_s} s; {self.seen()}\n" + (under_test.log() if under_test else "")
+                    )
                 self._changed.wait(min(left, 0.2))
 
     def seen(self) -> str:

@@ -19,7 +19,11 @@ def test_doctor_as_json_and_with_a_missing_model(capsys):
     assert main(["doctor", "--json", "--model", "no_such_model"]) == 1
     rows = json.loads(capsys.readouterr().out)
     bad = [row for row in rows if row["level"] == "BAD"]
-    assert [row["what"] for row in bad] == ["model"] and "no_such_model" in bad[0]["found"] and "utd_mhad_depth_imu" in bad[0]["found"]
+    assert (
+        [row["what"] for row in bad] == ["model"]
+        and "no_such_model" in bad[0]["found"]
+        and "utd_mhad_depth_imu" in bad[0]["found"]
+    )
 
 
 def test_doctor_names_a_profile_that_is_not_there(capsys, monkeypatch):

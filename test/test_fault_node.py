@@ -42,7 +42,11 @@ def test_forwards_untouched_then_every_fault_and_back(broken):
         return len(listener.messages)
 
     start = set_fault("freeze")
-    probe.wait("the same payload", lambda: len(listener.since(start + 2)) > 5 and len({r[60:] for r in listener.since(start + 2)}) == 1, node)
+    probe.wait(
+        "the same payload",
+        lambda: len(listener.since(start + 2)) > 5 and len({r[60:] for r in listener.since(start + 2)}) == 1,
+        node,
+    )
     stamps = {r[4:12] for r in listener.since(start + 2)}
     assert len(stamps) > 3  # fresh stamps on an old payload
     start = set_fault("garbage")
@@ -68,12 +72,15 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
     assert node.alive()
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    ((), "parameter input: saw nothing"),
-    (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
-    (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
-    (("-p", "input:=3"), "parameter input"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "parameter input: saw nothing"),
+        (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
+        (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
+        (("-p", "input:=3"), "parameter input"),
+    ],
+)
 def test_bad_start_is_one_clear_line(probe, start, arguments, words):
     node = start(*arguments, node="fault_node", expect_end=True)
     assert node.process.wait(60) == 2

@@ -150,8 +150,9 @@ def test_deactivate_silences_and_activate_resumes(probe, fed):
 def test_diagnostics_name_every_part(probe, fed):
     array = probe.wait("diagnostics", lambda: probe.diagnostics[-1] if probe.diagnostics else None, fed)
     names = {status.name for status in array.status}
-    assert names == {f"fuse_node: {part}" for part in
-                     ("sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")}
+    assert names == {
+        f"fuse_node: {part}" for part in ("sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")
+    }
     loop = next(s for s in array.status if s.name.endswith("loop"))
     assert {v.key: v.value for v in loop.values}["failed"] == "0"
 
@@ -180,8 +181,17 @@ def test_namespace_node_name_and_remapping(ros, start):
 
 
 def test_second_camera_takes_over(probe, start):
-    node = start("-p", "sensors:=[front_camera, rear_camera, imu]", "-p", "front_camera.model_input:=camera",
-                 "-p", "rear_camera.model_input:=camera", "-p", "imu.topic:=/imu/data", *QUICK)
+    node = start(
+        "-p",
+        "sensors:=[front_camera, rear_camera, imu]",
+        "-p",
+        "front_camera.model_input:=camera",
+        "-p",
+        "rear_camera.model_input:=camera",
+        "-p",
+        "imu.topic:=/imu/data",
+        *QUICK,
+    )
     probe.feed_camera("/front_camera")
     probe.feed_camera("/rear_camera")
     probe.feed_imu()
@@ -209,14 +219,19 @@ def test_simulated_clock_that_jumps_back(probe, start):
 
     def stamp_of(seconds):
         from sentryfuse_ros.nodes.publish import to_time
+
         return to_time(int(seconds * 1e9))
 
     probe.feed("/clock", Clock, tick, 100.0)
     probe.feed("/imu/data", Imu, lambda _: probe.imu(stamp_of(now["s"])), 50.0)
     probe.feed("/camera/image_raw", Image, lambda _: probe.depth_image(stamp_of(now["s"])), 30.0)
-    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True] and p.tick.sec >= 1000, "predictions in simulated time", node)
+    probe.wait_new_prediction(
+        lambda p: list(p.mask) == [True, True] and p.tick.sec >= 1000, "predictions in simulated time", node
+    )
     now["s"] = 500.0  # a bag that loops
-    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True] and p.valid and p.tick.sec < 900, "predictions after the jump", node)
+    probe.wait_new_prediction(
+        lambda p: list(p.mask) == [True, True] and p.valid and p.tick.sec < 900, "predictions after the jump", node
+    )
     assert "jumped back" in node.log()
     del publisher
 

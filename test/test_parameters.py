@@ -40,25 +40,28 @@ def test_instance_named_after_a_kind_has_that_kind():
     assert [(s.kind, s.model_input) for s in settings.sensors] == [("camera", "front_camera"), ("imu", "imu")]
 
 
-@pytest.mark.parametrize(("name", "value", "seen", "expected"), [
-    ("fuse_rate_hz", 1000, "1000", "0.2 to 100"),
-    ("fuse_rate_hz", "ten", "'ten'", "a number"),
-    ("fuse_rate_hz", float("nan"), "nan", "0.2 to 100"),
-    ("fuse_rate_hz", True, "True", "a number"),
-    ("inference_threads", 1.5, "1.5", "a whole number"),
-    ("device", "gpu", "'gpu'", "cpu, cuda, auto"),
-    ("sensors", [], "empty", "at least one"),
-    ("sensors", ["imu", "imu"], "imu", "once"),
-    ("sensors", ["device"], "'device'", "no parameter's"),
-    ("sensors", ["a b"], "'a b'", "letters"),
-    ("sensors", "imu", "'imu'", "a list"),
-    ("autostart", "yes", "'yes'", "true or false"),
-    ("model", 3, "3", "str"),
-    ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
-    ("camera.timeout_s", -1, "-1", "0 to 3600"),
-    ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar"),
-    ("imu.limits.accel_max_m_s2", "a lot", "'a lot'", "a number"),
-])
+@pytest.mark.parametrize(
+    ("name", "value", "seen", "expected"),
+    [
+        ("fuse_rate_hz", 1000, "1000", "0.2 to 100"),
+        ("fuse_rate_hz", "ten", "'ten'", "a number"),
+        ("fuse_rate_hz", float("nan"), "nan", "0.2 to 100"),
+        ("fuse_rate_hz", True, "True", "a number"),
+        ("inference_threads", 1.5, "1.5", "a whole number"),
+        ("device", "gpu", "'gpu'", "cpu, cuda, auto"),
+        ("sensors", [], "empty", "at least one"),
+        ("sensors", ["imu", "imu"], "imu", "once"),
+        ("sensors", ["device"], "'device'", "no parameter's"),
+        ("sensors", ["a b"], "'a b'", "letters"),
+        ("sensors", "imu", "'imu'", "a list"),
+        ("autostart", "yes", "'yes'", "true or false"),
+        ("model", 3, "3", "str"),
+        ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
+        ("camera.timeout_s", -1, "-1", "0 to 3600"),
+        ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar"),
+        ("imu.limits.accel_max_m_s2", "a lot", "'a lot'", "a number"),
+    ],
+)
 def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
     with pytest.raises(ParameterError) as caught:
         build_settings({name: value})
@@ -97,5 +100,7 @@ def test_absent_parameter_file_is_named(tmp_path):
 
 
 def test_round_trip_of_every_default():
-    tree = yaml.safe_load(yaml.safe_dump({p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS}))
+    tree = yaml.safe_load(
+        yaml.safe_dump({p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS})
+    )
     assert build_settings(tree).values == build_settings({}).values

@@ -25,7 +25,10 @@ def bag_path(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp("bags") / "run")
 
 
-def play(bag, script=FaultScript(), repeat=1, to_s=float("inf")):
+NO_FAULTS = FaultScript()
+
+
+def play(bag, script=NO_FAULTS, repeat=1, to_s=float("inf")):
     truth = Truth()
     return list(deliveries(bag, match_sensors(bag, SENSORS, {}), (), script, repeat, 1.0, truth, to_s)), truth
 
@@ -43,8 +46,11 @@ def test_topics_are_matched_by_type_or_as_told(bag_path):
         assert {n: t.name for n, t in match_sensors(bag, SENSORS, {}).items()} == {"camera": "/cam/depth", "imu": "/imu/raw"}
         assert match_sensors(bag, SENSORS, {"camera": "cam/depth"})["camera"].count == 60
         assert find_battery(bag) is None
-        for chosen, word in (({"camera": "/nope"}, "not in the bag"), ({"camera": "/imu/raw"}, "sensor_msgs/msg/Image"),
-                             ({"sonar": "/imu/raw"}, "sonar.*not configured")):
+        for chosen, word in (
+            ({"camera": "/nope"}, "not in the bag"),
+            ({"camera": "/imu/raw"}, "sensor_msgs/msg/Image"),
+            ({"sonar": "/imu/raw"}, "sonar.*not configured"),
+        ):
             with pytest.raises(BagError, match=word):
                 match_sensors(bag, SENSORS, chosen)
 
@@ -91,14 +97,17 @@ def test_absent_bag_broken_bag_and_empty_folder(tmp_path, bag_path):
         play(Bag(broken))
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["replay", "/no/such/bag"], ["bag /no/such/bag", "nothing there"]),
-    (["replay", "BAG", "--faults", "/no/faults.yaml"], ["fault file /no/faults.yaml", "No such file"]),
-    (["replay", "BAG", "--params-file", "/no/params.yaml"], ["parameter file /no/params.yaml"]),
-    (["replay", "BAG", "--map", "camera=/cam/depth"], ["--map", "SENSOR:=TOPIC"]),
-    (["replay", "BAG", "--speed", "0"], ["speed 0.0", "0.05 to 20"]),
-    (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["replay", "/no/such/bag"], ["bag /no/such/bag", "nothing there"]),
+        (["replay", "BAG", "--faults", "/no/faults.yaml"], ["fault file /no/faults.yaml", "No such file"]),
+        (["replay", "BAG", "--params-file", "/no/params.yaml"], ["parameter file /no/params.yaml"]),
+        (["replay", "BAG", "--map", "camera=/cam/depth"], ["--map", "SENSOR:=TOPIC"]),
+        (["replay", "BAG", "--speed", "0"], ["speed 0.0", "0.05 to 20"]),
+        (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
+    ],
+)
 def test_refusals_are_one_clear_line(bag_path, capsys, arguments, words):
     assert main([str(bag_path) if a == "BAG" else a for a in arguments]) == 2
     err = capsys.readouterr().err
@@ -113,9 +122,9 @@ def test_fault_on_a_sensor_nobody_configured(bag_path, tmp_path, capsys):
 
 
 def test_bag_without_sensors_names_its_topics(tmp_path):
+    from cdr_messages import STORE
     from rosbags.rosbag2 import Writer
 
-    from cdr_messages import STORE
     with Writer(tmp_path / "bag", version=9) as writer:
         connection = writer.add_connection("/notes", "std_msgs/msg/String", typestore=STORE)
         writer.write(connection, T0, b"\x00\x01\x00\x00\x01\x00\x00\x00\x00")
@@ -126,15 +135,20 @@ def test_bag_without_sensors_names_its_topics(tmp_path):
 
 
 def test_timeline_and_picture(tmp_path):
-    predictions = [PredictionRow(0.1 * i, 0.1 * i, i % 7 != 0, "", "wave" if i < 20 else "clap", 0.8, (True, i < 20), 0.3, 2.0, 9.0, 3.0, i)
-                   for i in range(40)]
-    statuses = [StatusRow(0.1 * i, {"camera": ("OK" if i < 20 else "STALE", 30.0, ""), "imu": ("OK", 50.0, "")}) for i in range(40)]
+    predictions = [
+        PredictionRow(0.1 * i, 0.1 * i, i % 7 != 0, "", "wave" if i < 20 else "clap", 0.8, (True, i < 20), 0.3, 2.0, 9.0, 3.0, i)
+        for i in range(40)
+    ]
+    statuses = [
+        StatusRow(0.1 * i, {"camera": ("OK" if i < 20 else "STALE", 30.0, ""), "imu": ("OK", 50.0, "")}) for i in range(40)
+    ]
     script = FaultScript((Fault("camera", "off", 2.0, 3.0),), ((0.0, 100.0), (4.0, 10.0)))
     write_timeline(tmp_path / "t.csv", predictions, statuses, script)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert len(lines) == 41 and lines[0].startswith("t_s,valid,class_name,confidence,mask") and ",STALE,OK," in lines[-1]
     draw_timeline(tmp_path / "t.png", predictions, statuses, script, 4.0)
     import cv2
+
     assert cv2.imread(str(tmp_path / "t.png")).shape[0] > 800
     draw_timeline(tmp_path / "empty.png", [], [], FaultScript(), 1.0)
 
@@ -146,9 +160,18 @@ def test_live_view_renders_every_state():
 
     from sentryfuse_ros.liveness import State
     from sentryfuse_ros.replay.view import render
+
     sensors = [N(name=s.name.lower(), state=int(s), reason="why", rate_hz=3.0, age_s=0.1, model_input="camera") for s in State]
-    prediction = N(valid=True, class_name="wave", confidence=0.7, modalities=["camera"], modality_use=[1.0], inference_ms=2.0,
-                   overhead_ms=3.0, reason="")
+    prediction = N(
+        valid=True,
+        class_name="wave",
+        confidence=0.7,
+        modalities=["camera"],
+        modality_use=[1.0],
+        inference_ms=2.0,
+        overhead_ms=3.0,
+        reason="",
+    )
     pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50")
     live = N(t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None)
     script = FaultScript((Fault("ok", "freeze", 2.0, 3.0),))
@@ -166,7 +189,11 @@ def test_live_view_renders_every_state():
 
 @pytest.mark.skipif(not (data_root() / "bags").exists(), reason="no development bags: set SENTRYFUSE_DATA")
 def test_real_bags_open():
-    for name, topic in (("converted_utd_mhad_depth_imu", "camera"), ("husky_test1_ros2", "imu"), ("converted_ouster_os1_128", "lidar")):
+    for name, topic in (
+        ("converted_utd_mhad_depth_imu", "camera"),
+        ("husky_test1_ros2", "imu"),
+        ("converted_ouster_os1_128", "lidar"),
+    ):
         with Bag(data_root() / "bags" / name) as bag:
             assert topic in match_sensors(bag, SENSORS, {})
             assert play(bag, to_s=0.3)[0]

@@ -20,8 +20,13 @@ SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 
 def replay(tmp_path, *arguments, status=0):
     env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID",)}
-    done = subprocess.run([SENTRYFUSE, "replay", *map(str, arguments), "--json", tmp_path / "out.json", "--out", tmp_path / "out",
-                           "--headless"], capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run(
+        [SENTRYFUSE, "replay", *map(str, arguments), "--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless"],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=300,
+    )
     log = (tmp_path / "out" / "fuse_node.log").read_text() if (tmp_path / "out" / "fuse_node.log").exists() else ""
     assert done.returncode == status, done.stdout + done.stderr + log
     return json.loads((tmp_path / "out.json").read_text()), done.stdout, log
@@ -66,12 +71,18 @@ def test_every_kind_of_fault_is_noticed(tmp_path):
 """)
     summary, _, log = replay(tmp_path, write_bag(tmp_path / "bag", 12.0), "--faults", script)
     seen = [f["seen_as"] for f in summary["faults"]]
-    assert "INVALID" in seen[0] and "FROZEN" in seen[1] and seen[2] and "STALE" in seen[3] and "STALE" in seen[4], summary["faults"]
+    assert "INVALID" in seen[0] and "FROZEN" in seen[1] and seen[2] and "STALE" in seen[3] and "STALE" in seen[4], summary[
+        "faults"
+    ]
     assert all(f["mask_return_s"] is not None for f in summary["faults"]), summary["faults"]
     assert "failed" not in log
 
 
 def test_model_that_is_not_there_ends_with_its_name(tmp_path):
-    done = subprocess.run([SENTRYFUSE, "replay", write_bag(tmp_path / "bag", 1.0), "--model", "/no/model", "--out", tmp_path, "--headless"],
-                          capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [SENTRYFUSE, "replay", write_bag(tmp_path / "bag", 1.0), "--model", "/no/model", "--out", tmp_path, "--headless"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 2 and "/no/model" in done.stderr and "Traceback" not in done.stderr

@@ -243,6 +243,8 @@ def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_p
     both = recipe(epochs=1, train_groups=[1, 2], validation_groups=[])
     whole = train(both, tmp_path / "all", calibrate_from=folds, console=QUIET)
     info = load_checkpoint(whole)[1]
+    pooled = [load_checkpoint(f)[1]["metrics"]["validation_accuracy"]["11"][0] for f in folds]
+    assert info["metrics"]["cross_validation_accuracy"]["11"][0] == pytest.approx(np.mean(pooled), abs=1e-4)
     assert len(info["temperatures"]["11"]) == 3 and info["data"]["calibrated_on"] == ["1", "2"]
     with pytest.raises(DataError, match="calibrate-from"):
         train(recipe(), tmp_path / "x", calibrate_from=[tmp_path / "nowhere"], console=QUIET)

@@ -23,12 +23,19 @@ def run(args: argparse.Namespace) -> int:
     bag = data_root().joinpath(*BAG)
     if not bag.exists():
         raise SentryFuseError(
-            "the demo's recording", f"nothing at {bag}", "a rosbag2 of depth camera and IMU",
-            "set SENTRYFUSE_DATA to the folder that holds bags/, or play one of yours: sentryfuse replay BAG")
+            "the demo's recording",
+            f"nothing at {bag}",
+            "a rosbag2 of depth camera and IMU",
+            "set SENTRYFUSE_DATA to the folder that holds bags/, or play one of yours: sentryfuse replay BAG",
+        )
     parser = argparse.ArgumentParser()
     replay.add_arguments(parser)
     given = [str(bag), "--faults", str(share_path("config", "faults", "demo.yaml")), "--repeat", "2", "--out", args.out]
     summary = replay.replay(parser.parse_args(given + (["--headless"] if args.headless else [])))
     replay.print_summary(summary, Path(args.out))
-    print(json.dumps({k: summary[k] for k in ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "late_ms_p99")}))
+    print(
+        json.dumps(
+            {k: summary[k] for k in ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "late_ms_p99")}
+        )
+    )
     return 0 if summary["predictions"] else 1

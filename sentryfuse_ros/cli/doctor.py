@@ -27,7 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model), *check_data()]
     if args.json:
-        print(json.dumps([{"level": level, "what": what, "found": found, "remedy": remedy} for level, what, found, remedy in findings], indent=1))
+        print(
+            json.dumps(
+                [{"level": level, "what": what, "found": found, "remedy": remedy} for level, what, found, remedy in findings],
+                indent=1,
+            )
+        )
     else:
         for level, what, found, remedy in findings:
             print(f"{level:>4}  {what:<26} {found}" + (f"\n{'':>34}remedy: {remedy}" if remedy else ""))
@@ -45,10 +50,22 @@ def check_python():
     here = f"{platform.python_version()} at {sys.executable}"
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
     yield (OK, "python", here, "") if supported else (BAD, "python", here, "use Python 3.10 to 3.13")
-    for name, module in (("torch", "torch"), ("numpy", "numpy"), ("opencv", "cv2"), ("PyYAML", "yaml"), ("safetensors", "safetensors"),
-                         ("rosbags", "rosbags"), ("matplotlib", "matplotlib"), ("rich", "rich")):
+    for name, module in (
+        ("torch", "torch"),
+        ("numpy", "numpy"),
+        ("opencv", "cv2"),
+        ("PyYAML", "yaml"),
+        ("safetensors", "safetensors"),
+        ("rosbags", "rosbags"),
+        ("matplotlib", "matplotlib"),
+        ("rich", "rich"),
+    ):
         found = next((v for v in (version(d, module) for d in (name, f"{name}-python-headless", f"{name}-python")) if v), None)
-        yield (OK, name, found, "") if found else (BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
+        yield (
+            (OK, name, found, "")
+            if found
+            else (BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
+        )
     if importlib.util.find_spec("torch"):
         import torch
 
@@ -64,6 +81,7 @@ def check_ros():
 
     try:
         from rclpy.utilities import get_rmw_implementation_identifier
+
         rmw = get_rmw_implementation_identifier()
     except (ImportError, RuntimeError) as error:
         rmw = f"unknown ({error})"
@@ -80,14 +98,29 @@ def check_ros():
     except SentryFuseError as error:
         yield BAD, "fuse_node", str(error), "colcon build"
     events = importlib.util.find_spec("rclpy.experimental") is not None
-    yield OK if events else NOTE, "executor", "events executor" if events else "single-threaded (this rclpy has no events executor)", ""
+    yield (
+        OK if events else NOTE,
+        "executor",
+        "events executor" if events else "single-threaded (this rclpy has no events executor)",
+        "",
+    )
     try:
         from rclpy.impl.implementation_singleton import rclpy_implementation
+
         by_hand = hasattr(rclpy_implementation.Subscription, "take_message")
     except (ImportError, AttributeError):
         by_hand = False
-    yield OK if by_hand else NOTE, "receive path", "raw, taken by hand" if by_hand else "ordinary callbacks: about three times the CPU", ""
-    for name, use in (("launch_ros", "ros2 launch"), ("message_filters", "SnapshotSynchronizer beside its filters"), ("launch_testing", "launch tests")):
+    yield (
+        OK if by_hand else NOTE,
+        "receive path",
+        "raw, taken by hand" if by_hand else "ordinary callbacks: about three times the CPU",
+        "",
+    )
+    for name, use in (
+        ("launch_ros", "ros2 launch"),
+        ("message_filters", "SnapshotSynchronizer beside its filters"),
+        ("launch_testing", "launch tests"),
+    ):
         there = importlib.util.find_spec(name) is not None
         yield OK if there else NOTE, name, "installed" if there else f"not installed: {use} is not to be had here", ""
     yield OK, "ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "0 (default)"), ""
@@ -103,27 +136,45 @@ def distro_of_wheels() -> str | None:
 def check_transport():
     rmw = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
     profile = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
+    profile_shipped = share_path("config", "fastdds_large_messages.xml")
     if "fastrtps" in rmw:
         if profile and Path(profile).exists():
             yield OK, "transport profile", profile, ""
         elif profile:
-            yield BAD, "transport profile", f"{profile} does not exist", f"export FASTRTPS_DEFAULT_PROFILES_FILE={share_path('config', 'fastdds_large_messages.xml')}"
+            yield (
+                BAD,
+                "transport profile",
+                f"{profile} does not exist",
+                f"export FASTRTPS_DEFAULT_PROFILES_FILE={profile_shipped}",
+            )
         else:
-            yield (NOTE, "transport profile", "none: best-effort images and clouds over about 512 KB will be lost",
-                   f"where your drivers start: export FASTRTPS_DEFAULT_PROFILES_FILE={share_path('config', 'fastdds_large_messages.xml')}")
+            yield (
+                NOTE,
+                "transport profile",
+                "none: best-effort images and clouds over about 512 KB will be lost",
+                f"where your drivers start: export FASTRTPS_DEFAULT_PROFILES_FILE={profile_shipped}",
+            )
     shm = Path("/dev/shm")
     if shm.exists():
         stat = os.statvfs(shm)
         free_mb = stat.f_bavail * stat.f_frsize / 1e6
         # The profile's segment is 32 MB a process.
-        yield (OK if free_mb > 256 else BAD, "shared memory", f"{free_mb:.0f} MB free in /dev/shm",
-               "" if free_mb > 256 else "enlarge it (docker run --shm-size=1g), or large messages are lost")
+        yield (
+            OK if free_mb > 256 else BAD,
+            "shared memory",
+            f"{free_mb:.0f} MB free in /dev/shm",
+            "" if free_mb > 256 else "enlarge it (docker run --shm-size=1g), or large messages are lost",
+        )
     for name, least in (("rmem_max", 2_097_152),):
         path = Path("/proc/sys/net/core") / name
         if path.exists():
             value = int(path.read_text())
-            yield (OK if value >= least else NOTE, f"net.core.{name}", str(value),
-                   "" if value >= least else f"for sensors on other machines: sysctl -w net.core.{name}={least}")
+            yield (
+                OK if value >= least else NOTE,
+                f"net.core.{name}",
+                str(value),
+                "" if value >= least else f"for sensors on other machines: sysctl -w net.core.{name}={least}",
+            )
 
 
 def check_model(model: str):
@@ -132,7 +183,12 @@ def check_model(model: str):
         from ..engine import Engine
 
         engine = Engine.load(path)
-        yield OK, "model", f"{path}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, ratios {engine.ratio_levels}", ""
+        yield (
+            OK,
+            "model",
+            f"{path}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, ratios {engine.ratio_levels}",
+            "",
+        )
     except (SentryFuseError, ImportError) as error:
         yield BAD, "model", str(error), "see above"
 
@@ -140,4 +196,9 @@ def check_model(model: str):
 def check_data():
     root = data_root()
     there = (root / "bags").exists()
-    yield OK if there else NOTE, "SENTRYFUSE_DATA", f"{root}" + ("" if there else ": no bags/ there; the demo has nothing to play"), ""
+    yield (
+        OK if there else NOTE,
+        "SENTRYFUSE_DATA",
+        f"{root}" + ("" if there else ": no bags/ there; the demo has nothing to play"),
+        "",
+    )

@@ -25,14 +25,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--faults", metavar="FILE", help="YAML list of faults and battery curve (see config/faults/)")
     parser.add_argument("--params-file", metavar="FILE", help="parameters of fuse_node (default: config/fuse.yaml)")
     parser.add_argument("--model", help="checkpoint folder or name (default: the parameter file's)")
-    parser.add_argument("--map", action="append", default=[], metavar="SENSOR:=TOPIC",
-                        help="which topic of the bag is which sensor (default: by type)")
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="SENSOR:=TOPIC",
+        help="which topic of the bag is which sensor (default: by type)",
+    )
     parser.add_argument("--to", type=float, metavar="S", help="stop after this many seconds of the recording")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play it N times in a row, stamps moved on")
     parser.add_argument("--gap", type=float, default=1.0, metavar="S", help="pause between repeats [s]")
     parser.add_argument("--speed", type=float, default=1.0, help="1 is real time")
     parser.add_argument("--json", metavar="FILE", help="write the summary here")
-    parser.add_argument("--out", metavar="DIR", default="out/replay", help="timeline, picture and node log (default: %(default)s)")
+    parser.add_argument(
+        "--out", metavar="DIR", default="out/replay", help="timeline, picture and node log (default: %(default)s)"
+    )
     parser.add_argument("--headless", action="store_true", help="no live view")
     parser.add_argument("--strict", action="store_true", help="exit status 1 where a promise was broken")
     parser.add_argument("--domain-id", type=int, help="ROS_DOMAIN_ID to use (default: one of its own, away from your robot)")
@@ -53,8 +60,11 @@ class Run:
 def prepare(args: argparse.Namespace) -> Run:
     """Read and check bag, parameters and faults. Raises SentryFuseError."""
     if args.repeat < 1 or not 0.05 <= args.speed <= 20 or args.gap < 0 or (args.to is not None and args.to <= 0):
-        raise ParameterError("replay", f"repeat {args.repeat}, speed {args.speed}, gap {args.gap}, to {args.to}",
-                             "repeat >= 1, speed 0.05 to 20, gap >= 0, to > 0")
+        raise ParameterError(
+            "replay",
+            f"repeat {args.repeat}, speed {args.speed}, gap {args.gap}, to {args.to}",
+            "repeat >= 1, speed 0.05 to 20, gap >= 0, to > 0",
+        )
     if args.domain_id is not None and not 0 <= args.domain_id <= 101:
         raise ParameterError("--domain-id", args.domain_id, "0 to 101 (beyond that Linux needs its ports)")
     if args.model:
@@ -71,8 +81,11 @@ def prepare(args: argparse.Namespace) -> Run:
         chosen[sensor] = topic
     matched = match_sensors(bag, settings.sensors, chosen)
     if not matched:
-        raise SentryFuseError(f"bag {args.bag}", "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
-                              "at least one camera, imu, audio or lidar topic")
+        raise SentryFuseError(
+            f"bag {args.bag}",
+            "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
+            "at least one camera, imu, audio or lidar topic",
+        )
     names = {s.name for s in settings.sensors}
     for fault in script.faults:
         if fault.sensor not in names:
@@ -82,8 +95,10 @@ def prepare(args: argparse.Namespace) -> Run:
 
 def limits_of(settings: Settings, predictions_period: dict[str, float]) -> Limits:
     """The promises in numbers for this configuration; periods measured where they are not configured."""
-    period_s = {s.name: 1.0 / s.values["expected_rate_hz"] if s.values["expected_rate_hz"] else
-                predictions_period.get(s.name, 0.1) for s in settings.sensors}
+    period_s = {
+        s.name: 1.0 / s.values["expected_rate_hz"] if s.values["expected_rate_hz"] else predictions_period.get(s.name, 0.1)
+        for s in settings.sensors
+    }
     return Limits(
         1.0 / settings["fuse_rate_hz"],
         {s.name: s.values["timeout_s"] or max(3 * period_s[s.name], 0.2) for s in settings.sensors},
@@ -110,8 +125,9 @@ def replay(args: argparse.Namespace) -> dict:
     try:
         import rclpy  # noqa: F401
     except ImportError as error:
-        raise SentryFuseError("sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment",
-                              "run make setup, or source your ROS 2") from error
+        raise SentryFuseError(
+            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
+        ) from error
     from ..nodes.play import NodeProcess, Player, transport_environment
     from ..replay.picture import draw_timeline, write_timeline
     from ..replay.view import LiveView
@@ -139,8 +155,16 @@ def replay(args: argparse.Namespace) -> dict:
     try:
         player = Player(matched, extra, script, bag.start_ns)
         player.wait_until_ready(fuser)
-        stream = deliveries(bag, matched, tuple(t.name for t in extra.values()), script, args.repeat, args.gap, truth,
-                            args.to if args.to is not None else float("inf"))
+        stream = deliveries(
+            bag,
+            matched,
+            tuple(t.name for t in extra.values()),
+            script,
+            args.repeat,
+            args.gap,
+            truth,
+            args.to if args.to is not None else float("inf"),
+        )
         with LiveView(enabled=not args.headless and sys.stdout.isatty(), script=script) as view:
             end_s = player.play(stream, args.speed, view.show, fuser.check)
     finally:
@@ -183,14 +207,19 @@ def say_plan(bag, matched, settings, script, extra, domain_id) -> None:
 
 def print_summary(summary: dict, out: Path) -> None:
     s = summary
-    print(f"predictions {s['predictions']} ({s['valid_predictions']} valid), max gap {s['max_gap_s']} s, "
-          f"late p99 {s['late_ms_p99']} ms, inference p50 {s['inference_ms_p50']} ms, ratios {s['ratios_seen']}")
+    print(
+        f"predictions {s['predictions']} ({s['valid_predictions']} valid), max gap {s['max_gap_s']} s, "
+        f"late p99 {s['late_ms_p99']} ms, inference p50 {s['inference_ms_p50']} ms, ratios {s['ratios_seen']}"
+    )
     if s["never_seen"]:
         print("never seen: " + ", ".join(s["never_seen"]))
     for fault in s["faults"]:
-        print(f"  {fault['sensor']} {fault['kind']} {fault['from_s']:g}-{fault['to_s']:g} s: seen as "
-              f"{'/'.join(fault['seen_as']) or 'nothing'}, cleared after {fault['mask_clear_s']} s (limit {fault['clear_limit_s']}), "
-              f"back {fault['mask_return_s']} s after enough good messages (limit {fault['return_limit_s']})"
-              + (f"; {fault['note']}" if fault["note"] else ""))
+        print(
+            f"  {fault['sensor']} {fault['kind']} {fault['from_s']:g}-{fault['to_s']:g} s: seen as "
+            f"{'/'.join(fault['seen_as']) or 'nothing'}, cleared after {fault['mask_clear_s']} s "
+            f"(limit {fault['clear_limit_s']}), "
+            f"back {fault['mask_return_s']} s after enough good messages (limit {fault['return_limit_s']})"
+            + (f"; {fault['note']}" if fault["note"] else "")
+        )
     print("promises kept" if s["promises_kept"] else "PROMISES BROKEN:\n  " + "\n  ".join(s["promises_broken"]))
     print(f"timeline: {out / 'timeline.csv'}, picture: {out / 'timeline.png'}, node log: {out / 'fuse_node.log'}")

@@ -55,26 +55,57 @@ def diagnostics_message(node: str, pipeline: Pipeline, topics, figures: LoopFigu
             continue
         level = ok if not status.alarm else error if sensor.settings.values["required"] else warn
         text = status.state.name + (f": {status.reason}" if status.reason else "")
-        array.status.append(_status(
-            level, prefix + "sensor " + name, text, topic=topics.get(name, ""), rate_hz=float(status.rate_hz),
-            age_s=float(status.age_s) if status.state != State.NEVER_SEEN else -1.0, latency_ms=float(status.latency_s) * 1e3,
-            received=status.received, dropped=status.dropped, invalid=status.invalid, last_decode_error=sensor.error,
-        ))
+        array.status.append(
+            _status(
+                level,
+                prefix + "sensor " + name,
+                text,
+                topic=topics.get(name, ""),
+                rate_hz=float(status.rate_hz),
+                age_s=float(status.age_s) if status.state != State.NEVER_SEEN else -1.0,
+                latency_ms=float(status.latency_s) * 1e3,
+                received=status.received,
+                dropped=status.dropped,
+                invalid=status.invalid,
+                last_decode_error=sensor.error,
+            )
+        )
     engine, power = pipeline.engine, pipeline.power
     live = [entry.status for slot in pipeline.slots for entry in slot if entry.status is not None]
     some_live = any(status.state == State.OK for status in live)
-    array.status.append(_status(
-        ok if some_live else warn, prefix + "model", "predicting" if some_live else "no live sensor of the model",
-        model=engine.info.get("name", ""), inputs=" ".join(engine.modalities), inference_p95_ms=pipeline.latency_p95_ms(),
-    ))
-    array.status.append(_status(
-        warn if power.trouble else ok, prefix + "power", power.reason, ratio=float(power.ratio),
-        requested_ratio=float(power.requested_ratio), battery_fraction=float(power.battery_fraction),
-    ))
-    array.status.append(_status(
-        error if figures.failed else ok, prefix + "loop", f"{figures.failed} errors, see the log" if figures.failed else "running",
-        ticks=figures.ticks, published=figures.published, without_live_sensor=figures.invalid, failed=figures.failed,
-        replaced=worker.replaced if worker else 0, clock_resets=pipeline.resets,
-        latency_p99_ms=_p99(figures.latency_ms), overhead_p99_ms=_p99(figures.overhead_ms),
-    ))
+    array.status.append(
+        _status(
+            ok if some_live else warn,
+            prefix + "model",
+            "predicting" if some_live else "no live sensor of the model",
+            model=engine.info.get("name", ""),
+            inputs=" ".join(engine.modalities),
+            inference_p95_ms=pipeline.latency_p95_ms(),
+        )
+    )
+    array.status.append(
+        _status(
+            warn if power.trouble else ok,
+            prefix + "power",
+            power.reason,
+            ratio=float(power.ratio),
+            requested_ratio=float(power.requested_ratio),
+            battery_fraction=float(power.battery_fraction),
+        )
+    )
+    array.status.append(
+        _status(
+            error if figures.failed else ok,
+            prefix + "loop",
+            f"{figures.failed} errors, see the log" if figures.failed else "running",
+            ticks=figures.ticks,
+            published=figures.published,
+            without_live_sensor=figures.invalid,
+            failed=figures.failed,
+            replaced=worker.replaced if worker else 0,
+            clock_resets=pipeline.resets,
+            latency_p99_ms=_p99(figures.latency_ms),
+            overhead_p99_ms=_p99(figures.overhead_ms),
+        )
+    )
     return array

@@ -44,7 +44,9 @@ class FaultNode(Node):
             ("on_share", 0.5, "intermittent: share of the period that is on, 0..1."),
         ):
             try:
-                self.declare_parameter(name, default, ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float)))
+                self.declare_parameter(
+                    name, default, ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float))
+                )
             except InvalidParameterTypeException as error:
                 raise ParameterError(f"parameter {name}", str(error), type(default).__name__) from error
         self._input = self.get_parameter("input").value
@@ -71,10 +73,14 @@ class FaultNode(Node):
         reliable = bool(infos) and all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
         qos = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         msg_class = message_class(type_name)
-        self._publisher = self.create_publisher(msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE))
+        self._publisher = self.create_publisher(
+            msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
+        )
         self._subscription = self.create_subscription(msg_class, self._input, self._on_message, qos, raw=True)
-        self.get_logger().info(f"{self._subscription.topic_name} -> {self._publisher.topic_name} ({type_name}), "
-                               f"fault {self.get_parameter('fault').value}")
+        self.get_logger().info(
+            f"{self._subscription.topic_name} -> {self._publisher.topic_name} ({type_name}), "
+            f"fault {self.get_parameter('fault').value}"
+        )
 
     def _now_s(self) -> float:
         return (time.monotonic_ns() - self._begin_ns) * 1e-9

@@ -36,7 +36,7 @@ from .spin import run, settle_garbage
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. Short: a
 # sensor that has just died must not delay it (measured: 10 ms and more break the promised latency).
-WAIT_FOR_SAMPLE_S = 0.006
+WAIT_FOR_SAMPLE_S = 0.004
 WAIT_POLL_S = 0.0015  # how often it looks while it waits
 # Parameters that may change while the node runs, by their name in GovernorConfig.
 GOVERNOR_FIELDS = {"latency_target_ms": "target_p95_ms", "dwell_s": "dwell_s", "battery_timeout_s": "battery_timeout_s"}
@@ -166,8 +166,10 @@ class FuseNode(LifecycleNode):
         ]
         self.info_out.publish(model_info_message(
             self.pipeline.engine, self.dense, str(self.model_file), self.get_clock().now().nanoseconds))
+        # A whole number of polls per fuse period, so that every tick falls on a poll.
+        self._poll_period_s = 1.0 / (settings["fuse_rate_hz"] * math.ceil(settings["poll_rate_hz"] / settings["fuse_rate_hz"]))
         self._timers_active = [
-            self.create_timer(1.0 / settings["poll_rate_hz"], self._guarded(self._poll), clock=self._steady),
+            self.create_timer(self._poll_period_s, self._guarded(self._poll), clock=self._steady),
             self.create_timer(1.0 / settings["diagnostics_rate_hz"], self._guarded(self._diagnose), clock=self._steady),
         ]
         self._wait_timer = self.create_timer(WAIT_POLL_S, self._guarded(self._poll), clock=self._steady)
@@ -248,7 +250,7 @@ class FuseNode(LifecycleNode):
         if self._next_fuse_ns == 0:
             self._next_fuse_ns = node_ns
         late_ns = node_ns - self._next_fuse_ns
-        if late_ns < -0.5e9 / self.settings["poll_rate_hz"]:  # nearer to another poll than to this one
+        if late_ns < -0.5e9 * self._poll_period_s:  # nearer to another poll than to this one
             return
         if not fresh and late_ns < WAIT_FOR_SAMPLE_S * 1e9 and self.pipeline.sample_expected(arrival_ns):
             self._wait_timer.reset()

@@ -10,8 +10,13 @@ from .faults import FaultScript
 from .judge import PredictionRow, StatusRow
 
 STATE_COLOURS = {
-    "NEVER_SEEN": "#d9d9d9", "OK": "#3a9b57", "LATE": "#e3b505", "STALE": "#d1495b", "FROZEN": "#9b5de5",
-    "INVALID": "#7f1d1d", "RECOVERING": "#4ea8de",
+    "NEVER_SEEN": "#d9d9d9",
+    "OK": "#3a9b57",
+    "LATE": "#e3b505",
+    "STALE": "#d1495b",
+    "FROZEN": "#9b5de5",
+    "INVALID": "#7f1d1d",
+    "RECOVERING": "#4ea8de",
 }
 
 
@@ -21,20 +26,50 @@ def write_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: S
     by_time = {round(row.t_s, 6): row.states for row in statuses}
     with path.open("w", newline="") as file:
         out = csv.writer(file)
-        out.writerow(["t_s", "valid", "class_name", "confidence", "mask", "ratio", "battery_percent", "inference_ms", "latency_ms",
-                      "overhead_ms", "sequence", "reason", *[f"{n}_state" for n in names], *[f"{n}_rate_hz" for n in names]])
+        out.writerow(
+            [
+                "t_s",
+                "valid",
+                "class_name",
+                "confidence",
+                "mask",
+                "ratio",
+                "battery_percent",
+                "inference_ms",
+                "latency_ms",
+                "overhead_ms",
+                "sequence",
+                "reason",
+                *[f"{n}_state" for n in names],
+                *[f"{n}_rate_hz" for n in names],
+            ]
+        )
         for p in predictions:
             states = by_time.get(round(p.t_s, 6), {})
             battery = script.battery_percent(p.t_s)
-            out.writerow([f"{p.t_s:.3f}", int(p.valid), p.class_name, f"{p.confidence:.3f}", "".join("1" if m else "0" for m in p.mask),
-                          f"{p.ratio:.3f}", "" if battery != battery else f"{battery:.1f}", f"{p.inference_ms:.2f}",
-                          f"{p.latency_ms:.2f}", f"{p.overhead_ms:.2f}", p.sequence, p.reason,
-                          *[states.get(n, ("",))[0] for n in names],
-                          *[f"{states[n][1]:.1f}" if n in states else "" for n in names]])
+            out.writerow(
+                [
+                    f"{p.t_s:.3f}",
+                    int(p.valid),
+                    p.class_name,
+                    f"{p.confidence:.3f}",
+                    "".join("1" if m else "0" for m in p.mask),
+                    f"{p.ratio:.3f}",
+                    "" if battery != battery else f"{battery:.1f}",
+                    f"{p.inference_ms:.2f}",
+                    f"{p.latency_ms:.2f}",
+                    f"{p.overhead_ms:.2f}",
+                    p.sequence,
+                    p.reason,
+                    *[states.get(n, ("",))[0] for n in names],
+                    *[f"{states[n][1]:.1f}" if n in states else "" for n in names],
+                ]
+            )
 
 
-def draw_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow], script: FaultScript,
-                  end_s: float) -> None:
+def draw_timeline(
+    path: Path, predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow], script: FaultScript, end_s: float
+) -> None:
     """PNG of the whole run."""
     import matplotlib
 
@@ -42,29 +77,53 @@ def draw_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: Se
     from matplotlib import pyplot as plt
     from matplotlib.patches import Patch
 
-    names = sorted({name for row in statuses for name in row.states},
-                   key=lambda n: all(r.states.get(n, ("NEVER_SEEN",))[0] == "NEVER_SEEN" for r in statuses))
+    names = sorted(
+        {name for row in statuses for name in row.states},
+        key=lambda n: all(r.states.get(n, ("NEVER_SEEN",))[0] == "NEVER_SEEN" for r in statuses),
+    )
     figure, (top, middle, power, late) = plt.subplots(
-        4, 1, figsize=(12, 9), sharex=True, height_ratios=[0.5 + 0.45 * max(len(names), 1), 3, 2, 1.6], constrained_layout=True)
+        4, 1, figsize=(12, 9), sharex=True, height_ratios=[0.5 + 0.45 * max(len(names), 1), 3, 2, 1.6], constrained_layout=True
+    )
     draw_states(top, names, statuses, script, end_s)
     draw_predictions(middle, predictions)
-    power.plot([p.t_s for p in predictions], [p.ratio for p in predictions], color="#1d3557", drawstyle="steps-post", label="pruning ratio in force")
+    power.plot(
+        [p.t_s for p in predictions],
+        [p.ratio for p in predictions],
+        color="#1d3557",
+        drawstyle="steps-post",
+        label="pruning ratio in force",
+    )
     power.set_ylim(-0.03, 0.95)
     power.set_ylabel("pruning ratio")
     if script.battery:
         battery = power.twinx()
-        battery.plot([p.t_s for p in predictions], [script.battery_percent(p.t_s) for p in predictions], color="#e07a1f", label="battery")
+        battery.plot(
+            [p.t_s for p in predictions], [script.battery_percent(p.t_s) for p in predictions], color="#e07a1f", label="battery"
+        )
         battery.set_ylim(0, 105)
         battery.set_ylabel("battery [%]", color="#e07a1f")
     valid = [p for p in predictions if p.valid]
     late.plot([p.t_s for p in valid], [p.inference_ms for p in valid], ".", ms=4, color="#1d3557", label="inference")
-    late.plot([p.t_s for p in valid], [p.overhead_ms for p in valid], ".", ms=4, color="#d1495b", label="sample to publication, beyond inference")
+    late.plot(
+        [p.t_s for p in valid],
+        [p.overhead_ms for p in valid],
+        ".",
+        ms=4,
+        color="#d1495b",
+        label="sample to publication, beyond inference",
+    )
     late.set_ylabel("ms")
     late.set_ylim(bottom=min(0, *[p.overhead_ms for p in valid]) if valid else 0)
     late.legend(loc="upper right", fontsize=8, ncols=2)
     late.set_xlabel("time in the recording [s]")
-    top.legend(handles=[Patch(color=c, label=s) for s, c in STATE_COLOURS.items()], ncols=len(STATE_COLOURS), fontsize=8,
-               loc="lower left", bbox_to_anchor=(0, 1.0), frameon=False)
+    top.legend(
+        handles=[Patch(color=c, label=s) for s, c in STATE_COLOURS.items()],
+        ncols=len(STATE_COLOURS),
+        fontsize=8,
+        loc="lower left",
+        bbox_to_anchor=(0, 1.0),
+        frameon=False,
+    )
     for axis in (middle, power, late):
         axis.grid(alpha=0.25)
         for fault in script.faults:
@@ -99,7 +158,9 @@ def draw_predictions(axis, predictions) -> None:
     valid = [p for p in predictions if p.valid]
     palette = matplotlib.colormaps["tab20"]
     classes = sorted({p.class_name for p in valid})
-    axis.plot([p.t_s for p in predictions], [p.confidence if p.valid else float("nan") for p in predictions], color="#bbbbbb", lw=1)
+    axis.plot(
+        [p.t_s for p in predictions], [p.confidence if p.valid else float("nan") for p in predictions], color="#bbbbbb", lw=1
+    )
     for i, name in enumerate(classes):
         rows = [p for p in valid if p.class_name == name]
         axis.plot([p.t_s for p in rows], [p.confidence for p in rows], ".", ms=8, color=palette(i % 20))
@@ -110,12 +171,16 @@ def draw_predictions(axis, predictions) -> None:
             run = valid[start:i]
             if len(run) >= 4:
                 middle = run[len(run) // 2]
-                axis.text(middle.t_s, min(1.02, max(p.confidence for p in run) + 0.05), run[0].class_name, fontsize=8, ha="center",
-                          color=palette(classes.index(run[0].class_name) % 20))
+                axis.text(
+                    middle.t_s,
+                    min(1.02, max(p.confidence for p in run) + 0.05),
+                    run[0].class_name,
+                    fontsize=8,
+                    ha="center",
+                    color=palette(classes.index(run[0].class_name) % 20),
+                )
             start = i
     blind = [p for p in predictions if not p.valid]
     axis.plot([p.t_s for p in blind], [0.0] * len(blind), "x", color="#d1495b", ms=5)
     axis.set_ylim(-0.05, 1.12)
     axis.set_ylabel("prediction, confidence\n(x: no live sensor)")
-
-

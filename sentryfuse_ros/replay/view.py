@@ -13,8 +13,13 @@ from ..liveness import State
 from .faults import FaultScript
 
 COLOURS = {
-    "NEVER_SEEN": "bright_black", "OK": "green", "LATE": "yellow", "STALE": "red", "FROZEN": "magenta",
-    "INVALID": "red", "RECOVERING": "cyan",
+    "NEVER_SEEN": "bright_black",
+    "OK": "green",
+    "LATE": "yellow",
+    "STALE": "red",
+    "FROZEN": "magenta",
+    "INVALID": "red",
+    "RECOVERING": "cyan",
 }
 
 
@@ -48,8 +53,12 @@ def render(live, script: FaultScript) -> Panel:
         state = State(s.state).name
         fault = next((f.kind for f in script.faults if f.sensor == s.name and f.active(live.t_s)), "")
         sensors.add_row(
-            s.name + ("" if s.model_input else " (watched)"), Text(state, style=COLOURS[state]),
-            f"{s.rate_hz:.0f} Hz" if s.rate_hz else "-", f"{s.age_s:.2f} s" if s.age_s >= 0 else "-", s.reason, Text(fault, style="bold"),
+            s.name + ("" if s.model_input else " (watched)"),
+            Text(state, style=COLOURS[state]),
+            f"{s.rate_hz:.0f} Hz" if s.rate_hz else "-",
+            f"{s.age_s:.2f} s" if s.age_s >= 0 else "-",
+            s.reason,
+            Text(fault, style="bold"),
         )
     lines = [sensors, Text("")]
     p = live.prediction
@@ -57,8 +66,12 @@ def render(live, script: FaultScript) -> Panel:
         lines.append(Text("no prediction yet", style="bright_black"))
     elif p.valid:
         row = Table.grid(padding=(0, 1))
-        row.add_row(Text("prediction", style="bold"), Text(f"{p.class_name:<28}", style="bold green"),
-                    ProgressBar(total=1.0, completed=p.confidence, width=24), f"{p.confidence * 100:.0f} %")
+        row.add_row(
+            Text("prediction", style="bold"),
+            Text(f"{p.class_name:<28}", style="bold green"),
+            ProgressBar(total=1.0, completed=p.confidence, width=24),
+            f"{p.confidence * 100:.0f} %",
+        )
         lines.append(row)
         use = ", ".join(f"{n} {u * 100:.0f} %" for n, u in zip(p.modalities, p.modality_use, strict=True))
         lines.append(Text(f"evidence   {use}    inference {p.inference_ms:.1f} ms    overhead {p.overhead_ms:.1f} ms"))
@@ -69,9 +82,14 @@ def render(live, script: FaultScript) -> Panel:
         row = Table.grid(padding=(0, 1))
         battery = q.battery_percentage
         shown = battery if battery == battery else 0.0
-        row.add_row(Text("battery", style="bold"), ProgressBar(total=1.0, completed=shown, width=24),
-                    f"{battery * 100:.0f} %" if battery == battery else "unknown", Text("   pruning ratio", style="bold"),
-                    ProgressBar(total=0.9, completed=q.ratio, width=18), f"{q.ratio:.2f}",
-                    f"   {q.flops / 1e6:.1f} of {q.flops_dense / 1e6:.1f} MFLOP")
+        row.add_row(
+            Text("battery", style="bold"),
+            ProgressBar(total=1.0, completed=shown, width=24),
+            f"{battery * 100:.0f} %" if battery == battery else "unknown",
+            Text("   pruning ratio", style="bold"),
+            ProgressBar(total=0.9, completed=q.ratio, width=18),
+            f"{q.ratio:.2f}",
+            f"   {q.flops / 1e6:.1f} of {q.flops_dense / 1e6:.1f} MFLOP",
+        )
         lines += [Text(""), row, Text(q.reason, style="bright_black")]
     return Panel(Group(*lines), title=f"sentryfuse  t = {live.t_s:5.1f} s", border_style="blue")
