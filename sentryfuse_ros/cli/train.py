@@ -1,0 +1,42 @@
+"""`sentryfuse train`: train a model by a recipe."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+
+HELP = "train a model by a recipe YAML; --resume goes on with a run that was stopped"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--config", required=True, type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out; same result as without a stop")
+    parser.add_argument("--seed", type=int, help="instead of the recipe's seed")
+    parser.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
+    parser.add_argument("--validate-on", type=int, nargs="+", metavar="GROUP",
+                        help="take these groups out of training and validate on them (one fold of a cross-validation)")
+    parser.add_argument("--calibrate-from", type=Path, nargs="+", default=[], metavar="DIR",
+                        help="fit the temperatures on the pooled validation predictions of these runs")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
+    from dataclasses import replace
+
+    from ..training.recipe import Recipe
+    from ..training.run import train
+
+    recipe = Recipe.read(args.config)
+    changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
+    if args.validate_on:
+        held = set(args.validate_on)
+        changes["train_groups"] = tuple(g for g in recipe.train_groups + recipe.validation_groups if g not in held)
+        changes["validation_groups"] = tuple(args.validate_on)
+    folder = train(replace(recipe, **changes), args.out, args.resume, args.calibrate_from,
+                   "sentryfuse " + shlex.join(sys.argv[1:]))
+    print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
+    return 0

@@ -1,0 +1,1 @@
+"""The network: tokenisers, SentryAttend, SentryGate, a backbone, and `SentryFuse` that joins them."""

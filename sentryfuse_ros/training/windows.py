@@ -1,0 +1,113 @@
+"""Recordings -> model inputs: which moment a window ends at, and the augmentation of what it holds.
+
+Everything random comes from the generator passed in, so an epoch is repeatable from (seed, epoch, place).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from ..datasets.recording import Recording, Stream
+from ..modalities.inputs import ModalitySpec, model_input
+
+NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Augment:
+    """Strengths of the augmentation; zero switches a part off."""
+
+    partial: float = 0.5              # share of windows that end before the recording does
+    partial_from: float = 0.4         # earliest such end, as a share of the recording
+    lag_s: float = 0.3                # a window may end up to this long after a sensor's last row
+    speed: float = 0.2                # time runs 1 +- this fast, each sensor on its own
+    imu_rotation_deg: float = 15.0    # standard deviation of the mounting error
+    imu_scale: float = 0.1            # standard deviation, gyro and accel apart
+    imu_jitter: float = 0.05          # standard deviation, in normalised units
+    camera_shift: float = 0.06        # share of the image
+    camera_zoom: float = 0.1
+    camera_depth_scale: float = 0.1   # thickness of the body in depth
+    erase: float = 0.3                # chance that a stretch of a window is blanked out
+    erase_share: float = 0.2          # longest such stretch
+
+
+def whole_window(recording: Recording, specs: Sequence[ModalitySpec]) -> dict[str, np.ndarray]:
+    """The window a recording is judged by: each sensor's window ends at that sensor's own last row."""
+    return {s.name: _cut(recording.streams[s.name], s, int(recording.streams[s.name].stamp_ns[-1])) for s in specs}
+
+
+def window_at(recording: Recording, specs: Sequence[ModalitySpec], end_ns: int) -> dict[str, np.ndarray]:
+    """What the robot has at ``end_ns``: every sensor's window ends there."""
+    return {s.name: _cut(recording.streams[s.name], s, end_ns) for s in specs}
+
+
+def _cut(stream: Stream, spec: ModalitySpec, end_ns: int) -> np.ndarray:
+    return model_input(spec, stream.stamp_ns, stream.rows, end_ns)
+
+
+def random_window(recording: Recording, specs: Sequence[ModalitySpec], augment: Augment,
+                  rng: np.random.Generator) -> dict[str, np.ndarray]:
+    """One augmented window. Either every sensor is seen whole, or all end at one moment on the way, as live."""
+    partial = rng.random() < augment.partial
+    common_share = rng.uniform(augment.partial_from, 1.0)
+    shortest_ns = min(int(s.stamp_ns[-1]) for s in recording.streams.values())
+    on_its_own = rng.random() < 0.5  # as when only one sensor is there, whose recording may be the longer one
+    inputs = {}
+    for spec in specs:
+        stream = recording.streams[spec.name]
+        last_ns = int(stream.stamp_ns[-1])
+        end_ns = round(common_share * (last_ns if on_its_own else shortest_ns)) if partial else last_ns
+        end_ns += round(rng.uniform(0, augment.lag_s) * NS)
+        factor = 1.0 / rng.uniform(1 - augment.speed, 1 + augment.speed)
+        stamps = np.round(stream.stamp_ns * factor).astype(np.int64)
+        rows = stream.rows
+        if spec.kind == "imu":
+            rows = _turn_and_scale(rows, augment, rng)
+        x = model_input(spec, stamps, rows, round(end_ns * factor))
+        if spec.kind == "camera":
+            x = _move(x, augment, rng)
+        else:
+            x = x + np.where(x != 0, augment.imu_jitter * rng.standard_normal(x.shape, np.float32), 0)
+        inputs[spec.name] = _erase(x, augment, rng).astype(np.float32, copy=False)
+    return inputs
+
+
+def _turn_and_scale(rows: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    rotation, _ = cv2.Rodrigues(np.deg2rad(augment.imu_rotation_deg) / 3 ** 0.5 * rng.standard_normal(3))
+    scale = 1 + augment.imu_scale * rng.standard_normal(2)
+    out = np.empty_like(rows)
+    out[:, :3] = rows[:, :3] @ (rotation.T * scale[0]).astype(np.float32)
+    out[:, 3:6] = rows[:, 3:6] @ (rotation.T * scale[1]).astype(np.float32)
+    return out
+
+
+def _move(frames: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Shift and zoom all frames (K, C, H, W) alike, and stretch their values."""
+    _, _, height, width = frames.shape
+    zoom = 1 + rng.uniform(-augment.camera_zoom, augment.camera_zoom)
+    dx, dy = rng.uniform(-augment.camera_shift, augment.camera_shift, 2) * (width, height)
+    matrix = np.array([[zoom, 0, (1 - zoom) * width / 2 + dx], [0, zoom, (1 - zoom) * height / 2 + dy]], np.float32)
+    out = np.zeros_like(frames)
+    for k in np.flatnonzero(frames.any(axis=(1, 2, 3))):
+        for c in range(frames.shape[1]):
+            # Nearest: interpolation would invent depths between a body and nothing.
+            out[k, c] = cv2.warpAffine(frames[k, c], matrix, (width, height), flags=cv2.INTER_NEAREST)
+    return out * np.float32(1 + rng.uniform(-augment.camera_depth_scale, augment.camera_depth_scale))
+
+
+def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    if rng.random() < augment.erase:
+        length = int(rng.integers(1, max(2, int(augment.erase_share * len(x)) + 1)))
+        start = int(rng.integers(0, len(x) - length + 1))
+        x = x.copy()
+        x[start:start + length] = 0
+    return x
+
+
+def stack(windows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Windows -> one array per modality, batch first."""
+    return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
