@@ -46,6 +46,15 @@ def version(distribution: str, module: str | None = None) -> str | None:
         return "installed" if importlib.util.find_spec(module or distribution) else None
 
 
+def opencv_version() -> str | None:
+    """It goes by several names: pip's with and without windows, Debian's python3-opencv."""
+    if importlib.util.find_spec("cv2") is None:
+        return None
+    import cv2
+
+    return cv2.__version__
+
+
 def check_python():
     here = f"{platform.python_version()} at {sys.executable}"
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
@@ -60,12 +69,11 @@ def check_python():
         ("matplotlib", "matplotlib"),
         ("rich", "rich"),
     ):
-        found = next((v for v in (version(d, module) for d in (name, f"{name}-python-headless", f"{name}-python")) if v), None)
-        yield (
-            (OK, name, found, "")
-            if found
-            else (BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
-        )
+        found = opencv_version() if name == "opencv" else version(name, module)
+        if found:
+            yield OK, name, found, ""
+        else:
+            yield BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)"
     if importlib.util.find_spec("torch"):
         import torch
 
@@ -119,7 +127,7 @@ def check_ros():
     for name, use in (
         ("launch_ros", "ros2 launch"),
         ("message_filters", "SnapshotSynchronizer beside its filters"),
-        ("launch_testing", "launch tests"),
+        ("launch_testing", "running launch tests"),
     ):
         there = importlib.util.find_spec(name) is not None
         yield OK if there else NOTE, name, "installed" if there else f"not installed: {use} is not to be had here", ""
