@@ -14,7 +14,7 @@ demo: setup
 
 test: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/pytest --cov --cov-report=term
+	@$(BIN)/with-ros $(BIN)/pytest --cov --cov-report=term
 
 clean:
 	rm -rf .venv build install log out

@@ -31,7 +31,7 @@ def version_of(python):
     """(major, minor) of an interpreter, None where it does not start."""
     try:
         out = subprocess.run(
-            [python, "-c", "import sys; print(*sys.version_info[:2])"],
+            [python, "-c", "import sys; print('%d %d' % sys.version_info[:2])"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60,
         ).stdout
         return tuple(int(x) for x in out.split()) or None
@@ -80,7 +80,7 @@ def check_machine(python, system_ros):
         "import sysconfig, os, ensurepip, venv;"
         "print(os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
     )
-    out = subprocess.run([python, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    out = subprocess.run([python, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if out.returncode:
         fail("%s has no venv module" % python, "apt-get install python3-venv")
     if out.stdout.strip() != "True":
@@ -99,7 +99,9 @@ def run(command, what, remedy, env=None):
             log.seek(start)
             lines = [line.strip() for line in log if line.strip()]
         telling = [line for line in lines if re.search(r"error|fatal|no matching|not find", line, re.I)] or lines
-        network = any(re.search(r"connection|resolve|timed out|unreachable|proxy", line, re.I) for line in lines)
+        # pip that reaches no index says either so, or only that it knows of no version at all.
+        network = any(re.search(r"connection|name resolution|timed out|unreachable|proxy|from versions: none", line, re.I)
+                      for line in lines)
         if network:
             what, remedy = what + ": the package index cannot be reached", "check the network or proxy, then run make again"
         fail("%s (%s)" % (what, telling[-1][:200] if telling else "no output"), "%s; whole log: %s" % (remedy, LOG))
@@ -158,7 +160,7 @@ def relocate():
     """
     probe = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
     python = os.path.join(VENV, "bin", "python")
-    python_include, numpy_include = subprocess.check_output([python, "-c", probe], text=True).split("\n")[:2]
+    python_include, numpy_include = subprocess.check_output([python, "-c", probe], universal_newlines=True).split("\n")[:2]
     share = os.path.join(VENV, "share")
     for package in os.listdir(share):
         path = os.path.join(share, package, "cmake", "export_%s__rosidl_generator_pyExport.cmake" % package)
@@ -216,21 +218,25 @@ def build(system_ros):
     else:
         env["AMENT_PREFIX_PATH"] = env["CMAKE_PREFIX_PATH"] = VENV
     run(command, "building the messages failed", "see the log", env=env)
-    if system_ros:
-        wrap_start_script(system_ros)
+    write_environment_script(system_ros)
     write_stamp("build.stamp", stamp)
 
 
-def wrap_start_script(system_ros):
-    """.venv/bin/sentryfuse that sources the machine's ROS 2 itself."""
-    path = os.path.join(VENV, "bin", "sentryfuse")
-    os.unlink(path)
+def write_environment_script(system_ros):
+    """.venv/bin/with-ros COMMAND: runs it with the machine's ROS 2 sourced; with ROS 2 from PyPI nothing is needed."""
+    path = os.path.join(VENV, "bin", "with-ros")
+    sourced = ". '%s/setup.bash'\n. '%s/local_setup.bash'\n" % (system_ros, VENV) if system_ros else ""
+    write_executable(path, "#!/bin/bash\n%sexec \"$@\"\n" % sourced)
+    if system_ros:  # the verbs work without further sourcing here too
+        start = os.path.join(VENV, "bin", "sentryfuse")
+        os.unlink(start)
+        code = "import sys; from sentryfuse_ros.cli import main; sys.exit(main())"
+        write_executable(start, "#!/bin/bash\nexec '%s' '%s/bin/python' -c '%s' \"$@\"\n" % (path, VENV, code))
+
+
+def write_executable(path, text):
     with open(path, "w") as file:
-        file.write(
-            "#!/bin/bash\n. '%s/setup.bash'\n. '%s/local_setup.bash'\n"
-            "exec '%s/bin/python' -c 'import sys; from sentryfuse_ros.cli import main; sys.exit(main())' \"$@\"\n"
-            % (system_ros, VENV, VENV)
-        )
+        file.write(text)
     os.chmod(path, 0o755)
 
 
