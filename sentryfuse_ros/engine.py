@@ -65,11 +65,13 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int = 1) -> Engine:
-        """A model folder or .safetensors file -> Engine; raises CheckpointError."""
+        """A model folder or .safetensors file -> Engine; device "auto" is CUDA where there is one. Raises CheckpointError."""
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
         model, info = load_checkpoint(path)
         try:
             return cls(model, info, device, threads)
-        except RuntimeError as error:  # a device torch does not have
+        except (RuntimeError, AssertionError) as error:  # a device torch does not have; built without CUDA it asserts
             raise CheckpointError(f"model {path} on device {device!r}", str(error), "a device torch can use",
                                   "set device to cpu") from error
 

@@ -155,3 +155,11 @@ def test_unknown_device_is_a_checkpoint_error(tmp_path):
     folder = save_checkpoint(tiny_model(), tmp_path)
     with pytest.raises(CheckpointError, match="device"):
         Engine.load(folder, device="warp_drive")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+def test_device_that_is_not_there_is_named_and_auto_falls_back(tmp_path):
+    save_checkpoint(tiny_model(), tmp_path)
+    with pytest.raises(CheckpointError, match="device 'cuda'.*set device to cpu"):
+        Engine.load(tmp_path, "cuda")
+    assert Engine.load(tmp_path, "auto").device.type == "cpu"

@@ -150,7 +150,8 @@ def summarise(predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow
     missed = (sequence[-1] - sequence[0] + 1 - len(sequence)) if sequence else 0
     late = [p.overhead_ms for p in valid]
     max_gap_s = round(float(gaps.max()), 3) if len(gaps) else None
-    changes = sum(a.mask != b.mask or a.ratio != b.ratio for a, b in zip(predictions, predictions[1:], strict=False))
+    pairs = zip(predictions, predictions[1:], strict=False)
+    changed = [b for a, b in pairs if a.mask != b.mask or a.ratio != b.ratio]
     not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
     broken = []
     if not predictions:
@@ -175,7 +176,8 @@ def summarise(predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow
         "mask_return_s": [v.mask_return_s for v in verdicts],
         "faults": [asdict(v) for v in verdicts],
         "ratios_seen": sorted({round(p.ratio, 4) for p in predictions}),
-        "mask_or_ratio_changes": changes,
+        "mask_or_ratio_changes": len(changed),
+        "inference_at_change_ms_p99": percentile([p.inference_ms for p in changed if p.valid], 99),
         "late_ms_p50": percentile(late, 50),
         "late_ms_p99": late_p99,
         "latency_ms_p50": percentile([p.latency_ms for p in valid], 50),
