@@ -146,8 +146,12 @@ def install_packages(python, system_ros):
         with open(os.path.join(ROOT, "requirements.txt")) as source, open(requirements, "w") as out:
             out.writelines(line for line in source if not line.startswith("ros-"))
     say("installing the pinned packages of requirements.txt (torch is the large one)")
-    pip = [os.path.join(VENV, "bin", "pip"), "install", "--disable-pip-version-check", "-r", requirements]
-    run(pip, "installing packages failed", "see the log", env=clean_environment())
+    pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check"]
+    # The pinned pip first: the one that came with an old Python tries versions for hours where this one needs seconds.
+    with open(requirements) as source:
+        pinned = [line.strip() for line in source if line.startswith("pip==")]
+    run(pip + pinned, "installing pip failed", "see the log", env=clean_environment())
+    run(pip + ["-r", requirements], "installing packages failed", "see the log", env=clean_environment())
     if not system_ros:
         relocate()
     write_stamp("packages.stamp", stamp)

@@ -71,7 +71,7 @@ def evaluate(engine: Engine, recordings: Sequence[Recording], latency_runs: int 
     ``accuracy``: one window per recording, each sensor's window ending at that sensor's last row.
     ``accuracy_live``: one window ending at the last moment at which all sensors still deliver.
     ``ece``, ``ece_live``: of the calibrated probabilities. ``latency_ms``: median of ``latency_runs`` windows at batch
-    1 after one to warm up, on this machine.
+    1 with warm plans, on this machine.
     """
     inputs, labels = whole_windows(recordings, engine.specs)
     live, _ = live_windows(recordings, engine.specs)
@@ -86,17 +86,31 @@ def evaluate(engine: Engine, recordings: Sequence[Recording], latency_runs: int 
             ece, ece_live = (
                 expected_calibration_error(torch.softmax(torch.from_numpy(z[bits][i]) / temperature, 1).numpy(), labels)
                 for z in (whole_logits, live_logits))
-            runs = [engine.infer({n: x[k % len(labels)] for n, x in inputs.items()}, np.array(mask), level)
-                    for k in range(latency_runs + 1)][1:]
             rows.append({
                 "mask": bits, "live": [n for n, m in zip(engine.modalities, mask) if m], "ratio": level,
                 "accuracy": round(accuracy(whole_logits[bits][i], labels), 4),
                 "accuracy_live": round(accuracy(live_logits[bits][i], labels), 4),
                 "ece": round(ece, 4), "ece_live": round(ece_live, 4),
-                "flops": runs[0].flops, "params": runs[0].params,
-                "latency_ms": round(1e3 * float(np.median([r.duration_s for r in runs])), 3),
             })
-    return rows
+    return [{**row, **cost} for row, cost in zip(rows, _costs(engine, inputs, masks, latency_runs))]
+
+
+def _costs(engine: Engine, inputs: Mapping[str, np.ndarray], masks: Sequence[Sequence[bool]],
+           runs: int) -> list[dict[str, Any]]:
+    """FLOPs, parameters and median latency of every (mask, level), in that order."""
+    engine.warm(masks)
+    plans = [(np.array(mask), level) for mask in masks for level in engine.ratio_levels]
+    count = len(next(iter(inputs.values())))
+    seconds, last, rng = np.empty((runs, len(plans))), [None] * len(plans), np.random.default_rng(0)
+    # Round by round over all plans, each time in another order, so that neither a machine busy with other things for a
+    # while nor a window that is cold in the cache falls on one plan alone.
+    for k in range(runs):
+        window = {n: x[k % count] for n, x in inputs.items()}
+        for i in rng.permutation(len(plans)):
+            last[i] = engine.infer(window, *plans[i])
+            seconds[k, i] = last[i].duration_s
+    return [{"flops": r.flops, "params": r.params, "latency_ms": round(1e3 * float(s), 3)}
+            for r, s in zip(last, np.median(seconds, axis=0))]
 
 
 def machine(threads: int) -> dict[str, Any]:
