@@ -142,9 +142,7 @@ def install_packages(python, system_ros):
     venv = [python, "-m", "venv", VENV] + (["--system-site-packages"] if system_ros else [])
     run(venv, "making the virtual environment failed", "apt-get install python3-venv")
     if system_ros:
-        requirements = os.path.join(VENV, "requirements-without-ros.txt")
-        with open(os.path.join(ROOT, "requirements.txt")) as source, open(requirements, "w") as out:
-            out.writelines(line for line in source if not line.startswith("ros-"))
+        requirements = write_system_requirements()
     say("installing the pinned packages of requirements.txt (torch is the large one)")
     pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check"]
     # The pinned pip first: the one that came with an old Python tries versions for hours where this one needs seconds.
@@ -155,6 +153,19 @@ def install_packages(python, system_ros):
     if not system_ros:
         relocate()
     write_stamp("packages.stamp", stamp)
+
+
+def write_system_requirements():
+    """requirements.txt as it goes with a ROS 2 of the machine: without the ROS wheels, with its `#system` lines."""
+    with open(os.path.join(ROOT, "requirements.txt")) as source:
+        lines = source.read().split("\n")
+    system = [line[len("#system "):] for line in lines if line.startswith("#system ")]
+    names = {re.split("[<=>]", line)[0] for line in system}
+    kept = [line for line in lines if not line.startswith("ros-") and re.split("[<=>]", line)[0] not in names]
+    path = os.path.join(VENV, "requirements-system-ros.txt")
+    with open(path, "w") as out:
+        out.write("\n".join(system + kept))
+    return path
 
 
 def relocate():
