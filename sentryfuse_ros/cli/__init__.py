@@ -13,6 +13,7 @@ VERBS = {
     "demo": "the main job in half a minute: a recorded run, sensor losses, a draining battery, a live view",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "doctor": "what is installed, what would lose messages, and what to do about it",
+    "simulate": "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth",
     "train": "train a model",
     "evaluate": "accuracy, calibration and cost of a model per modality mask and pruning ratio",
 }

@@ -1,0 +1,53 @@
+"""`sentryfuse simulate`: a labelled recording of a simulated robot."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+HELP = "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the verb's arguments."""
+    parser.add_argument("--seed", required=True, type=int, metavar="N", help="which world and drive, 0 to 999999")
+    parser.add_argument("--duration", required=True, type=float, metavar="S", help="length of the recording [s], 1 to 3600")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="bag to make (rosbag2 folder, mcap)")
+    parser.add_argument("--split", default="train", choices=("train", "val", "test"),
+                        help="worlds of different splits are never the same (default: %(default)s)")
+    parser.add_argument("--nuisance", nargs="+", default=[], metavar="NAME[=LEVEL]",
+                        help="instead of the seed's own disturbances: none, or darkness, fog, mud, wind, dust, vibration "
+                             "in 0 to 1, speed_mps, payload_kg; `--nuisance none darkness=0.8` is darkness only")
+    parser.add_argument("--battery-wh", type=float, default=20.0, metavar="WH",
+                        help="capacity; 1 Wh is empty in about a minute (default: %(default)s)")
+    parser.add_argument("--battery-start", type=float, metavar="FRACTION", help="charge at the begin, 0 to 1 (default: by seed)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Simulate; returns 0. Raises SentryFuseError on a bad value, a folder in the way or a missing package."""
+    import time
+
+    from ..errors import SentryFuseError
+
+    try:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        from ..simulation.run import simulate
+    except ImportError as error:
+        raise SentryFuseError("the simulation", f"no package {error.name}", "mujoco-core, rosbags, rich and opencv",
+                              "run make setup, or pip install mujoco-core rosbags rich opencv-python-headless") from error
+
+    began, cpu = time.monotonic(), time.process_time()
+    count = TextColumn("{task.completed:.0f} of {task.total:g} s")
+    columns = (TextColumn("simulating"), BarColumn(), count, TimeRemainingColumn())
+    with Progress(*columns) as bar:
+        task = bar.add_task("", total=args.duration)
+        about = simulate(args.seed, args.duration, args.out, args.split, args.nuisance, args.battery_wh, args.battery_start,
+                         lambda done_s: bar.update(task, completed=done_s))
+    wall, cpu = time.monotonic() - began, time.process_time() - cpu
+    disturbed = ", ".join(f"{name} {about['nuisances'][name]:.2f}" for name in about["disturbed"]) or "nothing"
+    speed, payload = about["nuisances"]["speed_mps"], about["nuisances"]["payload_kg"]
+    print(f"{args.out}: world {about['world']} ({args.split}), {args.duration:g} s at {speed:.2f} m/s with {payload:.1f} kg; "
+          f"disturbed by {disturbed}")
+    print(f"took {wall:.1f} s ({args.duration / wall:.1f}x real time), {cpu:.1f} s of CPU ({args.duration / cpu:.1f}x)")
+    return 0

@@ -1,0 +1,166 @@
+"""One simulated run, from a seed to a bag."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BagError, ParameterError
+from . import audio, imu
+from .battery import Battery
+from .camera import Camera
+from .imu import Imu
+from .lidar import Lidar
+from .nuisances import Nuisances, choose_nuisances
+from .odometry import WheelOdometry
+from .rays import Look
+from .recorder import Recorder
+from .robot import STEP_S, Drive, Pose
+from .route import Route
+from .worlds import World, build_world, generator, world_number
+
+START_NS = 1_700_000_000 * 10**9  # stamp of every run's begin; any fixed time would do
+TICK_STEPS = 16  # commands, odometry: 50 Hz
+CAMERA_TICKS = LIDAR_TICKS = TRUTH_TICKS = 5  # 10 Hz
+BATTERY_TICKS, AUDIO_TICKS = 50, 10
+CHUNK_SAMPLES = 320  # 20 ms
+SETTLE_S = 0.8  # the robot is put down and starts before the recording does
+MAX_DURATION_S = 3600.0
+RUN_FILE = "run.json"
+STEP_NS = round(STEP_S * 1e9)
+TICK_NS = TICK_STEPS * STEP_NS
+# From a measurement to its message's arrival [ns]: read-out, exposure, a scan's packets.
+LATENCY_NS = {"camera": 18_000_000, "imu": 400_000, "audio": 2_000_000, "lidar": 9_000_000}
+
+
+@dataclass
+class Tick:
+    """What happened in 20 ms; `camera` and `lidar` only where one was due, `audio` every 0.2 s."""
+
+    stamp_ns: int
+    pose: Pose
+    label: str
+    imu: np.ndarray  # (4, 6)
+    camera: np.ndarray | None
+    lidar: np.ndarray | None
+    audio: np.ndarray | None  # from audio.LEAD_SAMPLES before the last 0.2 s on
+    battery: Battery
+    odometry: WheelOdometry
+
+
+class Run:
+    """A robot in a world under nuisances; iterate `ticks`."""
+
+    def __init__(self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0,
+                 battery_start: float | None = None):
+        number = world_number(split, seed)
+        self.nuisances: Nuisances = choose_nuisances(nuisances, generator(number, "nuisances"))
+        self.world: World = build_world(number)
+        self.route = Route(self.world, self.nuisances.speed_mps, generator(number, "route"))
+        self.drive = Drive(self.world, self.nuisances.payload_kg, *self.route.start, self.route.start_yaw_rad)
+        look = Look(self.world)
+        self.camera = Camera(self.world, look, self.nuisances, generator(number, "camera"))
+        self.lidar = Lidar(self.world, look, self.nuisances, generator(number, "lidar"))
+        self.imu = Imu(self.nuisances, generator(number, "imu"))
+        self.microphone = audio.Microphone(self.world, self.nuisances, generator(number, "audio"))
+        charge = float(generator(number, "battery").uniform(0.5, 1.0)) if battery_start is None else battery_start
+        self.battery, self.odometry = Battery(battery_wh, charge), WheelOdometry()
+
+    def ticks(self, duration_s: float) -> Iterator[Tick]:
+        """The run in steps of 20 ms, without end effects: a longer run begins with the same ticks."""
+        for _ in range(round(SETTLE_S / STEP_S / TICK_STEPS)):
+            self.imu.samples(self.drive.advance(TICK_STEPS, *self.route.command(self.drive.pose)))
+        block = []
+        for count in range(1, round(duration_s / STEP_S / TICK_STEPS) + 1):
+            rows = self.drive.advance(TICK_STEPS, *self.route.command(self.drive.pose))
+            block.append(rows)
+            self.battery.draw(rows, TICK_STEPS * STEP_S)
+            self.odometry.update(rows)
+            pose, sound = self.drive.pose, None
+            if count % AUDIO_TICKS == 0:
+                sound = self.microphone.samples(np.concatenate(block))
+                block = []
+            patch = int(self.world.patch_at(*pose.position_m[:2]))
+            yield Tick(
+                START_NS + count * TICK_NS, pose, self.world.patches[patch].name, self.imu.samples(rows),
+                self.camera.frame(self.drive.model, self.drive.data, pose) if count % CAMERA_TICKS == 0 else None,
+                self.lidar.cloud(self.drive.model, self.drive.data, pose) if count % LIDAR_TICKS == 3 else None,
+                sound, self.battery, self.odometry)
+
+
+def simulate(seed: int, duration_s: float, out: str | Path, split: str = "train", nuisances: Sequence[str] = (),
+             battery_wh: float = 20.0, battery_start: float | None = None,
+             progress: Callable[[float], None] | None = None) -> dict:
+    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns what run.json holds.
+
+    ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value, BagError where ``out``
+    exists. A run that is broken off leaves nothing.
+    """
+    out = Path(out)
+    if not 1 <= duration_s <= MAX_DURATION_S:
+        raise ParameterError("duration", duration_s, f"1 to {MAX_DURATION_S:g} seconds")
+    if not 0.01 <= battery_wh <= 10000:
+        raise ParameterError("battery capacity", battery_wh, "0.01 to 10000 Wh")
+    if battery_start is not None and not 0 <= battery_start <= 1:
+        raise ParameterError("battery at the start", battery_start, "a fraction, 0 to 1")
+    if out.exists():
+        raise BagError(f"recording {out}", "something there already", "a folder that does not exist",
+                       "choose another --out, or remove it")
+    run = Run(split, seed, nuisances, battery_wh, battery_start)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        # The mcap file is named by its folder, so the folder lies under its own name from the start.
+        with Recorder(partial / out.name) as recorder:
+            for done, tick in enumerate(run.ticks(duration_s), 1):
+                record(recorder, tick, done)
+                if progress and done % AUDIO_TICKS == 0:
+                    progress(done * TICK_NS * 1e-9)
+        recorder.close_intervals(tick.stamp_ns)
+        about = {"split": split, "seed": seed, "world": run.world.number, "duration_s": duration_s,
+                 "nuisances": run.nuisances.as_dict(), "disturbed": list(run.nuisances.disturbed()),
+                 "patches": [{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches]}
+        (partial / out.name / RUN_FILE).write_text(json.dumps(about, indent=1) + "\n")
+        (partial / out.name).rename(out)
+    except OSError as error:
+        raise BagError(f"recording {out}", error.strerror or str(error), "a folder that can be written",
+                       "choose another --out, or free some space") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    return about
+
+
+def record(recorder: Recorder, tick: Tick, count: int) -> None:
+    """Put one tick's messages into the bag."""
+    now = tick.stamp_ns
+    if count == 1:
+        recorder.begin_interval(START_NS, tick.label)
+    recorder.begin_interval(now, tick.label)
+    for i, sample in enumerate(tick.imu):
+        # A sample is the mean over its steps; its stamp is their end.
+        stamp = now - (len(tick.imu) - 1 - i) * imu.STEPS_PER_SAMPLE * STEP_NS
+        recorder.imu(stamp, stamp + LATENCY_NS["imu"], sample)
+    if tick.camera is not None:
+        recorder.image(now, now + LATENCY_NS["camera"], tick.camera)
+    if tick.lidar is not None:
+        recorder.cloud(now, now + LATENCY_NS["lidar"], tick.lidar)
+    recorder.odometry(now, tick.odometry)
+    if count % TRUTH_TICKS == 0:
+        recorder.truth(now, tick.label)
+    if count % BATTERY_TICKS == 1:
+        recorder.battery(now, tick.battery)
+    if tick.audio is not None:
+        chunk_ns = CHUNK_SAMPLES * 10**9 // audio.RATE_HZ
+        first = now - AUDIO_TICKS * TICK_NS - audio.LEAD_SAMPLES * 10**9 // audio.RATE_HZ
+        for i in range(len(tick.audio) // CHUNK_SAMPLES):
+            stamp = first + i * chunk_ns
+            if stamp >= START_NS:  # before it there is only the filters' beginning
+                recorder.audio(stamp, stamp + chunk_ns + LATENCY_NS["audio"], audio.RATE_HZ,
+                               tick.audio[i * CHUNK_SAMPLES:(i + 1) * CHUNK_SAMPLES])
+        recorder.flush(first + (len(tick.audio) // CHUNK_SAMPLES) * chunk_ns)

@@ -1,0 +1,159 @@
+"""The recording: reproducible, complete, labelled, and readable by the rest of the package."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from rosbags.highlevel import AnyReader
+
+from sentryfuse_ros.cli import simulate as verb
+from sentryfuse_ros.errors import BagError, ParameterError
+from sentryfuse_ros.modalities import Fault, make_decoder
+from sentryfuse_ros.replay.bag import Bag, find_battery
+from sentryfuse_ros.simulation.recorder import TOPICS
+from sentryfuse_ros.simulation.run import START_NS, simulate
+
+DURATION_S = 6.0
+RATES_HZ = {"camera": 10, "imu": 200, "audio": 50, "lidar": 10, "battery": 1, "odometry": 50, "truth": 10}
+
+
+@pytest.fixture(scope="module")
+def bag(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("simulation") / "run"
+    simulate(7, DURATION_S, folder)
+    return folder
+
+
+def contents(folder):
+    """{topic: [(time ns, bytes)]}"""
+    with AnyReader([folder]) as reader:
+        found = {topic: [] for topic, _ in TOPICS.values()}
+        for connection, time_ns, raw in reader.messages():
+            found[connection.topic].append((time_ns, bytes(raw)))
+    return found
+
+
+def messages(folder, name):
+    with AnyReader([folder]) as reader:
+        chosen = [c for c in reader.connections if c.topic == TOPICS[name][0]]
+        return [(t, reader.deserialize(raw, c.msgtype)) for c, t, raw in reader.messages(chosen)]
+
+
+def stamp_ns(message):
+    return message.header.stamp.sec * 10**9 + message.header.stamp.nanosec
+
+
+def test_a_seed_gives_the_same_bag_again(bag, tmp_path):
+    simulate(7, DURATION_S, tmp_path / "run")
+    assert contents(tmp_path / "run") == contents(bag)
+    for name in ("intervals.csv", "run.json", "run.mcap"):
+        assert (tmp_path / "run" / name).read_bytes() == (bag / name).read_bytes()
+
+
+def test_a_shorter_run_is_the_begin_of_a_longer_one_and_another_seed_is_another(bag, tmp_path):
+    simulate(7, 2.0, tmp_path / "short")
+    simulate(8, 2.0, tmp_path / "other")
+    long, short, other = contents(bag), contents(tmp_path / "short"), contents(tmp_path / "other")
+    for topic, entries in short.items():
+        assert entries and entries == long[topic][:len(entries)]
+        if topic != TOPICS["truth"][0]:
+            assert entries[0][1] != other[topic][0][1]
+
+
+def test_every_topic_comes_at_its_rate_with_rising_stamps(bag):
+    with AnyReader([bag]) as reader:
+        kinds = {c.topic: c.msgtype for c in reader.connections}
+    assert kinds == dict(TOPICS.values())
+    for name, rate_hz in RATES_HZ.items():
+        received = messages(bag, name)
+        assert len(received) == pytest.approx(rate_hz * DURATION_S, abs=2)
+        if name == "truth":
+            continue
+        stamps = np.array([stamp_ns(m) for _, m in received])
+        assert set(np.diff(stamps)) == {10**9 // rate_hz}
+        assert START_NS <= stamps[0] and stamps[-1] <= START_NS + DURATION_S * 1e9
+        delays = np.array([t for t, _ in received]) - stamps
+        assert 0 <= delays.min() and delays.max() < 0.05e9  # a chunk of sound is stamped at its first sample
+
+
+def test_messages_hold_what_their_definitions_say(bag):
+    _, image = messages(bag, "camera")[3]
+    assert image.encoding == "rgb8" and len(image.data) == image.height * image.step == 3 * image.height * image.width
+    _, cloud = messages(bag, "lidar")[3]
+    assert [f.name for f in cloud.fields] == ["x", "y", "z", "intensity"] and len(cloud.data) == 16 * cloud.width
+    _, chunk = messages(bag, "audio")[3]
+    assert chunk.sample_rate == 16000 and chunk.channels == 1 and len(chunk.samples) == 320
+    charge = [m.percentage for _, m in messages(bag, "battery")]
+    assert all(a > b for a, b in zip(charge, charge[1:])) and 0 < charge[-1] < charge[0] <= 1
+    pose = messages(bag, "odometry")[-1][1].pose.pose.position
+    assert np.hypot(pose.x, pose.y) > 1.0
+
+
+@pytest.mark.parametrize("name, kind", [("camera", "camera"), ("imu", "imu"), ("audio", "audio"), ("lidar", "lidar")])
+def test_the_package_reads_what_it_recorded(bag, name, kind):
+    topic, msg_type = TOPICS[name]
+    batch = make_decoder(kind, msg_type).decode([raw for _, raw in contents(bag)[topic]])
+    assert set(batch.fault) == {Fault.NONE}, batch.error
+    assert len(set(batch.fingerprint)) == len(batch.fingerprint)
+
+
+def test_replay_finds_battery_and_topics(bag):
+    opened = Bag(bag)
+    assert find_battery(opened) == TOPICS["battery"][0] or getattr(find_battery(opened), "name", None) == TOPICS["battery"][0]
+    assert opened.duration_s == pytest.approx(DURATION_S, abs=0.1)
+
+
+def test_intervals_cover_the_run_and_agree_with_the_topic(bag):
+    with open(bag / "intervals.csv") as file:
+        rows = list(csv.DictReader(file))
+    edges = [(float(r["t_from"]), float(r["t_to"])) for r in rows]
+    assert edges[0][0] == START_NS * 1e-9 and edges[-1][1] == pytest.approx(START_NS * 1e-9 + DURATION_S, abs=0.03)
+    assert all(a[1] == b[0] for a, b in zip(edges, edges[1:])) and all(a < b for a, b in edges)
+    assert all(a["label"] != b["label"] for a, b in zip(rows, rows[1:]))
+    for time_ns, message in messages(bag, "truth"):
+        labels = {r["label"] for r, (a, b) in zip(rows, edges) if a <= time_ns * 1e-9 <= b}
+        assert message.data in labels
+
+
+def test_run_file_says_how_it_was_made(bag):
+    about = json.loads((bag / "run.json").read_text())
+    assert (about["split"], about["seed"], about["world"]) == ("train", 7, 7)
+    assert set(about["nuisances"]) > {"darkness", "wind", "speed_mps"} and len(about["patches"]) == 12
+
+
+@pytest.mark.parametrize("change", [dict(duration_s=0.0), dict(duration_s=1e5), dict(seed=-1), dict(split="dev"),
+                                    dict(nuisances=["hail"]), dict(battery_wh=0.0), dict(battery_start=2.0)])
+def test_a_bad_value_is_named_and_leaves_nothing(tmp_path, change):
+    with pytest.raises(ParameterError, match="expected"):
+        simulate(**{**dict(seed=1, duration_s=2.0, out=tmp_path / "run"), **change})
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_in_the_way_is_kept(bag, tmp_path):
+    (tmp_path / "run").mkdir()
+    with pytest.raises(BagError, match="does not exist"):
+        simulate(1, 2.0, tmp_path / "run")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BagError):
+        simulate(1, 2.0, tmp_path / "file" / "run")
+
+
+def test_a_run_broken_off_leaves_nothing(tmp_path):
+    def stop(done_s):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(1, 2.0, tmp_path / "run", progress=stop)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_verb(tmp_path, capsys):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    line = ["--seed", "3", "--duration", "1", "--split", "test", "--out", str(tmp_path / "run"), "--nuisance", "none", "fog=0.7"]
+    assert verb.run(parser.parse_args(line)) == 0
+    said = capsys.readouterr().out
+    assert "world 2000003 (test)" in said and "fog 0.70" in said and "real time" in said
