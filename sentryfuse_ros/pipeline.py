@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -72,6 +72,8 @@ class Sensor:
         self.status = self.liveness.update(now_arrival_ns, now_node_ns)
         if self.buffer is not None and self.status.state in (State.FROZEN, State.INVALID):
             self.buffer.clear()  # what a broken sensor said must not be part of a later window
+        if self.status.state == State.INVALID and self.error and self.status.reason.startswith("payload"):
+            self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
         return self.status
 
     def reset(self) -> None:

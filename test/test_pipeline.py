@@ -124,7 +124,8 @@ def test_garbage_is_counted_and_the_rest_goes_on(robot):
     last = robot.run(1.0)[-1]
     assert last.valid and last.tick.mask.tolist() == [True, True, True, False]
     status = last.tick.statuses["lidar"]
-    assert status.state == State.INVALID and status.invalid == 10 and robot.pipeline.sensors["lidar"].error
+    assert status.state == State.INVALID and status.invalid == 10
+    assert status.reason.startswith("payload MALFORMED") and "PointCloud2" in status.reason
 
 
 def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
