@@ -18,8 +18,8 @@ ARGUMENTS = {
     "namespace": ("", "Namespace of the node and of relative topics."),
     "params_file": (os.path.join(SHARE, "config", "fuse.yaml"), "Parameters; the shipped file documents each."),
     "model": ("", "Checkpoint folder or name; empty takes the parameter file's."),
-    "use_sim_time": ("false", "Follow /clock."),
-    "autostart": ("true", "Configure and activate at start; false leaves that to a lifecycle manager."),
+    "use_sim_time": ("", "true follows /clock; empty takes the parameter file's, or false."),
+    "autostart": ("", "false leaves configure and activate to a lifecycle manager; empty takes the parameter file's, or true."),
     "log_level": ("info", "debug, info, warn, error or fatal."),
     **{f"{sensor}_topic": ("", f"Topic of the {sensor}; empty takes the parameter file's.") for sensor in SENSORS},
 }
@@ -28,11 +28,11 @@ ARGUMENTS = {
 def make_node(context):
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     for name in ("use_sim_time", "autostart"):
-        if given[name].lower() not in ("true", "false"):
+        if given[name].lower() not in ("", "true", "false"):
             raise RuntimeError(f"launch argument {name}: saw {given[name]!r}, expected true or false")
     if not os.path.exists(given["params_file"]):
         raise RuntimeError(f"launch argument params_file: no file at {given['params_file']}")
-    overrides = {name: given[name].lower() == "true" for name in ("use_sim_time", "autostart")}
+    overrides = {name: given[name].lower() == "true" for name in ("use_sim_time", "autostart") if given[name]}
     if given["model"]:
         overrides["model"] = given["model"]
     for sensor in SENSORS:
@@ -40,7 +40,8 @@ def make_node(context):
             overrides[f"{sensor}.topic"] = given[f"{sensor}_topic"]
     return [Node(
         package="sentryfuse_ros", executable="fuse_node", name="fuse_node", namespace=given["namespace"], output="screen",
-        parameters=[given["params_file"], overrides], arguments=["--ros-args", "--log-level", given["log_level"]],
+        parameters=[given["params_file"], *([overrides] if overrides else [])],
+        arguments=["--ros-args", "--log-level", given["log_level"]],
     )]
 
 

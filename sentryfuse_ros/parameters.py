@@ -199,9 +199,6 @@ def build_settings(flat: Mapping[str, Any]) -> Settings:
             name, own["kind"], own["topic"] or DEFAULT_TOPICS.get(name, name), own["type"] or DEFAULT_TYPES[own["kind"]],
             own["model_input"] or name, own["queue_depth"] or QUEUE_DEPTHS[own["kind"]], limits, own,
         ))
-    if values["poll_rate_hz"] < values["fuse_rate_hz"]:
-        least = f"at least fuse_rate_hz {values['fuse_rate_hz']:g}"
-        raise ParameterError("parameter poll_rate_hz", values["poll_rate_hz"], least)
     return Settings(tuple(sensors), values)
 
 

@@ -134,7 +134,7 @@ class Pipeline:
         self.inference_ms: deque[float] = deque(maxlen=100)
         self.sequence = 0
         self.last_node_ns = 0
-        self.resets = 0
+        self.resets = 0  # backward jumps so far
 
     def feed(self, sensor: str, messages: Sequence, arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
         """Take `messages` (raw CDR bytes or message objects, oldest first) of one sensor.
@@ -149,6 +149,7 @@ class Pipeline:
         jumped = node_ns < self.last_node_ns - 1_000_000
         if jumped:
             self.reset()
+            self.resets += 1
         self.last_node_ns = node_ns
         return jumped
 
@@ -235,7 +236,6 @@ class Pipeline:
         self.engine.reset()
         self.governor.reset()
         self.last_node_ns = 0
-        self.resets += 1
 
 
 def override_of(value: float) -> float | None:

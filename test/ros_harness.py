@@ -205,22 +205,25 @@ class Probe:
 
     # --- services ------------------------------------------------------------------------------------------
 
-    def call(self, service_type, name: str, request, under_test=None):
+    def call(self, service_type, name: str, request, under_test=None, repeatable: bool = True):
         client = self.node.create_client(service_type, name)
         try:
             self.wait(f"service {name}", client.service_is_ready, under_test)
-            done = threading.Event()
-            future = client.call_async(request)
-            future.add_done_callback(lambda _: done.set())
-            assert done.wait(DEADLINE_S), f"no answer from {name}"
-            return future.result()
+            # An answer can be lost while the client is still being discovered: ask again what may be asked twice.
+            for attempt_s in (10, DEADLINE_S) if repeatable else (DEADLINE_S,):
+                done = threading.Event()
+                future = client.call_async(request)
+                future.add_done_callback(lambda _, done=done: done.set())
+                if done.wait(attempt_s):
+                    return future.result()
+            raise AssertionError(f"no answer from {name}\n" + (under_test.log() if under_test else ""))
         finally:
             self.node.destroy_client(client)
 
     def change_state(self, transition: int, under_test=None) -> bool:
         request = ChangeState.Request()
         request.transition.id = transition
-        return self.call(ChangeState, self.base + "/change_state", request, under_test).success
+        return self.call(ChangeState, self.base + "/change_state", request, under_test, repeatable=False).success
 
     def lifecycle_state(self, under_test=None) -> str:
         return self.call(GetState, self.base + "/get_state", GetState.Request(), under_test).current_state.label

@@ -23,11 +23,11 @@ from ..parameters import (
 
 
 class DeclaredParameters:
-    """The node's parameters. `settings()` checks them; `problems` holds overrides that could not be declared."""
+    """The node's parameters. `settings()` checks them; `problems` holds, by name, overrides that could not be declared."""
 
     def __init__(self, node: Node):
         self.node = node
-        self.problems: list[str] = []
+        self.problems: dict[str, str] = {}
         self.overrides: dict[str, RosParameter] = dict(getattr(node, "_parameter_overrides", {}))
         self._table: dict[str, tuple[Parameter, str]] = {}
         for parameter in PARAMETERS:
@@ -35,7 +35,7 @@ class DeclaredParameters:
         try:
             self.sensors = check_instance_names(node.get_parameter("sensors").value)
         except ParameterError as error:
-            self.problems.append(str(error))
+            self.problems["sensors"] = str(error)
             self.sensors = ()
         for sensor in self.sensors:
             for parameter in SENSOR_PARAMETERS:
@@ -65,7 +65,7 @@ class DeclaredParameters:
             self.node.declare_parameter(name, default, descriptor)
         except (ParameterError, InvalidParameterTypeException, InvalidParameterValueException) as error:
             # Not here but at configure is where the node refuses, with every problem said at once.
-            self.problems.append(str(error))
+            self.problems[name] = str(error)
             self.node.declare_parameter(name, default, descriptor, ignore_override=True)
 
     def warnings(self) -> list[str]:
@@ -75,7 +75,7 @@ class DeclaredParameters:
     def settings(self) -> Settings:
         """All parameters, checked together. Raises ParameterError."""
         if self.problems:
-            raise ParameterError("; ".join(self.problems))
+            raise ParameterError("; ".join(self.problems.values()))
         return build_settings({name: self.node.get_parameter(name).value for name in self._table})
 
     def check_change(self, changes: list[RosParameter], configured: bool) -> SetParametersResult:
@@ -92,4 +92,6 @@ class DeclaredParameters:
             if configured and not parameter.dynamic:
                 return SetParametersResult(successful=False, reason=(
                     f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"))
+        for change in changes:
+            self.problems.pop(change.name, None)  # a value that can be has come: what was wrong is mended
         return SetParametersResult(successful=True)

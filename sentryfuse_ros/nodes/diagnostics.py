@@ -43,24 +43,29 @@ def _p99(values: deque) -> float:
     return float(np.percentile(tuple(values), 99)) if values else math.nan
 
 
-def diagnostics_message(node: str, pipeline: Pipeline, topics, figures: LoopFigures, worker, now_node_ns: int) -> DiagnosticArray:
+def diagnostics_message(node: str, pipeline: Pipeline, receivers, figures: LoopFigures, worker,
+                        now_node_ns: int) -> DiagnosticArray:
     """One DiagnosticArray of the whole node."""
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
     prefix = node.lstrip("/") + ": "
     array = DiagnosticArray()
     array.header.stamp = to_time(now_node_ns)
-    for name, sensor in pipeline.sensors.items():
+    for receiver in receivers:
+        name, sensor = receiver.sensor.name, pipeline.sensors[receiver.sensor.name]
         status = sensor.status
         if status is None:
             continue
-        level = ok if not status.alarm else error if sensor.settings.values["required"] else warn
+        alarm = status.alarm or receiver.unheard
+        level = ok if not alarm else error if sensor.settings.values["required"] else warn
         text = status.state.name + (f": {status.reason}" if status.reason else "")
+        if receiver.unheard:
+            text += "; " + receiver.unheard
         array.status.append(
             _status(
                 level,
                 prefix + "sensor " + name,
                 text,
-                topic=topics.get(name, ""),
+                topic=receiver.topic,
                 rate_hz=float(status.rate_hz),
                 age_s=float(status.age_s) if status.state != State.NEVER_SEEN else -1.0,
                 latency_ms=float(status.latency_s) * 1e3,

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 import traceback
@@ -31,7 +30,7 @@ from .declare import DeclaredParameters
 from .diagnostics import LoopFigures, diagnostics_message
 from .guard import guard_change_state
 from .publish import mask_message, model_info_message, prediction_message, pruning_message
-from .receive import TopicReceiver, make_receive_node, message_class
+from .receive import TopicReceiver, check_topic, make_receive_node, message_class
 from .spin import run, settle_garbage
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. Short: a
@@ -119,8 +118,11 @@ class FuseNode(LifecycleNode):
         settings = self.parameters.settings()
         self.model_file = model_path(settings["model"])
         engine = Engine.load(self.model_file, settings["device"], settings["inference_threads"])
+        for name in ("battery_topic", "power_budget_topic"):
+            check_topic(name, settings[name])
         deserialize = {}
         for sensor in settings.sensors:
+            check_topic(f"{sensor.name}.topic", sensor.topic)
             msg_class = message_class(sensor.msg_type)
             deserialize[sensor.msg_type] = lambda raw, cls=msg_class: deserialize_message(raw, cls)
         self.settings = settings
@@ -214,6 +216,8 @@ class FuseNode(LifecycleNode):
     def _guarded(self, callback):
         """A timer's callback that cannot end the node: what it raises is logged and counted in diagnostics."""
         def call():
+            if self.worker is None:
+                return  # it was due when the node was deactivated
             try:
                 callback()
             except Exception as error:
@@ -244,6 +248,8 @@ class FuseNode(LifecycleNode):
         for receiver in self.receivers:
             messages, age_ns = receiver.drain()
             if messages:
+                # Read anew: decoding the sensor before took time, and these messages came meanwhile.
+                node_ns, arrival_ns = self._now()
                 self.pipeline.feed(receiver.sensor.name, messages, arrival_ns - age_ns, node_ns, arrival_ns)
                 fresh = fresh or self.pipeline.sensors[receiver.sensor.name].spec is not None
         period_ns = 1e9 / self.settings["fuse_rate_hz"]
@@ -267,13 +273,16 @@ class FuseNode(LifecycleNode):
         # where nothing newer came.
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
         self.figures.ticks += 1
-        self.worker.put(tick)
+        self.worker.put((self.pipeline.resets, tick))
         self.mask_out.publish(mask_message(self.pipeline, tick, self.topics, self._frame_id))
         self._log_changes(tick)
 
-    def _infer_and_publish(self, tick: Tick) -> None:
+    def _infer_and_publish(self, job: tuple[int, Tick]) -> None:
         """In the worker thread."""
+        resets, tick = job
         prediction: Prediction = self.pipeline.infer(tick)
+        if resets != self.pipeline.resets:
+            return  # the clock jumped back meanwhile: this one is of the time before
         message = prediction_message(prediction, self.pipeline.engine, self._frame_id, self.get_clock().now().nanoseconds)
         if prediction.valid:
             message.overhead_ms = (time.monotonic() - tick.waiting_since_s) * 1e3 - message.inference_ms
@@ -309,11 +318,14 @@ class FuseNode(LifecycleNode):
     # --- other inputs --------------------------------------------------------------------------------------
 
     def _on_battery(self, message: BatteryState) -> None:
+        if self.pipeline is None:
+            return  # it was waiting when the node was cleaned up
         charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
         self.pipeline.governor.battery(message.percentage, charging, self._now()[1] * 1e-9)
 
     def _on_budget(self, message: Float32) -> None:
-        self.pipeline.governor.budget(message.data, self._now()[1] * 1e-9)
+        if self.pipeline is not None:
+            self.pipeline.governor.budget(message.data, self._now()[1] * 1e-9)
 
     def _on_set_parameters(self, changes):
         result = self.parameters.check_change(changes, configured=self.pipeline is not None)
@@ -327,18 +339,19 @@ class FuseNode(LifecycleNode):
 
     def _diagnose(self) -> None:
         for receiver in self.receivers:
+            before = receiver.unheard
             if receiver.follow_publishers():
                 self.get_logger().info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
+            if receiver.unheard and receiver.unheard != before:
+                self.get_logger().warning(f"{receiver.sensor.name}: {receiver.unheard}")
         node_ns, arrival_ns = self._now()
         if node_ns == 0:
             self.get_logger().warning("use_sim_time is set and no /clock has come yet", throttle_duration_sec=10.0)
         self.diagnostics_out.publish(diagnostics_message(
-            self.get_fully_qualified_name(), self.pipeline, self.topics, self.figures, self.worker, node_ns))
+            self.get_fully_qualified_name(), self.pipeline, self.receivers, self.figures, self.worker, node_ns))
 
 
 def main(args: list[str] | None = None) -> int:
-    # Threads of BLAS and OpenMP beside torch's own would only fight over a robot's few cores.
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
     return run(FuseNode, args)
 
 

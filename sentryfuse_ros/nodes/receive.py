@@ -12,8 +12,10 @@ from collections import deque
 
 import numpy as np
 import rclpy
+from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.validate_topic_name import validate_topic_name
 
 from ..errors import ParameterError
 from ..parameters import SensorSettings
@@ -27,6 +29,14 @@ def message_class(type_name: str):
     except (ImportError, AttributeError, ValueError) as error:
         raise ParameterError("message type", type_name, "an installed one such as sensor_msgs/msg/Image",
                              f"install the package {parts[0]} or change the sensor's parameter type") from error
+
+
+def check_topic(parameter: str, topic: str) -> None:
+    """Raises ParameterError where a parameter's value cannot be a topic."""
+    try:
+        validate_topic_name(topic)
+    except InvalidTopicNameException as error:
+        raise ParameterError(f"parameter {parameter}", repr(topic), "a topic name of letters, digits, _ and /") from error
 
 
 def make_receive_node(node: Node) -> Node:
@@ -47,6 +57,7 @@ class TopicReceiver:
         self.node, self.receive_node, self.sensor = node, receive_node, sensor
         self.topic = node.resolve_topic_name(sensor.topic)
         self.msg_class = message_class(sensor.msg_type)
+        self.unheard = ""  # why publishers that are there are not heard, as of the last `follow_publishers`
         self.mode = mode
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         if sensor.values["reliability"] == "reliable":
@@ -101,12 +112,12 @@ class TopicReceiver:
         A best-effort subscription hears everyone, so it is where we start; a reliable one does not lose large
         images, but hears nothing from a best-effort publisher.
         """
-        if self.sensor.values["reliability"] != "auto":
-            return False
         infos = self.node.get_publishers_info_by_topic(self.topic)
-        if not infos:
+        heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
+        self.unheard = self._why_unheard(infos, heard)
+        if self.sensor.values["reliability"] != "auto" or not heard:
             return False
-        reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
+        reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in heard)
         wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
         if wanted == self.reliability:
             return False
@@ -115,6 +126,17 @@ class TopicReceiver:
         self._subscribe()  # the new one first: a sample may come twice, which is better than none
         owner.destroy_subscription(old)
         return True
+
+    def _why_unheard(self, infos, heard) -> str:
+        name = self.sensor.name
+        if infos and not heard:
+            return (f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
+                    f"set {name}.type or {name}.topic")
+        deaf = self.sensor.values["reliability"] == "reliable"
+        if deaf and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
+            return (f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; "
+                    f"set {name}.reliability to auto")
+        return ""
 
     def publisher_count(self) -> int:
         return self.node.count_publishers(self.topic)

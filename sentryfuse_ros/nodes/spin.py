@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import signal
+import sys
 from collections.abc import Callable
 
 import rclpy
@@ -53,7 +54,11 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.append(True))
     keep_large_buffers()
-    rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+    except Exception as error:  # a parameter file that is not one, an unknown ROS argument
+        print(f"cannot start: {error}", file=sys.stderr)
+        return 2
     node = None
     try:
         node = make_node()

@@ -82,7 +82,8 @@ def draw_timeline(
         key=lambda n: all(r.states.get(n, ("NEVER_SEEN",))[0] == "NEVER_SEEN" for r in statuses),
     )
     figure, (top, middle, power, late) = plt.subplots(
-        4, 1, figsize=(12, 9), sharex=True, height_ratios=[0.5 + 0.45 * max(len(names), 1), 3, 2, 1.6], constrained_layout=True
+        4, 1, figsize=(12, 9), sharex=True, constrained_layout=True,
+        gridspec_kw={"height_ratios": [0.5 + 0.45 * max(len(names), 1), 3, 2, 1.6]},  # Humble's matplotlib lacks the short form
     )
     draw_states(top, names, statuses, script, end_s)
     draw_predictions(middle, predictions)
