@@ -50,7 +50,8 @@ def generate_launch_description():
     return LaunchDescription([
         *[DeclareLaunchArgument(name, default_value=default, description=text) for name, (default, text) in ARGUMENTS.items()],
         # Large images and clouds are lost with Fast DDS's default segment; a profile of your own is respected.
-        SetEnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE",
-                               EnvironmentVariable("FASTRTPS_DEFAULT_PROFILES_FILE", default_value=profile)),
+        # The first name is read up to Jazzy, the second from Kilted on.
+        *[SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
+          for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")],
         OpaqueFunction(function=make_node),
     ])

@@ -37,7 +37,9 @@ BATTERY_PERIOD_S = 0.5
 def transport_environment(domain_id: int | None) -> dict[str, str]:
     """Environment for a run of its own: shipped large-message profile, one domain, this machine only."""
     env = dict(os.environ)
-    env.setdefault("FASTRTPS_DEFAULT_PROFILES_FILE", str(share_path("config", "fastdds_large_messages.xml")))
+    profile = env.get("FASTRTPS_DEFAULT_PROFILES_FILE") or str(share_path("config", "fastdds_large_messages.xml"))
+    env["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile  # Humble, Jazzy
+    env.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)  # Fast DDS 3, from Kilted on
     if domain_id is not None:
         env["ROS_DOMAIN_ID"] = str(domain_id)
     if env.get("ROS_DISTRO") == "humble":
