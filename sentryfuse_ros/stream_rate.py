@@ -12,6 +12,7 @@ MIN_TIMEOUT_S = 0.2  # below it, a loaded CPU or a garbage collection would look
 TIMEOUT_PERIODS = 3  # two lost messages in a row are forgiven
 UNKNOWN_TIMEOUT_S = 1.0  # until the period is known, given or measured
 GAP = 1.5  # a step of this many periods is nearer to two periods than to one
+NEW_START_NS = 60 * NS  # a longer step is a clock that jumped or a sensor switched off, not messages lost on the way
 STEPS_KEPT = 64  # the period is their median: half of the messages may be lost before it is wrong
 STEPS_NEEDED = 4  # for a first estimate
 STEPS_STALE = 32  # look again after this many new ones: a median costs more than all the rest of a batch
@@ -60,7 +61,7 @@ class StampPeriod:
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
         """Messages missing in one step between stamps, nothing learnt; `filled` came without a believable stamp."""
-        if not self.period_ns or step_ns <= GAP * self.period_ns:
+        if not self.period_ns or not GAP * self.period_ns < step_ns <= NEW_START_NS:
             return 0
         return max(0, round(step_ns / self.period_ns) - 1 - filled)
 
@@ -70,7 +71,7 @@ class StampPeriod:
             self._learn(steps_ns)
         if not self.period_ns:
             return 0
-        wide = steps_ns > GAP * self.period_ns
+        wide = (steps_ns > GAP * self.period_ns) & (steps_ns <= NEW_START_NS)
         if not np.count_nonzero(wide):
             return 0
         missing = np.rint(steps_ns / self.period_ns) - 1 - filled

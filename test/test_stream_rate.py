@@ -48,3 +48,10 @@ def test_arrival_rate_needs_two_arrivals():
     rate.add(5 * NS + 100 * MS, 40)
     assert rate.rate_hz(0.0) == pytest.approx(400)
     assert rate.rate_hz(1.0) < 40
+
+
+def test_a_clock_that_jumps_an_hour_ahead_loses_no_messages():
+    period = StampPeriod(50)
+    assert period.gaps_by_stamps(np.array([20 * MS, 3600 * NS, 20 * MS])) == 0
+    assert period.gap_by_stamp(3600 * NS) == 0
+    assert period.gaps_by_stamps(np.array([2 * NS])) == 99
