@@ -2,6 +2,7 @@
 
 import itertools
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -118,7 +119,7 @@ def test_battery_sets_the_ratio_and_nan_does_not_break_it(probe, fed):
 
 def test_power_budget_sets_the_ratio(probe, fed):
     probe.feed("/power_budget", Float32, lambda stamp: Float32(data=5.0), 5.0)
-    probe.wait_new_prediction(lambda p: p.pruning_ratio == pytest.approx(0.9), "the highest ratio at the lowest budget", fed)
+    assert probe.wait_new_prediction(lambda p: p.pruning_ratio == pytest.approx(0.9), "the highest ratio at least power", fed)
 
 
 def test_override_can_be_set_and_taken_back_while_running(probe, fed):
@@ -199,7 +200,7 @@ def test_second_camera_takes_over(probe, start):
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: list(p.sensors) == ["front_camera", "imu"], "the front camera", node)
     probe.silence("/front_camera")
-    probe.wait_new_prediction(lambda p: list(p.sensors) == ["rear_camera", "imu"] and p.valid, "the rear camera", node)
+    assert probe.wait_new_prediction(lambda p: list(p.sensors) == ["rear_camera", "imu"] and p.valid, "the rear camera", node)
 
 
 def test_ordinary_callbacks_where_asked(probe, start):
@@ -239,6 +240,16 @@ def test_simulated_clock_that_jumps_back(probe, start):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_it_still_loads(start, number):
+    node = start(*QUICK, expect_end=True)
+    maps = Path(f"/proc/{node.process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # torch is being imported: nothing of ours runs yet
+        assert node.alive(), node.log()
+    assert node.stop(number) == 0, node.log()
+    assert "Traceback" not in node.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_it_cleanly(probe, start, number):
     node = start(*QUICK, expect_end=True)
     probe.feed_imu()
@@ -275,7 +286,7 @@ def test_publisher_of_another_type_is_named(probe, start):
 @pytest.mark.parametrize("name", ["camera.topic", "battery_topic"])
 def test_topic_that_cannot_be_fails_configure(probe, start, name):
     node = start("-p", f"{name}:='front camera'", *QUICK)
-    probe.wait("the refusal", lambda: f"configure failed: parameter {name}: saw 'front camera'" in node.log(), node)
+    assert probe.wait("the refusal", lambda: f"configure failed: parameter {name}: saw 'front camera'" in node.log(), node)
 
 
 def test_parameter_file_that_is_none_ends_it_in_one_line(start, tmp_path):
@@ -288,7 +299,7 @@ def test_parameter_file_that_is_none_ends_it_in_one_line(start, tmp_path):
 def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):
     node = start("-p", "fuse_rate_hz:=5", *QUICK)
     probe.feed_imu()
-    probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+    assert probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
 
 
 def test_corrupt_model_fails_configure_and_another_works(probe, start, tmp_path):

@@ -142,7 +142,7 @@ class FuseNode(LifecycleNode):
         self.mask_out = self.create_lifecycle_publisher(ModalityMask, "~/mask", 10)
         self.pruning_out = self.create_lifecycle_publisher(PruningState, "~/pruning", latched)
         self.info_out = self.create_lifecycle_publisher(ModelInfo, "~/model_info", latched)
-        # Diagnostics speak in every state between configure and cleanup, so this one is not managed.
+        # Not managed: /diagnostics is shared by all nodes; ours speak while the node is active.
         self.diagnostics_out = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self._outputs = [self.prediction_out, self.mask_out, self.pruning_out, self.info_out]
         self.get_logger().info(
@@ -152,6 +152,7 @@ class FuseNode(LifecycleNode):
     def _activate(self) -> None:
         settings = self.settings
         self.pipeline.reset()
+        self.pipeline.sequence = 0
         self.figures = LoopFigures()
         self._next_fuse_ns = 0
         self._last_pruning: tuple = ()

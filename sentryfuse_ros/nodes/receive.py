@@ -138,8 +138,5 @@ class TopicReceiver:
                     f"set {name}.reliability to auto")
         return ""
 
-    def publisher_count(self) -> int:
-        return self.node.count_publishers(self.topic)
-
     def destroy(self) -> None:
         (self.receive_node if self.by_hand else self.node).destroy_subscription(self.subscription)
