@@ -126,7 +126,7 @@ def receive_ours(seconds: float, decoded: bool) -> dict:
     from sentryfuse_ros.nodes.receive import TopicReceiver, make_receive_node
     from sentryfuse_ros.nodes.spin import keep_large_buffers, make_executor
     from sentryfuse_ros.parameters import build_settings
-    from sentryfuse_ros.pipeline import Sensor
+    from sentryfuse_ros.sensor import Sensor
 
     keep_large_buffers()
     rclpy.init()

@@ -18,7 +18,7 @@ needs_recordings = pytest.mark.skipif(not REAL.exists(), reason=f"no recordings 
 
 @pytest.fixture
 def small_set(tmp_path, monkeypatch):
-    """Three trials in the files' layout: action 5 and 27 of subject 1, action 5 of subject 2."""
+    """Three trials in the files' layout: action 5 and 27 of subject 1, action 5 of subject 2; 20 depth and joint frames each."""
     folder = tmp_path / "data" / "utd_mhad"
     folder.mkdir(parents=True)
     ids = np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16)
@@ -26,6 +26,9 @@ def small_set(tmp_path, monkeypatch):
     inertial = np.tile(np.array([1, 0, -1, 180, 90, 0], np.float32), (90, 1))
     np.savez(folder / "depth_60x80_u16mm.npz", data=depth, offset=np.array([0, 20, 40, 60]), ids=ids)
     np.savez(folder / "inertial.npz", data=inertial, offset=np.array([0, 30, 60, 90]), ids=ids)
+    joints = np.random.default_rng(0).standard_normal((20, 20, 3))
+    joints = np.concatenate([joints, 1.2 * joints + [0.5, 0, 3], joints]).astype(np.float32)
+    np.savez(folder / "skeleton.npz", data=joints, offset=np.array([0, 20, 40, 60]), ids=ids)
     monkeypatch.setenv("SENTRYFUSE_DATA", str(tmp_path))
     return folder
 
@@ -78,6 +81,32 @@ def test_offsets_that_do_not_fit_the_rows_are_refused(small_set):
              ids=np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16))
     with pytest.raises(DataError, match="offsets"):
         utd_mhad.load(SPECS)
+
+
+def test_series_of_one_imu_are_its_columns(small_set):
+    accel = ModalitySpec("accelerometer", "series", 5.0, (250, 3))
+    gyro = ModalitySpec("gyroscope", "series", 5.0, (250, 3))
+    streams = utd_mhad.load([*SPECS, accel, gyro])[0].streams
+    np.testing.assert_array_equal(streams["imu"].rows[:, :3], streams["gyroscope"].rows)
+    np.testing.assert_array_equal(streams["imu"].rows[:, 3:], streams["accelerometer"].rows)
+    np.testing.assert_array_equal(streams["imu"].stamp_ns, streams["gyroscope"].stamp_ns)
+
+
+def test_skeleton_sees_neither_place_nor_body_size(small_set):
+    spec = ModalitySpec("skeleton", "series", 5.0, (150, 60))
+    small, large = (r.streams["skeleton"] for r in utd_mhad.load([spec])[:2])  # the same joints, elsewhere and 1.2 times as large
+    np.testing.assert_allclose(small.rows, large.rows, atol=1e-5)
+    joints = small.rows.reshape(-1, 20, 3)
+    assert not joints[:, 3].any()  # hip centre
+    assert np.median(np.linalg.norm(joints[:, 1], axis=1)) == pytest.approx(1)  # hip to shoulder centre
+    assert small.stamp_ns[-1] == 20 * 10**9 // 30
+
+
+def test_series_without_a_source_and_with_wrong_columns(small_set):
+    with pytest.raises(DataError, match="'wheel'.*accelerometer, gyroscope, skeleton"):
+        utd_mhad.load([ModalitySpec("wheel", "series", 5.0, (250, 3))])
+    with pytest.raises(DataError, match="'skeleton' columns: saw 3, expected 60"):
+        utd_mhad.load([ModalitySpec("skeleton", "series", 5.0, (250, 3))])
 
 
 @needs_recordings

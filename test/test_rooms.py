@@ -12,8 +12,9 @@ FLOORS = (  # each may import from the floors before it and from its own
     {"errors", "resources", "parameters", "worker"},
     {"model", "modalities", "power", "simulation"},
     {"pruning", "checkpoint", "streaming", "stream_rate", "buffers", "liveness", "sync", "datasets"},
-    {"engine", "training", "replay"},
-    {"pipeline", "cli"},
+    {"engine", "training", "replay", "sensor"},
+    {"pipeline", "bag_windows", "evaluation"},
+    {"cli"},
     {"nodes"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}

@@ -1,6 +1,11 @@
 """Schedules, windows, calibration and the trainer, on a small made-up set that is quick to learn."""
 
 import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,16 +14,20 @@ from rich.console import Console
 
 from sentryfuse_ros.checkpoint import load_checkpoint
 from sentryfuse_ros.datasets.recording import Recording, Stream
+from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError, SentryFuseError
+from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.training import run as run_module
+from sentryfuse_ros.training.augment import Augment, augment_windows
 from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
-from sentryfuse_ros.training.evaluation import all_masks, evaluate, live_windows, predict_logits, whole_windows
+from sentryfuse_ros.training.evaluation import all_masks, predict_logits
+from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
 from sentryfuse_ros.training.recipe import Recipe
-from sentryfuse_ros.training.run import train
+from sentryfuse_ros.training.run import check_classes, train
 from sentryfuse_ros.training.schedule import Schedule
-from sentryfuse_ros.training.trainer import Trainer, measure_specs
-from sentryfuse_ros.training.windows import Augment, random_window, whole_window
+from sentryfuse_ros.training.trainer import Trainer, class_weights
+from sentryfuse_ros.training.windows import random_window, stack, whole_window
 
 NS = 1_000_000_000
 CLASSES = ("slow", "fast", "up")
@@ -116,20 +125,12 @@ def test_no_augmentation_gives_the_window_that_is_judged():
         np.testing.assert_allclose(x[name], expected, atol=1e-6)
 
 
-def test_live_window_ends_with_the_sensor_that_stops_first():
-    one = recordings()[0]
-    wheel = Stream(one.streams["wheel"].stamp_ns[:20], one.streams["wheel"].rows[:20])
-    short = Recording("x", 0, 1, {**one.streams, "wheel": wheel})
-    live, _ = live_windows([short], recipe().specs)
-    assert (live["imu"][0][:20] == 0).all() and (live["imu"][0][20:] != 0).any(1).all()
-
-
 def test_specs_are_measured_once_and_kept():
-    specs = measure_specs(recipe().specs, recordings())
+    specs = RecordingExamples(recordings()).measured(recipe().specs)
     rows = np.concatenate([r.streams["imu"].rows for r in recordings()])
     np.testing.assert_allclose(specs[0].mean, rows.mean(0), atol=1e-5)
     np.testing.assert_allclose(specs[0].std, rows.std(0), atol=1e-5)
-    assert measure_specs(specs, recordings(groups=(1,))) == specs
+    assert RecordingExamples(recordings(groups=(1,))).measured(specs) == specs
 
 
 # calibration
@@ -152,17 +153,17 @@ def test_calibration_error_of_known_cases():
 # trainer
 
 def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
-    trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), recordings((1, 2)), CLASSES)
+    trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), RecordingExamples(recordings((1, 2))), CLASSES)
     while trainer.epoch < 60:
         list(trainer.run_epoch())
-    inputs, labels = whole_windows(recordings((3,), each=20), trainer.model.config.modalities)
-    logits = predict_logits(trainer.average, inputs, all_masks(2), (0.0, 0.5))
-    right = {mask: [(z.argmax(1) == labels).mean() for z in rows] for mask, rows in logits.items()}
+    held = RecordingExamples(recordings((3,), each=20))
+    logits = predict_logits(trainer.average, held, all_masks(2), (0.0, 0.5))
+    right = {mask: [(z.argmax(1) == held.labels).mean() for z in rows] for mask, rows in logits.items()}
     assert min(min(row) for row in right.values()) > 0.8, right
 
 
 def test_gate_learns_until_it_is_frozen():
-    trainer = Trainer(recipe(epochs=10), recordings((1, 2)), CLASSES)
+    trainer = Trainer(recipe(epochs=10), RecordingExamples(recordings((1, 2))), CLASSES)
     seen = [trainer.model.gate.static.detach().clone()]
     while trainer.epoch < 10:
         list(trainer.run_epoch())
@@ -175,8 +176,8 @@ def test_loss_that_is_no_number_stops_with_words(made_up):
     bad = recordings((1, 2))
     bad[0].streams["imu"].rows[:] = np.nan
     specs = [{**m, "mean": [0] * n, "std": [1] * n} for m, n in zip(RECIPE["modalities"], (6, 2))]
-    trainer = Trainer(recipe(modalities=specs, schedule={"drop_from": 0, "drop_to": 0}), bad, CLASSES)
-    with pytest.raises(SentryFuseError, match="training loss in epoch 1.*learning_rate"):
+    trainer = Trainer(recipe(modalities=specs, schedule={"drop_from": 0, "drop_to": 0}), RecordingExamples(bad), CLASSES)
+    with pytest.raises(SentryFuseError, match="training loss in epoch 1, step 1.*1-0-0|training loss in epoch 1.*learning_rate"):
         list(trainer.run_epoch())
 
 
@@ -203,8 +204,9 @@ def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypa
     broken = train(recipe(), tmp_path / "broken", resume=True, console=QUIET)
     a, b = tensors(whole), tensors(broken)
     assert all(torch.equal(a[n], b[n]) for n in a)
-    read = [list(csv.reader((folder / "metrics.csv").open())) for folder in (whole, broken)]
-    assert read[0] == read[1] and len(read[0]) == 4
+    read = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, broken)]
+    assert len(read[0]) == 3 and all(row.pop("seconds") for rows in read for row in rows)
+    assert read[0] == read[1]
 
 
 def test_seed_decides_the_result(made_up, tmp_path):
@@ -231,10 +233,9 @@ def test_run_ships_a_calibrated_model_that_can_be_evaluated(made_up, tmp_path):
     engine = Engine.load(train(recipe(), tmp_path, command="sentryfuse train --config x", console=QUIET))
     assert engine.info["command"].startswith("sentryfuse train") and engine.info["data"]["train_groups"] == [1, 2]
     assert set(engine.info["temperatures"]) == {"11", "10", "01"} and all(s.std for s in engine.specs)
-    rows = evaluate(engine, recordings((3,)), latency_runs=2)
-    assert len(rows) == 9 and {r["mask"] for r in rows} == {"11", "10", "01"}
-    assert all(0 <= r["accuracy"] <= 1 and 0 <= r["ece"] <= 1 and r["latency_ms"] > 0 for r in rows)
-    assert rows[0]["accuracy"] == engine.info["metrics"]["validation_accuracy"]["11"][0]
+    held = RecordingExamples(recordings((3,)))
+    right = (predict_logits(engine.model, held, [(True, True)], [0.0])["11"][0].argmax(1) == held.labels).mean()
+    assert right == pytest.approx(engine.info["metrics"]["validation_accuracy"]["11"][0], abs=1e-4)
 
 
 def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_path):
@@ -248,3 +249,104 @@ def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_p
     assert len(info["temperatures"]["11"]) == 3 and info["data"]["calibrated_on"] == ["1", "2"]
     with pytest.raises(DataError, match="calibrate-from"):
         train(recipe(), tmp_path / "x", calibrate_from=[tmp_path / "nowhere"], console=QUIET)
+
+
+# windows cut beforehand
+
+def window_set(groups=("train", "val"), each=4):
+    """The made-up recordings as windows that were cut without mean and std."""
+    specs, found = recipe().specs, recordings((1, 2) if len(groups) > 1 else (3,), each)
+    inputs = stack([whole_window(r, specs) for r in found])
+    return WindowSet(inputs, np.array([r.label for r in found]), np.array([groups[r.group % len(groups)] for r in found]),
+                     np.arange(len(found)), tuple(r.name for r in found), np.ones(len(found)))
+
+
+def test_window_set_trains_to_the_same_numbers_as_windows_of_specs_with_mean_and_std():
+    windows = WindowExamples(window_set())
+    specs = windows.measured(recipe().specs)
+    given = windows.inputs(np.arange(len(windows)), specs)
+    for i, one in enumerate(recordings((1, 2))):
+        for name, expected in whole_window(one, specs).items():
+            np.testing.assert_allclose(given[name][i], expected, atol=1e-5)
+    assert all(abs(x.mean()) < 0.05 and abs(x.std() - 1) < 0.05 for x in given.values())
+
+
+def test_augmented_windows_are_repeatable_and_keep_what_is_empty_empty():
+    shapes = {"cam": ("camera", (2, 3, 6, 8), "rgb"), "imu": ("imu", (40, 6), ""), "mic": ("audio", (20, 10), ""),
+              "lid": ("lidar", (2, 4, 6, 8), ""), "deep": ("camera", (2, 1, 6, 8), "depth_m")}
+    specs = [ModalitySpec(n, kind, 1.0, shape, encoding) for n, (kind, shape, encoding) in shapes.items()]
+    rng = np.random.default_rng(0)
+    inputs = {s.name: rng.random((16, *s.shape), np.float32) + 0.5 for s in specs}
+    for x in inputs.values():
+        x[:, 0] = 0  # the first frame or step is empty
+    before = {n: x.copy() for n, x in inputs.items()}
+    a, b, c = (augment_windows(inputs, specs, Augment(turn=1.0), np.random.default_rng(s)) for s in (1, 1, 2))
+    for name, x in inputs.items():
+        assert np.array_equal(x, before[name]) and np.array_equal(a[name], b[name]) and not np.array_equal(a[name], c[name])
+        assert not a[name][:, 0].any() and a[name].dtype == np.float32 and (a[name][:, 1:] != x[:, 1:]).any()
+    off = Augment(mirror=0, light=0, contrast=0, colour=0, camera_noise=0, camera_depth_scale=0, imu_rotation_deg=0, imu_scale=0,
+                  imu_jitter=0, loudness=0, bands_share=0, lidar_scale=0, lidar_noise=0, lidar_drop=0, erase=0)
+    for name, x in augment_windows(inputs, specs, off, rng).items():
+        np.testing.assert_allclose(x, inputs[name], atol=1e-6)
+
+
+def test_mirrored_and_turned_windows_move_every_channel_and_frame_alike():
+    spec = ModalitySpec("lid", "lidar", 1.0, (2, 4, 3, 8))
+    x = np.zeros((32, 2, 4, 3, 8), np.float32)
+    x[..., 2] = 1.0
+    quiet = Augment(turn=1.0, mirror=0.5, lidar_scale=0, lidar_noise=0, lidar_drop=0, erase=0)
+    out = augment_windows({"lid": x}, [spec], quiet, np.random.default_rng(0))["lid"]
+    columns = out.any(axis=(1, 2, 3))
+    assert (columns.sum(1) == 1).all() and len(set(columns.argmax(1).tolist())) > 4
+    assert (out.sum(-1) == 1).all()
+
+
+# classes
+
+def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
+    def of(labels):
+        return WindowExamples(WindowSet({}, np.array(labels), np.array(["train"] * len(labels)), np.zeros(len(labels), int),
+                                        ("a",), np.zeros(len(labels))))
+    remarks = check_classes(CLASSES, of([0] * 60 + [1] * 10 + [2] * 30), of([0, 2]), recipe())
+    assert "10 examples of fast, 60 of slow" in remarks[0] and "fast" in remarks[1] and "validation" in remarks[1]
+    assert not check_classes(CLASSES, of([0, 1, 2]), of([0, 1, 2]), recipe())
+    with pytest.raises(DataError, match="none of class fast"):
+        check_classes(CLASSES, of([0, 2]), None, recipe())
+
+
+def test_class_weights_are_of_mean_one_over_the_examples():
+    labels = np.array([0] * 90 + [1] * 10)
+    weights = class_weights(labels, 2, 1.0).numpy()
+    assert weights[1] / weights[0] == pytest.approx(9) and weights[labels].mean() == pytest.approx(1)
+    assert (class_weights(labels, 2, 0.0).numpy() == 1).all()
+
+
+# several processes
+
+def test_two_ranks_train_one_network(tmp_path):
+    """torchrun's variables, two real processes, gloo: both end with the same weights, and only the first writes."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import test_training as t, torch\n"
+        "from pathlib import Path\n"
+        "from sentryfuse_ros.training import run\n"
+        "class Source: PROVENANCE, CLASSES = 'made up', t.CLASSES\n"
+        "Source.load = staticmethod(lambda specs, groups: t.recordings(groups))\n"
+        "run.dataset = lambda name: Source\n"
+        "trainers = []\n"
+        "init = t.Trainer.__init__\n"
+        "def keep(self, *a, **k): init(self, *a, **k); trainers.append(self)\n"
+        "t.Trainer.__init__ = keep\n"
+        "run.train(t.recipe(epochs=2, batch=6), Path(sys.argv[2]), console=t.QUIET)\n"
+        "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank),
+                                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}) for rank in range(2)]
+    said = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    assert said[0][0].split()[-1] == said[1][0].split()[-1]
+    assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3

@@ -14,6 +14,7 @@ VERBS = {
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "doctor": "what is installed, what would lose messages, and what to do about it",
     "simulate": "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth",
+    "dataset": "cut recordings into labelled windows to train and evaluate on",
     "train": "train a model",
     "evaluate": "accuracy, calibration and cost of a model per modality mask and pruning ratio",
 }

@@ -5,16 +5,21 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import ParameterError, SentryFuseError
+from ..modalities import kind_of
 from ..parameters import Settings, build_settings, read_yaml
 from ..replay.bag import Bag, find_battery, match_sensors
+from ..replay.console import print_summary, say_plan
 from ..replay.faults import FaultScript, read_script
 from ..replay.judge import Limits, summarise
+from ..replay.run_record import ModelFacts, PowerRow, RunRecord, read_about
 from ..replay.schedule import Truth, deliveries
+from ..replay.truth import Labels, find_intervals, judge_predictions, labels_of_run
 from ..resources import model_path, share_path
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
@@ -36,7 +41,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play it N times in a row, stamps moved on")
     parser.add_argument("--gap", type=float, default=1.0, metavar="S", help="pause between repeats [s]")
     parser.add_argument("--speed", type=float, default=1.0, help="1 is real time")
+    parser.add_argument(
+        "--truth", metavar="FILE|TOPIC", help="what was there: CSV t_from,t_to,label, or a topic (default: BAG/intervals.csv)"
+    )
     parser.add_argument("--json", metavar="FILE", help="write the summary here")
+    parser.add_argument("--html", metavar="FILE", help="write the run as one page here: timeline, losses, figures")
     parser.add_argument(
         "--out", metavar="DIR", default="out/replay", help="timeline, picture and node log (default: %(default)s)"
     )
@@ -55,6 +64,7 @@ class Run:
     script: FaultScript
     matched: dict
     model: str | None
+    labels: Labels | None
 
 
 def prepare(args: argparse.Namespace) -> Run:
@@ -90,13 +100,27 @@ def prepare(args: argparse.Namespace) -> Run:
     for fault in script.faults:
         if fault.sensor not in names:
             raise ParameterError(f"fault file {args.faults} sensor", repr(fault.sensor), "one of " + ", ".join(sorted(names)))
-    return Run(bag, settings, params_file.absolute(), script, matched, args.model)
+    labels = read_truth(bag, args.truth or find_intervals(bag.path))
+    labels = labels and labels.repeated(args.repeat, bag.duration_s + args.gap)
+    return Run(bag, settings, params_file.absolute(), script, matched, args.model, labels)
 
 
-def limits_of(settings: Settings, predictions_period: dict[str, float]) -> Limits:
+def read_truth(bag: Bag, truth: str | Path | None) -> Labels | None:
+    """What was really there: from a topic of the bag or a table of intervals. Raises DataError, BagError."""
+    if truth is None:
+        return None
+    from ..bag_windows.labels import read_intervals, read_topic
+
+    topic = str(truth) in bag.topics
+    read = read_topic(bag, str(truth)) if topic else read_intervals(Path(truth), bag.path.name)
+    return labels_of_run(zip(read.from_ns, read.to_ns, read.label), str(truth), bag.start_ns, bag.duration_s)
+
+
+def limits_of(settings: Settings, delivered: Truth) -> Limits:
     """The promises in numbers for this configuration; periods measured where they are not configured."""
     period_s = {
-        s.name: 1.0 / s.values["expected_rate_hz"] if s.values["expected_rate_hz"] else predictions_period.get(s.name, 0.1)
+        s.name: 1.0 / s.values["expected_rate_hz"] if s.values["expected_rate_hz"] else median_period(
+            delivered.sound_s.get(s.name, []))
         for s in settings.sensors
     }
     return Limits(
@@ -113,28 +137,28 @@ def limits_of(settings: Settings, predictions_period: dict[str, float]) -> Limit
 def run(args: argparse.Namespace) -> int:
     summary = replay(args)
     print_summary(summary, Path(args.out))
+    if args.html:
+        print(f"report: {args.html}")
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")
     return 1 if args.strict and not summary["promises_kept"] else 0
 
 
-def replay(args: argparse.Namespace) -> dict:
-    """Play, collect, judge, write timeline and picture; returns the summary. Raises SentryFuseError."""
+def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
+    """Play, collect, judge, write timeline, pictures and report; returns the summary. Raises SentryFuseError.
+
+    ``narrate``: where there is no live view, print a line whenever mask or ratio change.
+    """
     prepared = prepare(args)
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
-        raise SentryFuseError(
-            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
-        ) from error
+    require_ros()
     from ..nodes.play import NodeProcess, Player, transport_environment
-    from ..replay.picture import draw_timeline, write_timeline
+    from ..replay.narrator import Narrator
     from ..replay.view import LiveView
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
-    bag, settings, matched, script = prepared.bag, prepared.settings, prepared.matched, prepared.script
+    bag, matched, script = prepared.bag, prepared.matched, prepared.script
     if args.to is not None:
         script = replace(script, faults=tuple(f for f in script.faults if f.from_s < args.to))
     domain_id = args.domain_id if args.domain_id is not None else 1 + os.getpid() % 100
@@ -142,84 +166,99 @@ def replay(args: argparse.Namespace) -> dict:
     os.environ.update(env)
     battery = find_battery(bag)
     extra = {"battery": battery} if battery and not script.battery else {}
-    say_plan(bag, matched, settings, script, extra, domain_id)
-    arguments = ["--ros-args", "--params-file", str(prepared.params_file), "-p", "use_sim_time:=true", "-p", "autostart:=true"]
-    if prepared.model:
-        arguments += ["-p", f"model:={prepared.model}"]
-    for name, topic in matched.items():
-        arguments += ["-p", f"{name}.topic:={topic.name}", "-p", f"{name}.type:={topic.msg_type}"]
-    arguments += ["-p", f"battery_topic:={battery.name if extra else '/battery_state'}"]
-    fuser = NodeProcess("fuse_node", arguments, env, out / "fuse_node.log")
+    say_plan(bag, matched, prepared.settings, script, list(extra.values()), domain_id)
+    fuser = NodeProcess("fuse_node", node_arguments(prepared, extra), env, out / "fuse_node.log")
     player = None
     truth = Truth()
+    to_s = args.to if args.to is not None else float("inf")
     try:
         player = Player(matched, extra, script, bag.start_ns)
         player.wait_until_ready(fuser)
-        stream = deliveries(
-            bag,
-            matched,
-            tuple(t.name for t in extra.values()),
-            script,
-            args.repeat,
-            args.gap,
-            truth,
-            args.to if args.to is not None else float("inf"),
-        )
-        with LiveView(enabled=not args.headless and sys.stdout.isatty(), script=script) as view:
-            end_s = player.play(stream, args.speed, view.show, fuser.check)
+        stream = deliveries(bag, matched, tuple(t.name for t in extra.values()), script, args.repeat, args.gap, truth, to_s)
+        label_at = prepared.labels.at if prepared.labels else None
+        live_view = not args.headless and sys.stdout.isatty()
+        narrator = Narrator(sys.stdout, label_at)
+        with LiveView(enabled=live_view, script=script, label_at=label_at) as view:
+            show = narrator.show if narrate and not live_view else view.show
+            end_s = player.play(stream, args.speed, show, fuser.check)
     finally:
         exit_status = fuser.stop()
         if player is not None:
             player.close()
         bag.close()
-    periods = {name: median_period(times) for name, times in truth.sound_s.items()}
-    summary = summarise(player.predictions, player.statuses, script.faults, truth, limits_of(settings, periods), end_s)
+    summary = summarise(player.predictions, player.statuses, script.faults, truth, limits_of(prepared.settings, truth), end_s)
+    record = record_of(prepared, player, script, min(end_s, to_s, args.repeat * (bag.duration_s + args.gap) - args.gap))
+    model = record.model
+    summary["truth"] = judge_predictions(
+        record.predictions, record.labels, script, model.modalities, model.classes, model.window_s, record.end_s)
     summary["fuse_node_exit_status"] = exit_status
     summary["bag"] = str(args.bag)
     summary["sensors"] = {name: topic.name for name, topic in matched.items()}
     if exit_status != 0:
         summary["promises_kept"] = False
         summary["promises_broken"].append(f"fuse_node ended with {exit_status}: {fuser.last_words()}")
-    write_timeline(out / "timeline.csv", player.predictions, player.statuses, script)
-    draw_timeline(out / "timeline.png", player.predictions, player.statuses, script, end_s)
-    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    write_results(args, record, summary, matched)
     return summary
+
+
+def require_ros() -> None:
+    """Raises SentryFuseError where there is no ROS 2."""
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        raise SentryFuseError(
+            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
+        ) from error
+
+
+def node_arguments(prepared: Run, extra: dict) -> list[str]:
+    """The command line of fuse_node for this run."""
+    arguments = ["--ros-args", "--params-file", str(prepared.params_file), "-p", "use_sim_time:=true", "-p", "autostart:=true"]
+    if prepared.model:
+        arguments += ["-p", f"model:={prepared.model}"]
+    for name, topic in prepared.matched.items():
+        arguments += ["-p", f"{name}.topic:={topic.name}", "-p", f"{name}.type:={topic.msg_type}"]
+    return arguments + ["-p", f"battery_topic:={extra['battery'].name if extra else '/battery_state'}"]
+
+
+def record_of(prepared: Run, player, script: FaultScript, end_s: float) -> RunRecord:
+    """What the player collected until the recording's end: that the sensors fall silent then is no news."""
+    info = player.live.info
+    model = ModelFacts() if info is None else ModelFacts(
+        info.name, tuple(info.modalities), tuple(info.classes), max(info.windows_s, default=0.0), info.parameters,
+        info.trained_on, info.sha256)
+    power = [PowerRow(t_s, 100 * m.battery_percentage, m.ratio, m.flops, m.flops_dense, m.reason)
+             for t_s, m in player.prunings if t_s <= end_s]
+    where = (f"ROS 2 {os.environ.get('ROS_DISTRO', '')}, Python {platform.python_version()}, {platform.machine()}, "
+             f"{os.cpu_count()} CPUs")
+    return RunRecord(
+        prepared.bag.path.name, [p for p in player.predictions if p.t_s <= end_s], [s for s in player.statuses if s.t_s <= end_s],
+        script, end_s, power, prepared.labels, model, about=read_about(prepared.bag.path), environment=where)
+
+
+def write_results(args: argparse.Namespace, record: RunRecord, summary: dict, matched: dict) -> None:
+    """Timeline, picture and summary into --out, the report to --html."""
+    from ..replay.picture import draw_timeline, write_timeline
+
+    out = Path(args.out)
+    rows = (record.predictions, record.statuses, record.script)
+    write_timeline(out / "timeline.csv", *rows, record.battery_percent, record.labels.at if record.labels else None)
+    draw_timeline(out / "timeline.png", *rows, record.end_s, record.battery_percent)
+    (out / "summary.json").write_text(json.dumps(summary, indent=1) + "\n")
+    if not args.html:
+        return
+    from ..replay.frames import frames_of_run
+    from ..replay.report import write_report
+    from ..replay.report_plots import frame_times
+
+    camera = next((name for name, topic in matched.items() if kind_of(topic.msg_type) == "camera"), None)
+    if camera:
+        with Bag(args.bag) as bag:
+            record.frames = frames_of_run(bag, matched[camera], frame_times(record.end_s), bag.duration_s + args.gap)
+        record.camera = camera
+    write_report(Path(args.html), record, summary)
 
 
 def median_period(times: list[float]) -> float:
     steps = sorted(b - a for a, b in zip(times, times[1:], strict=False))
     return steps[len(steps) // 2] if steps else 0.1
-
-
-def say_plan(bag, matched, settings, script, extra, domain_id) -> None:
-    print(f"replay {bag.path}: {bag.duration_s:.1f} s, ROS_DOMAIN_ID={domain_id}")
-    for sensor in settings.sensors:
-        topic = matched.get(sensor.name)
-        print(f"  {sensor.name}: " + (f"{topic.name} ({topic.msg_type}, {topic.count} messages)" if topic else "not in this bag"))
-    played = {t.name for t in matched.values()} | {t.name for t in extra.values()}
-    left = [f"{t.name} ({t.msg_type})" for t in bag.topics.values() if t.name not in played]
-    if left:
-        print("  not played, fuse_node has no use for them: " + ", ".join(left))
-    for fault in script.faults:
-        print(f"  fault: {fault.describe()}")
-    sys.stdout.flush()
-
-
-def print_summary(summary: dict, out: Path) -> None:
-    s = summary
-    print(
-        f"predictions {s['predictions']} ({s['valid_predictions']} valid), max gap {s['max_gap_s']} s, "
-        f"late p99 {s['late_ms_p99']} ms, inference p50 {s['inference_ms_p50']} ms, ratios {s['ratios_seen']}"
-    )
-    if s["never_seen"]:
-        print("never seen: " + ", ".join(s["never_seen"]))
-    for fault in s["faults"]:
-        print(
-            f"  {fault['sensor']} {fault['kind']} {fault['from_s']:g}-{fault['to_s']:g} s: seen as "
-            f"{'/'.join(fault['seen_as']) or 'nothing'}, cleared after {fault['mask_clear_s']} s "
-            f"(limit {fault['clear_limit_s']}), "
-            f"back {fault['mask_return_s']} s after enough good messages (limit {fault['return_limit_s']})"
-            + (f"; {fault['note']}" if fault["note"] else "")
-        )
-    print("promises kept" if s["promises_kept"] else "PROMISES BROKEN:\n  " + "\n  ".join(s["promises_broken"]))
-    print(f"timeline: {out / 'timeline.csv'}, picture: {out / 'timeline.png'}, node log: {out / 'fuse_node.log'}")

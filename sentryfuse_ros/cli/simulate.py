@@ -12,7 +12,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--seed", required=True, type=int, metavar="N", help="which world and drive, 0 to 999999")
     parser.add_argument("--duration", required=True, type=float, metavar="S", help="length of the recording [s], 1 to 3600")
-    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="bag to make (rosbag2 folder, mcap)")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR",
+                        help="bag to make (rosbag2 folder, mcap); with --count the folder that bags SPLIT_SEED are put in")
+    parser.add_argument("--count", type=int, metavar="K", help="K bags, of the seeds N, N + 1, ...; those there are kept")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="with --count: processes (default: %(default)s)")
     parser.add_argument("--split", default="train", choices=("train", "val", "test"),
                         help="worlds of different splits are never the same (default: %(default)s)")
     parser.add_argument("--nuisance", nargs="+", default=[], metavar="NAME[=LEVEL]",
@@ -37,6 +40,8 @@ def run(args: argparse.Namespace) -> int:
         raise SentryFuseError("the simulation", f"no package {error.name}", "mujoco-core, rosbags, rich and opencv",
                               "run make setup, or pip install mujoco-core rosbags rich opencv-python-headless") from error
 
+    if args.count is not None:
+        return many(args)
     began, cpu = time.monotonic(), time.process_time()
     count = TextColumn("{task.completed:.0f} of {task.total:g} s")
     columns = (TextColumn("simulating"), BarColumn(), count, TimeRemainingColumn())
@@ -51,3 +56,37 @@ def run(args: argparse.Namespace) -> int:
           f"disturbed by {disturbed}")
     print(f"took {wall:.1f} s ({args.duration / wall:.1f}x real time), {cpu:.1f} s of CPU ({args.duration / cpu:.1f}x)")
     return 0
+
+
+def many(args: argparse.Namespace) -> int:
+    """Simulate a series of seeds; returns 0. Can be killed and started again: whole bags are kept, others made anew."""
+    import time
+    from concurrent.futures import ProcessPoolExecutor
+    from functools import partial
+
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..errors import ParameterError
+
+    for name, value in (("--count", args.count), ("--jobs", args.jobs)):
+        if value < 1:
+            raise ParameterError(name, value, "1 or more")
+    began = time.monotonic()
+    seeds = range(args.seed, args.seed + args.count)
+    todo = [seed for seed in seeds if not (args.out / f"{args.split}_{seed:06d}" / "run.json").exists()]
+    columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TextColumn("bags"), TimeRemainingColumn())
+    with Progress(*columns) as bar, ProcessPoolExecutor(args.jobs) as pool:
+        task = bar.add_task("", total=args.count, completed=args.count - len(todo))
+        for _ in pool.map(partial(one_of_many, args), todo):
+            bar.update(task, advance=1)
+    wall = time.monotonic() - began
+    print(f"{args.out}: {args.count} bags of {args.duration:g} s ({args.split}), {len(todo)} of them made now in {wall:.0f} s")
+    return 0
+
+
+def one_of_many(args: argparse.Namespace, seed: int) -> None:
+    """One bag of a series, under its split and seed."""
+    from ..simulation.run import simulate
+
+    simulate(seed, args.duration, args.out / f"{args.split}_{seed:06d}", args.split, args.nuisance, args.battery_wh,
+             args.battery_start)

@@ -1,21 +1,27 @@
-"""Labelled recordings to train and evaluate on. A set is a module with CLASSES, SPLIT and load(specs)."""
+"""Labelled recordings to train and evaluate on. A set is a module, or a folder, with CLASSES, SPLIT, PROVENANCE, load."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from types import ModuleType
+from pathlib import Path
+from typing import Any
 
 from ..errors import DataError
+from .window_folder import WindowFolder
 
-DATASETS = ("utd_mhad",)
+DATASETS = ("utd_mhad", "borealtc", "av_digits")
 
 
-def dataset(name: str) -> ModuleType:
-    """The module of a data set; raises DataError on a name there is no set for."""
-    if name not in DATASETS:
-        raise DataError("data set", name, "one of " + ", ".join(DATASETS), "correct the data set's name")
-    return import_module(f".{name}", __name__)
+def dataset(name: str) -> Any:
+    """A data set by its name, or a folder written by `sentryfuse dataset`: an object with CLASSES, SPLIT, PROVENANCE and
+    load(specs, groups). Raises DataError on what is neither."""
+    if name in DATASETS:
+        return import_module(f".{name}", __name__)
+    if Path(name).is_dir():
+        return WindowFolder(name)
+    raise DataError("data set", name, "a folder written by sentryfuse dataset, or one of " + ", ".join(DATASETS),
+                    "correct the data set's name or path")
 
 
 def split_groups(recordings: Sequence, groups: Sequence[int]) -> list:

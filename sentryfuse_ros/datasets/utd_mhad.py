@@ -1,23 +1,28 @@
-"""UTD-MHAD: 27 actions, 8 subjects, 4 trials; a Kinect's depth and one wearable IMU.
+"""UTD-MHAD: 27 actions, 8 subjects, 4 trials; a Kinect's depth and skeleton, and one wearable IMU.
 
 Chen, Jafari, Kehtarnavaz, "UTD-MHAD: A Multimodal Dataset for Human Action Recognition Utilizing a Depth Camera
-and a Wearable Inertial Sensor", ICIP 2015. Read from the repacked ``utd_mhad/*.npz`` under the data root: depth
-60x80 uint16 mm at 30 Hz (background removed by the authors), inertial in g and deg/s at 50 Hz. The source has no
-time stamps; both streams of a trial start at time 0, as in the demo bag.
+and a Wearable Inertial Sensor", ICIP 2015. Read from ``utd_mhad/`` under the data root; the source has no time stamps, all
+streams of a trial start at time 0, as in the demo bag. Each file has data, offset (862,), ids (861, 3) = action, subject,
+trial from 1; trial i is data[offset[i]:offset[i + 1]]:
+
+    depth_60x80_u16mm.npz  data (n, 60, 80) uint16 mm at 30 Hz, background removed by the authors (0), each pixel the mean
+                           of the non-zero ones of 4x4, 0 where fewer than 8 of them are
+    skeleton.npz           data (n, 20, 3) m at 30 Hz
+    inertial.npz           data (n, 6) accel xyz [g], gyro xyz [deg/s] at 50 Hz
 """
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
 from ..errors import DataError
 from ..modalities.inputs import ModalitySpec
 from ..modalities.inputs.camera import camera_frame
-from ..resources import data_path
 from .recording import Recording, Stream
+from .repacked import read_ragged
 
 CLASSES = (
     "swipe_left", "swipe_right", "wave", "clap", "throw", "arm_cross", "basketball_shoot", "draw_x",
@@ -26,69 +31,106 @@ CLASSES = (
     "sit_to_stand", "stand_to_sit", "lunge", "squat",
 )
 SPLIT = {"train": (1, 3, 5, 7), "test": (2, 4, 6, 8)}  # the authors' cross-subject split
-PROVENANCE = ("UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015), depth reduced to 60x80 and inertial; "
+PROVENANCE = ("UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015), depth reduced to 60x80, skeleton and inertial; "
               "no formal licence text, research use, cite the paper")
 
 DEPTH_HZ = 30
 IMU_HZ = 50
 STANDARD_GRAVITY = 9.80665  # m/s^2 per g
+SHOULDER_CENTRE, HIP_CENTRE = 1, 3  # joints of the Kinect's twenty
 NS = 1_000_000_000
+_ORIGIN = "the recordings are at https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
+
+
+def _depth(frames_mm: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    return np.stack([camera_frame(frame, spec) for frame in frames_mm])
+
+
+def _accel(rows: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    return (rows[:, :3] * STANDARD_GRAVITY).astype(np.float32)
+
+
+def _gyro(rows: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    return np.deg2rad(rows[:, 3:]).astype(np.float32)
+
+
+def _imu(rows: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    return np.concatenate([_gyro(rows, spec), _accel(rows, spec)], axis=1)
+
+
+def _skeleton(joints: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """Joints (k, 20, 3) metres -> (k, 60): each less the hip centre of its own frame, divided by the trial's median
+    distance from hip centre to shoulder centre, so neither place nor body size is seen. The hip's columns are zero."""
+    # One length per trial: a single frame's can be off by a factor of twenty where joints were lost.
+    torso = np.median(np.linalg.norm(joints[:, SHOULDER_CENTRE] - joints[:, HIP_CENTRE], axis=1))
+    return ((joints - joints[:, HIP_CENTRE:HIP_CENTRE + 1]) / torso).reshape(len(joints), -1).astype(np.float32)
+
+
+class Source(NamedTuple):
+    """One sensor of the set: its file, its rate, the modality kind it serves, columns of a series, and rows in SI units."""
+
+    file: str
+    rate_hz: int
+    kind: str
+    columns: int | None
+    rows: Callable[[np.ndarray, ModalitySpec], np.ndarray]
+
+
+SOURCES = {
+    "depth": Source("depth_60x80_u16mm.npz", DEPTH_HZ, "camera", None, _depth),
+    "inertial": Source("inertial.npz", IMU_HZ, "imu", None, _imu),
+    "accelerometer": Source("inertial.npz", IMU_HZ, "series", 3, _accel),
+    "gyroscope": Source("inertial.npz", IMU_HZ, "series", 3, _gyro),
+    "skeleton": Source("skeleton.npz", DEPTH_HZ, "series", 60, _skeleton),
+}
+
+
+def source_of(spec: ModalitySpec) -> Source:
+    """The sensor that serves a spec: camera (depth_m) and imu by their kind under any name, series by its name.
+
+    Raises DataError where the set has no such sensor or it has another number of columns.
+    """
+    if spec.kind == "camera" and spec.encoding == "depth_m":
+        return SOURCES["depth"]
+    if spec.kind == "imu":
+        return SOURCES["inertial"]
+    source = SOURCES.get(spec.name)
+    if source is None or source.kind != spec.kind:
+        series = ", ".join(name for name, s in SOURCES.items() if s.kind == "series")
+        raise DataError(f"UTD-MHAD modality {spec.name!r}", f"kind {spec.kind} {spec.encoding}".strip(),
+                        f"camera with encoding depth_m, imu, or a series named {series}",
+                        "train this modality on another data set")
+    if source.columns != spec.shape[1]:
+        raise DataError(f"UTD-MHAD modality {spec.name!r} columns", spec.shape[1], source.columns, "correct the modality's shape")
+    return source
 
 
 def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> list[Recording]:
-    """All trials of the subjects in ``groups`` (all if None), with a stream for every spec of kind camera or imu.
+    """All trials of the subjects in ``groups`` (all if None), with a stream for every spec; see `source_of`.
 
-    camera rows (k, 1, H, W) metres; imu rows (k, 6) gyro [rad/s], accel [m/s^2]. Label = action - 1, group = subject.
-    Raises DataError where the files are missing or differ from what is known of them.
+    camera rows (k, 1, H, W) metres; imu (k, 6) gyro [rad/s], accel [m/s^2]; gyroscope (k, 3) rad/s; accelerometer (k, 3)
+    m/s^2; skeleton (k, 60) torso lengths, joint by joint x across the picture, y up, z away from the Kinect.
+    Label = action - 1, group = subject. Raises DataError where the files are missing or differ from what is known of them.
     """
-    loaders = {"camera": _depth_stream, "imu": _imu_stream}
-    unknown = [s.name for s in specs if s.kind not in loaders or (s.kind == "camera" and s.encoding != "depth_m")]
-    if unknown:
-        raise DataError("UTD-MHAD modalities", unknown, "camera with encoding depth_m, and imu",
-                        "train these modalities on another data set")
-    tables = {spec.name: _read(_FILES[spec.kind]) for spec in specs}
+    sources = {spec.name: source_of(spec) for spec in specs}
+    tables = {file: read_ragged("utd_mhad", file, _ORIGIN) for file in {s.file for s in sources.values()}}
     first_ids = next(iter(tables.values()))["ids"]
     if any(not np.array_equal(t["ids"], first_ids) for t in tables.values()):
-        raise DataError("UTD-MHAD trial ids", "different orders in the two files", "the same", "fetch both files again")
+        raise DataError("UTD-MHAD trial ids", "different orders in the files", "the same", "fetch the files again")
     recordings = []
     for i, (action, subject, trial) in enumerate(first_ids.tolist()):
         if groups is not None and subject not in groups:
             continue
         streams = {}
         for spec in specs:
-            table = tables[spec.name]
-            part = slice(int(table["offset"][i]), int(table["offset"][i + 1]))
-            streams[spec.name] = loaders[spec.kind](table["data"][part], spec)
+            source = sources[spec.name]
+            table = tables[source.file]
+            rows = source.rows(table["data"][int(table["offset"][i]):int(table["offset"][i + 1])], spec)
+            streams[spec.name] = Stream(_stamps(len(rows), source.rate_hz), rows)
         recordings.append(Recording(f"a{action}_s{subject}_t{trial}", action - 1, subject, streams))
     return recordings
-
-
-_FILES = {"camera": "depth_60x80_u16mm.npz", "imu": "inertial.npz"}
-
-
-def _read(name: str) -> dict[str, np.ndarray]:
-    path = data_path("data", "utd_mhad", name)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            table = {key: file[key] for key in ("data", "offset", "ids")}
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise DataError(f"UTD-MHAD file {path}", str(error), "arrays data, offset, ids", "fetch the file again") from error
-    if len(table["offset"]) != len(table["ids"]) + 1 or table["offset"][-1] != len(table["data"]):
-        raise DataError(f"UTD-MHAD file {path}", "offsets that do not match the rows", "offset[-1] == len(data)",
-                        "fetch the file again")
-    return table
 
 
 def _stamps(count: int, rate_hz: int) -> np.ndarray:
     # Row 0 at one period, not at 0: a window holds the rows after its start.
     return (np.arange(1, count + 1) * NS) // rate_hz
-
-
-def _depth_stream(frames_mm: np.ndarray, spec: ModalitySpec) -> Stream:
-    rows = np.stack([camera_frame(frame, spec) for frame in frames_mm])
-    return Stream(_stamps(len(rows), DEPTH_HZ), rows)
-
-
-def _imu_stream(rows: np.ndarray, spec: ModalitySpec) -> Stream:
-    accel, gyro = rows[:, :3] * STANDARD_GRAVITY, np.deg2rad(rows[:, 3:])
-    return Stream(_stamps(len(rows), IMU_HZ), np.concatenate([gyro, accel], axis=1).astype(np.float32))

@@ -1,9 +1,11 @@
 """Model inputs -> tokens, one small convolutional stem per sensor. Absent sensors' stems are never run.
 
 Options per kind (FuseConfig.tokenizer[name]):
-  imu, series, audio   steps_per_token (10), stem_channels (48)
+  imu, series, audio   steps_per_token (10), stem_channels (48), spectrum_steps (0: none; else the tokens also get the
+                       power spectrum of that many steps around them, of every channel)
   camera, lidar        frames_per_token (2), stem_channels ([16, 24, 32]), crop_columns (0 = all), grid ([4, 3]),
-                       motion ("none", "also": frame differences beside the frames, "only": instead of them)
+                       motion ("none", "also": frame differences beside the frames, "only": instead of them),
+                       solid ("each": the stem also gets where each channel is not zero; "one": where any is; "none")
 """
 
 from __future__ import annotations
@@ -23,7 +25,8 @@ class SeriesTokenizer(nn.Module):
     extra channel.
     """
 
-    def __init__(self, spec: ModalitySpec, d_model: int, steps_per_token: int = 10, stem_channels: int = 48):
+    def __init__(self, spec: ModalitySpec, d_model: int, steps_per_token: int = 10, stem_channels: int = 48,
+                 spectrum_steps: int = 0):
         super().__init__()
         steps, channels = spec.shape
         if steps % steps_per_token:
@@ -33,24 +36,55 @@ class SeriesTokenizer(nn.Module):
         self.conv = nn.Conv1d(channels + 1, stem_channels, kernel_size=5, padding=2)
         self.norm = nn.GroupNorm(1, stem_channels)
         self.mix = nn.Conv1d(stem_channels, d_model, kernel_size=steps_per_token, stride=steps_per_token)
+        self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, spectrum_steps) if spectrum_steps else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         seen = (x != 0).any(-1)                                            # (B, T)
-        x = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1)         # (B, T, C+1)
-        x = self.mix(F.gelu(self.norm(self.conv(x.transpose(1, 2)))))      # (B, D, N)
-        return x.transpose(1, 2), ~seen.unflatten(1, (self.count, self.patch)).any(-1)
+        tokens = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1)    # (B, T, C+1)
+        tokens = self.mix(F.gelu(self.norm(self.conv(tokens.transpose(1, 2)))))      # (B, D, N)
+        if self.spectrum is not None:
+            tokens = tokens + self.spectrum(x)
+        return tokens.transpose(1, 2), ~seen.unflatten(1, (self.count, self.patch)).any(-1)
+
+
+class PowerSpectrum(nn.Module):
+    """(B, T, C) -> (B, D, N): logarithm of the power at every frequency around each token, mixed by a linear layer.
+
+    A vibration is told by its frequencies, not by its phase; a small convolution would have to learn both.
+    """
+
+    def __init__(self, spec: ModalitySpec, d_model: int, hop: int, steps: int):
+        super().__init__()
+        if not hop <= steps <= spec.shape[0]:
+            raise ParameterError(f"tokenizer {spec.name!r} spectrum_steps", steps, f"{hop} (steps_per_token) to {spec.shape[0]}")
+        self.hop, self.before = hop, (steps - hop) // 2
+        self.after = steps - hop - self.before
+        frequency, step = torch.arange(steps // 2 + 1, dtype=torch.float64)[:, None], torch.arange(steps, dtype=torch.float64)
+        window = torch.hann_window(steps, periodic=True, dtype=torch.float64)
+        angle = 2 * torch.pi * frequency * step / steps
+        basis = torch.cat([torch.cos(angle), torch.sin(angle)]) * window / window.sum()
+        self.register_buffer("basis", basis.float().unsqueeze(1), persistent=False)  # (2 F, 1, steps)
+        self.mix = nn.Conv1d(spec.shape[1] * (steps // 2 + 1), d_model, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        B, _, C = x.shape
+        x = F.pad(x.transpose(1, 2).flatten(0, 1).unsqueeze(1), (self.before, self.after))  # (B*C, 1, T + steps - hop)
+        part = F.conv1d(x, self.basis, stride=self.hop).unflatten(1, (2, -1))              # (B*C, 2, F, N)
+        # A unit-variance input has a power around e^-5 in each bin; the floor is a ten-thousandth of that.
+        power = torch.log(part.square().sum(1) + 1e-6)                                     # (B*C, F, N)
+        return self.mix(((power + 7.0) / 3.0).unflatten(0, (B, C)).flatten(1, 2))          # (B, D, N)
 
 
 class FrameTokenizer(nn.Module):
     """(B, K, C, H, W) -> tokens (B, K / frames_per_token, D) and which of them saw no frame (B, N) bool.
 
     The frames of one token enter the stem together as channels, so that their differences (motion) are one
-    linear step away; with each comes the mask of its non-zero pixels.
+    linear step away; with them comes where they are not zero (``solid``).
     """
 
     def __init__(self, spec: ModalitySpec, d_model: int, frames_per_token: int = 2,
                  stem_channels: tuple[int, ...] = (16, 24, 32), crop_columns: int = 0, grid: tuple[int, int] = (4, 3),
-                 motion: str = "none"):
+                 motion: str = "none", solid: str = "each"):
         super().__init__()
         frames, channels, _, width = spec.shape
         if frames % frames_per_token:
@@ -63,7 +97,11 @@ class FrameTokenizer(nn.Module):
         if motion not in ("none", "also", "only"):
             raise ParameterError(f"tokenizer {spec.name!r} motion", motion, "none, also or only")
         self.motion = motion
-        sizes = [frames_per_token * channels * (4 if motion == "also" else 2), *stem_channels]
+        masks = {"each": channels, "one": 1, "none": 0}
+        if solid not in masks:
+            raise ParameterError(f"tokenizer {spec.name!r} solid", solid, "each, one or none")
+        self.masks = masks[solid]
+        sizes = [frames_per_token * (channels + self.masks) * (2 if motion == "also" else 1), *stem_channels]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
             for i, (a, b) in enumerate(zip(sizes, sizes[1:])))
@@ -75,7 +113,9 @@ class FrameTokenizer(nn.Module):
         x = x[..., self.columns[0]:self.columns[1]]
         solid = x != 0
         empty = ~solid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
-        x = torch.cat([x, solid.to(x.dtype)], dim=2)                       # (B, K, 2C, H, W)
+        if self.masks:
+            mask = solid if self.masks > 1 else solid.any(2, keepdim=True)
+            x = torch.cat([x, mask.to(x.dtype)], dim=2)                    # (B, K, C + masks, H, W)
         if self.motion != "none":
             change = x[:, 1:] - x[:, :-1]
             # Between a frame and an empty slot there is no motion.
@@ -83,7 +123,7 @@ class FrameTokenizer(nn.Module):
             change = change * (seen[:, 1:] & seen[:, :-1])[..., None, None, None]
             change = torch.cat([torch.zeros_like(x[:, :1]), change], 1)
             x = change if self.motion == "only" else torch.cat([x, change], 2)
-        x = x.unflatten(1, (self.count, self.patch)).flatten(2, 3).flatten(0, 1)  # (B*N, patch*2C, H, W)
+        x = x.unflatten(1, (self.count, self.patch)).flatten(2, 3).flatten(0, 1)  # (B*N, patch*(C + masks), H, W)
         for conv, norm in zip(self.convs, self.norms):
             x = F.gelu(norm(conv(x)))
         if x.shape[-2:] != self.grid:

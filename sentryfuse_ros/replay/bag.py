@@ -28,7 +28,7 @@ class Topic:
 
 
 class Bag:
-    """A recording: `topics`, `start_ns`, `duration_s`, and its messages in order of time."""
+    """A recording: `topics`, `connections` (with their types' definitions), `start_ns`, `duration_s`, messages in order."""
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
@@ -45,6 +45,7 @@ class Bag:
             raise BagError(f"bag {path}", str(error) or type(error).__name__, "a readable rosbag2 recording",
                            "check it with: ros2 bag info") from error
         self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self._reader.connections}
+        self.connections = tuple(self._reader.connections)
         self.start_ns = self._reader.start_time
         self.duration_s = self._reader.duration * 1e-9
         if not any(topic.count for topic in self.topics.values()):

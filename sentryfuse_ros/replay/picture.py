@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from .faults import FaultScript
 from .judge import PredictionRow, StatusRow
@@ -20,8 +22,28 @@ STATE_COLOURS = {
 }
 
 
-def write_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow], script: FaultScript) -> None:
-    """One row per prediction, the sensors' states at the same tick beside it."""
+def stretches(values: Sequence) -> Iterator[tuple[int, int, Any]]:
+    """(first, past the last, value) of every run of equal values."""
+    first = 0
+    for i in range(1, len(values) + 1):
+        if i == len(values) or values[i] != values[first]:
+            yield first, i, values[first]
+            first = i
+
+
+def write_timeline(
+    path: Path,
+    predictions: Sequence[PredictionRow],
+    statuses: Sequence[StatusRow],
+    script: FaultScript,
+    battery_percent: Callable[[float], float] | None = None,
+    label_at: Callable[[float], str] | None = None,
+) -> None:
+    """One row per prediction, the sensors' states at the same tick beside it.
+
+    ``battery_percent`` and ``label_at`` take a time [s]; without them the script's curve is the battery, and there is no truth.
+    """
+    battery_percent = battery_percent or script.battery_percent
     names = sorted({name for row in statuses for name in row.states})
     by_time = {round(row.t_s, 6): row.states for row in statuses}
     with path.open("w", newline="") as file:
@@ -40,13 +62,14 @@ def write_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: S
                 "overhead_ms",
                 "sequence",
                 "reason",
+                *(["truth"] if label_at else []),
                 *[f"{n}_state" for n in names],
                 *[f"{n}_rate_hz" for n in names],
             ]
         )
         for p in predictions:
             states = by_time.get(round(p.t_s, 6), {})
-            battery = script.battery_percent(p.t_s)
+            battery = battery_percent(p.t_s)
             out.writerow(
                 [
                     f"{p.t_s:.3f}",
@@ -61,6 +84,7 @@ def write_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: S
                     f"{p.overhead_ms:.2f}",
                     p.sequence,
                     p.reason,
+                    *([label_at(p.t_s)] if label_at else []),
                     *[states.get(n, ("",))[0] for n in names],
                     *[f"{states[n][1]:.1f}" if n in states else "" for n in names],
                 ]
@@ -68,9 +92,14 @@ def write_timeline(path: Path, predictions: Sequence[PredictionRow], statuses: S
 
 
 def draw_timeline(
-    path: Path, predictions: Sequence[PredictionRow], statuses: Sequence[StatusRow], script: FaultScript, end_s: float
+    path: Path,
+    predictions: Sequence[PredictionRow],
+    statuses: Sequence[StatusRow],
+    script: FaultScript,
+    end_s: float,
+    battery_percent: Callable[[float], float] | None = None,
 ) -> None:
-    """PNG of the whole run."""
+    """PNG of the whole run. ``battery_percent`` takes a time [s]; without it the script's curve is the battery."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -96,11 +125,10 @@ def draw_timeline(
     )
     power.set_ylim(-0.03, 0.95)
     power.set_ylabel("pruning ratio")
-    if script.battery:
+    percents = [(battery_percent or script.battery_percent)(p.t_s) for p in predictions]
+    if not all(map(math.isnan, percents)):
         battery = power.twinx()
-        battery.plot(
-            [p.t_s for p in predictions], [script.battery_percent(p.t_s) for p in predictions], color="#e07a1f", label="battery"
-        )
+        battery.plot([p.t_s for p in predictions], percents, color="#e07a1f", label="battery")
         battery.set_ylim(0, 105)
         battery.set_ylabel("battery [%]", color="#e07a1f")
     valid = [p for p in predictions if p.valid]
@@ -138,11 +166,8 @@ def draw_states(axis, names, statuses, script, end_s) -> None:
     for row, name in enumerate(reversed(names)):
         times = [s.t_s for s in statuses] + [end_s]
         states = [s.states.get(name, ("NEVER_SEEN",))[0] for s in statuses]
-        start = 0
-        for i in range(1, len(states) + 1):
-            if i == len(states) or states[i] != states[start]:
-                axis.barh(row, times[i] - times[start], left=times[start], height=0.62, color=STATE_COLOURS[states[start]])
-                start = i
+        for i, j, state in stretches(states):
+            axis.barh(row, times[j] - times[i], left=times[i], height=0.62, color=STATE_COLOURS[state])
         for fault in script.faults:
             if fault.sensor == name and fault.from_s < end_s:
                 to_s = min(fault.to_s, end_s)
@@ -166,21 +191,17 @@ def draw_predictions(axis, predictions) -> None:
         rows = [p for p in valid if p.class_name == name]
         axis.plot([p.t_s for p in rows], [p.confidence for p in rows], ".", ms=8, color=palette(i % 20))
     # Name the runs that last, above their points: the picture should read without a legend of 27 classes.
-    start = 0
-    for i in range(1, len(valid) + 1):
-        if i == len(valid) or valid[i].class_name != valid[start].class_name:
-            run = valid[start:i]
-            if len(run) >= 4:
-                middle = run[len(run) // 2]
-                axis.text(
-                    middle.t_s,
-                    min(1.02, max(p.confidence for p in run) + 0.05),
-                    run[0].class_name,
-                    fontsize=8,
-                    ha="center",
-                    color=palette(classes.index(run[0].class_name) % 20),
-                )
-            start = i
+    for i, j, name in stretches([p.class_name for p in valid]):
+        run = valid[i:j]
+        if len(run) >= 4:
+            axis.text(
+                run[len(run) // 2].t_s,
+                min(1.02, max(p.confidence for p in run) + 0.05),
+                name,
+                fontsize=8,
+                ha="center",
+                color=palette(classes.index(name) % 20),
+            )
     blind = [p for p in predictions if not p.valid]
     axis.plot([p.t_s for p in blind], [0.0] * len(blind), "x", color="#d1495b", ms=5)
     axis.set_ylim(-0.05, 1.12)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console, Group
 from rich.live import Live as RichLive
 from rich.panel import Panel
@@ -24,10 +26,11 @@ COLOURS = {
 
 
 class LiveView:
-    """Context manager; `show(live)` redraws. Disabled, it does nothing."""
+    """Context manager; `show(live)` redraws. Disabled, it does nothing. ``label_at`` takes a time [s]: the truth, if known."""
 
-    def __init__(self, enabled: bool, script: FaultScript, console: Console | None = None):
-        self.script = script
+    def __init__(self, enabled: bool, script: FaultScript, console: Console | None = None,
+                 label_at: Callable[[float], str] | None = None):
+        self.script, self.label_at = script, label_at
         self._live = RichLive(console=console, refresh_per_second=8, transient=False) if enabled else None
 
     def __enter__(self) -> LiveView:
@@ -41,11 +44,11 @@ class LiveView:
 
     def show(self, live) -> None:
         if self._live:
-            self._live.update(render(live, self.script))
+            self._live.update(render(live, self.script, self.label_at(live.t_s) if self.label_at else ""))
 
 
-def render(live, script: FaultScript) -> Panel:
-    """`live`: an object with t_s, prediction, mask, pruning, info (messages or None)."""
+def render(live, script: FaultScript, label: str = "") -> Panel:
+    """`live`: an object with t_s, prediction, mask, pruning, info (messages or None). ``label``: the truth, if known."""
     sensors = Table(expand=True, box=None, pad_edge=False)
     for name in ("sensor", "state", "rate", "age", "why", "fault injected now"):
         sensors.add_column(name, no_wrap=name != "why", ratio=3 if name == "why" else None)
@@ -71,6 +74,7 @@ def render(live, script: FaultScript) -> Panel:
             Text(f"{p.class_name:<28}", style="bold green"),
             ProgressBar(total=1.0, completed=p.confidence, width=24),
             f"{p.confidence * 100:.0f} %",
+            Text(f"   truth {label}" if label else "", style="green" if p.class_name == label else "red"),
         )
         lines.append(row)
         use = ", ".join(f"{n} {u * 100:.0f} %" for n, u in zip(p.modalities, p.modality_use, strict=True))

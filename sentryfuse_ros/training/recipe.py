@@ -11,8 +11,8 @@ import yaml
 
 from ..errors import ParameterError
 from ..modalities.inputs import ModalitySpec
+from .augment import Augment
 from .schedule import Schedule
-from .windows import Augment
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Recipe:
 
     dataset: str
     modalities: tuple[Mapping[str, Any], ...]
-    train_groups: tuple[int, ...]
-    validation_groups: tuple[int, ...] = ()   # held out of training; temperatures and choices come from them
-    test_groups: tuple[int, ...] = ()         # only `sentryfuse evaluate` reads these
+    train_groups: tuple[int | str, ...] = ("train",)  # subjects, folds or splits, as the data set has them
+    validation_groups: tuple[int | str, ...] = ()     # held out of training; temperatures and choices come from them
+    test_groups: tuple[int | str, ...] = ()           # only `sentryfuse evaluate` reads these
     model: Mapping[str, Any] = field(default_factory=dict)  # FuseConfig fields but modalities and classes
     seed: int = 0
     epochs: int = 120
@@ -33,12 +33,14 @@ class Recipe:
     weight_decay: float = 0.05
     clip: float = 2.0                         # gradient norm
     label_smoothing: float = 0.05
+    balance: float = 0.0                      # weight of a class in the loss: its count to the power of minus this
     distill: float = 1.0                      # weight of KL(pruned || full)
     gate_loss: float = 1.0                    # weight of the saliency alignment
     teacher_rate: float = 0.1                 # moving average of the saliency
     ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none
     validate_every: int = 10                  # epochs
-    threads: int = 1
+    threads: int = 1                          # torch threads on the CPU
+    device: str = "auto"                      # cpu, cuda, or auto: CUDA where there is one
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)
 
@@ -46,14 +48,16 @@ class Recipe:
         checks = {
             "train_groups": bool(self.train_groups), "modalities": bool(self.modalities),
             "epochs": self.epochs >= 1, "batch": self.batch >= 1, "learning_rate": self.learning_rate > 0,
-            "ema": 0 <= self.ema < 1, "threads": self.threads >= 1, "validate_every": self.validate_every >= 1,
+            "ema": 0 <= self.ema < 1, "balance": 0 <= self.balance <= 1, "device": self.device in ("auto", "cpu", "cuda"),
+            "threads": self.threads >= 1, "validate_every": self.validate_every >= 1,
             "validation_groups": not set(self.validation_groups) & set(self.train_groups),
             "test_groups": not set(self.test_groups) & (set(self.train_groups) | set(self.validation_groups)),
         }
         for name, good in checks.items():
             if not good:
-                raise ParameterError(f"training recipe {name}", getattr(self, name),
-                                     "a positive number, or groups that do not overlap", "correct the training YAML")
+                expected = ("groups that do not overlap" if name.endswith("_groups") else "auto, cpu or cuda" if name == "device"
+                            else "0 to 1" if name in ("ema", "balance") else "at least one, and positive")
+                raise ParameterError(f"training recipe {name}", getattr(self, name), expected, "correct the training YAML")
 
     @property
     def specs(self) -> tuple[ModalitySpec, ...]:

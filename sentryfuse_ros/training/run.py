@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,17 +13,19 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..checkpoint import save_checkpoint
 from ..datasets import dataset, split_groups
-from ..datasets.recording import Recording
 from ..errors import DataError
 from .calibration import fit_temperatures
-from .evaluation import accuracy, all_masks, mask_bits, predict_logits, whole_windows
+from .evaluation import accuracy, all_masks, mask_bits, predict_logits
+from .examples import Examples, examples_of
+from .metrics import LOSSES, Metrics
+from .ranks import Ranks
 from .recipe import Recipe
 from .state import load_state, save_state
 from .trainer import Trainer
 
 PREDICTIONS_FILE = "validation_predictions.npz"
-METRICS_FILE = "metrics.csv"
-LOSSES = ("full", "pruned", "distill", "gate", "gradient")
+WATCHED = 1024  # validation examples looked at while training; all of them at its end
+UNEVEN = 5.0    # from this ratio of the largest to the smallest class on it is said
 
 
 def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Sequence[Path] = (), command: str = "",
@@ -33,27 +35,34 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     Temperatures are fitted on the run's own validation groups, or on the pooled validation predictions of the
     runs in ``calibrate_from`` where it has none (all subjects trained on). Returns the model's folder.
     """
-    console = console or Console()
+    ranks = Ranks()
+    console = (console or Console()) if ranks.first else Console(quiet=True)
     out.mkdir(parents=True, exist_ok=True)
     source = dataset(recipe.dataset)
     held = _read_predictions(calibrate_from) if calibrate_from else None  # a wrong folder fails now, not in an hour
-    recordings = source.load(recipe.specs, recipe.train_groups + recipe.validation_groups)
-    training = split_groups(recordings, recipe.train_groups)
-    validation = split_groups(recordings, recipe.validation_groups) if recipe.validation_groups else []
-    trainer = Trainer(recipe, training, source.CLASSES)
+    training = load_examples(source, recipe, recipe.train_groups)
+    validation = load_examples(source, recipe, recipe.validation_groups) if recipe.validation_groups else None
+    for remark in check_classes(source.CLASSES, training, validation, recipe):
+        console.print(remark, style="yellow", markup=False)
+    trainer = Trainer(recipe, training, source.CLASSES, ranks)
     if resume:
         load_state(trainer, out)
     params = sum(p.numel() for p in trainer.model.parameters())
-    console.print(f"{len(training)} recordings, {len(validation)} held out, {params / 1e6:.2f} M parameters, "
-                  f"{trainer.steps_per_epoch} steps an epoch")
+    console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out, "
+                  f"{params / 1e6:.2f} M parameters, {trainer.steps_per_epoch} steps an epoch, on {trainer.device}"
+                  + (f", {ranks.count} ranks" if ranks.count > 1 else ""))
     fit(trainer, out, validation, console)
+    ranks.wait()
+    ranks.close()
+    if not ranks.first:
+        return out
 
     info: dict[str, Any] = {
         "command": command, "recipe": recipe.to_dict(),
         "data": {"dataset": recipe.dataset, "provenance": source.PROVENANCE, "train_groups": list(recipe.train_groups),
-                 "validation_groups": list(recipe.validation_groups), "train_recordings": len(training)},
+                 "validation_groups": list(recipe.validation_groups), "train_examples": len(training)},
     }
-    if validation:
+    if validation is not None:
         predictions = _validate(trainer, validation)
         np.savez_compressed(out / PREDICTIONS_FILE, **predictions)
         info["metrics"] = {"validation_accuracy": _accuracies(predictions)}
@@ -67,58 +76,76 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     return save_checkpoint(trainer.average, out, info)
 
 
-def fit(trainer: Trainer, out: Path, validation: Sequence[Recording], console: Console) -> None:
-    """Run the epochs that are left; after each, write state.safetensors and a line of metrics.csv."""
-    recipe = trainer.recipe
-    inputs, labels = whole_windows(validation, trainer.model.config.modalities) if validation else ({}, None)
+def load_examples(source: Any, recipe: Recipe, groups: Sequence) -> Examples:
+    """Examples of some groups of a data set; raises DataError where a group has none."""
+    loaded = source.load(recipe.specs, groups)
+    return examples_of(split_groups(loaded, groups) if isinstance(loaded, list) else loaded, recipe.augment)
+
+
+def check_classes(classes: Sequence[str], training: Examples, validation: Examples | None, recipe: Recipe) -> list[str]:
+    """Remarks on classes that are rare or not validated; raises DataError on one that has nothing to learn from."""
+    counts = np.bincount(training.labels, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts) if not count]
+    if absent:
+        raise DataError("training examples", "none of class " + ", ".join(absent), "some of every class",
+                        "record it, move a recording with it to the training groups, or leave the label out of the data set")
+    remarks = []
+    if counts.max() > UNEVEN * counts.min():
+        rare, often = classes[counts.argmin()], classes[counts.argmax()]
+        remarks.append(f"uneven classes: {counts.min()} examples of {rare}, {counts.max()} of {often}; "
+                       + (f"the loss is balanced by count ** -{recipe.balance:g}" if recipe.balance else
+                          "to weigh rare ones more, set balance (0.5 to 1) in the training YAML"))
+    if validation is not None:
+        unseen = [name for i, name in enumerate(classes) if not (validation.labels == i).any()]
+        if unseen:
+            remarks.append("not in the validation groups: " + ", ".join(unseen)
+                           + "; accuracy and temperatures say nothing of them")
+    return remarks
+
+
+def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Console) -> None:
+    """Run the epochs that are left; after each, write state.safetensors and a line of metrics."""
+    recipe, first = trainer.recipe, trainer.ranks.first
     columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
-    _trim_metrics(out / METRICS_FILE, trainer.epoch)
+    metrics = Metrics(out, trainer.epoch) if first else None
     with Progress(*columns, console=console) as progress:
         total = recipe.epochs * trainer.steps_per_epoch
         bar = progress.add_task("", total=total, completed=trainer.epoch * trainer.steps_per_epoch, epoch="-", note="")
         while trainer.epoch < recipe.epochs:
-            losses = []
+            began, losses = time.monotonic(), []
             for step in trainer.run_epoch():
                 losses.append([step[name] for name in LOSSES])
                 progress.update(bar, advance=1, epoch=f"{trainer.epoch + 1}/{recipe.epochs}",
                                 note=f"loss {step['full']:.3f} pruned {step['pruned']:.3f}")
-            line = dict(zip(LOSSES, np.round(np.mean(losses, axis=0), 5).tolist()))
-            if validation and (trainer.epoch % recipe.validate_every == 0 or trainer.epoch == recipe.epochs):
-                masks = all_masks(len(trainer.model.lengths))
-                logits = predict_logits(trainer.average, inputs, masks, (0.0, 0.5))
-                for i, level in enumerate((0.0, 0.5)):
-                    line[f"accuracy_{level}"] = round(accuracy(logits[mask_bits(masks[0])][i], labels), 4)
-                console.print(f"epoch {trainer.epoch}: loss {line['full']:.3f} validation accuracy "
-                              f"{line['accuracy_0.0']:.3f}, half pruned {line['accuracy_0.5']:.3f}")
-            _write_metrics(out / METRICS_FILE, trainer.epoch, line)
+            if not first:
+                continue
+            line = dict(zip(LOSSES, np.ma.masked_invalid(losses).mean(0).filled(np.nan).round(5).tolist()))
+            line |= {"learning_rate": trainer.optimiser.param_groups[0]["lr"], "seconds": round(time.monotonic() - began, 2)}
+            if validation is not None and (trainer.epoch % recipe.validate_every == 0 or trainer.epoch == recipe.epochs):
+                line |= watch(trainer, validation)
+                console.print(f"epoch {trainer.epoch}: loss {line['full']:.3f} validation accuracy {line['accuracy_0.0']:.3f}, "
+                              f"half pruned {line['accuracy_0.5']:.3f}, mean over masks {line['accuracy_masks']:.3f}")
+            metrics.write(trainer.epoch, line)
             save_state(trainer, out)
+    if metrics is not None:
+        metrics.close()
 
 
-def _write_metrics(path: Path, epoch: int, line: dict[str, float]) -> None:
-    fresh = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, ("epoch", *LOSSES, "accuracy_0.0", "accuracy_0.5"))
-        if fresh:
-            writer.writeheader()
-        writer.writerow({"epoch": epoch, **line})
+def watch(trainer: Trainer, validation: Examples) -> dict[str, float]:
+    """Accuracies on at most WATCHED validation examples, evenly spread."""
+    index = np.unique(np.linspace(0, len(validation) - 1, min(WATCHED, len(validation))).astype(int))
+    masks, labels = all_masks(len(trainer.model.lengths)), validation.labels[index]
+    logits = predict_logits(trainer.average, validation, masks, (0.0, 0.5), index=index)
+    whole = logits[mask_bits(masks[0])]
+    return {"accuracy_0.0": round(accuracy(whole[0], labels), 4), "accuracy_0.5": round(accuracy(whole[1], labels), 4),
+            "accuracy_masks": round(float(np.mean([accuracy(rows[0], labels) for rows in logits.values()])), 4)}
 
 
-def _trim_metrics(path: Path, epochs: int) -> None:
-    """Drop lines of epochs that will be run again (killed between the line and the state)."""
-    if not path.exists():
-        return
-    lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-    path.write_text("".join(lines[:1 + epochs]), encoding="utf-8")
-    if epochs == 0:
-        path.unlink()
-
-
-def _validate(trainer: Trainer, validation: Sequence[Recording]) -> dict[str, np.ndarray]:
-    inputs, labels = whole_windows(validation, trainer.model.config.modalities)
+def _validate(trainer: Trainer, validation: Examples) -> dict[str, np.ndarray]:
     levels = trainer.model.config.ratio_levels
-    logits = predict_logits(trainer.average, inputs, all_masks(len(trainer.model.lengths)), levels)
-    return {"labels": labels, **{mask: np.stack(rows) for mask, rows in logits.items()}}
+    logits = predict_logits(trainer.average, validation, all_masks(len(trainer.model.lengths)), levels)
+    return {"labels": validation.labels, **{mask: np.stack(rows) for mask, rows in logits.items()}}
 
 
 def _accuracies(predictions: dict[str, np.ndarray]) -> dict[str, list[float]]:

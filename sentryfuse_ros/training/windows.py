@@ -1,4 +1,4 @@
-"""Recordings -> model inputs: which moment a window ends at, and the augmentation of what it holds.
+"""Recordings -> model inputs: which moment a window ends at, its augmentation, and means and deviations over all.
 
 Everything random comes from the generator passed in, so an epoch is repeatable from (seed, epoch, place).
 """
@@ -6,33 +6,16 @@ Everything random comes from the generator passed in, so an epoch is repeatable 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 
 import cv2
 import numpy as np
 
 from ..datasets.recording import Recording, Stream
 from ..modalities.inputs import ModalitySpec, model_input
+from .augment import Augment
 
 NS = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Augment:
-    """Strengths of the augmentation; zero switches a part off."""
-
-    partial: float = 0.5              # share of windows that end before the recording does
-    partial_from: float = 0.4         # earliest such end, as a share of the recording
-    lag_s: float = 0.3                # a window may end up to this long after a sensor's last row
-    speed: float = 0.2                # time runs 1 +- this fast, each sensor on its own
-    imu_rotation_deg: float = 15.0    # standard deviation of the mounting error
-    imu_scale: float = 0.1            # standard deviation, gyro and accel apart
-    imu_jitter: float = 0.05          # standard deviation, in normalised units
-    camera_shift: float = 0.06        # share of the image
-    camera_zoom: float = 0.1
-    camera_depth_scale: float = 0.1   # thickness of the body in depth
-    erase: float = 0.3                # chance that a stretch of a window is blanked out
-    erase_share: float = 0.2          # longest such stretch
 
 
 def whole_window(recording: Recording, specs: Sequence[ModalitySpec]) -> dict[str, np.ndarray]:
@@ -111,3 +94,25 @@ def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndar
 def stack(windows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """Windows -> one array per modality, batch first."""
     return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
+
+
+def measure_recordings(specs: Sequence[ModalitySpec], recordings: Sequence[Recording]) -> tuple[ModalitySpec, ...]:
+    """Fill in mean and std where a spec has none: over all rows of the recordings; depth over its returns only."""
+    out = []
+    for spec in specs:
+        if spec.mean and spec.std:
+            out.append(spec)
+            continue
+        streams = [r.streams[spec.name] for r in recordings]
+        if spec.kind == "camera" and spec.encoding == "depth_m":
+            relative = bool(spec.options.get("relative_depth"))
+            values = [s.rows[s.rows > 0][::7] for s in streams]  # every 7th return is plenty
+            values = np.concatenate([v - np.median(v) if relative else v for v in values])[:, None]
+            mean = np.zeros(1) if relative else values.mean(0)
+        else:
+            rows = [np.moveaxis(s.rows, 1, -1).reshape(-1, spec.channels) for s in streams]
+            values = np.concatenate(rows).astype(np.float64)
+            mean = values.mean(0)
+        std = np.maximum(values.std(0), 1e-6)
+        out.append(replace(spec, mean=tuple(round(float(m), 6) for m in mean), std=tuple(round(float(s), 6) for s in std)))
+    return tuple(out)

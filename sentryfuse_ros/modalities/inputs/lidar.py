@@ -4,13 +4,16 @@ A frame is a picture (C, H, W) of the points around the sensor, W columns of azi
   polar 0 (default)  range image: rows of elevation, the highest first.
   polar 1            polar grid on the ground: rows of horizontal distance, the farthest first.
 The first C of these channels, all exactly 0 where a cell has no point:
-  range [m] of the nearest point, mean height z [m], ln(1 + number of points), mean intensity.
+  range [m] of the nearest point, mean height z [m], ln(1 + number of points), mean intensity, and relief: height less
+  the mean height of its neighbours in the row [m], which shows how rough a surface is whatever its slope and distance.
 Options (all optional):
   polar              see above. Default 0.
   min_range_m, max_range_m    points outside are left out. Default 0.1 and 100.
   min_elevation_deg, max_elevation_deg    edges of the range image, also left out outside. Default -30 and 30.
   azimuth_fov_deg    width of the picture around forward. Default 360.
   intensity_scale    factor on intensity. Default 1.
+  relief_columns     neighbours that relief is measured against, itself included. Default 9.
+  relief_limit_m     relief beyond this is cut to it: the edge of a thing is not roughness. Default 0.05.
   max_points         of larger clouds only every k-th point is used, k odd so that no ring falls out. Default 65536.
   max_gap_s, hold_s  as in `camera`: which frames fill the K slots.
 """
@@ -25,7 +28,7 @@ from ...errors import DecodeError, ParameterError
 from .camera import slot_rows
 from .spec import ModalitySpec
 
-CHANNELS = ("range", "height", "count", "intensity")
+CHANNELS = ("range", "height", "count", "intensity", "relief")
 DEFAULT_MAX_POINTS = 65536
 _EDGE = 1e-6  # share of the picture that float32 angles may be off at its edge
 # numpy's ufunc.at is a slow generic loop before 1.25; there a sort is faster.
@@ -77,7 +80,24 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     if channels > 3 and len(columns) == 4:
         intensity = np.where(np.isfinite(columns[3]), columns[3], 0)
         frame[3] = np.bincount(cell, intensity, cells + 1) * share * option("intensity_scale", 1.0)
-    return np.ascontiguousarray(frame[:, :cells]).reshape(channels, height, width)
+    frame = np.ascontiguousarray(frame[:, :cells]).reshape(channels, height, width)
+    if channels > 4:
+        limit = np.float32(option("relief_limit_m", 0.05))
+        frame[4] = np.clip(_relief(frame[1], frame[0] > 0, int(option("relief_columns", 9))), -limit, limit)
+    return frame
+
+
+def _relief(height: np.ndarray, seen: np.ndarray, columns: int) -> np.ndarray:
+    """(H, W) less the mean of the ``columns`` nearest cells of the row that have points; 0 without points.
+
+    The picture is taken to go on at its other side, as all around the sensor it does.
+    """
+    ahead = columns // 2
+    sums = np.stack([np.where(seen, height, 0), seen]).astype(np.float64)
+    wrapped = np.concatenate([sums[..., -ahead:], sums, sums[..., :columns - ahead - 1]], axis=-1) if ahead else sums
+    total = np.cumsum(np.concatenate([np.zeros((*sums.shape[:2], 1)), wrapped], axis=-1), axis=-1)
+    near = total[..., columns:] - total[..., :-columns]
+    return np.where(seen, height - near[0] / np.maximum(near[1], 1), 0)
 
 
 def check_spec(spec: ModalitySpec) -> ModalitySpec:
@@ -90,6 +110,8 @@ def check_spec(spec: ModalitySpec) -> ModalitySpec:
         ("min_range_m, max_range_m", ranges, 0 <= ranges[0] < ranges[1], "0 <= min < max"),
         ("min_elevation_deg, max_elevation_deg", elevations, -90 <= elevations[0] < elevations[1] <= 90,
          "-90 <= min < max <= 90"),
+        ("relief_columns", option("relief_columns", 9), 2 <= option("relief_columns", 9) <= spec.shape[3]
+         or spec.shape[1] < 5, "2 to the number of columns"),
         ("azimuth_fov_deg", option("azimuth_fov_deg", 360.0), 0 < option("azimuth_fov_deg", 360.0) <= 360, "(0, 360]"),
     ):
         if not good:

@@ -1,0 +1,188 @@
+"""Many recordings to one data set folder: cut in parallel, each kept as soon as it is done, put together at the end."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import zipfile
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..datasets.window_folder import DESCRIPTION, FORMAT, FORMAT_VERSION, SPLITS, TABLE, TABLE_COLUMNS
+from ..errors import BagError, DataError
+from ..modalities.inputs import ModalitySpec
+from ..parameters import SensorSettings
+from ..replay.bag import Bag
+from .cut import cut_bag
+from .labels import NS, Labels, read_intervals, read_topic
+
+RUN_FILE = "run.json"  # beside a bag: {"split": "train", "disturbed": ["fog"]}; both keys optional, others are ignored
+PARTS = "parts"
+
+
+@dataclass(frozen=True)
+class Job:
+    """How to cut one bag."""
+
+    bag: Path
+    labels: str               # a topic (begins with /), or a CSV: beside the bag, or one for all
+    specs: tuple[ModalitySpec, ...]
+    sensors: tuple[SensorSettings, ...]
+    stride_s: float
+    ignore: tuple[str, ...]
+    part: Path
+
+
+def cut(job: Job) -> dict[str, Any]:
+    """Cut one bag into its part file; returns what was found. A broken bag is reported, not raised."""
+    about_path = job.part.with_suffix(".json")
+    if job.part.exists() and about_path.exists():
+        return json.loads(about_path.read_text())
+    about: dict[str, Any] = {"name": job.bag.name, "windows": 0, "error": "", "conditions": [], "split": ""}
+    try:
+        about |= _run_file(job.bag)
+        with Bag(job.bag) as bag:
+            found = cut_bag(bag, job.specs, job.sensors, find_labels(bag, job.labels), job.stride_s, job.ignore)
+            start_ns = bag.start_ns
+    except (BagError, DataError) as error:
+        return {**about, "error": str(error)}
+    about |= {"windows": len(found.labels), "skipped": dict(found.skipped), "topics": found.topics, "unused": found.unused,
+              "faults": found.faults, "labels": dict(Counter(found.labels))}
+    partial = job.part.with_suffix(".partial.npz")
+    np.savez(partial, _labels=np.array(found.labels, dtype=str), _end_ns=found.end_ns, _present=found.present,
+             _end_s=(found.end_ns - start_ns) / NS, **found.inputs)
+    os.replace(partial, job.part)
+    about_path.write_text(json.dumps(about))
+    return about
+
+
+def find_labels(bag: Bag, labels: str) -> Labels:
+    """By a topic of the bag, or by an intervals file: that name in the bag's folder, else the path itself."""
+    if labels.startswith("/") and (labels in bag.topics or not Path(labels).exists()):
+        return read_topic(bag, labels)
+    folder = bag.path if bag.path.is_dir() else bag.path.parent
+    beside = folder / labels
+    return read_intervals(beside if beside.exists() else Path(labels), folder.name)
+
+
+def _run_file(bag: Path) -> dict[str, Any]:
+    path = (bag if bag.is_dir() else bag.parent) / RUN_FILE
+    if not path.exists():
+        return {}
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        split, conditions = run.get("split", ""), [str(c) for c in run.get("disturbed", [])]
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
+        raise DataError(f"run file {path}", str(error), "a JSON object", "correct or remove it") from error
+    if split not in ("", *SPLITS):
+        raise DataError(f"run file {path} split", split, "one of " + ", ".join(SPLITS), "correct or remove it")
+    return {"split": split, "conditions": conditions}
+
+
+def build(bags: Sequence[Path], labels: str, specs: Sequence[ModalitySpec], sensors: Sequence[SensorSettings], out: Path,
+          stride_s: float = 0.5, shares: Mapping[str, float] | None = None, seed: int = 0, ignore: Sequence[str] = (),
+          jobs: int = 1, command: str = "", progress: Callable[[int], None] | None = None) -> dict[str, Any]:
+    """Write a data set of ``bags`` into ``out``; returns its description. Can be killed and started again.
+
+    A bag belongs to one split as a whole: the one its run file names, else drawn by ``seed`` in the ``shares``.
+    Raises DataError where nothing at all could be cut, or two bags have the same name.
+    """
+    names = Counter(path.name for path in bags)
+    double = [name for name, count in names.items() if count > 1]
+    if double:
+        raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
+    how = {"labels": labels, "stride_s": stride_s, "ignore": list(ignore), "modalities": [s.to_dict() for s in specs],
+           "sensors": [[s.name, s.kind, s.topic, s.model_input] for s in sensors]}
+    parts = _parts_folder(out, how)
+    todo = [Job(path, labels, tuple(specs), tuple(sensors), stride_s, tuple(ignore), parts / f"{path.name}.npz") for path in bags]
+    found = []
+    if jobs > 1:
+        with ProcessPoolExecutor(jobs) as pool:
+            for about in pool.map(cut, todo):
+                found.append(about)
+                if progress:
+                    progress(len(found))
+    else:
+        for job in todo:
+            found.append(cut(job))
+            if progress:
+                progress(len(found))
+    found.sort(key=lambda about: about["name"])
+    used = [about for about in found if about["windows"]]
+    if not used:
+        reasons = {about["error"] or f"skipped {about.get('skipped')}" for about in found}
+        raise DataError("data set", "no window in any bag: " + "; ".join(sorted(reasons)[:3]), "at least one window",
+                        "correct --labels, --params or the window of the modalities")
+    assign_splits(used, shares or {"train": 0.7, "val": 0.15, "test": 0.15}, seed)
+    about = {"format": FORMAT, "format_version": FORMAT_VERSION, "command": command, **how,
+             "classes": sorted({label for bag in used for label in bag["labels"]}),
+             "windows": sum(bag["windows"] for bag in used), "bags": used,
+             "left_out": [about for about in found if not about["windows"]]}
+    _join(parts, used, about, specs, out)
+    return about
+
+
+def assign_splits(bags: Sequence[dict[str, Any]], shares: Mapping[str, float], seed: int) -> None:
+    """Give every bag without one a split: drawn, so that each split gets its share of their windows."""
+    free = [bag for bag in bags if not bag["split"]]
+    np.random.default_rng(seed).shuffle(free)
+    total, names = sum(bag["windows"] for bag in free), [n for n in shares if shares[n] > 0]
+    have = dict.fromkeys(names, 0.0)
+    for bag in free:
+        # To the split that is furthest below its share.
+        bag["split"] = max(names, key=lambda n: shares[n] * total - have[n])
+        have[bag["split"]] += bag["windows"]
+
+
+def _parts_folder(out: Path, how: Mapping[str, Any]) -> Path:
+    """Where finished bags are kept; those cut in another way are thrown out."""
+    parts = out / PARTS
+    settings = parts / "settings.json"
+    text = json.dumps(how, sort_keys=True)
+    try:
+        if parts.exists() and (not settings.exists() or settings.read_text() != text):
+            shutil.rmtree(parts)
+        parts.mkdir(parents=True, exist_ok=True)
+        settings.write_text(text)
+    except OSError as error:
+        raise DataError(f"data set folder {out}", error.strerror or str(error), "a folder that can be written",
+                        "choose another --out") from error
+    return parts
+
+
+def _join(parts: Path, bags: Sequence[Mapping[str, Any]], about: Mapping[str, Any], specs: Sequence[ModalitySpec],
+          out: Path) -> None:
+    """The parts one after another as memory-mapped arrays, then the table, then the description: what is last is whole."""
+    (out / DESCRIPTION).unlink(missing_ok=True)
+    arrays = {spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (about["windows"], *spec.shape))
+              for spec in specs}
+    at = 0
+    with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(TABLE_COLUMNS)
+        for bag in bags:
+            try:
+                with np.load(parts / f"{bag['name']}.npz", allow_pickle=False) as part:
+                    count = len(part["_labels"])
+                    for name, array in arrays.items():
+                        array[at:at + count] = part[name]
+                    for end_s, stamp, label, live in zip(part["_end_s"], part["_end_ns"], part["_labels"], part["_present"],
+                                                         strict=True):
+                        table.writerow((bag["name"], f"{end_s:.3f}", stamp, bag["split"], label,
+                                        "".join("1" if bit else "0" for bit in live)))
+            except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+                raise DataError(f"part {parts / bag['name']}.npz", str(error), "a whole file",
+                                "remove it and run again") from error
+            at += count
+    for array in arrays.values():
+        array.flush()
+    (out / DESCRIPTION).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    shutil.rmtree(parts)

@@ -1,0 +1,44 @@
+"""Arrays of a data set's repacked ``.npz`` file, with errors that say which set it is and where it comes from."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from ..resources import data_path
+
+
+def set_file(folder: str, name: str, origin: str) -> Path:
+    """``data/FOLDER/NAME`` under the data root; raises DataError with ``origin`` (where to get it) where it is absent."""
+    try:
+        return data_path("data", folder, name)
+    except DataError as error:
+        raise DataError(error.thing, error.seen, error.expected,
+                        f"{error.remedy}; {origin}, in the layout that datasets/{folder}.py describes") from error
+
+
+def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dict[str, np.ndarray]:
+    """The arrays ``keys`` of ``data/FOLDER/NAME``; raises DataError where the file is absent, damaged or lacks one."""
+    path = set_file(folder, name, origin)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {key: file[key] for key in keys}
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{folder} file {path}", str(error), "arrays " + ", ".join(keys[:4]), "fetch the file again") from error
+
+
+def read_ragged(folder: str, name: str, origin: str) -> dict[str, np.ndarray]:
+    """Recordings one after another: data (rows, ...), offset (n + 1,), ids (n, k); i is data[offset[i]:offset[i + 1]].
+
+    Raises DataError as `read_arrays` does, and where the three do not fit each other.
+    """
+    table = read_arrays(folder, name, ("data", "offset", "ids"), origin)
+    offset = table["offset"]
+    if len(offset) != len(table["ids"]) + 1 or offset[-1] != len(table["data"]) or (np.diff(offset) < 1).any():
+        raise DataError(f"{folder} file {set_file(folder, name, origin)}", "offsets that do not match the rows",
+                        "rising to len(data), one more than ids", "fetch the file again")
+    return table

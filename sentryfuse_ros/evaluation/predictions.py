@@ -1,0 +1,114 @@
+"""What a model says of every example under every mask and pruning ratio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ..engine import Engine
+from ..errors import DataError
+from ..modalities.inputs import ModalitySpec
+from ..training.evaluation import all_masks, mask_bits, predict_logits
+from ..training.examples import Examples, RecordingExamples, WindowExamples
+from ..training.windows import stack, window_at
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """n labelled examples under all masks and ratio levels.
+
+    labels (n,) class ids. recording (n,) int: examples with the same number are of one recording. predicted (masks,
+    levels, n) class ids, -1 where none of the mask's sensors had data. confidence (masks, levels, n): of the calibrated
+    probabilities, 0 where predicted is -1.
+    """
+
+    modalities: tuple[str, ...]
+    classes: tuple[str, ...]
+    masks: tuple[tuple[bool, ...], ...]
+    levels: tuple[float, ...]
+    labels: np.ndarray
+    recording: np.ndarray
+    predicted: np.ndarray
+    confidence: np.ndarray
+
+    @property
+    def right(self) -> np.ndarray:
+        """(masks, levels, n) bool."""
+        return self.predicted == self.labels
+
+    def masks_missing(self, count: int) -> list[int]:
+        """Places of the masks with ``count`` sensors absent; none where no sensor would be left."""
+        return [i for i, mask in enumerate(self.masks) if len(mask) - sum(mask) == count]
+
+    def live(self, place: int) -> list[str]:
+        """Names of the live sensors of the mask at ``place``."""
+        return [name for name, here in zip(self.modalities, self.masks[place]) if here]
+
+
+class LastMoments(RecordingExamples):
+    """Examples of recordings as a robot has them at the last moment at which every sensor is live."""
+
+    def inputs(self, index: np.ndarray, specs: Sequence[ModalitySpec],
+               rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+        chosen = [self.recordings[i] for i in index]
+        return stack([window_at(r, specs, min(int(s.stamp_ns[-1]) for s in r.streams.values())) for r in chosen])
+
+
+def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = None) -> Predictions:
+    """Run a model over examples whose labels are places in ``classes`` (default: the model's).
+
+    A window in which a sensor was not live is judged as the node would: under the mask without it. Raises DataError
+    where there is no example, or a class that the model does not know.
+    """
+    if not len(examples):
+        raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
+    masks = all_masks(len(engine.modalities))
+    logits = predict_logits(engine.model, examples, masks, engine.ratio_levels)
+    predicted = np.empty((len(masks), len(engine.ratio_levels), len(examples)), np.int64)
+    confidence = np.empty(predicted.shape)
+    for i, mask in enumerate(masks):
+        temperatures = engine.info.get("temperatures", {}).get(mask_bits(mask)) or [1.0] * len(engine.ratio_levels)
+        for j, (z, temperature) in enumerate(zip(logits[mask_bits(mask)], temperatures)):
+            p = torch.softmax(torch.from_numpy(z).double() / temperature, 1).numpy()
+            predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
+    if isinstance(examples, WindowExamples):
+        recording = examples.windows.recording
+        predicted, confidence = without_absent(masks, present(examples.windows.present, engine.modalities, len(examples)),
+                                               predicted, confidence)
+    else:
+        recording = np.arange(len(examples))
+    return Predictions(engine.modalities, engine.classes, tuple(masks), engine.ratio_levels,
+                       model_labels(engine.classes, classes or engine.classes, examples.labels), recording, predicted, confidence)
+
+
+def present(known: Mapping[str, np.ndarray], modalities: Sequence[str], count: int) -> np.ndarray:
+    """Whether each sensor was live, (n, M) bool; true where the set does not say."""
+    return np.stack([known.get(name, np.ones(count, bool)) for name in modalities], 1)
+
+
+def without_absent(masks: Sequence[Sequence[bool]], here: np.ndarray, predicted: np.ndarray,
+                   confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions (masks, levels, n) with those of absent sensors replaced: each example under mask AND here (n, M)."""
+    place_of = {tuple(mask): i for i, mask in enumerate(masks)}
+    out_predicted, out_confidence = np.full_like(predicted, -1), np.zeros_like(confidence)
+    patterns, pattern_of = np.unique(here, axis=0, return_inverse=True)
+    for k, pattern in enumerate(patterns.tolist()):
+        chosen = np.flatnonzero(pattern_of.reshape(-1) == k)
+        for i, mask in enumerate(masks):
+            effective = tuple(m and p for m, p in zip(mask, pattern))
+            if any(effective):
+                out_predicted[i][:, chosen] = predicted[place_of[effective]][:, chosen]
+                out_confidence[i][:, chosen] = confidence[place_of[effective]][:, chosen]
+    return out_predicted, out_confidence
+
+
+def model_labels(model_classes: Sequence[str], set_classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """A data set's class ids -> the model's, by name; the set may have fewer classes or another order."""
+    unknown = [name for name in set_classes if name not in model_classes]
+    if unknown:
+        raise DataError("data set classes", ", ".join(set_classes), "classes of the model: " + ", ".join(model_classes),
+                        f"leave {', '.join(unknown)} out (sentryfuse dataset --ignore), or evaluate a model trained on them")
+    return np.array([model_classes.index(name) for name in set_classes], np.int64)[np.asarray(labels)]

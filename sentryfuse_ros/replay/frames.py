@@ -1,0 +1,90 @@
+"""Small pictures from a recording's camera topic, to show what was before the robot at chosen times."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import DecodeError
+from ..modalities import make_decoder
+from ..modalities.cdr import CdrReader
+from ..modalities.inputs import ModalitySpec
+from .bag import Bag, Topic
+
+HEIGHT = 54  # rows of a small picture; more than it is shown with
+USUAL_SHAPE = (3, 4)  # height to width, where the message does not say
+MAX_AGE_S = 1.0  # of the newest frame; an older one shows a camera that was silent itself
+DEPTH = ("16UC1", "32FC1")
+DEPTH_RANGE = (2, 98)  # percentiles of the returns that span black to white
+DARK_TOO = {"black_share": 2.0, "saturated_share": 2.0}  # a black picture is shown, not refused
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The picture (H, W, 3) float32 0..1 that was the newest at a time; both in seconds since the recording began."""
+
+    at_s: float
+    recorded_s: float
+    pixels: np.ndarray
+
+
+def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
+    """The newest frame not after each of the ascending times; none where that is old or cannot be read."""
+    wanted = list(times_s)
+    chosen: list[tuple[float, float, bytes]] = []
+    newest: tuple[float, bytes] | None = None
+    for _, time_ns, raw in bag.messages([topic.name]):
+        recorded_s = (time_ns - bag.start_ns) * 1e-9
+        due = bisect_left(wanted, recorded_s)
+        chosen += [(t, *newest) for t in wanted[:due] if newest]
+        del wanted[:due]
+        newest = (recorded_s, raw)
+        if not wanted:
+            break
+    chosen += [(t, *newest) for t in wanted if newest]
+    fresh = [entry for entry in chosen if entry[0] - entry[1] <= MAX_AGE_S]
+    return [Frame(t, recorded_s, pixels) for t, recorded_s, raw in fresh
+            if (pixels := small_picture(topic.msg_type, raw)) is not None]
+
+
+def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float) -> list[Frame]:
+    """`frames_at` for a recording that was played again every ``period_s``."""
+    out = []
+    for n in range(int(max(times_s, default=-1.0) // period_s) + 1):
+        begin_s = n * period_s
+        own = [t - begin_s for t in times_s if begin_s <= t < begin_s + period_s]
+        out += [Frame(f.at_s + begin_s, f.recorded_s + begin_s, f.pixels) for f in frames_at(bag, topic, own)]
+    return out
+
+
+def small_picture(msg_type: str, raw: bytes) -> np.ndarray | None:
+    """An Image or CompressedImage as (H, W, 3) float32 0..1, None where it cannot be read. Depth is near dark to far light."""
+    (height, width), encoding = _layout(msg_type, raw)
+    size = (HEIGHT, max(1, round(HEIGHT * width / height)))
+    depth = encoding in DEPTH
+    spec = ModalitySpec("picture", "camera", 1.0, (1, 1 if depth else 3, *size), "depth_m" if depth else "rgb")
+    rows = make_decoder("camera", msg_type, spec, DARK_TOO).decode([raw]).rows
+    if not len(rows):
+        return None
+    picture = np.asarray(rows[0], np.float32).transpose(1, 2, 0)
+    if depth:
+        returns = picture[picture > 0]
+        low, high = np.percentile(returns, DEPTH_RANGE) if returns.size else (0.0, 1.0)
+        picture = np.where(picture > 0, 0.15 + 0.85 * (picture - low) / max(high - low, 1e-6), 0.0).repeat(3, axis=2)
+    return np.clip(picture, 0.0, 1.0)
+
+
+def _layout(msg_type: str, raw: bytes) -> tuple[tuple[int, int], str]:
+    """(height, width) and encoding of an Image; only a usual shape is known of a compressed one before it is unpacked."""
+    if msg_type != "sensor_msgs/msg/Image":
+        return USUAL_SHAPE, ""
+    try:
+        reader = CdrReader(raw, msg_type)
+        reader.header()
+        height, width, encoding = reader.uint32(), reader.uint32(), reader.string()
+    except DecodeError:
+        return USUAL_SHAPE, ""
+    return (height, width) if 0 < height < 8 * width < 64 * height else USUAL_SHAPE, encoding

@@ -1,0 +1,165 @@
+"""`sentryfuse demo` on a machine without data: the recording is made and kept, and the whole of it runs over real DDS."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from sentryfuse_ros.checkpoint import save_checkpoint
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import BagError, ParameterError
+from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.replay import recording_cache
+from sentryfuse_ros.replay.bag import Bag
+from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_whole, make
+from sentryfuse_ros.simulation.ground import CLASSES
+
+SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
+DRIVE = Drive("test", 4, 1.0, 1.0, 0.9)
+
+
+def made(tmp_path):
+    return make(DRIVE, [tmp_path / "cache"])
+
+
+def refuse(*_, **__):
+    raise AssertionError("simulated again")
+
+
+# --- the cache ---------------------------------------------------------------------------------------------
+
+
+def test_a_recording_is_made_once(tmp_path, monkeypatch):
+    done = []
+    bag = make(DRIVE, [tmp_path / "cache"], done.append)
+    assert is_whole(bag) and done[-1] == pytest.approx(1.0) and [p.name for p in bag.parent.iterdir()] == [bag.name]
+    monkeypatch.setattr(recording_cache, "make", refuse)
+    assert find(DRIVE, [tmp_path / "other", tmp_path / "cache"]) == bag
+    for other in (Drive("test", 5, 1.0, 1.0, 0.9), Drive("test", 4, 2.0, 1.0, 0.9), Drive("test", 4, 1.0, 1.0, 0.8)):
+        assert find(other, [tmp_path / "cache"]) is None
+
+
+def test_another_version_of_the_simulation_is_another_recording(tmp_path, monkeypatch):
+    source = tmp_path / "simulation"
+    source.mkdir()
+    (source / "__init__.py").write_text("")
+    (source / "robot.py").write_text("MASS_KG = 19\n")
+    monkeypatch.setattr(recording_cache.simulation, "__file__", str(source / "__init__.py"))
+    before = DRIVE.folder_name()
+    assert DRIVE.folder_name() == before
+    (source / "robot.py").write_text("MASS_KG = 20\n")
+    assert DRIVE.folder_name() != before
+
+
+def test_what_is_half_made_or_damaged_is_made_again(tmp_path):
+    folder = tmp_path / "cache"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left, running = folder / f"making-{ended.pid}", folder / f"making-{os.getppid()}"
+    for path in (left / "half", running / "half"):
+        path.mkdir(parents=True)
+    bag = made(tmp_path)
+    assert not left.exists() and running.exists()  # another's work is left alone
+    for name in ("intervals.csv", "run.json", "metadata.yaml"):
+        copy = shutil.copytree(bag, tmp_path / name / bag.name)
+        (copy / name).unlink()
+        assert is_whole(bag) and not is_whole(copy) and find(DRIVE, [copy.parent]) is None
+    assert make(DRIVE, [copy.parent]) == copy and is_whole(copy)
+
+
+def test_a_run_broken_off_leaves_nothing(tmp_path):
+    def stop(done_s):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(DRIVE, [tmp_path / "cache"], stop)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_where_the_cache_cannot_be_written_the_next_folder_serves(tmp_path):
+    (tmp_path / "file").write_text("")  # a file in the way: no folder can be made below it, not even by root
+    bag = make(DRIVE, [tmp_path / "file" / "cache", tmp_path / "out"])
+    assert bag.parent == tmp_path / "out" and is_whole(bag)
+    with pytest.raises(BagError, match="no folder that can be written.*file/cache.*XDG_CACHE_HOME"):
+        make(DRIVE, [tmp_path / "file" / "cache"])
+
+
+def test_a_bad_value_is_named(tmp_path):
+    with pytest.raises(ParameterError, match="duration"):
+        make(Drive("test", 4, 0.1, 1.0, 0.9), [tmp_path])
+    assert not list(tmp_path.iterdir())
+
+
+def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "sentryfuse_ros" / "recordings"
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / ".cache" / "sentryfuse_ros" / "recordings"
+
+
+# --- the verb ----------------------------------------------------------------------------------------------
+
+
+def demo(tmp_path, *arguments):
+    env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "SENTRYFUSE_DATA")}
+    return subprocess.Popen(
+        [SENTRYFUSE, "demo", "--out", tmp_path / "out", *map(str, arguments)], text=True, cwd=tmp_path,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**env, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A small model of the simulated robot's four sensors."""
+    torch.manual_seed(0)
+    specs = (ModalitySpec("camera", "camera", 1.0, (2, 3, 18, 24), "rgb"), ModalitySpec("imu", "imu", 1.0, (100, 6)),
+             ModalitySpec("audio", "audio", 1.0, (50, 40)), ModalitySpec("lidar", "lidar", 1.0, (2, 4, 16, 40)))
+    config = FuseConfig(specs, CLASSES, d_model=16, layers=2, kv_groups=2, head_dim=4, ffn_channels=32, ratio_levels=(0.0, 0.5))
+    return save_checkpoint(SentryFuse(config), tmp_path_factory.mktemp("models") / "untrained")
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_is_simulated(tmp_path, capsys):
+    assert main(["demo", "--model", "no_such_model", "--out", str(tmp_path / "out")]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and "'no_such_model'" in err and not list(tmp_path.iterdir())
+
+
+def test_interrupted_while_simulating_it_ends_at_once_and_leaves_nothing(tmp_path, untrained):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    process = demo(tmp_path, "--model", untrained, "--headless")
+    assert "simulating" in process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "Traceback" not in err
+    assert not list(tmp_path.rglob("making-*")) and not list(tmp_path.rglob("*.mcap"))
+
+
+def test_demo_from_nothing_to_the_report(tmp_path, untrained):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    process = demo(tmp_path, "--model", untrained, "--duration", 7.5, "--headless")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    bag, = (tmp_path / "cache" / "sentryfuse_ros" / "recordings").iterdir()
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["valid_predictions"] > 50 and summary["never_seen"] == [] and summary["fuse_node_exit_status"] == 0
+    frozen, = summary["faults"]  # the others come later than the end
+    assert (frozen["sensor"], frozen["kind"], frozen["seen_as"][0]) == ("camera", "freeze", "FROZEN")
+    assert summary["truth"]["overall"]["judged"] > 50
+    assert {tuple(row["missing"]) for row in summary["truth"]["by_missing"]} >= {(), ("camera",)}
+    with Bag(bag) as opened:
+        assert opened.duration_s == pytest.approx(7.5, abs=0.1)
+    lines = (tmp_path / "out" / "timeline.csv").read_text().splitlines()
+    head = lines[0].split(",")
+    percents = [float(row.split(",")[head.index("battery_percent")]) for row in lines[20:]]
+    assert percents[0] > percents[-1] > 0 and lines[-10].split(",")[head.index("truth")] in CLASSES
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "camera" in report and "Traceback" not in report and len(report) > 100_000 and 'src="http' not in report
+    assert "simulating" in out and "camera FROZEN" in out and str(tmp_path / "out" / "report.html") in out
