@@ -65,13 +65,15 @@ def load_checkpoint(path: str | Path) -> tuple[SentryFuse, dict[str, Any]]:
     info = _read_json(json_path)
     try:
         config = FuseConfig.from_dict(info["config"])
-        model = SentryFuse(config)
-    except (ParameterError, TypeError, ValueError, KeyError, AttributeError) as error:
+        with torch.device("meta"):  # shapes without memory, which a wrong config might ask for without measure
+            expected = SentryFuse(config).state_dict()
+    except (ParameterError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(f"model file {json_path} config", str(error), "a network this version can build",
                               _RETRAIN) from error
     tensors = _read_tensors(tensors_path, info)
-    _check_tensors(tensors_path, tensors, model.state_dict())
+    _check_tensors(tensors_path, tensors, expected)
     _check_temperatures(json_path, info, config)
+    model = SentryFuse(config)
     model.load_state_dict(tensors)
     info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
     return model.eval().requires_grad_(False), info

@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from .checkpoint import load_checkpoint
 from .errors import CheckpointError, ParameterError
 from .modalities.inputs import ModalitySpec, empty_input
-from .model.backbones import LayerWeights
+from .model.backbones import stack_streams
+from .model.block import SiteWeights
 from .model.fuse import SentryFuse
+from .pruning.cost import backbone_flops, count_params, fixed_flops
 from .pruning.slicing import choose_plan, slice_weights
 
 
@@ -44,7 +45,7 @@ class Inference:
 class Plan:
     """What one (mask, ratio level) runs on."""
 
-    weights: list[LayerWeights]
+    weights: list[SiteWeights]
     inverse_temperature: float
     flops: int
     params: int
@@ -62,6 +63,7 @@ class Engine:
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.info = dict(info or {})
         self._plans: dict[tuple[tuple[bool, ...], float], Plan] = {}
+        self._fixed_flops: dict[tuple[bool, ...], int] = {}  # by mask
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int = 1) -> Engine:
@@ -129,7 +131,7 @@ class Engine:
             return self._nothing(level, started)
         with torch.inference_mode():
             tensors = {spec.name: self._tensor(spec, inputs) for spec, here in zip(self.specs, live) if here}
-            plan = self._plan(live, level, tensors)
+            plan = self._plan(live, level)
             out = self.model.fuse(self.model.tokens(tensors, live), plan.weights)
             scores = torch.softmax(out.logits[0].double() * plan.inverse_temperature, 0).float().cpu().numpy()
             use = out.use[0].float().cpu().numpy()
@@ -151,31 +153,21 @@ class Engine:
         # Normalised inputs lie within some tens; beyond that is a broken sensor, and NaN must not spread.
         return torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1e3, 1e3).unsqueeze(0)
 
-    def _plan(self, live: tuple[bool, ...], level: float, tensors: Mapping[str, torch.Tensor]) -> Plan:
+    def _plan(self, live: tuple[bool, ...], level: float) -> Plan:
         plan = self._plans.get((live, level))
         if plan is None:
             weights = slice_weights(self.model, choose_plan(self.model, live, level))
-            with FlopCounterMode(display=False) as counter:
-                self.model.fuse(self.model.tokens(tensors, live), weights)
-            plan = Plan(weights, 1.0 / self._temperature(live, level), int(counter.get_total_flops()),
-                        self._count_params(live, weights))
+            weights = stack_streams(self.model.backbone, weights)
+            if live not in self._fixed_flops:
+                self._fixed_flops[live] = fixed_flops(self.model, live)
+            flops = self._fixed_flops[live] + backbone_flops(self.model, live, weights)
+            plan = Plan(weights, 1.0 / self._temperature(live, level), flops, count_params(self.model, live, weights))
             self._plans[(live, level)] = plan
         return plan
 
     def _temperature(self, live: tuple[bool, ...], level: float) -> float:
         row = self.info.get("temperatures", {}).get("".join("1" if m else "0" for m in live))
         return float(row[self.ratio_levels.index(level)]) if row else 1.0
-
-    def _count_params(self, live: tuple[bool, ...], weights: list[LayerWeights]) -> int:
-        count = sum(t.numel() for layer in weights for part in layer
-                    for t in (part[:-1] if isinstance(part, tuple) else [part]))
-        count += sum(p.numel() for layer in self.model.backbone.layers for norm in (layer.norm_attention, layer.norm_ffn)
-                     for p in norm.parameters())
-        count += sum(p.numel() for p in self.model.readout.parameters())
-        for i, here in enumerate(live):
-            if here:
-                count += self.model.positions[i].numel() + sum(p.numel() for p in self.model.tokenizers[i].parameters())
-        return count
 
     def _nothing(self, level: float, started: float) -> Inference:
         classes = len(self.classes)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sentryfuse_ros.model.attention import SentryAttend, attend, strided_index
+from sentryfuse_ros.model.attention import KeyTokens, SentryAttend, attend, key_count, mean_pool, strided_index
 
 
 def reference(x, source, layer):
@@ -46,3 +46,31 @@ def test_strides_are_counted_per_modality_and_keep_each_newest_token():
 
 def test_no_stride_needs_no_index():
     assert strided_index([5, 4], [1, 1]) is None
+
+
+@pytest.mark.parametrize("length, stride, parts", [
+    (6, 2, [(0, 2), (2, 4), (4, 6)]), (5, 2, [(0, 1), (1, 3), (3, 5)]), (7, 3, [(0, 1), (1, 4), (4, 7)]), (2, 3, [(0, 2)]),
+    (3, 1, [(0, 1), (1, 2), (2, 3)])])
+def test_pool_takes_means_counted_from_the_newest_token(length, stride, parts):
+    x = torch.randn(2, length, 3)
+    torch.testing.assert_close(mean_pool(x, stride), torch.stack([x[:, a:b].mean(1) for a, b in parts], 1))
+
+
+@pytest.mark.parametrize("pattern", ["strided", "pooled"])
+def test_keys_of_one_modality_do_not_mix_with_another(pattern):
+    lengths, strides = [5, 4, 3], [2, 3, 1]
+    keys = KeyTokens(pattern, lengths, strides, torch.device("cpu"))
+    x = torch.randn(2, 12, 3)
+    runs = [KeyTokens(pattern, [n], [s], x.device)(run) for run, n, s in zip(x.split(lengths, 1), lengths, strides)]
+    torch.testing.assert_close(keys(x), torch.cat(runs, 1))
+    assert [r.shape[1] for r in runs] == [key_count(n, s) for n, s in zip(lengths, strides)]
+    stacked = torch.stack([x, 2 * x])  # several streams at once
+    torch.testing.assert_close(keys(stacked)[1], keys(2 * x))
+
+
+def test_attention_of_several_sites_at_once_is_each_of_them():
+    torch.manual_seed(0)
+    layers, x = [SentryAttend(24, 2, 2, 6) for _ in range(3)], torch.randn(3, 2, 5, 24)
+    together = type(layers[0].weights())(*(torch.stack(t) for t in zip(*(layer.weights()[:-1] for layer in layers))), 2)
+    alone = torch.stack([layer(x[i], x[i, :, 1:]) for i, layer in enumerate(layers)])
+    torch.testing.assert_close(attend(x, x[:, :, 1:], together, 6), alone)

@@ -90,10 +90,11 @@ def test_stamped_changes_only_the_stamp():
     assert stamped(b"\x00\x01", 5) == b"\x00\x01" and stamp_of(b"") == 0
 
 
-@pytest.mark.parametrize("name", ["camera_dies_battery_drains.yaml", "demo.yaml"])
-def test_shipped_scripts_read(name):
-    script = read_script(share_path("config", "faults", name))
+def test_shipped_scripts_read():
+    script = read_script(share_path("config", "faults", "camera_dies_battery_drains.yaml"))
     assert script.faults and script.battery_percent(0.0) == 100 and script.battery_percent(100.0) == 10
+    demo = read_script(share_path("config", "faults", "ground_demo.yaml"))
+    assert {f.sensor for f in demo.faults} == {"camera", "imu", "audio", "lidar"} and not demo.battery
 
 
 def test_shipped_example_kills_freezes_and_drains():

@@ -55,7 +55,7 @@ def test_teacher_averages_per_mask_and_survives_saving():
 
 def test_gate_learns_another_order_for_every_mask_from_its_teacher():
     torch.manual_seed(0)
-    gate = SentryGate(2, layers=2, heads=4, channels=8, hidden=8)
+    gate = SentryGate(2, sites=2, heads=4, channels=8, hidden=8)
     targets = {mask: (torch.rand(2, 4), torch.rand(2, 8)) for mask in ((True, True), (True, False), (False, True))}
     optimiser = torch.optim.Adam(gate.parameters(), lr=0.03)
     for _ in range(400):

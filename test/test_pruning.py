@@ -1,124 +1,220 @@
 """Budgets keep their word, units are nested, sliced weights compute what masked ones would."""
 
+from itertools import combinations, product
+
 import pytest
 import torch
+from model_family import ALIKE, FAMILY, random_config
 from tiny_model import tiny_batch, tiny_config, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.model.backbones import LayerScales
-from sentryfuse_ros.pruning.budget import LayerBudget, full_budget, plan_budget, prunable_flops, token_counts
+from sentryfuse_ros.model.backbones import stack_streams
+from sentryfuse_ros.model.block import SiteScales
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.sites import all_sites, live_sites
+from sentryfuse_ros.pruning.budget import SiteBudget, full_budget, plan_budget, prunable_flops, site_flops
+from sentryfuse_ros.pruning.cost import count_flops
 from sentryfuse_ros.pruning.slicing import choose_plan, choose_units, slice_weights
 
 MASKS = [(True, True, True), (True, False, True), (False, True, False)]
 RATIOS = [0.0, 0.1, 0.25, 0.5, 0.7, 0.9]
+family = pytest.mark.parametrize("name", FAMILY)
 
 
-def counted(model, mask, ratio):
-    """FLOPs torch counts for backbone only: the whole of fuse, less the read-out."""
-    tokens, weights = model.tokens(tiny_batch(1), mask), slice_weights(model, choose_plan(model, mask, ratio))
+def budgets_of(plan):
+    return [SiteBudget(len(k.groups), len(k.heads) // len(k.groups), len(k.channels)) for k in plan]
+
+
+def counted(model, mask, weights):
+    """FLOPs torch counts for the backbone alone."""
+    tokens = model.tokens({s.name: torch.zeros(1, *s.shape) for s in model.config.modalities}, mask)
     with FlopCounterMode(display=False) as counter:
-        model.fuse(tokens, weights)
-    with FlopCounterMode(display=False) as readout:
-        model.readout(tokens.x, tokens.empty)
-    return counter.get_total_flops() - readout.get_total_flops()
+        model.backbone(tokens.x, tokens.live, weights)
+    return counter.get_total_flops()
 
 
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_budget_arithmetic_is_what_torch_counts(mask, ratio):
-    model = tiny_model()
-    tokens = token_counts(model.lengths, model.strides, mask)
-    budgets = plan_budget(model.config, model.lengths, model.strides, mask, ratio)
-    assert prunable_flops(model.config, budgets, *tokens) == counted(model, mask, ratio)
+def random_scores(config, seed):
+    torch.manual_seed(seed)
+    sites = len(all_sites(config))
+    return torch.randn(sites, config.heads), torch.randn(sites, config.ffn_channels)
 
 
-@pytest.mark.parametrize("mask", MASKS)
-@pytest.mark.parametrize("ratio", RATIOS)
-def test_plan_stays_within_the_power_budget_unless_it_is_the_floor(mask, ratio):
-    model, config = tiny_model(), tiny_config()
-    budgets = plan_budget(config, model.lengths, model.strides, mask, ratio)
-    dense = prunable_flops(config, [full_budget(config)] * 2, *token_counts(model.lengths, model.strides, MASKS[0]))
-    used = prunable_flops(config, budgets, *token_counts(model.lengths, model.strides, mask))
-    floor = [LayerBudget(1, 1, config.channel_step)] * 2
-    assert used <= (1 - ratio) * dense * (1 + 1e-9) or budgets == floor
+@pytest.mark.parametrize("seed", range(60))
+def test_random_networks_cost_what_the_arithmetic_says_and_stay_within_budget(seed):
+    """Every backbone, mask, mode: the formula is torch's count; the budget holds unless all that is left is the floor."""
+    config = random_config(seed)
+    model, scores = SentryFuse(config).eval().requires_grad_(False), random_scores(config, seed)
+    lengths, everything = model.lengths, [True] * len(model.lengths)
+    masks = [m for m in product((True, False), repeat=len(lengths)) if any(m)]
+    for i, mask in enumerate(masks):
+        ratio, mode, spend = RATIOS[(seed + i) % 6], ("even", "global")[(seed + i) % 2], (seed + i) % 3 > 0
+        plan = choose_plan(model, mask, ratio, scores, mode, spend)
+        used = prunable_flops(config, budgets_of(plan), lengths, mask)
+        assert used == counted(model, mask, slice_weights(model, plan))
+        paid_for = everything if spend else mask
+        dense = prunable_flops(config, full_budget(config, paid_for), lengths, paid_for)
+        floor = all(b == SiteBudget(1, 1, config.channel_step) for b in budgets_of(plan))
+        assert used <= (1 - ratio) * dense * (1 + 1e-9) or floor
+        assert [k.site for k in plan] == [s.site for s in live_sites(config, lengths, mask)]
+        if used < prunable_flops(config, full_budget(config, mask), lengths, mask):
+            assert floor or (1 - ratio) * dense - used < dearest_step(config, lengths, mask)
 
 
-def test_budget_is_used_up_to_the_last_step_that_fits():
-    model, config = tiny_model(), tiny_config()
-    dense = prunable_flops(config, [full_budget(config)] * 2, *token_counts(model.lengths, model.strides, MASKS[0]))
-    for ratio in (0.1, 0.3, 0.5, 0.7):
-        used = counted(model, MASKS[0], ratio)
-        step = 4 * 9 * config.d_model * config.channel_step  # one channel step over at most 9 tokens
-        assert (1 - ratio) * dense - used < 2 * step
+def dearest_step(config, lengths, mask):
+    """FLOPs of the largest step: a K/V group with its heads, or a channel step, in all streams of a layer."""
+    def step(live, budget):
+        return site_flops(config, budget, live.queries, live.keys)
+
+    by_layer = {}
+    for live in live_sites(config, lengths, mask):
+        site = all_sites(config)[live.site]
+        group = SiteBudget(1, site.heads_per_group, 0)
+        by_layer.setdefault(site.layer, []).append(max(step(live, group), step(live, SiteBudget(0, 0, config.channel_step))))
+    return max(map(sum, by_layer.values()))
 
 
-def test_absent_sensor_counts_as_removed_so_the_rest_stays_whole():
-    model = tiny_model()
-    whole = [full_budget(model.config)] * 2
+@family
+def test_cost_of_the_whole_is_what_torch_counts(name):
+    model = tiny_model(**FAMILY[name])
+    for mask in MASKS:
+        weights = slice_weights(model, choose_plan(model, mask, 0.5))
+        for chosen in (None, weights, stack_streams(model.backbone, weights)):
+            with FlopCounterMode(display=False) as counter:
+                model(tiny_batch(1), mask, chosen)
+            assert count_flops(model, mask, chosen) == counter.get_total_flops()
+
+
+@family
+def test_absent_sensor_counts_as_removed_so_the_rest_stays_whole(name):
+    model = tiny_model(**FAMILY[name])
     for ratio in (0.1, 0.3):
-        assert plan_budget(model.config, model.lengths, model.strides, (False, True, False), ratio) == whole
-    assert plan_budget(model.config, model.lengths, model.strides, (True, True, True), 0.3) != whole
+        assert plan_budget(model.config, model.lengths, MASKS[2], ratio) == full_budget(model.config, MASKS[2])
+    assert plan_budget(model.config, model.lengths, MASKS[0], 0.3) != full_budget(model.config)
+
+
+@family
+def test_freed_budget_not_spent_leaves_each_site_as_with_all_sensors(name):
+    model = tiny_model(**FAMILY[name])
+    config, mask = model.config, MASKS[1]
+    for ratio in (0.2, 0.5, 0.8):
+        everywhere = plan_budget(config, model.lengths, MASKS[0], ratio)
+        wasted = plan_budget(config, model.lengths, mask, ratio, spend_freed=False)
+        spent = plan_budget(config, model.lengths, mask, ratio)
+        for live, b in zip(live_sites(config, model.lengths, mask), wasted):
+            # One step of the one kind may have gone to the other, and one may be left over.
+            assert abs(b.channels - everywhere[live.site].channels) <= 2 * config.channel_step
+            assert abs(b.groups - everywhere[live.site].groups) <= 1
+        assert prunable_flops(config, wasted, model.lengths, mask) < prunable_flops(config, spent, model.lengths, mask)
 
 
 def test_every_layer_keeps_a_head_and_a_channel_step_and_layers_differ_by_one_step():
     model = tiny_model()
     for ratio in RATIOS:
-        a, b = plan_budget(model.config, model.lengths, model.strides, MASKS[0], ratio)
+        a, b = plan_budget(model.config, model.lengths, MASKS[0], ratio)
         assert min(a.groups, b.groups) >= 1 and min(a.channels, b.channels) >= model.config.channel_step
         assert abs(a.channels - b.channels) <= model.config.channel_step and abs(a.groups - b.groups) <= 1
+
+
+@family
+def test_even_budget_keeps_about_the_same_share_of_every_stream(name):
+    config = tiny_config(**{**FAMILY[name], "ffn_channels": 128, "channel_step": 2, "kv_groups": 4, "heads_per_group": 1})
+    model = SentryFuse(config)
+    for mask, ratio in product(MASKS, (0.3, 0.5, 0.7)):
+        channels = [b.channels for b in plan_budget(config, model.lengths, mask, ratio)]
+        assert max(channels) - min(channels) <= 0.1 * config.ffn_channels
+
+
+@pytest.mark.parametrize("name", ["bottleneck", "cross_modal"])
+def test_streams_with_the_same_work_keep_the_same_and_so_can_run_at_once(name):
+    model = tiny_model(**{**FAMILY[name], **ALIKE})
+    for mask, ratio in product(MASKS, RATIOS):
+        weights = stack_streams(model.backbone, slice_weights(model, choose_plan(model, mask, ratio)))
+        assert len(weights) == model.config.layers
+
+
+@family
+def test_global_budget_goes_where_the_scores_are(name):
+    model = tiny_model(**{**FAMILY[name], "ffn_channels": 64, "channel_step": 2})
+    heads, channels = (torch.zeros_like(s) for s in model.gate(torch.tensor(MASKS[0])))
+    heads[0], channels[0] = 1, 1
+    first, *others = plan_budget(model.config, model.lengths, MASKS[0], 0.8, scores=(heads, channels))
+    assert first.channels > max(b.channels for b in others)
+    assert all(b.groups >= 1 and b.channels >= model.config.channel_step for b in others)
+    assert plan_budget(model.config, model.lengths, MASKS[0], 0.8)[0].channels < first.channels
 
 
 @pytest.mark.parametrize("ratio", [-0.1, 0.91, float("nan")])
 def test_ratio_outside_its_range_is_refused(ratio):
     model = tiny_model()
     with pytest.raises(ParameterError, match="ratio"):
-        plan_budget(model.config, model.lengths, model.strides, MASKS[0], ratio)
+        plan_budget(model.config, model.lengths, MASKS[0], ratio)
+
+
+def test_budget_mode_that_does_not_exist_is_refused():
+    with pytest.raises(ParameterError, match="even, global"):
+        choose_plan(tiny_model(), MASKS[0], 0.5, budget_mode="fair")
 
 
 def test_whole_groups_go_first_then_heads_of_the_last():
     heads, channels = torch.tensor([1.0, 9.0, 4.0, 5.0]), torch.arange(32.0)
-    assert choose_units(heads, channels, LayerBudget(1, 2, 8), 2).heads.tolist() == [0, 1]  # 10 > 9
-    kept = choose_units(heads, channels, LayerBudget(1, 1, 8), 2)
+    assert choose_units(heads, channels, SiteBudget(1, 2, 8), 2).heads.tolist() == [0, 1]  # 10 > 9
+    kept = choose_units(heads, channels, SiteBudget(1, 1, 8), 2)
     assert kept.groups.tolist() == [0] and kept.heads.tolist() == [1] and kept.channels.tolist() == list(range(24, 32))
 
 
-def test_units_of_a_higher_ratio_are_among_those_of_a_lower():
+def test_units_of_a_smaller_budget_are_among_those_of_a_larger():
+    heads, channels = random_scores(tiny_config(), 0)
+    for small, large in ((SiteBudget(1, 1, 8), SiteBudget(1, 2, 8)), (SiteBudget(1, 2, 8), SiteBudget(2, 2, 24))):
+        a, b = (choose_units(heads[0], channels[0], budget, 2) for budget in (small, large))
+        for part in ("groups", "heads", "channels"):
+            assert set(getattr(a, part).tolist()) <= set(getattr(b, part).tolist())
+
+
+@family
+@pytest.mark.parametrize("mode", ["even", "global"])
+def test_a_higher_ratio_keeps_less_everywhere_but_for_one_last_step(name, mode):
+    model = tiny_model(**FAMILY[name])
+    step = model.config.channel_step
+    for mask in MASKS:
+        plans = [choose_plan(model, mask, r / 50, budget_mode=mode) for r in range(46)]
+        for wide, narrow in combinations(plans, 2):
+            for a, b in zip(wide, narrow):
+                assert len(b.groups) <= len(a.groups) + 1 and len(b.heads) <= len(a.heads) + 2
+                assert len(b.channels) <= len(a.channels) + step
+                if len(b.channels) <= len(a.channels):
+                    assert set(b.channels.tolist()) <= set(a.channels.tolist())
+
+
+@pytest.mark.parametrize("ratio", [0.1, 0.25, 0.5, 0.7, 0.9])
+def test_plans_of_the_levels_are_nested_where_the_sites_are_alike(ratio):
     model = tiny_model()
     for mask in MASKS:
-        plans = [choose_plan(model, mask, r) for r in RATIOS]
-        for wide, narrow in zip(plans, plans[1:]):
-            for a, b in zip(wide, narrow):
-                assert set(b.groups.tolist()) <= set(a.groups.tolist())
-                assert set(b.channels.tolist()) <= set(a.channels.tolist())
+        for a, b in zip(choose_plan(model, mask, ratio - 0.1), choose_plan(model, mask, ratio)):
+            assert set(b.heads.tolist()) <= set(a.heads.tolist()) and set(b.channels.tolist()) <= set(a.channels.tolist())
 
 
+@family
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("ratio", [0.25, 0.5, 0.9])
-def test_sliced_weights_compute_what_switching_units_off_would(mask, ratio):
-    model, batch = tiny_model(), tiny_batch()
+def test_sliced_weights_compute_what_switching_units_off_would(name, mask, ratio):
+    model, batch = tiny_model(**FAMILY[name]), tiny_batch()
     plan = choose_plan(model, mask, ratio)
-    scales = []
+    scales = [SiteScales(torch.full((3, 4), torch.nan), torch.full((3, 32), torch.nan)) for _ in all_sites(model.config)]
     for keep in plan:
-        heads, channels = torch.zeros(3, 4), torch.zeros(3, 32)
+        heads, channels = (s.zero_() for s in scales[keep.site])
         heads[:, keep.heads], channels[:, keep.channels] = 1, 1
-        scales.append(LayerScales(heads, channels))
     sliced = model(batch, mask, slice_weights(model, plan)).logits
     torch.testing.assert_close(sliced, model(batch, mask, scales=scales).logits, atol=1e-5, rtol=1e-4)
     if any(not keep.whole for keep in plan):
         assert not torch.allclose(sliced, model(batch, mask).logits, atol=1e-6)
 
 
-def test_ratio_zero_with_all_sensors_is_the_dense_network_bit_for_bit():
-    model, batch = tiny_model(), tiny_batch()
-    weights = slice_weights(model, choose_plan(model, MASKS[0], 0.0))
-    assert weights[0].up is model.backbone.layers[0].up.weight  # not even a copy
-    assert torch.equal(model(batch, MASKS[0], weights).logits, model(batch).logits)
-
-
-def test_gradient_reaches_kept_weights_only():
-    model, batch = tiny_model().requires_grad_(True), tiny_batch()
+@family
+def test_gradient_reaches_kept_weights_only(name):
+    model, batch = tiny_model(**FAMILY[name]).requires_grad_(True), tiny_batch()
     plan = choose_plan(model, MASKS[0], 0.7)
     model(batch, MASKS[0], slice_weights(model, plan)).logits.sum().backward()
-    rows = model.backbone.layers[0].up.weight.grad.abs().sum(1) > 0
-    assert rows.nonzero().flatten().tolist() == plan[0].channels.tolist()
+    for keep in plan:
+        rows = model.backbone.blocks[keep.site].up.weight.grad.abs().sum(1) > 0
+        assert rows.nonzero().flatten().tolist() == keep.channels.tolist()

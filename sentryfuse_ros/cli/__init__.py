@@ -10,7 +10,7 @@ from ..errors import SentryFuseError
 
 # Named here, not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
-    "demo": "the main job in half a minute: a recorded run, sensor losses, a draining battery, a live view",
+    "demo": "the main job in a minute: a simulated drive, sensor losses, a draining battery, a live view, a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "doctor": "what is installed, what would lose messages, and what to do about it",
     "simulate": "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth",

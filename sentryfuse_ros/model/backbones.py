@@ -1,93 +1,186 @@
-"""Backbones: how the sensors' tokens meet. Here `early`: one transformer over all tokens of all live sensors.
+"""Backbones: how the sensors' tokens meet.
 
-A backbone is a module with ``layers_count``, ``weights() -> list[LayerWeights]`` and
-``forward(tokens, lengths, strides, weights, scales)``; a second one is added beside `EarlyFusion` and named in
-config.BACKBONES and `make_backbone`.
+early        one transformer over all tokens of all live sensors
+bottleneck   one stream per sensor; they exchange through a few shared tokens (MBT, Nagrani et al., arXiv 2107.00135)
+cross_modal  one stream per sensor, each also attends to the others' tokens (MulT, Tsai et al., arXiv 1906.00295)
+
+A backbone has ``blocks``, one per site of `sites.all_sites`, and ``forward(x, live, weights, scales)``. A further one
+is added here, in sites.py, and to config.BACKBONES. The stream of an absent sensor is not computed.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Sequence
 
-import torch.nn.functional as F
+import torch
 from torch import Tensor, nn
 
-from ..errors import ParameterError
-from .attention import AttendWeights, SentryAttend, attend, strided_index
+from .attention import KeyTokens
+from .block import Block, SiteScales, SiteWeights, stack_weights, transform
 from .config import FuseConfig
+from .sites import all_sites
 
 
-class LayerWeights(NamedTuple):
-    """Weights one transformer layer runs on, full or sliced."""
+class Backbone(nn.Module):
+    """What all have in common: a block per site, and the choice of key tokens."""
 
-    attention: AttendWeights
-    up: Tensor          # (c, D)
-    up_bias: Tensor     # (c,)
-    down: Tensor        # (D, c)
-    down_bias: Tensor   # (D,)
-
-
-class LayerScales(NamedTuple):
-    """Multipliers on a layer's units, one row per sample; their gradient is the saliency."""
-
-    heads: Tensor       # (B, H)
-    channels: Tensor    # (B, C)
-
-
-class Layer(nn.Module):
-    """Pre-norm transformer layer: SentryAttend, then a GELU feed-forward."""
-
-    def __init__(self, config: FuseConfig):
+    def __init__(self, config: FuseConfig, lengths: Sequence[int]):
         super().__init__()
-        self.norm_attention = nn.LayerNorm(config.d_model)
-        self.attention = SentryAttend(config.d_model, config.kv_groups, config.heads_per_group, config.head_dim)
-        self.norm_ffn = nn.LayerNorm(config.d_model)
-        self.up = nn.Linear(config.d_model, config.ffn_channels)
-        self.down = nn.Linear(config.ffn_channels, config.d_model)
-        self.dropout = nn.Dropout(config.dropout)
+        self.config, self.lengths = config, tuple(lengths)
+        self.strides = tuple(config.stride_of(name) for name in config.names)
+        self.sites = all_sites(config)
+        # Called layers since before there were streams; the name is in the model files.
+        self.layers = nn.ModuleList(Block(config, site.kv_groups, site.heads_per_group) for site in self.sites)
+        self._keys: dict[tuple, KeyTokens] = {}
 
-    def weights(self) -> LayerWeights:
-        """The full weights, not copied."""
-        return LayerWeights(self.attention.weights(), self.up.weight, self.up.bias, self.down.weight, self.down.bias)
+    @property
+    def blocks(self) -> nn.ModuleList:
+        """Full weights, one block per site."""
+        return self.layers
 
-    def forward(self, x: Tensor, kv_index: Tensor | None, w: LayerWeights, scales: LayerScales | None) -> Tensor:
-        y = self.norm_attention(x)                                                  # (B, N, D)
-        source = y if kv_index is None else y.index_select(1, kv_index)             # (B, S, D)
-        y = attend(y, source, w.attention, self.attention.head_dim, None if scales is None else scales.heads)
-        x = x + self.dropout(y)
-        h = F.gelu(F.linear(self.norm_ffn(x), w.up, w.up_bias))                     # (B, N, c)
+    def weights(self, live: Sequence[int]) -> list[SiteWeights]:
+        """Full weights of the sites that exist with the modalities ``live``, not copied."""
+        return [block.weights(i) for i, (block, site) in enumerate(zip(self.blocks, self.sites))
+                if site.stream is None or site.stream in live]
+
+    def keys(self, lengths: Sequence[int], strides: Sequence[int], device: torch.device) -> KeyTokens:
+        """The rule for these runs of tokens, made once."""
+        key = (*lengths, *strides, device)
+        if key not in self._keys:
+            self._keys[key] = KeyTokens(self.config.kv_pattern, lengths, strides, device)
+        return self._keys[key]
+
+    def transform(self, x: Tensor, w: SiteWeights, keys: KeyTokens, extra: Tensor | None,
+                  scales: Sequence[SiteScales] | None) -> Tensor:
+        """Run one block, or several stacked ones at once: x (B, N, D), or (P, B, N, D)."""
+        chosen = None
         if scales is not None:
-            h = h * scales.channels.unsqueeze(1)
-        return x + self.dropout(F.linear(h, w.down, w.down_bias))
+            chosen = [scales[i] for i in w.sites]
+            chosen = chosen[0] if len(chosen) == 1 else SiteScales(*(torch.stack(s) for s in zip(*chosen)))
+        return transform(x, w, self.config.head_dim, keys, extra, chosen, self.config.dropout if self.training else 0.0)
 
 
-class EarlyFusion(nn.Module):
+class EarlyFusion(Backbone):
     """One transformer over the concatenated tokens of the live sensors."""
 
-    def __init__(self, config: FuseConfig):
-        super().__init__()
-        self.layers = nn.ModuleList(Layer(config) for _ in range(config.layers))
-        self._indices: dict[tuple, Tensor | None] = {}
-
-    def weights(self) -> list[LayerWeights]:
-        """The full weights of every layer, not copied."""
-        return [layer.weights() for layer in self.layers]
-
-    def forward(self, x: Tensor, lengths: list[int], strides: list[int], weights: list[LayerWeights] | None = None,
-                scales: list[LayerScales] | None = None) -> Tensor:
-        """x (B, N, D), the live modalities' runs of ``lengths`` tokens one after another -> (B, N, D)."""
-        key = (*lengths, *strides, x.device)
-        if key not in self._indices:
-            index = strided_index(lengths, strides)
-            self._indices[key] = index if index is None else index.to(x.device)
-        weights = self.weights() if weights is None else weights
-        for i, layer in enumerate(self.layers):
-            x = layer(x, self._indices[key], weights[i], None if scales is None else scales[i])
+    def forward(self, x: Tensor, live: Sequence[int], weights: Sequence[SiteWeights] | None = None,
+                scales: Sequence[SiteScales] | None = None) -> Tensor:
+        """x (B, N, D), the runs of the modalities ``live`` one after another -> (B, N, D)."""
+        keys = self.keys([self.lengths[i] for i in live], [self.strides[i] for i in live], x.device)
+        for w in self.weights(live) if weights is None else weights:
+            x = self.transform(x, w, keys, None, scales)
         return x
 
 
-def make_backbone(config: FuseConfig) -> nn.Module:
-    """The backbone named in the config; raises ParameterError on one that does not exist."""
-    if config.backbone == "early":
-        return EarlyFusion(config)
-    raise ParameterError("model config backbone", config.backbone, "early", "choose a backbone that exists")
+class StreamFusion(Backbone):
+    """A transformer per live sensor; a kind of it says in `layer` what a stream sees of the others."""
+
+    def forward(self, x: Tensor, live: Sequence[int], weights: Sequence[SiteWeights] | None = None,
+                scales: Sequence[SiteScales] | None = None) -> Tensor:
+        """x (B, N, D), the runs of the modalities ``live`` one after another -> (B, N, D)."""
+        streams = dict(zip(live, x.split([self.lengths[i] for i in live], 1)))
+        layers: list[list[SiteWeights]] = [[] for _ in range(self.config.layers)]
+        for w in self.weights(live) if weights is None else weights:
+            layers[self.sites[w.sites[0]].layer].append(w)
+        shared = self.begin(streams)
+        for number, layer in enumerate(layers):
+            streams, shared = self.layer(number, layer, streams, shared, scales)
+        return torch.cat([streams[i] for i in live], 1)
+
+    def begin(self, streams: dict[int, Tensor]):
+        """What the streams share before the first layer."""
+        raise NotImplementedError
+
+    def layer(self, number: int, layer: list[SiteWeights], streams: dict[int, Tensor], shared,
+              scales: Sequence[SiteScales] | None) -> tuple[dict[int, Tensor], object]:
+        """All streams through one layer -> the streams, and what they share after it."""
+        raise NotImplementedError
+
+    def members(self, w: SiteWeights) -> list[int]:
+        """Streams whose weights these are."""
+        return [self.sites[i].stream for i in w.sites]
+
+
+def gather(streams: dict[int, Tensor], members: list[int]) -> Tensor:
+    """Tokens (B, N, D) of one stream; (P, B, N, D) of several."""
+    return streams[members[0]] if len(members) == 1 else torch.stack([streams[i] for i in members])
+
+
+def scatter(x: Tensor, members: list[int]) -> dict[int, Tensor]:
+    """Inverse of `gather`."""
+    return {members[0]: x} if len(members) == 1 else dict(zip(members, x.unbind(0)))
+
+
+class BottleneckFusion(StreamFusion):
+    """Streams that exchange only through shared tokens: each stream writes its own version, the mean is passed on."""
+
+    def __init__(self, config: FuseConfig, lengths: Sequence[int]):
+        super().__init__(config, lengths)
+        self.bottleneck = nn.Parameter(torch.randn(config.bottleneck_tokens, config.d_model) * 0.02)
+
+    def begin(self, streams: dict[int, Tensor]) -> Tensor:
+        return self.bottleneck.expand(len(next(iter(streams.values()))), -1, -1)            # (B, T, D)
+
+    def layer(self, number, layer, streams, shared, scales):
+        fused, last = number >= self.config.fusion_layer, number == self.config.layers - 1
+        after, versions = {}, []
+        for w in layer:
+            members = self.members(w)
+            x = gather(streams, members)
+            length, stride = self.lengths[members[0]], self.strides[members[0]]
+            alone = self.keys([length], [stride], x.device)
+            beside = shared.expand(*x.shape[:-2], -1, -1)
+            if not fused:
+                x = self.transform(x, w, alone, None, scales)
+            elif last:  # nobody reads the shared tokens after it
+                x = self.transform(x, w, alone, beside, scales)
+            else:
+                keys = self.keys([length, shared.shape[-2]], [stride, 1], x.device)
+                x, version = self.transform(torch.cat([x, beside], -2), w, keys, None, scales).split(
+                    [length, shared.shape[-2]], -2)
+                versions += scatter(version, members).values()
+            after.update(scatter(x, members))
+        return after, torch.stack(versions).mean(0) if versions else shared
+
+
+class CrossModalFusion(StreamFusion):
+    """Streams that look at themselves and at the tokens of the others as these entered the backbone.
+
+    As in MulT the others are seen at their low level, in every layer. One attention per stream sees all of them
+    together, where MulT has one transformer per pair: a missing sensor then only shortens the list of keys.
+    """
+
+    def begin(self, streams: dict[int, Tensor]) -> dict[int, Tensor | None]:
+        low = {i: self.keys([self.lengths[i]], [self.strides[i]], x.device)(x) for i, x in streams.items()}
+        if len(low) == 1:
+            return dict.fromkeys(low)
+        return {i: torch.cat([low[j] for j in low if j != i], 1) for i in low}               # (B, E, D)
+
+    def layer(self, number, layer, streams, shared, scales):
+        after = {}
+        for w in layer:
+            members = self.members(w)
+            x = gather(streams, members)
+            keys = self.keys([self.lengths[members[0]]], [self.strides[members[0]]], x.device)
+            extra = None if shared[members[0]] is None else gather(shared, members)
+            after.update(scatter(self.transform(x, w, keys, extra, scales), members))
+        return after, shared
+
+
+def stack_streams(backbone: Backbone, weights: Sequence[SiteWeights]) -> list[SiteWeights]:
+    """Weights per site -> the same with those of a layer stacked that have one shape, so that they run at once.
+
+    At batch 1 a stream costs mostly the calls, and these are then shared. No gain in training. Copies what it stacks.
+    """
+    alike: dict[tuple, list[SiteWeights]] = {}
+    for w in weights:
+        layer, stream, *_ = backbone.sites[w.sites[0]]
+        tokens = None if stream is None else (backbone.lengths[stream], backbone.strides[stream])
+        alike.setdefault((layer, tokens, w.attention.groups, *(t.shape for t in w.tensors())), []).append(w)
+    return [same[0] if len(same) == 1 else stack_weights(same) for same in alike.values()]
+
+
+def make_backbone(config: FuseConfig, lengths: Sequence[int]) -> Backbone:
+    """The backbone named in the config; ``lengths`` (M,) are the tokens per modality."""
+    kinds = {"early": EarlyFusion, "bottleneck": BottleneckFusion, "cross_modal": CrossModalFusion}
+    return kinds[config.backbone](config, lengths)

@@ -9,9 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ParameterError
-from .backbones import LayerScales, LayerWeights, make_backbone
+from .backbones import make_backbone
+from .block import SiteScales, SiteWeights
 from .config import FuseConfig
 from .gate import SentryGate
+from .sites import all_sites
 from .tokenizers import make_tokenizer
 
 
@@ -54,7 +56,7 @@ class Readout(nn.Module):
 
 
 class SentryFuse(nn.Module):
-    """The network. Sensors that are absent are not computed: their tokens do not exist."""
+    """The network. Sensors that are absent are not computed: their tokens, and their streams, do not exist."""
 
     def __init__(self, config: FuseConfig):
         super().__init__()
@@ -63,11 +65,10 @@ class SentryFuse(nn.Module):
         self.tokenizers = nn.ModuleList(
             make_tokenizer(spec, config.d_model, config.tokenizer.get(spec.name)) for spec in config.modalities)
         self.lengths = tuple(t.count for t in self.tokenizers)
-        self.strides = tuple(int(config.kv_stride.get(name, 1)) for name in config.names)
         self.positions = nn.ParameterList(nn.Parameter(torch.randn(n, config.d_model) * 0.02) for n in self.lengths)
-        self.backbone = make_backbone(config)
+        self.backbone = make_backbone(config, self.lengths)
         self.readout = Readout(config.d_model, config.readout_heads, len(config.classes), config.dropout)
-        self.gate = SentryGate(len(config.modalities), config.layers, config.heads, config.ffn_channels,
+        self.gate = SentryGate(len(config.modalities), len(all_sites(config)), config.heads, config.ffn_channels,
                                config.gate_hidden)
 
     def tokens(self, inputs: Mapping[str, Tensor], mask: Sequence[bool]) -> Tokens:
@@ -83,11 +84,14 @@ class SentryFuse(nn.Module):
             empty.append(empty_i)
         return Tokens(torch.cat(x, 1), torch.cat(empty, 1), live)
 
-    def fuse(self, tokens: Tokens, weights: list[LayerWeights] | None = None,
-             scales: list[LayerScales] | None = None) -> FuseOutput:
-        """Backbone and read-out on `tokens`, with full weights or the sliced ``weights`` of a plan."""
+    def fuse(self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None,
+             scales: Sequence[SiteScales] | None = None) -> FuseOutput:
+        """Backbone and read-out on `tokens`, with full weights or the sliced ``weights`` of a plan.
+
+        ``scales``: one per site of the whole network, those of absent streams unused.
+        """
         lengths = [self.lengths[i] for i in tokens.live]
-        x = self.backbone(tokens.x, lengths, [self.strides[i] for i in tokens.live], weights, scales)
+        x = self.backbone(tokens.x, tokens.live, weights, scales)
         logits, share = self.readout(x, tokens.empty)
         use = share.new_zeros(len(share), len(self.lengths))
         for i, part in zip(tokens.live, share.split(lengths, 1)):
@@ -95,7 +99,7 @@ class SentryFuse(nn.Module):
         return FuseOutput(logits, use)
 
     def forward(self, inputs: Mapping[str, Tensor], mask: Sequence[bool] | None = None,
-                weights: list[LayerWeights] | None = None, scales: list[LayerScales] | None = None) -> FuseOutput:
+                weights: Sequence[SiteWeights] | None = None, scales: Sequence[SiteScales] | None = None) -> FuseOutput:
         """inputs: modality name -> (B, *spec.shape); mask (M,), all present if None; see `fuse`."""
         mask = [True] * len(self.tokenizers) if mask is None else mask
         return self.fuse(self.tokens(inputs, mask), weights, scales)

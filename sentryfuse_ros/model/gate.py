@@ -7,23 +7,23 @@ from torch import Tensor, nn
 
 
 class SentryGate(nn.Module):
-    """mask (M,) -> scores of heads (L, H) and FFN channels (L, C); higher stays longer.
+    """mask (M,) -> scores of heads (sites, H) and FFN channels (sites, C); higher stays longer.
 
     A two-layer perceptron on the mask plus a static bias per unit. It never sees sensor data, so its answer is
-    a constant per mask and costs nothing at run time.
+    a constant per mask and costs nothing at run time. Sites of absent streams have scores too; nobody asks for them.
     """
 
-    def __init__(self, modalities: int, layers: int, heads: int, channels: int, hidden: int = 32):
+    def __init__(self, modalities: int, sites: int, heads: int, channels: int, hidden: int = 32):
         super().__init__()
-        self.shape = (layers, heads, channels)
-        units = layers * (heads + channels)
+        self.shape = (sites, heads, channels)
+        units = sites * (heads + channels)
         self.hidden = nn.Linear(modalities, hidden)
         self.score = nn.Linear(hidden, units, bias=False)
         self.static = nn.Parameter(torch.zeros(units))
 
     def forward(self, mask: Tensor) -> tuple[Tensor, Tensor]:
-        layers, heads, channels = self.shape
+        sites, heads, channels = self.shape
         # -1/+1 instead of 0/1: an absent sensor then has a voice of its own.
         x = mask.to(self.static.dtype) * 2 - 1
         scores = self.score(torch.tanh(self.hidden(x))) + self.static
-        return scores[:layers * heads].view(layers, heads), scores[layers * heads:].view(layers, channels)
+        return scores[:sites * heads].view(sites, heads), scores[sites * heads:].view(sites, channels)

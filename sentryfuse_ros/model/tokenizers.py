@@ -5,7 +5,8 @@ Options per kind (FuseConfig.tokenizer[name]):
                        power spectrum of that many steps around them, of every channel)
   camera, lidar        frames_per_token (2), stem_channels ([16, 24, 32]), crop_columns (0 = all), grid ([4, 3]),
                        motion ("none", "also": frame differences beside the frames, "only": instead of them),
-                       solid ("each": the stem also gets where each channel is not zero; "one": where any is; "none")
+                       solid ("each": the stem also gets where each channel is not zero; "one": where any is; "none"),
+                       statistics ([] = none; [rows, columns]: tokens also get mean and texture of every channel there)
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ class FrameTokenizer(nn.Module):
 
     def __init__(self, spec: ModalitySpec, d_model: int, frames_per_token: int = 2,
                  stem_channels: tuple[int, ...] = (16, 24, 32), crop_columns: int = 0, grid: tuple[int, int] = (4, 3),
-                 motion: str = "none", solid: str = "each"):
+                 motion: str = "none", solid: str = "each", statistics: tuple[int, ...] = ()):
         super().__init__()
         frames, channels, _, width = spec.shape
         if frames % frames_per_token:
@@ -108,9 +109,10 @@ class FrameTokenizer(nn.Module):
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for b in stem_channels)
         self.grid = tuple(grid)
         self.mix = nn.Linear(stem_channels[-1] * grid[0] * grid[1], d_model)
+        self.statistics = TextureStatistics(spec, d_model, frames_per_token, tuple(statistics)) if statistics else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = x[..., self.columns[0]:self.columns[1]]
+        x = frames = x[..., self.columns[0]:self.columns[1]]
         solid = x != 0
         empty = ~solid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
         if self.masks:
@@ -128,7 +130,56 @@ class FrameTokenizer(nn.Module):
             x = F.gelu(norm(conv(x)))
         if x.shape[-2:] != self.grid:
             x = F.adaptive_avg_pool2d(x, self.grid)
-        return self.mix(x.flatten(1)).unflatten(0, (-1, self.count)), empty           # (B, N, D)
+        tokens = self.mix(x.flatten(1)).unflatten(0, (-1, self.count))                # (B, N, D)
+        return (tokens if self.statistics is None else tokens + self.statistics(frames, solid)), empty
+
+
+class TextureStatistics(nn.Module):
+    """(B, K, C, H, W) -> (B, K / frames_per_token, D): per part of the picture each channel's mean, and the logarithm of
+    its roughness at SCALES scales (mean square of second differences), mixed by a linear layer.
+
+    How rough a surface is shows in the spread of small differences. A convolution has to learn to square and to average
+    that; here it is given. Of a LiDAR's rows only neighbours in the same ring are compared.
+    """
+
+    SCALES = 3
+
+    def __init__(self, spec: ModalitySpec, d_model: int, frames_per_token: int, parts: tuple[int, ...]):
+        super().__init__()
+        if len(parts) != 2 or not all(1 <= n <= side for n, side in zip(parts, (spec.shape[2], spec.shape[3] // 2**self.SCALES))):
+            raise ParameterError(f"tokenizer {spec.name!r} statistics", list(parts), "[rows, columns] of the picture's parts")
+        self.patch, self.parts, self.upright = frames_per_token, parts, spec.kind == "camera"
+        kinds = 1 + self.SCALES * (2 if self.upright else 1)
+        self.mix = nn.Linear(frames_per_token * spec.channels * kinds * parts[0] * parts[1], d_model)
+
+    def forward(self, x: Tensor, solid: Tensor) -> Tensor:
+        count = x.shape[1]
+        seen = solid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)         # (B*K, 1, H, W)
+        x = x.flatten(0, 1) * seen
+        found = [self._mean(x, seen)]
+        for scale in range(self.SCALES):
+            found.append(self._roughness(x, seen, -1))
+            if self.upright:
+                found.append(self._roughness(x, seen, -2))
+            if scale + 1 < self.SCALES:
+                size = (2, 2) if self.upright else (1, 2)
+                share = F.avg_pool2d(seen, size)
+                x, seen = F.avg_pool2d(x, size) / share.clamp_min(0.25), (share >= 0.5).to(x.dtype)
+                x = x * seen
+        x = torch.cat([f.flatten(1) for f in found], 1)                     # (B*K, C * kinds * parts)
+        return self.mix(x.unflatten(0, (-1, count // self.patch, self.patch)).flatten(2))
+
+    def _mean(self, x: Tensor, seen: Tensor) -> Tensor:
+        return F.adaptive_avg_pool2d(x, self.parts) / F.adaptive_avg_pool2d(seen, self.parts).clamp_min(1e-3)
+
+    def _roughness(self, x: Tensor, seen: Tensor, axis: int) -> Tensor:
+        n = x.shape[axis] - 2
+        if n < 1:
+            return torch.zeros_like(self._mean(x, seen))
+        before, middle, after = (x.narrow(axis, i, n) for i in range(3))
+        whole = seen.narrow(axis, 0, n) * seen.narrow(axis, 1, n) * seen.narrow(axis, 2, n)
+        energy = self._mean((before - 2 * middle + after).square() * whole, whole)
+        return (torch.log(energy + 1e-5) + 4.0) / 3.0
 
 
 def make_tokenizer(spec: ModalitySpec, d_model: int, options: dict | None = None) -> nn.Module:

@@ -12,25 +12,31 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..model.backbones import LayerScales
+from ..model.block import SiteScales
 from ..model.config import FuseConfig
+from ..model.sites import all_sites
 
 
-def unit_scales(config: FuseConfig, batch: int, device: torch.device | str = "cpu") -> list[LayerScales]:
-    """Multipliers of one on every head and channel, one row per sample, that collect gradients."""
-    return [LayerScales(torch.ones(batch, config.heads, device=device, requires_grad=True),
+def unit_scales(config: FuseConfig, batch: int, device: torch.device | str = "cpu") -> list[SiteScales]:
+    """Multipliers of one on every head and channel of every site, one row per sample, that collect gradients."""
+    return [SiteScales(torch.ones(batch, config.heads, device=device, requires_grad=True),
                         torch.ones(batch, config.ffn_channels, device=device, requires_grad=True))
-            for _ in range(config.layers)]
+            for _ in all_sites(config)]
 
 
-def saliency(scales: Sequence[LayerScales]) -> tuple[Tensor, Tensor]:
-    """Mean over samples of |dL/dm| after a backward pass: heads (L, H), channels (L, C); each of mean 1.
+def saliency(scales: Sequence[SiteScales]) -> tuple[Tensor, Tensor]:
+    """Mean over samples of |dL/dm| after a backward pass: heads (sites, H), channels (sites, C).
 
-    The absolute value is taken per sample: averaged first, gradients of opposite sign would hide a busy unit.
+    Of mean 1 over the sites that ran; those of absent streams are 0. The absolute value is taken per sample:
+    averaged first, gradients of opposite sign would hide a busy unit.
     """
-    heads = torch.stack([s.heads.grad.abs().mean(0) for s in scales])
-    channels = torch.stack([s.channels.grad.abs().mean(0) for s in scales])
-    return heads / heads.mean().clamp_min(1e-12), channels / channels.mean().clamp_min(1e-12)
+    ran = torch.tensor([s.heads.grad is not None for s in scales])
+    return tuple(_of_mean_one(torch.stack([(torch.zeros_like(m) if m.grad is None else m.grad).abs().mean(0) for m in kind]),
+                              ran) for kind in zip(*scales))
+
+
+def _of_mean_one(x: Tensor, ran: Tensor) -> Tensor:
+    return x / x[ran.to(x.device)].mean().clamp_min(1e-12)
 
 
 class SaliencyTeacher:
@@ -46,7 +52,7 @@ class SaliencyTeacher:
         self._seen[self._key(mask)] = tuple((1 - self.rate) * o + self.rate * n for o, n in zip(old, new))
 
     def target(self, mask: Sequence[bool]) -> tuple[Tensor, Tensor] | None:
-        """The average of a mask, heads (L, H) and channels (L, C); None while it has not been measured."""
+        """The average of a mask, heads (sites, H) and channels (sites, C); None while it has not been measured."""
         return self._seen.get(self._key(mask))
 
     @staticmethod
@@ -64,9 +70,14 @@ class SaliencyTeacher:
 
 
 def alignment_loss(scores: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
-    """KL(target share || softmax scores), heads and channels apart; zero when the gate ranks as the teacher."""
+    """KL(target share || softmax scores), heads and channels apart; zero when the gate ranks as the teacher.
+
+    Sites without saliency did not run, their streams are absent: their scores mean nothing and are left alone.
+    """
     loss = scores[0].new_zeros(())
     for score, t in zip(scores, target):
+        ran = t.sum(1) > 0
+        score, t = score[ran], t[ran]
         share = (t / t.sum()).flatten()
         loss = loss + F.kl_div(F.log_softmax(score.flatten(), 0), share, reduction="sum")
     return loss

@@ -9,22 +9,25 @@ import torch
 from torch import Tensor
 
 from ..model.attention import AttendWeights
-from ..model.backbones import Layer, LayerWeights
+from ..model.block import Block, SiteWeights
 from ..model.fuse import SentryFuse
-from .budget import LayerBudget, plan_budget
+from ..model.sites import all_sites, live_sites
+from .budget import SiteBudget, check_budget_mode, plan_budget
 
 
-class LayerKeep(NamedTuple):
-    """Units of one layer that stay, ascending: groups (g,), heads (g*q,), channels (c,); all of them if ``whole``."""
+class SiteKeep(NamedTuple):
+    """Units of one site that stay, ascending: groups (g,), heads (g*q,), channels (c,); all of them if ``whole``."""
 
     groups: Tensor
     heads: Tensor
     channels: Tensor
     whole: bool
+    site: int = 0      # its place among `all_sites`
 
 
-def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: LayerBudget, kv_groups: int) -> LayerKeep:
-    """Scores of one layer (H,), (C,) -> the best whole K/V groups, the best heads in each, the best channels.
+def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: SiteBudget, kv_groups: int,
+                 site: int = 0) -> SiteKeep:
+    """Scores of one site (H,), (C,) -> the best whole K/V groups, the best heads in each, the best channels.
 
     A group's score is the sum of its heads'. Nested: with the same scores a smaller budget keeps a subset.
     """
@@ -35,34 +38,43 @@ def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: LayerBudge
     inside = by_group[groups].argsort(dim=1, descending=True, stable=True)[:, :budget.heads_per_group].sort(dim=1).values
     heads = (groups.unsqueeze(1) * per_group + inside).flatten()
     channels = channel_scores.detach().argsort(descending=True, stable=True)[:budget.channels].sort().values
-    return LayerKeep(groups, heads, channels, whole)
+    return SiteKeep(groups, heads, channels, whole, site)
 
 
-def choose_plan(model: SentryFuse, mask: Sequence[bool], ratio: float,
-                scores: tuple[Tensor, Tensor] | None = None) -> list[LayerKeep]:
-    """Units of every layer that stay for a mask and ratio, by the gate or by ``scores`` (L, H), (L, C)."""
-    budgets = plan_budget(model.config, model.lengths, model.strides, mask, ratio)
+def choose_plan(model: SentryFuse, mask: Sequence[bool], ratio: float, scores: tuple[Tensor, Tensor] | None = None,
+                budget_mode: str = "even", spend_freed: bool = True) -> list[SiteKeep]:
+    """Units that stay, for every site that a mask leaves, by the gate or by ``scores`` (sites, H), (sites, C).
+
+    ``budget_mode`` "even" gives every site its share, "global" lets the units of all sites compete by score;
+    ``spend_freed`` False wastes what absent sensors free; see `plan_budget`. Raises ParameterError.
+    """
+    check_budget_mode(budget_mode)
     if scores is None:
         with torch.no_grad():
             scores = model.gate(torch.as_tensor(list(mask), device=model.gate.static.device))
-    return [choose_units(h, c, b, model.config.kv_groups) for h, c, b in zip(*scores, budgets)]
+    budgets = plan_budget(model.config, model.lengths, mask, ratio, spend_freed, scores if budget_mode == "global" else None)
+    sites = all_sites(model.config)
+    places = [live.site for live in live_sites(model.config, model.lengths, mask)]
+    return [choose_units(scores[0][i], scores[1][i], budget, sites[i].kv_groups, i) for i, budget in zip(places, budgets)]
 
 
-def slice_layer(layer: Layer, keep: LayerKeep) -> LayerWeights:
-    """Weights of the units that stay; the layer's own tensors where all do. Differentiable."""
-    full = layer.weights()
+def slice_block(block: Block, keep: SiteKeep) -> SiteWeights:
+    """Weights of the units that stay; the block's own tensors where all do. Differentiable."""
+    full = block.weights(keep.site)
     if keep.whole:
         return full
-    a, hd = full.attention, layer.attention.head_dim
+    a, hd = full.attention, block.attention.head_dim
     rows = (keep.heads.unsqueeze(1) * hd + torch.arange(hd, device=keep.heads.device)).flatten()
     kv_rows = (keep.groups.unsqueeze(1) * hd + torch.arange(hd, device=keep.groups.device)).flatten()
-    kv_rows = torch.cat([kv_rows, kv_rows + layer.attention.groups * hd])
-    attention = AttendWeights(a.query[rows], a.query_bias[rows], a.kv[kv_rows], a.kv_bias[kv_rows],
-                              a.out[:, rows], a.out_bias, len(keep.groups))
-    return LayerWeights(attention, full.up[keep.channels], full.up_bias[keep.channels],
-                        full.down[:, keep.channels], full.down_bias)
+    kv_rows = torch.cat([kv_rows, kv_rows + block.attention.groups * hd])
+    attention = AttendWeights(a.query.index_select(0, rows), a.query_bias.index_select(0, rows),
+                              a.kv.index_select(0, kv_rows), a.kv_bias.index_select(0, kv_rows),
+                              a.out.index_select(1, rows), a.out_bias, len(keep.groups))
+    return full._replace(attention=attention, up=full.up.index_select(0, keep.channels),
+                         up_bias=full.up_bias.index_select(0, keep.channels),
+                         down=full.down.index_select(1, keep.channels))
 
 
-def slice_weights(model: SentryFuse, plan: Sequence[LayerKeep]) -> list[LayerWeights]:
-    """Weights of every layer under a plan."""
-    return [slice_layer(layer, keep) for layer, keep in zip(model.backbone.layers, plan)]
+def slice_weights(model: SentryFuse, plan: Sequence[SiteKeep]) -> list[SiteWeights]:
+    """Weights of every site in a plan."""
+    return [slice_block(model.backbone.blocks[keep.site], keep) for keep in plan]
