@@ -17,11 +17,11 @@ demo: setup
 	@$(BIN)/sentryfuse demo
 
 train: setup
-	$(BIN)/sentryfuse simulate --seed 0 --count 600 --duration 15 --split train --out $(RUN)/worlds --jobs $(JOBS)
+	$(BIN)/sentryfuse simulate --seed 0 --count 800 --duration 15 --split train --out $(RUN)/worlds --jobs $(JOBS)
 	$(BIN)/sentryfuse simulate --seed 0 --count 100 --duration 15 --split val --out $(RUN)/worlds --jobs $(JOBS)
 	$(BIN)/sentryfuse simulate --seed 0 --count 150 --duration 15 --split test --out $(RUN)/worlds --jobs $(JOBS)
 	$(BIN)/sentryfuse dataset $(RUN)/worlds --labels intervals.csv --config config/train_ground.yaml --out $(RUN)/windows \
-	    --stride 0.25 --jobs $(JOBS)
+	    --jobs $(JOBS)
 	$(BIN)/sentryfuse train --config config/train_ground.yaml --out $(RUN)/model \
 	    $(if $(wildcard $(RUN)/model/state.safetensors),--resume)
 	$(BIN)/sentryfuse evaluate $(RUN)/model $(RUN)/windows --json $(RUN)/evaluation.json --csv $(RUN)/evaluation.csv \

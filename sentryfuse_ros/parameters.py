@@ -80,7 +80,7 @@ class Parameter:
 
 P = Parameter
 PARAMETERS: tuple[Parameter, ...] = (
-    P("model", "utd_mhad_depth_imu", "Checkpoint: folder, .safetensors file, or name of a folder in the package's models/."),
+    P("model", "ground_robot", "Checkpoint: folder, .safetensors file, or name of a folder in the package's models/."),
     P("sensors", ("camera", "imu", "audio", "lidar"), "Sensor instances; each has parameters of its own below its name."),
     P("fuse_rate_hz", 10.0, "Predictions per second [Hz].", 0.2, 100.0),
     P("poll_rate_hz", 30.0, "How often messages are drained [Hz]; rounded up to a multiple of fuse_rate_hz.", 1.0, 1000.0),

@@ -46,10 +46,3 @@ def test_unknown_verb_and_no_verb(capsys):
             main(arguments)
         assert ended.value.code == 2
     assert "replay" in capsys.readouterr().err
-
-
-def test_demo_without_data_says_what_is_missing(capsys, monkeypatch, tmp_path):
-    monkeypatch.setenv("SENTRYFUSE_DATA", str(tmp_path))
-    assert main(["demo", "--headless"]) == 2
-    err = capsys.readouterr().err
-    assert "SENTRYFUSE_DATA" in err and "sentryfuse replay BAG" in err

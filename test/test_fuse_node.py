@@ -18,7 +18,8 @@ from std_msgs.msg import Float32
 
 from sentryfuse_ros.msg import ModalityStatus as S
 
-QUICK = ("-p", "warm_up:=false")
+ACTIONS = ("-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
+QUICK = ("-p", "warm_up:=false", *ACTIONS)
 
 
 @pytest.fixture
@@ -305,7 +306,7 @@ def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):
 def test_corrupt_model_fails_configure_and_another_works(probe, start, tmp_path):
     (tmp_path / "model.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"no tensors here")
-    node = start("-p", f"model:={tmp_path}", *QUICK)
+    node = start(*QUICK, "-p", f"model:={tmp_path}")
     probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
     assert "model.json" in node.log() and probe.lifecycle_state(node) == "unconfigured"
     assert probe.set_parameter("model", "utd_mhad_depth_imu").successful

@@ -53,7 +53,8 @@ def launched(ros, tmp_path):
 
 
 def test_launch_with_namespace_and_topics(launched):
-    process = launched("namespace:=bot", "camera_topic:=/front/depth", "imu_topic:=wrist", "log_level:=info")
+    process = launched("model:=utd_mhad_depth_imu", "namespace:=bot", "camera_topic:=/front/depth", "imu_topic:=wrist",
+                       "log_level:=info")
     probe = Probe("/bot")
     try:
         probe.feed_camera("/front/depth")
@@ -68,7 +69,7 @@ def test_launch_with_namespace_and_topics(launched):
 
 
 def test_launch_without_autostart_and_with_sim_time(launched):
-    process = launched("autostart:=false", "use_sim_time:=true")
+    process = launched("model:=utd_mhad_depth_imu", "autostart:=false", "use_sim_time:=true")
     probe = Probe()
     try:
         assert probe.lifecycle_state(process) == "unconfigured"

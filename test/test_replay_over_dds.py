@@ -15,6 +15,7 @@ from bag_maker import write_bag
 from sentryfuse_ros.resources import data_root, share_path
 
 BAGS = data_root() / "bags"
+ACTIONS = "utd_mhad_depth_imu"  # depth camera and IMU, as these bags have
 SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 
 
@@ -35,7 +36,7 @@ def replay(tmp_path, *arguments, status=0):
 @pytest.mark.skipif(not BAGS.exists(), reason="no development bags: set SENTRYFUSE_DATA")
 def test_shipped_example_on_the_real_recording(tmp_path):
     faults = share_path("config", "faults", "camera_dies_battery_drains.yaml")
-    summary, out, log = replay(tmp_path, BAGS / "converted_utd_mhad_depth_imu", "--faults", faults)
+    summary, out, log = replay(tmp_path, BAGS / "converted_utd_mhad_depth_imu", "--model", ACTIONS, "--faults", faults)
     assert summary["predictions"] > 100 and summary["valid_predictions"] > 80
     assert [f["kind"] for f in summary["faults"]] == ["freeze", "off"]
     assert summary["faults"][0]["seen_as"][0] == "FROZEN" and "STALE" in summary["faults"][1]["seen_as"]
@@ -53,7 +54,7 @@ def test_shipped_example_on_the_real_recording(tmp_path):
 @pytest.mark.skipif(not BAGS.exists(), reason="no development bags: set SENTRYFUSE_DATA")
 def test_bag_without_a_camera_runs_on_the_imu(tmp_path):
     faults = share_path("config", "faults", "camera_dies_battery_drains.yaml")
-    summary, out, _ = replay(tmp_path, BAGS / "husky_test1_ros2", "--faults", faults, "--to", 6)
+    summary, out, _ = replay(tmp_path, BAGS / "husky_test1_ros2", "--model", ACTIONS, "--faults", faults, "--to", 6)
     assert "camera" in summary["never_seen"] and "never seen: audio, camera, lidar" in out and "camera: not in this bag" in out
     assert summary["valid_predictions"] > 40 and summary["sensors"] == {"imu": "/imu/data"}
     assert "/fix (sensor_msgs/msg/NavSatFix)" in out
@@ -69,7 +70,7 @@ def test_every_kind_of_fault_is_noticed(tmp_path):
   - {sensor: imu, kind: intermittent, from: 7.5, to: 9.5, period_s: 1.0, on_share: 0.4}
   - {sensor: camera, kind: slow, from: 7.5, to: 9.5, keep_every: 10}
 """)
-    summary, _, log = replay(tmp_path, write_bag(tmp_path / "bag", 12.0), "--faults", script)
+    summary, _, log = replay(tmp_path, write_bag(tmp_path / "bag", 12.0), "--model", ACTIONS, "--faults", script)
     seen = [f["seen_as"] for f in summary["faults"]]
     assert "INVALID" in seen[0] and "FROZEN" in seen[1] and seen[2] and "STALE" in seen[3] and "STALE" in seen[4], summary[
         "faults"

@@ -20,7 +20,7 @@ OK, NOTE, BAD = "ok", "note", "BAD"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--model", default="utd_mhad_depth_imu", help="checkpoint to check (default: %(default)s)")
+    parser.add_argument("--model", default="ground_robot", help="checkpoint to check (default: %(default)s)")
     parser.add_argument("--json", action="store_true", help="print JSON")
 
 
