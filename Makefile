@@ -1,4 +1,4 @@
-# make demo: see it run.  make test: all tests.  make train: the default model from nothing (about two hours on two cores).
+# make demo: see it run.  make test: all tests.  make train: the default model from nothing (about an hour and a half on two cores).
 # Everything lives in .venv; `make clean` removes it. `make train` writes to runs/, can be stopped and started again.
 PYTHON ?=
 export PYTHON

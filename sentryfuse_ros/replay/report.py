@@ -15,10 +15,14 @@ NOTHING, NBSP = "–", "\u00a0"
 
 
 def write_report(path: Path, record: RunRecord, summary: Mapping[str, Any]) -> None:
-    """``summary`` is that of `judge.summarise`, with `truth.judge_predictions` under "truth"."""
-    sections = [*opening(record, summary), headline(record, summary), *drawing(record), *loss_table(record, summary),
-                *missing_table(summary), *segment_table(summary), *promises(summary), *facts(record, summary)]
+    """Also writes its drawing beside it, as a PNG.
+
+    ``summary`` is that of `judge.summarise`, with `truth.judge_predictions` under "truth".
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
+    sections = [*opening(record, summary), headline(record, summary), *drawing(record, path.with_suffix(".png")),
+                *loss_table(record, summary), *missing_table(summary), *segment_table(summary), *promises(summary),
+                *facts(record, summary)]
     path.write_text(page(f"SentryFuse: {record.bag}", sections), encoding="utf-8")
 
 
@@ -111,8 +115,8 @@ def headline(record: RunRecord, summary: Mapping[str, Any]) -> Html:
     return tag("div", *cards, css="cards")
 
 
-def drawing(record: RunRecord) -> list[Html]:
-    return [tag("h2", "The whole run"), tag("div", Html(draw_run(record)), css="sheet"),
+def drawing(record: RunRecord, picture: Path) -> list[Html]:
+    return [tag("h2", "The whole run"), tag("div", Html(draw_run(record, picture)), css="sheet"),
             tag("p", "Every panel has the same time axis. Grey: something is being broken. STALE: silent for too long; FROZEN: "
                 "the same payload again and again; INVALID: payload that cannot be true; RECOVERING: good again, but not yet "
                 "often enough to be trusted.", css="soft small")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -28,8 +29,8 @@ def frame_times(end_s: float) -> list[float]:
     return [(i + 0.5) * end_s / FRAME_SLOTS for i in range(FRAME_SLOTS)]
 
 
-def draw_run(record: RunRecord) -> str:
-    """The drawing as an <svg> element, ready to stand in a page."""
+def draw_run(record: RunRecord, picture: Path | None = None) -> str:
+    """The drawing as an <svg> element, ready to stand in a page; also written to the PNG ``picture``."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -59,6 +60,8 @@ def draw_run(record: RunRecord) -> str:
         axes[-1].set_xlim(0, max(record.end_s, 0.1))
         out = io.StringIO()
         figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+        if picture is not None:
+            figure.savefig(picture, dpi=96)
         plt.close(figure)
     text = out.getvalue()
     return text[text.index("<svg"):]
