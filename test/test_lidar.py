@@ -199,6 +199,6 @@ def test_a_scan_that_contradicts_itself_is_malformed(field, value):
 
 
 def test_options_that_make_no_frame_are_refused_when_the_decoder_is_made():
-    bad = ModalitySpec("lidar", "lidar", 0.5, (1, 5, 8, 32))
+    bad = ModalitySpec("lidar", "lidar", 0.5, (1, 6, 8, 32))
     with pytest.raises(ParameterError, match="channels"):
         make_decoder("lidar", CLOUD, bad)

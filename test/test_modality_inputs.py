@@ -222,3 +222,25 @@ def test_lidar_model_input_normalises_points_and_leaves_the_rest_zero():
     out[1, :, 2, 3] = 0
     assert not out.any()
     assert not model_input(spec, np.empty(0, np.int64), frame[None][:0], END_NS).any()
+
+
+def test_relief_is_roughness_along_the_ring_whatever_the_slope_and_the_edges():
+    """A ring of points on a slope with bumps: relief is the bumps, a wall's edge is cut, gaps are left out, it wraps."""
+    columns = 64
+    spec = ModalitySpec("lidar", "lidar", 0.5, (1, 5, 1, columns),
+                        options={"min_elevation_deg": -80, "max_elevation_deg": 80, "relief_columns": 5})
+    azimuth = -(np.arange(columns) + 0.5) / columns * 2 * np.pi + np.pi  # one point a cell, the leftmost first
+    bumps = 0.004 * (-1.0) ** np.arange(columns)
+    z = -0.5 + 0.1 * np.sin(azimuth) + bumps
+    points = np.stack([2 * np.cos(azimuth), 2 * np.sin(azimuth), z], 1)
+    frame = lidar_frame(points, spec)
+    np.testing.assert_allclose(frame[1, 0], z, atol=1e-5)
+    expected = [z[k] - np.mean([z[(k + d) % columns] for d in range(-2, 3)]) for k in range(columns)]
+    np.testing.assert_allclose(frame[4, 0], expected, atol=1e-5)
+    holes = lidar_frame(np.delete(points, [10, 11], axis=0), spec)
+    assert (holes[4, 0, 10:12] == 0).all()
+    assert holes[4, 0, 9] == pytest.approx(z[9] - z[[7, 8, 9]].mean(), abs=1e-5)
+    points[20:30, 2] += 1.0
+    assert np.abs(lidar_frame(points, spec)[4]).max() == pytest.approx(0.05)
+    with pytest.raises(ParameterError, match="relief_columns"):
+        lidar_inputs.check_spec(ModalitySpec("lidar", "lidar", 0.5, (1, 5, 1, 8)))

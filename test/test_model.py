@@ -1,5 +1,6 @@
 """SentryFuse as a network: absent sensors, empty windows, every kind of sensor, configs."""
 
+import numpy as np
 import pytest
 import torch
 from tiny_model import SPECS, tiny_batch, tiny_config, tiny_model
@@ -8,7 +9,7 @@ from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
-from sentryfuse_ros.model.tokenizers import make_tokenizer
+from sentryfuse_ros.model.tokenizers import PowerSpectrum, TextureStatistics, make_tokenizer
 
 
 def test_logits_and_use_have_their_shapes_and_use_sums_to_one():
@@ -108,3 +109,61 @@ def test_same_seed_same_network():
     a, b = tiny_model(3), tiny_model(3)
     assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
     assert torch.equal(a(tiny_batch()).logits, b(tiny_batch()).logits)
+
+
+# what the tokenisers are given besides their convolutions
+
+def test_power_spectrum_sees_frequency_and_power_not_phase():
+    spec = ModalitySpec("imu", "imu", 1.0, (200, 6))
+    spectrum = PowerSpectrum(spec, 8, hop=20, steps=40)
+    caught = {}
+    spectrum.mix.register_forward_pre_hook(lambda module, given: caught.update(x=given[0]))
+
+    def powers(hz, phase, level=1.0):
+        t = torch.arange(200) / 200
+        x = torch.zeros(1, 200, 6)
+        x[0, :, 2] = level * torch.sin(2 * torch.pi * hz * t + phase)
+        spectrum(x)
+        return caught["x"][0].unflatten(0, (6, 21))[2, :, 5] * 3 - 7  # the fifth token's bins of channel 2, back to logarithms
+    tone = powers(50.0, 0.3)
+    assert tone.argmax() == 10 and tone[10] == pytest.approx(np.log(0.25), abs=0.05)
+    torch.testing.assert_close(tone[9:12], powers(50.0, 2.0)[9:12], atol=0.02, rtol=0)
+    assert powers(50.0, 0.3, 10.0)[10] - tone[10] == pytest.approx(np.log(100), abs=0.05)
+    assert powers(25.0, 0.0).argmax() == 5
+    with pytest.raises(ParameterError, match="spectrum_steps"):
+        PowerSpectrum(spec, 8, hop=20, steps=10)
+
+
+def test_texture_statistics_tell_rough_from_smooth_of_the_same_mean_and_leave_out_what_is_empty():
+    spec = ModalitySpec("lidar", "lidar", 1.0, (1, 2, 4, 64))
+    texture = TextureStatistics(spec, 8, 1, (2, 1))
+    caught = {}
+    texture.mix.register_forward_pre_hook(lambda module, given: caught.update(x=given[0]))
+
+    def look(x):
+        texture(x, x != 0)
+        return caught["x"][0, 0].unflatten(0, (4, 2, 2))  # mean and roughness at three scales; channel; half of the rows
+    torch.manual_seed(0)
+    smooth = torch.full((1, 1, 2, 4, 64), 3.0)
+    rough = smooth.clone()
+    rough[:, :, 0, :2] += 0.1 * torch.randn(2, 64)
+    a, b = look(smooth), look(rough)
+    assert (b[1, 0, 0] - a[1, 0, 0]) > 1 and torch.equal(b[1:, 1], a[1:, 1]) and torch.equal(b[1:, :, 1], a[1:, :, 1])
+    assert b[0, 0, 0] == pytest.approx(3.0, abs=0.05)
+    holes = rough.clone()
+    holes[..., 5::9] = 0  # missing points are neither low nor an edge
+    c = look(holes)
+    assert c[1, 0, 0] == pytest.approx(float(b[1, 0, 0]), abs=0.15) and c[0, 0, 0] == pytest.approx(3.0, abs=0.05)
+    with pytest.raises(ParameterError, match="statistics"):
+        TextureStatistics(spec, 8, 1, (5, 1))
+
+
+@pytest.mark.parametrize("solid, channels", [("each", 6), ("one", 4), ("none", 3)])
+def test_stem_gets_the_masks_that_were_asked_for(solid, channels):
+    spec = ModalitySpec("camera", "camera", 1.0, (2, 3, 16, 16), "rgb")
+    stem = make_tokenizer(spec, 8, {"frames_per_token": 1, "stem_channels": [4], "grid": [2, 2], "solid": solid})
+    assert stem.convs[0].in_channels == channels
+    tokens, empty = stem(torch.rand(2, 2, 3, 16, 16))
+    assert tokens.shape == (2, 2, 8) and not empty.any()
+    with pytest.raises(ParameterError, match="solid"):
+        make_tokenizer(spec, 8, {"solid": "some"})

@@ -14,6 +14,7 @@ FLOORS = (  # each may import from the floors before it and from its own
     {"pruning", "checkpoint", "streaming", "stream_rate", "buffers", "liveness", "sync", "datasets"},
     {"engine", "training", "replay", "sensor"},
     {"pipeline", "bag_windows", "evaluation"},
+    {"bench"},
     {"cli"},
     {"nodes"},
 )

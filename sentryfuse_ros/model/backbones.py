@@ -47,7 +47,8 @@ class Backbone(nn.Module):
         """The rule for these runs of tokens, made once."""
         key = (*lengths, *strides, device)
         if key not in self._keys:
-            self._keys[key] = KeyTokens(self.config.kv_pattern, lengths, strides, device)
+            with torch.inference_mode(False):  # kept for later: training must be able to use them too
+                self._keys[key] = KeyTokens(self.config.kv_pattern, lengths, strides, device)
         return self._keys[key]
 
     def transform(self, x: Tensor, w: SiteWeights, keys: KeyTokens, extra: Tensor | None,

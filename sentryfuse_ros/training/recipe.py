@@ -14,6 +14,9 @@ from ..modalities.inputs import ModalitySpec
 from .augment import Augment
 from .schedule import Schedule
 
+SECOND_PASSES = ("pruned", "full", "none")
+GATES = ("mask", "blind", "fixed")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -38,6 +41,10 @@ class Recipe:
     gate_loss: float = 1.0                    # weight of the saliency alignment
     teacher_rate: float = 0.1                 # moving average of the saliency
     ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none
+    # The next three are for comparisons (sentryfuse bench); anything but the defaults is a control, not a better recipe.
+    second_pass: str = "pruned"               # pruned; full: the same width again (self-distillation alone); none
+    gate: str = "mask"                        # mask; blind: one learned order for all masks; fixed: a random one, not learned
+    spend_freed: bool = True                  # the pruned pass spends what absent sensors free
     validate_every: int = 10                  # epochs
     threads: int = 1                          # torch threads on the CPU
     device: str = "auto"                      # cpu, cuda, or auto: CUDA where there is one
@@ -49,15 +56,23 @@ class Recipe:
             "train_groups": bool(self.train_groups), "modalities": bool(self.modalities),
             "epochs": self.epochs >= 1, "batch": self.batch >= 1, "learning_rate": self.learning_rate > 0,
             "ema": 0 <= self.ema < 1, "balance": 0 <= self.balance <= 1, "device": self.device in ("auto", "cpu", "cuda"),
+            "second_pass": self.second_pass in SECOND_PASSES, "gate": self.gate in GATES,
             "threads": self.threads >= 1, "validate_every": self.validate_every >= 1,
             "validation_groups": not set(self.validation_groups) & set(self.train_groups),
             "test_groups": not set(self.test_groups) & (set(self.train_groups) | set(self.validation_groups)),
         }
         for name, good in checks.items():
             if not good:
-                expected = ("groups that do not overlap" if name.endswith("_groups") else "auto, cpu or cuda" if name == "device"
-                            else "0 to 1" if name in ("ema", "balance") else "at least one, and positive")
+                choices = {"device": "auto, cpu or cuda", "second_pass": ", ".join(SECOND_PASSES), "gate": ", ".join(GATES),
+                           "ema": "0 to 1", "balance": "0 to 1"}
+                expected = choices.get(name, "groups that do not overlap" if name.endswith("_groups")
+                                       else "at least one, and positive")
                 raise ParameterError(f"training recipe {name}", getattr(self, name), expected, "correct the training YAML")
+
+    @property
+    def learns_order(self) -> bool:
+        """Whether the gate is trained."""
+        return self.second_pass == "pruned" and self.gate != "fixed"
 
     @property
     def specs(self) -> tuple[ModalitySpec, ...]:

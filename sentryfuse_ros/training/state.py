@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import torch
@@ -12,6 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import CheckpointError
+from .recipe import Recipe
 from .trainer import Trainer
 
 STATE_FILE = "state.safetensors"
@@ -48,8 +51,9 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         raise CheckpointError(f"training state {path}", "no such file", "a run to resume", "drop --resume") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"training state {path}", str(error), "a whole state file", _RESTART) from error
-    if recipe != _recipe_json(trainer):
-        old, new = json.loads(recipe), json.loads(_recipe_json(trainer))
+    # Keys that came to the recipe after the run was started have their defaults.
+    old, new = ({**_recipe_defaults(), **json.loads(r)} for r in (recipe, _recipe_json(trainer)))
+    if old != new:
         changed = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
         raise CheckpointError(f"training state {path}", f"another recipe (differs in {', '.join(changed)})",
                               "the recipe it was started with", _RESTART)
@@ -70,6 +74,10 @@ def load_state(trainer: Trainer, folder: Path) -> None:
                               _RESTART) from error
     trainer.teacher.load_state_dict(part("teacher."))
     trainer.epoch = epoch
+
+
+def _recipe_defaults() -> dict[str, Any]:
+    return {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
 
 
 def _recipe_json(trainer: Trainer) -> str:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..errors import SentryFuseError
 from ..model.config import FuseConfig
-from ..model.fuse import SentryFuse
+from ..model.fuse import SentryFuse, Tokens
+from ..model.gate import SentryGate
 from ..pruning.saliency import SaliencyTeacher, alignment_loss, saliency, unit_scales
 from ..pruning.slicing import choose_plan, slice_weights
 from .examples import Examples
@@ -34,6 +35,7 @@ class Trainer:
         config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in specs], "classes": classes})
         # Made on the CPU, so that the first weights are the same on every machine.
         self.model = SentryFuse(config).to(self.device)
+        prepare_gate(self.model.gate, recipe)
         self.average = SentryFuse(config).to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.teacher = SaliencyTeacher(recipe.teacher_rate)
@@ -80,7 +82,7 @@ class Trainer:
     def _step(self, inputs: dict[str, Tensor], labels: Tensor, mask: tuple[bool, ...], t: float,
               rng: np.random.Generator) -> dict[str, float]:
         recipe, schedule, model = self.recipe, self.recipe.schedule, self.model
-        learning = t < schedule.freeze_at
+        learning = t < schedule.freeze_at and recipe.learns_order
         for group in self.optimiser.param_groups:
             group["lr"] = group["base_lr"] * schedule.learning_rate(t)
 
@@ -90,19 +92,18 @@ class Trainer:
         loss_full = F.cross_entropy(full, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
 
         scores = model.gate(torch.tensor(mask, device=self.device))
-        noisy = self._noise(scores, schedule.tau(t))
-        plan = choose_plan(model, mask, schedule.draw_ratio(t, rng), noisy)
-        pruned = model.fuse(tokens, slice_weights(model, plan)).logits
-        loss_pruned = F.cross_entropy(pruned, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
-        distill = F.kl_div(F.log_softmax(pruned, 1), F.log_softmax(full.detach(), 1), log_target=True,
-                           reduction="batchmean")
-        loss = loss_full + loss_pruned + recipe.distill * distill
+        again = self._second_pass(tokens, mask, scores, schedule.draw_ratio(t, rng), schedule.tau(t))
+        loss_again, distill = loss_full.new_zeros(()), loss_full.new_zeros(())
+        if again is not None:
+            loss_again = F.cross_entropy(again, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
+            distill = F.kl_div(F.log_softmax(again, 1), F.log_softmax(full.detach(), 1), log_target=True, reduction="batchmean")
+        loss = loss_full + loss_again + recipe.distill * distill
 
-        target = self.teacher.target(mask) if learning else None
+        target = self.teacher.target(self._taught(mask)) if learning else None
         loss_gate = alignment_loss(scores, target) if target is not None else None
         if loss_gate is not None:
             loss = loss + recipe.gate_loss * loss_gate
-        losses = {"full": loss_full.item(), "pruned": loss_pruned.item(), "distill": distill.item(),
+        losses = {"full": loss_full.item(), "pruned": loss_again.item(), "distill": distill.item(),
                   "gate": float("nan") if loss_gate is None else loss_gate.item(), "gradient": float("nan")}
         if not torch.isfinite(loss):
             return losses  # before the weights are spoilt; the caller knows which examples these were
@@ -112,11 +113,35 @@ class Trainer:
         if scales is not None:
             measured = saliency(scales)
             self.ranks.average(measured)
-            self.teacher.update(mask, measured)
+            self._teach(mask, measured)
         losses["gradient"] = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip).item()
         self.optimiser.step()
         self._follow(t)
         return losses
+
+    def _second_pass(self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float,
+                     tau: float) -> Tensor | None:
+        """Logits (B, classes) of the recipe's second pass; None if it has none."""
+        if self.recipe.second_pass == "none":
+            return None
+        if self.recipe.second_pass == "full":
+            return self.model.fuse(tokens).logits  # the same network, but for dropout
+        # A fixed order is that of the random scores, so nothing may be added to them.
+        noisy = self._noise(scores, 0.0 if self.recipe.gate == "fixed" else tau)
+        plan = choose_plan(self.model, mask, ratio, noisy, spend_freed=self.recipe.spend_freed)
+        return self.model.fuse(tokens, slice_weights(self.model, plan)).logits
+
+    def _taught(self, mask: tuple[bool, ...]) -> tuple[bool, ...]:
+        """The mask whose saliency the gate learns from: a blind one knows only one."""
+        return (True,) * len(mask) if self.recipe.gate == "blind" else mask
+
+    def _teach(self, mask: tuple[bool, ...], measured: tuple[Tensor, Tensor]) -> None:
+        """Blend a measurement into the teacher's average."""
+        known = self.teacher.target(self._taught(mask))
+        if self.recipe.gate == "blind" and known is not None:
+            # Sites of absent streams were not measured, so what is known of them stays.
+            measured = tuple(torch.where(new.sum(1, keepdim=True) > 0, new, old) for new, old in zip(measured, known))
+        self.teacher.update(self._taught(mask), measured)
 
     @staticmethod
     def _noise(scores: tuple[Tensor, Tensor], tau: float) -> tuple[Tensor, Tensor]:
@@ -131,6 +156,17 @@ class Trainer:
         rate = 1.0 - min(self.recipe.ema, (1 + steps) / (10 + steps))
         for (name, slow), fast in zip(self.average.named_parameters(), self.model.parameters()):
             slow.lerp_(fast, 1.0 if name.startswith("gate.") else rate)
+
+
+def prepare_gate(gate: SentryGate, recipe: Recipe) -> None:
+    """Make a gate blind to the mask, or its order a random one that stays, where the recipe says so."""
+    if recipe.gate == "mask":
+        return
+    gate.hidden.requires_grad_(False)
+    torch.nn.init.zeros_(gate.score.requires_grad_(False).weight)
+    if recipe.gate == "fixed":
+        random = torch.rand(gate.static.shape, generator=torch.Generator().manual_seed(recipe.seed))
+        gate.static.requires_grad_(False).copy_(random)
 
 
 def class_weights(labels: np.ndarray, classes: int, power: float) -> torch.Tensor:

@@ -1,0 +1,127 @@
+"""The data sets that pruning is compared on: their sensors, splits and recipes, and the nets' common shape.
+
+Every sensor of an application has the same number of tokens and the same stride, so that streams can run at once. The
+recipes' lengths and sizes were chosen on the validation groups and for a training of a few minutes on one CPU core.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..datasets import borealtc, dataset
+from ..modalities.inputs import ModalitySpec
+from ..training.examples import Examples, examples_of
+from .skeleton import SkeletonExamples
+
+NET = dict(d_model=64, layers=4, kv_groups=2, heads_per_group=4, head_dim=8, ffn_channels=64, channel_step=8, bottleneck_tokens=2)
+KV_STRIDE = 4
+MOST_HELD = 600  # examples of a split that every plan is measured on, evenly spread; windows overlap where there are more
+
+
+@dataclass(frozen=True)
+class Application:
+    """One data set with its split. ``pruning`` False: only the accuracy of the whole network is asked."""
+
+    dataset: str
+    modalities: tuple[Mapping[str, Any], ...]
+    tokenizer: Mapping[str, Mapping[str, Any]]
+    train: tuple
+    validation: tuple  # budget modes are chosen on it; the nets never see it
+    test: tuple
+    training: Mapping[str, Any] = field(default_factory=dict)  # recipe fields
+    pruning: bool = True
+    skeleton: bool = False  # see skeleton.py
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Sensors in mask order."""
+        return tuple(m["name"] for m in self.modalities)
+
+    def model(self, backbone: str) -> dict[str, Any]:
+        """The model section of the recipe."""
+        return {**NET, "backbone": backbone, "tokenizer": dict(self.tokenizer), "kv_stride": dict.fromkeys(self.names, KV_STRIDE)}
+
+
+def _utd_mhad(train: tuple, validation: tuple, pruning: bool = True) -> Application:
+    """Actions from a depth camera, the skeleton found in it, and two inertial sensors; the authors' test subjects."""
+    window = dict(window_s=4.8, options={"max_gap_s": 0.8})
+    modalities = (
+        dict(name="depth", kind="camera", encoding="depth_m", window_s=4.8, shape=[32, 1, 24, 32],
+             options={"relative_depth": 1, "centre_columns": 1, "max_gap_s": 0.8}),
+        dict(name="skeleton", kind="series", shape=[144, 60], **window),
+        dict(name="accelerometer", kind="series", shape=[240, 3], **window),
+        dict(name="gyroscope", kind="series", shape=[240, 3], **window))
+    tokenizer = {"depth": dict(crop_columns=16, stem_channels=[8, 16, 16], grid=[3, 2], motion="only"),
+                 "skeleton": dict(steps_per_token=9, stem_channels=16),
+                 "accelerometer": dict(steps_per_token=15, stem_channels=16),
+                 "gyroscope": dict(steps_per_token=15, stem_channels=16)}
+    return Application("utd_mhad", modalities, tokenizer, train, validation, (2, 4, 6, 8), dict(epochs=100, batch=32), pruning,
+                       skeleton=True)
+
+
+def _borealtc(test_fold: int, pruning: bool = True) -> Application:
+    """The ground under a robot from two inertial sensors, the wheels' velocity and the motors' current; split by run."""
+    groups = borealtc.cross_validation(test_fold)
+    modalities = (*(dict(name=n, kind="series", window_s=5.0, shape=[480, 3]) for n in ("gyroscope", "accelerometer")),
+                  *(dict(name=n, kind="series", window_s=5.0, shape=[32, 2]) for n in ("wheel_velocity", "motor_current")))
+    fast, slow = dict(steps_per_token=30, stem_channels=16, spectrum_steps=60), dict(steps_per_token=2, stem_channels=16)
+    tokenizer = {"gyroscope": fast, "accelerometer": fast, "wheel_velocity": slow, "motor_current": slow}
+    return Application("borealtc", modalities, tokenizer, groups["train"], groups["val"], groups["test"],
+                       dict(epochs=14, batch=32, balance=0.5), pruning)
+
+
+def _av_digits() -> Application:
+    """Spoken and handwritten digits; the image comes as strips, so that it is as many tokens as the sound."""
+    modalities = (dict(name="audio", kind="audio", window_s=1.0, shape=[56, 32], options={"sample_rate_hz": 8000}),
+                  dict(name="image", kind="camera", encoding="mono", window_s=1.0, shape=[14, 1, 2, 28]))
+    tokenizer = {"audio": dict(steps_per_token=4, stem_channels=16),
+                 "image": dict(frames_per_token=1, stem_channels=[16], grid=[1, 7], solid="none")}
+    # A mirrored digit is another sign, and one row of an image is a token of its own.
+    augment = {"mirror": 0.0, "erase": 0.0, "light": 0.1, "contrast": 0.1}
+    return Application("av_digits", modalities, tokenizer, ("train",), ("val",), ("test",),
+                       dict(epochs=18, batch=64, augment=augment))
+
+
+APPLICATIONS: dict[str, Application] = {
+    "utd_mhad": _utd_mhad((1, 3, 5), (7,)),
+    "borealtc": _borealtc(2),  # the hardest fold
+    "av_digits": _av_digits(),
+    # For the accuracy of the whole network only.
+    "utd_mhad_all_subjects": _utd_mhad((1, 3, 5, 7), (), pruning=False),
+    "borealtc_fold_0": _borealtc(0, pruning=False),
+    "borealtc_fold_1": _borealtc(1, pruning=False),
+}
+
+
+class Held(NamedTuple):
+    """Examples that plans are measured on: inputs name -> (n, *spec.shape), normalised; labels (n,)."""
+
+    inputs: dict[str, Tensor]
+    labels: np.ndarray
+
+
+@lru_cache(maxsize=12)
+def load_examples(name: str, split: str) -> tuple[Examples, tuple[str, ...]]:
+    """Examples of "train", "validation" or "test" of an application, and the classes; kept for the next net."""
+    from .nets import recipe_of_application
+
+    application = APPLICATIONS[name]
+    source, recipe = dataset(application.dataset), recipe_of_application(application)
+    loaded = source.load(recipe.specs, getattr(application, split))
+    kind = SkeletonExamples if application.skeleton else examples_of
+    return kind(loaded, recipe.augment), tuple(source.CLASSES)
+
+
+def held_examples(name: str, split: str, specs: tuple[ModalitySpec, ...]) -> Held:
+    """At most `MOST_HELD` examples of a split, evenly spread."""
+    examples, _ = load_examples(name, split)
+    index = np.unique(np.linspace(0, len(examples) - 1, min(MOST_HELD, len(examples))).round().astype(int))
+    inputs = {n: torch.from_numpy(x) for n, x in examples.inputs(index, specs).items()}
+    return Held(inputs, examples.labels[index])

@@ -1,0 +1,106 @@
+"""The nets of the comparison: which there are, how each is trained, and in which order; a trained one is kept."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rich.console import Console
+
+from ..checkpoint import load_checkpoint, save_checkpoint
+from ..model.config import FuseConfig
+from ..model.fuse import SentryFuse
+from ..training.recipe import Recipe
+from ..training.run import fit
+from ..training.state import STATE_FILE, load_state
+from ..training.trainer import Trainer
+from . import skeleton
+from .applications import APPLICATIONS, Application, load_examples
+from .variants import VARIANTS
+
+QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
+
+
+class Net(NamedTuple):
+    """One training run."""
+
+    application: str
+    backbone: str
+    variant: str
+    seed: int
+    quick: bool = False
+
+    @property
+    def name(self) -> str:
+        """Folder of the cache; the hash is the recipe's, so that a changed recipe is another net."""
+        return f"{self.application}-{self.backbone}-{self.variant}-{self.seed}-{recipe_hash(self)}"
+
+
+def recipe_of_application(application: Application) -> Recipe:
+    """What all its nets have in common; one thread and, where there is one, a CUDA device."""
+    return Recipe.from_dict({
+        "dataset": application.dataset, "modalities": list(application.modalities), "train_groups": list(application.train),
+        "validation_groups": list(application.validation), "test_groups": list(application.test),
+        "model": application.model("early"), **application.training})
+
+
+def recipe_of(net: Net) -> Recipe:
+    """The recipe of a net."""
+    application = APPLICATIONS[net.application]
+    recipe, variant = recipe_of_application(application), VARIANTS[net.variant]
+    model = application.model(net.backbone)
+    if variant.dense_attention:
+        shape = FuseConfig(modalities=recipe.specs, classes=("a", "b"), **model).dense_attention()
+        model |= {k: getattr(shape, k) for k in ("kv_groups", "heads_per_group", "kv_pattern", "kv_stride")}
+    epochs = max(1, recipe.epochs // QUICK_SHARE) if net.quick else recipe.epochs
+    return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
+
+
+def recipe_hash(net: Net) -> str:
+    """Eight hex digits of everything that the trained weights depend on."""
+    values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
+    if APPLICATIONS[net.application].skeleton:
+        values["skeleton"] = [skeleton.TURN_DEG, skeleton.BUILD]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
+    """The trained net in evaluation mode, and its JSON. Trains it where the cache has none; a stopped training goes on."""
+    folder = cache / net.name
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "model.json").exists():
+        examples, classes = load_examples(net.application, "train")
+        trainer = Trainer(recipe_of(net), examples, classes)
+        if (folder / STATE_FILE).exists():
+            load_state(trainer, folder)
+        fit(trainer, folder, None, Console(quiet=True))
+        save_checkpoint(trainer.average, folder, {"data": {"net": list(net), "train_examples": len(examples)}})
+        (folder / STATE_FILE).unlink()
+    return load_checkpoint(folder)
+
+
+def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
+         quick: bool = False) -> list[Net]:
+    """All nets asked for, those that say most first: the comparison itself, controls on one backbone, then more seeds."""
+    found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
+             for b in backbones for v in variants for s in seeds]
+    # The accuracy of the whole network is asked of one backbone.
+    found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
+              for s in seeds if "joint" in variants]
+    return sorted(found, key=lambda net: _turn(net, backbones, seeds))
+
+
+def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
+    first_seed, first_backbone = net.seed == seeds[0], net.backbone == backbones[0]
+    comparison = net.variant in ("joint", "normal")
+    if not APPLICATIONS[net.application].pruning:
+        group = 2 if first_seed else 4
+    elif comparison:
+        group = 0 if first_seed else 3
+    else:
+        group = (1 if first_backbone else 5) if first_seed else 6
+    return group, seeds.index(net.seed), list(VARIANTS).index(net.variant) if not comparison else 0, backbones.index(net.backbone)

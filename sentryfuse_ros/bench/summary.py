@@ -1,0 +1,199 @@
+"""The benchmark's figures from whatever cells are finished, each with what it rests on.
+
+Wherever a strongest baseline or mask-blind plan is needed it is the one with the highest mean on the very test accuracies that
+it is then compared on: a choice in its favour. Budget modes come from the validation split (cells.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from .conditions import RATIOS
+from .results import Combination, Results
+from .variants import GATE, GATE_BLIND, ORACLE, USUAL
+
+OURS = ("joint", GATE)
+PAIR = ("joint", "normal")  # the trainings of the comparison itself
+HIGH = tuple(r for r in RATIOS if r >= 0.5)
+MASK_BLIND = (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND))
+CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_BLIND)),
+            ("mask_blind", GATE_BLIND), ("mask_blind", GATE), *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
+
+Plan = tuple[str, str]  # variant, plan
+
+
+def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """-> summary (the figures; None where no cell is finished), basis (what each rests on), combinations, plans, accuracy."""
+    cells = list(cells)
+    results = Results(cells)
+    combinations = results.combinations(*PAIR)
+    summary: dict[str, Any] = {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, PAIR)}
+    basis: dict[str, Any] = {}
+    for part in (_gains, _mask_blind, _kept, _dense_gap, _attend, _accuracy_r0):
+        figures, rests_on = part(results)
+        summary |= figures
+        basis |= rests_on
+    best = summary["strongest_baseline"]
+    return {"summary": summary, "basis": basis, "combinations": [_line(results, c, best) for c in combinations],
+            "plans": [row for plan in CONTROLS if (row := _against_ours(results, plan))],
+            "accuracy": [{**c["net"], "accuracy": c["accuracy"], "params": c["params"], "flops": c["flops"],
+                          "train_s": c["train_s"]} for c in cells]}
+
+
+def strongest(results: Results, candidates: Sequence[Plan], combinations: Sequence[Combination]) -> Plan | None:
+    """The candidate with the highest mean over the combinations, those of all variants' common seeds."""
+    if not combinations:
+        return None
+    variants = {"joint", *(v for v, _ in candidates)}
+
+    def mean(plan: Plan) -> float:
+        return float(np.mean([results.accuracy(c, *plan, results.seeds(c[:2], variants)) for c in combinations]))
+
+    return max(candidates, key=mean)
+
+
+def _pair(results: Results, at: Combination, plan: Plan) -> tuple[float, float]:
+    """(ours, the other) on their common seeds."""
+    seeds = results.seeds(at[:2], {"joint", plan[0]})
+    return results.accuracy(at, *OURS, seeds), results.accuracy(at, *plan, seeds)
+
+
+def _gains(results: Results) -> tuple[dict, dict]:
+    """Relative gain over the strongest usual criterion on the normally trained net."""
+    combinations = results.combinations(*PAIR)
+    best = strongest(results, [("normal", c) for c in USUAL if c in results.plans("normal")], combinations)
+    names = ("gain_mean_rel", "gain_dropout_rel", "gain_mean_rel_where_pruned", "gain_mean_rel_best_each", "gain_by_seed")
+    if best is None:
+        return {"strongest_baseline": None, **dict.fromkeys(names)}, {}
+    gain = {c: _relative(*_pair(results, c, best)) for c in combinations}
+    dropout = [c for c in combinations if c.condition != "all" and c.ratio in HIGH]
+    pruned = [c for c in combinations if results.pruned_share(c) > 0]
+    usual = [("normal", c) for c in USUAL if c in results.plans("normal")]
+    each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
+    by_seed = {}
+    for seed in sorted({s for c in combinations for s in results.seeds(c[:2], PAIR)}):
+        by_seed[str(seed)] = _mean(_relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
+                                   for c in combinations if seed in results.seeds(c[:2], PAIR))
+    figures = {"strongest_baseline": best[1], "gain_mean_rel": _mean(gain.values()),
+               "gain_dropout_rel": _mean(gain[c] for c in dropout),
+               "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each),
+               "gain_by_seed": by_seed}
+    kinds = {"gain_mean_rel": combinations, "gain_dropout_rel": dropout, "gain_mean_rel_where_pruned": pruned,
+             "gain_mean_rel_best_each": combinations}
+    return figures, {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
+
+
+def _mask_blind(results: Results) -> tuple[dict, dict]:
+    """Points over the best plan that knows nothing of the mask, one or two sensors missing, r >= .5."""
+    combinations = results.combinations("joint", "mask_blind", only=("one_missing", "two_missing"), ratios=HIGH)
+    best = strongest(results, MASK_BLIND, combinations)
+    if best is None:
+        return {"gain_vs_mask_blind_points": None, "strongest_mask_blind": None}, {}
+    points = [100 * (a - b) for a, b in (_pair(results, c, best) for c in combinations)]
+    return ({"gain_vs_mask_blind_points": _mean(points, 2), "strongest_mask_blind": f"{best[0]}: {best[1]}"},
+            {"gain_vs_mask_blind_points": _rests_on(results, combinations, ("joint", "mask_blind"))})
+
+
+def _kept(results: Results) -> tuple[dict, dict]:
+    """Accuracy at r as a fraction of the same net's at r = 0, and of the normally trained net's; all sensors."""
+    figures, basis = {}, {}
+    for name, ratio in (("kept_r50", 0.5), ("kept_r70", 0.7)):
+        for suffix, variants in (("", ("joint",)), ("_of_normal", PAIR)):
+            dense = (variants[-1], "dense")
+            combinations = results.combinations(*variants, only=("all",), ratios=(ratio,))
+            figures[name + suffix] = _mean(a / b for a, b in (_pair(results, c, dense) for c in combinations))
+            basis[name + suffix] = _rests_on(results, combinations, variants)
+    return figures, basis
+
+
+def _dense_gap(results: Results) -> tuple[dict, dict]:
+    """Points that the jointly trained net is behind the normally trained one at r = 0, all sensors, the whole test split."""
+    gaps = {"-".join(pair): _gap(results, pair, "normal") for pair in results.pairs(*PAIR)}
+    seeds = [len(results.seeds(p, PAIR)) for p in results.pairs(*PAIR)]
+    return ({"dense_gap_points": _mean(gaps.values(), 2), "dense_gap_points_by_net": gaps},
+            {"dense_gap_points": {"nets": len(gaps), "seeds": min(seeds, default=0)}})
+
+
+def _attend(results: Results) -> tuple[dict, dict]:
+    """Of SentryAttend by backbone: share of all FLOPs it saves; points that it is behind ordinary attention."""
+    saving: dict[str, list[float]] = {}
+    for pair in results.pairs("joint"):
+        cell = next(iter(results.of(*pair, "joint").values()))
+        if "test" in cell:
+            saving.setdefault(pair[1], []).append(1 - cell["flops"] / cell["flops_dense_attention"])
+    gaps: dict[str, list[float]] = {}
+    both = ("joint", "dense_attention")
+    for pair in results.pairs(*both):
+        gaps.setdefault(pair[1], []).append(_gap(results, pair, "dense_attention"))
+    seeds = min((len(results.seeds(pair, both)) for pair in results.pairs(*both)), default=0)
+    figures = {"flops_saving": {b: _mean(v) for b, v in saving.items()},
+               "attend_gap_points": {b: _mean(v, 2) for b, v in gaps.items()}}
+    return figures, {"flops_saving": {"applications": {b: len(v) for b, v in saving.items()}},
+                     "attend_gap_points": {"applications": {b: len(v) for b, v in gaps.items()}, "seeds": seeds}}
+
+
+def _accuracy_r0(results: Results) -> tuple[dict, dict]:
+    """Accuracy of our nets at r = 0, all sensors, the whole test split; of early fusion where there is one."""
+    figures, basis = {}, {}
+    for application in dict.fromkeys(a for a, _ in results.pairs("joint")):
+        backbones = [b for a, b in results.pairs("joint") if a == application]
+        backbone = "early" if "early" in backbones else backbones[0]
+        cells = results.of(application, backbone, "joint")
+        figures[application] = _mean(c["accuracy"] for c in cells.values())
+        basis[application] = {"backbone": backbone, "by_seed": {str(s): c["accuracy"] for s, c in sorted(cells.items())}}
+    return {"accuracy_r0": figures}, {"accuracy_r0": basis}
+
+
+def _gap(results: Results, pair: tuple[str, str], variant: str) -> float:
+    """Points that our net is behind another variant, all sensors at r = 0; common seeds."""
+    ours, other = results.of(*pair, "joint"), results.of(*pair, variant)
+    return _mean((100 * (other[s]["accuracy"] - ours[s]["accuracy"]) for s in results.seeds(pair, ("joint", variant))), 2)
+
+
+def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:
+    """One combination for the record, accuracies of all criteria on both nets."""
+    seeds = results.seeds(at[:2], PAIR)
+    return {**at._asdict(), "seeds": len(seeds), "pruned_share": round(results.pruned_share(at), 3),
+            "ours": _round(results.accuracy(at, *OURS, seeds)), "strongest": _round(results.accuracy(at, "normal", best, seeds)),
+            "dense_ours": _round(results.accuracy(at, "joint", "dense", seeds)),
+            "dense_normal": _round(results.accuracy(at, "normal", "dense", seeds)),
+            "normal": {p: _round(results.accuracy(at, "normal", p, seeds)) for p in results.plans("normal")},
+            "joint": {p: _round(results.accuracy(at, "joint", p, seeds)) for p in results.plans("joint") if p != GATE}}
+
+
+def _against_ours(results: Results, plan: Plan) -> dict[str, Any] | None:
+    """One plan on one kind of training beside ours, by ratio, on the same combinations and seeds."""
+    variant, name = plan
+    combinations = results.combinations(*PAIR) if variant in PAIR else results.combinations("joint", variant)
+    if name not in results.plans(variant) or not combinations:
+        return None
+    by_ratio = {}
+    for ratio in RATIOS:
+        ours, other = zip(*(_pair(results, c, plan) for c in combinations if c.ratio == ratio))
+        by_ratio[str(ratio)] = {"ours": _mean(ours), "accuracy": _mean(other), "points": _mean(100 * (np.array(ours) - other), 2)}
+    return {"variant": variant, "plan": name, "points": _mean((r["points"] for r in by_ratio.values()), 2), "by_ratio": by_ratio,
+            **_rests_on(results, combinations, PAIR if variant in PAIR else ("joint", variant))}
+
+
+def _rests_on(results: Results, combinations: Sequence[Combination], variants: Sequence[str]) -> dict[str, int]:
+    return {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, variants)}
+
+
+def _fewest_seeds(results: Results, combinations: Sequence[Combination], variants: Sequence[str]) -> int:
+    return min((len(results.seeds(c[:2], variants)) for c in combinations), default=0)
+
+
+def _relative(ours: float, other: float) -> float:
+    return ours / max(other, 1e-9) - 1
+
+
+def _mean(values: Iterable[float], digits: int = 4) -> float | None:
+    values = list(values)
+    return round(float(np.mean(values)), digits) if values else None
+
+
+def _round(value: float) -> float:
+    return round(value, 4)

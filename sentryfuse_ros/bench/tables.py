@@ -1,0 +1,134 @@
+"""The report as Markdown tables, and their place in a document: between ``<!-- NAME -->`` and ``<!-- end NAME -->``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from .conditions import RATIOS
+from .variants import GATE, GATE_BLIND, ORACLE, USUAL, VARIANTS
+
+NOT_RUN = "not run yet"
+WORDS = {GATE: "own order", GATE_BLIND: "own order, blind to the mask, freed budget wasted", ORACLE: "oracle per mask"}
+FIGURES = {
+    "gain_mean_rel": ("relative gain over the strongest baseline, all combinations", "share"),
+    "gain_dropout_rel": ("the same with sensors missing, r >= .5", "share"),
+    "gain_mean_rel_where_pruned": ("the same over the combinations whose budget prunes at all", "share"),
+    "gain_mean_rel_best_each": ("the same against whichever criterion is best in each combination", "share"),
+    "gain_vs_mask_blind_points": ("points over the best mask-blind plan, one or two missing, r >= .5", "points"),
+    "kept_r50": ("accuracy kept at r = .5 of the same net's at r = 0, all sensors", "share"),
+    "kept_r70": ("accuracy kept at r = .7", "share"),
+    "kept_r50_of_normal": ("accuracy at r = .5 as a share of the normally trained net's at r = 0", "share"),
+    "kept_r70_of_normal": ("the same at r = .7", "share"),
+    "dense_gap_points": ("points that our net is behind the normally trained one at r = 0", "points"),
+}
+
+
+def tables(report: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a place in the document -> Markdown."""
+    parts = {"progress": _progress, "figures": _figures, "criteria": _criteria, "controls": _controls,
+             "combinations": _combinations, "attend": _attend, "accuracy": _accuracy}
+    return {name: part(report) for name, part in parts.items()}
+
+
+def insert(path: Path, parts: Mapping[str, str]) -> None:
+    """Replace what stands between the marks of each part; raises DataError where a mark is missing."""
+    text = path.read_text(encoding="utf-8")
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+        text, count = re.subn(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise DataError(f"document {path}", f"{count} places for {name}", f"<!-- {name} --> and <!-- end {name} --> once",
+                            "put the marks back")
+    path.write_text(text, encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; NOT_RUN where there is no row."""
+    if not rows:
+        return NOT_RUN + "\n"
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.934 -> 93.4"""
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"
+
+
+def _progress(report: Mapping[str, Any]) -> str:
+    return f"{report['finished']} of {report['asked']} nets are finished. Command: `{report['command']}`.\n"
+
+
+def _figures(report: Mapping[str, Any]) -> str:
+    summary, basis, rows = report["summary"], report["basis"], []
+    for name, (words, kind) in FIGURES.items():
+        value, on = summary.get(name), basis.get(name, {})
+        shown = NOT_RUN if value is None else f"{percent(value)} %" if kind == "share" else f"{value:+.1f}"
+        what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} nets" if "nets" in on else "-"
+        rows.append((words, shown, what, str(on.get("seeds", "-"))))
+    return table(("figure", "value", "rests on", "seeds, at least"), rows)
+
+
+def _criteria(report: Mapping[str, Any]) -> str:
+    """Every criterion on both trainings, mean accuracy by ratio."""
+    at = {(row["variant"], row["plan"]): row for row in report["plans"]}
+    rows = []
+    for plan in (*USUAL, ORACLE):
+        found = [at.get((variant, plan)) for variant in ("normal", "joint")]
+        if any(found):
+            rows.append((plan.replace("_", " "), *(percent(row["by_ratio"][str(r)]["accuracy"]) if row else "-"
+                                                   for row in found for r in RATIOS)))
+    ours = at.get(("normal", USUAL[0]))
+    if ours:
+        rows.append(("ours (the gate)", *["-"] * len(RATIOS), *(percent(ours["by_ratio"][str(r)]["ours"]) for r in RATIOS)))
+    return table(("criterion", *(f"{training}, r = {r:g}" for training in ("normal", "joint") for r in RATIOS)), rows)
+
+
+def _controls(report: Mapping[str, Any]) -> str:
+    """Ours less each control, on the combinations that both have."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in report["plans"]:
+        key = row["variant"] + ("" if row["plan"] in USUAL else row["plan"])  # of the usual criteria only the strongest
+        if key not in best or row["points"] < best[key]["points"]:
+            best[key] = row
+    rows = []
+    for row in best.values():
+        ranked = WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
+        rows.append((f"{row['variant']}: {VARIANTS[row['variant']].what}", ranked,
+                     *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS), _points(row["points"]),
+                     str(row["combinations"]), str(row["seeds"])))
+    return table(("training", "ranked by", *(f"r = {r:g}" for r in RATIOS), "mean", "combinations", "seeds, at least"), rows)
+
+
+def _combinations(report: Mapping[str, Any]) -> str:
+    """Ours / strongest baseline by application, backbone and condition."""
+    rows: dict[tuple, dict[float, str]] = {}
+    for line in report["combinations"]:
+        key = (line["application"], line["backbone"], line["condition"])
+        cell = f"{percent(line['ours'])} / {percent(line['strongest'])}" + ("" if line["pruned_share"] else " *")
+        rows.setdefault(key, {0.0: f"{percent(line['dense_ours'])} / {percent(line['dense_normal'])}"})[line["ratio"]] = cell
+    return table(("application", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *RATIOS))),
+                 [(a, b, c.replace("_", " "), *(row.get(r, "-") for r in (0.0, *RATIOS))) for (a, b, c), row in rows.items()])
+
+
+def _attend(report: Mapping[str, Any]) -> str:
+    summary, basis = report["summary"], report["basis"]
+    gaps = summary["attend_gap_points"]
+    return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications"),
+                 [(b, f"{percent(saving)} %", f"{gaps[b]:+.1f}" if b in gaps else NOT_RUN,
+                   str(basis["attend_gap_points"]["applications"].get(b, 0))) for b, saving in summary["flops_saving"].items()])
+
+
+def _accuracy(report: Mapping[str, Any]) -> str:
+    basis = report["basis"]["accuracy_r0"]
+    return table(("application", "backbone", "accuracy", "seeds"),
+                 [(a, basis[a]["backbone"], f"{percent(value)} %", ", ".join(percent(v) for v in basis[a]["by_seed"].values()))
+                  for a, value in report["summary"]["accuracy_r0"].items()])

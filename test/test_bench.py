@@ -1,0 +1,382 @@
+"""The pruning benchmark: its figures on made-up cells by hand, its trainings, and a whole small run that is stopped."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from sentryfuse_ros.bench import applications, cells, nets, summary, tables
+from sentryfuse_ros.bench.applications import APPLICATIONS, Application, held_examples, load_examples
+from sentryfuse_ros.bench.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
+from sentryfuse_ros.bench.conditions import RATIOS, conditions
+from sentryfuse_ros.bench.nets import Net, recipe_of
+from sentryfuse_ros.bench.plots import save_picture
+from sentryfuse_ros.bench.run import finished, report, run
+from sentryfuse_ros.bench.skeleton import SkeletonExamples, turned
+from sentryfuse_ros.bench.variants import USUAL, VARIANTS
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.datasets.recording import Recording, Stream
+from sentryfuse_ros.datasets.windows import WindowSet
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
+from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.pruning.criteria import Calibration
+from sentryfuse_ros.training.evaluation import all_masks
+from sentryfuse_ros.training.examples import RecordingExamples
+from sentryfuse_ros.training.recipe import Recipe
+from sentryfuse_ros.training.state import STATE_FILE, load_state, save_state
+from sentryfuse_ros.training.trainer import Trainer
+
+SENSORS = ("a", "b", "c")
+MADE_UP = Application(
+    "made_up", tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
+    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), dict(epochs=3, batch=16))
+
+
+def windows(specs, groups):
+    """Sine waves whose frequency is the class, in every sensor with its own noise."""
+    rng = np.random.default_rng(len(groups[0]))
+    labels = np.arange(48) % 3
+    at = np.linspace(0, 1, 16)[None, :, None]
+    inputs = {s.name: (np.sin(2 * np.pi * (1 + 2 * labels)[:, None, None] * (at + rng.random((48, 1, 2))))
+                       + 0.3 * (i + 1) * rng.standard_normal((48, 16, 2))).astype(np.float32) for i, s in enumerate(specs)}
+    return WindowSet(inputs, labels, np.repeat(groups, 48), np.arange(48), tuple(map(str, range(48))), np.ones(48))
+
+
+@pytest.fixture
+def made_up(monkeypatch):
+    """The made-up set as one more application, with a net that is quick to train."""
+    source = SimpleNamespace(CLASSES=("one", "two", "three"), PROVENANCE="made up", load=windows)
+    monkeypatch.setattr(applications, "dataset", lambda name: source)
+    monkeypatch.setitem(APPLICATIONS, "made_up", MADE_UP)
+    for name, value in dict(d_model=16, layers=2, heads_per_group=2, head_dim=4, ffn_channels=32).items():
+        monkeypatch.setitem(applications.NET, name, value)
+    load_examples.cache_clear()
+    yield
+    load_examples.cache_clear()
+
+
+# conditions
+
+def test_conditions_weigh_masks_as_chance_has_it():
+    two = conditions(2)
+    assert set(two) == {"all", "one_missing", "dropout_30", "dropout_50"} and two["one_missing"] == {"10": 0.5, "01": 0.5}
+    assert two["dropout_30"] == pytest.approx({"11": 0.49 / 0.91, "10": 0.21 / 0.91, "01": 0.21 / 0.91})
+    four = conditions(4)
+    assert len(four["two_missing"]) == 6 and "0000" not in four["dropout_50"]
+    assert all(sum(w.values()) == pytest.approx(1) for w in four.values())
+
+
+def test_the_whole_comparison_has_enough_combinations():
+    sensors = [len(a.names) for a in APPLICATIONS.values() if a.pruning]
+    assert sum(len(conditions(m)) for m in sensors) * 3 * len(RATIOS) >= 144
+
+
+def test_skeleton_is_turned_and_stretched_in_training_only():
+    rng = np.random.default_rng(0)
+    joints = rng.standard_normal((30, 20, 3)).astype(np.float32)
+    streams = {"skeleton": Stream((np.arange(1, 31) * 10**9) // 30, joints.reshape(30, 60)),
+               "gyroscope": Stream((np.arange(1, 51) * 10**9) // 50, joints.reshape(-1, 3)[:50])}
+    one = Recording("one", 0, 1, streams)
+    other = turned(one, np.random.default_rng(1))
+    assert other.streams["gyroscope"] is streams["gyroscope"]
+    map_, residual, *_ = np.linalg.lstsq(joints.reshape(-1, 3), other.streams["skeleton"].rows.reshape(-1, 3), rcond=None)
+    assert residual.max() < 1e-6 and np.allclose(map_[1, [0, 2]], 0, atol=1e-5) and np.allclose(map_[[0, 2], 1], 0, atol=1e-5)
+    assert 0.6 < np.linalg.det(map_) < 1.6 and abs(map_[0, 2]) > 0.01
+    specs = [ModalitySpec(n, "series", 1.0, (10, c)) for n, c in (("skeleton", 60), ("gyroscope", 3))]
+    examples, plain = SkeletonExamples([one]), RecordingExamples([one])
+    judged, as_ever = (e.inputs(np.array([0]), specs) for e in (examples, plain))
+    assert all(np.array_equal(judged[n], as_ever[n]) for n in judged)
+    seen = [e.inputs(np.array([0]), specs, np.random.default_rng(3))["skeleton"] for e in (examples, examples, plain)]
+    assert np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
+
+
+# figures on made-up cells
+
+def cell(variant, seed, plans, dense, application="app", backbone="early", **more):
+    """A cell of two sensors; plans: name -> accuracy under (both, first only, second only), the same at every ratio."""
+    bits = ("11", "10", "01")
+    return {"net": dict(application=application, backbone=backbone, variant=variant, seed=seed, quick=False), "sensors": 2,
+            "params": 1, "train_s": 1.0, "flops": 70, "flops_dense_attention": 100, "accuracy": dense[0],
+            "dense": dict(zip(bits, dense)), "whole": {str(r): ["10", "01"] if r < 0.6 else [] for r in RATIOS},
+            "test": {p: {str(r): dict(zip(bits, a)) for r in RATIOS} for p, a in plans.items()}, **more}
+
+
+FLAT = {c: (0.2, 0.2, 0.2) for c in USUAL}
+JOINT = {**FLAT, "gate": (0.8, 0.6, 0.4), "gate_blind": (0.8, 0.5, 0.3), "oracle": (0.8, 0.6, 0.4), "taylor": (0.7, 0.5, 0.3)}
+NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4)}
+
+
+def by_hand():
+    return [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
+            cell("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
+            cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
+            cell("joint", 1, JOINT, (0.9, 0.6, 0.5)), cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
+            cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck")]
+
+
+def test_figures_by_hand():
+    found = summary.summarise(by_hand())
+    s, basis = found["summary"], found["basis"]
+    # taylor: .4 everywhere; l1 is the better one with all sensors but not in the mean
+    assert s["strongest_baseline"] == "taylor" and s["combinations"] == 16 and s["seeds"] == 2
+    drop = {p: ((1 - p) ** 2 * 0.8 + p * (1 - p) * (0.6 + 0.4)) / (1 - p * p) / 0.4 - 1 for p in (0.3, 0.5)}
+    gains = {"all": 0.8 / 0.4 - 1, "one_missing": 0.5 / 0.4 - 1, "dropout_30": drop[0.3], "dropout_50": drop[0.5]}
+    assert s["gain_mean_rel"] == pytest.approx(np.mean(list(gains.values())), abs=1e-4)
+    assert s["gain_dropout_rel"] == pytest.approx(np.mean([g for n, g in gains.items() if n != "all"]), abs=1e-4)
+    assert basis["gain_dropout_rel"] == {"combinations": 9, "seeds": 2}
+    # at r = .25 and .5 nothing is pruned where one sensor is missing
+    pruned = [g for n, g in gains.items() for r in RATIOS if n != "one_missing" or r > 0.6]
+    assert s["gain_mean_rel_where_pruned"] == pytest.approx(np.mean(pruned), abs=1e-4)
+    # with all sensors l1 is the better one of the two
+    each = [0.8 / 0.5 - 1 if n == "all" else g for n, g in gains.items()]
+    assert s["gain_mean_rel_best_each"] == pytest.approx(np.mean(each), abs=1e-4)
+    assert s["gain_by_seed"] == {"0": s["gain_mean_rel"], "1": s["gain_mean_rel"]}
+    # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
+    assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["strongest_mask_blind"] == "mask_blind: gate_blind"
+    assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1}
+    assert s["kept_r50"] == pytest.approx(0.8 / 0.9, abs=1e-4) and basis["kept_r50"]["combinations"] == 2
+    assert s["kept_r70_of_normal"] == pytest.approx(0.8 / 0.94, abs=1e-4)
+    assert s["dense_gap_points"] == pytest.approx(4.0) and s["attend_gap_points"] == {"early": pytest.approx(2.0)}
+    assert s["flops_saving"] == {"early": 0.3, "bottleneck": 0.3} and s["accuracy_r0"] == {"app": 0.9}
+
+
+def test_controls_are_compared_on_the_combinations_that_both_have():
+    rows = {(r["variant"], r["plan"]): r for r in summary.summarise(by_hand())["plans"]}
+    assert rows["joint", "oracle"]["points"] == 0 and rows["joint", "oracle"]["combinations"] == 16
+    assert rows["mask_blind", "gate"]["combinations"] == 16 and ("fixed_order", "gate") not in rows
+    assert rows["normal", "l1"]["by_ratio"]["0.5"]["ours"] == rows["normal", "taylor"]["by_ratio"]["0.5"]["ours"]
+
+
+@pytest.mark.parametrize("some", ([], by_hand()[:1], by_hand()[1:2], by_hand()[3:4]))
+def test_a_report_of_few_cells_says_what_is_not_run(some):
+    found = summary.summarise(some)
+    assert found["summary"]["gain_mean_rel"] is None and found["summary"]["combinations"] == 0
+    parts = tables.tables({**found, "command": "x", "asked": 9, "finished": len(some)})
+    assert "1" in parts["progress"] or not some
+    assert tables.NOT_RUN in parts["figures"] and tables.NOT_RUN in parts["combinations"]
+
+
+def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
+    page = tmp_path / "PRUNING.md"
+    page.write_text("before\n<!-- figures -->\nold\n<!-- end figures -->\nafter\n")
+    parts = tables.tables({**summary.summarise(by_hand()), "command": "x", "asked": 9, "finished": 7})
+    for _ in range(2):
+        tables.insert(page, {"figures": parts["figures"]})
+    text = page.read_text()
+    assert text.startswith("before\n<!-- figures -->\n| figure") and text.endswith("after\n") and "old" not in text
+    assert "+7.5 | 3 combinations | 1 |" in text
+    with pytest.raises(DataError, match="progress"):
+        tables.insert(page, parts)
+
+
+# nets
+
+def test_the_most_telling_nets_come_first():
+    order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
+    assert len(order) == len(set(order)) == 2 * 2 * 6 * 2 + 2
+    assert {(n.variant, n.seed) for n in order[:8]} == {("joint", 0), ("normal", 0)}
+    assert {(n.backbone, n.seed) for n in order[8:16]} == {("early", 0)}
+    assert order[16] == Net("borealtc_fold_0", "early", "joint", 0) and {n.seed for n in order[17:25]} == {1}
+
+
+def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
+    one = Net("borealtc", "early", "joint", 0)
+    names = {net.name for net in (one, one._replace(variant="normal"), one._replace(quick=True), one._replace(seed=1))}
+    assert len(names) == 4
+    before = one.name
+    monkeypatch.setitem(applications.NET, "layers", 3)
+    assert one.name != before
+
+
+def test_dense_attention_is_the_same_net_but_for_attention():
+    ours, dense = (recipe_of(Net("borealtc", "early", v, 0)) for v in ("joint", "dense_attention"))
+    assert dense.model["kv_groups"] == 8 and dense.model["kv_stride"] == {} and ours.model["kv_groups"] == 2
+    assert {**ours.to_dict(), "model": 0} == {**dense.to_dict(), "model": 0}
+
+
+@pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))
+def test_recipe_names_the_switch_that_is_wrong(change):
+    with pytest.raises(ParameterError, match=f"{next(iter(change))}.*, "):
+        Recipe.from_dict({"dataset": "x", "modalities": [{}], **change})
+
+
+def trainer_of(variant, **changes):
+    examples, classes = load_examples("made_up", "train")
+    trainer = Trainer(replace(recipe_of(Net("made_up", "cross_modal", variant, 0)), **changes), examples, classes)
+    before = {n: p.detach().clone() for n, p in trainer.average.gate.named_parameters()}
+    losses = [step for _ in range(trainer.recipe.epochs) for step in trainer.run_epoch()]
+    return trainer, before, losses
+
+
+def gate_scores(trainer):
+    return [torch.cat([s.flatten() for s in trainer.average.gate(torch.tensor(m))]) for m in all_masks(3)]
+
+
+def test_controls_train_what_they_say(made_up):
+    joint, before, losses = trainer_of("joint")
+    scores = gate_scores(joint)
+    assert not torch.equal(scores[0], scores[1]) and all(step["pruned"] > 0 for step in losses)
+
+    blind, before, losses = trainer_of("mask_blind")
+    scores = gate_scores(blind)
+    assert all(torch.equal(scores[0], s) for s in scores) and not torch.equal(blind.average.gate.static, before["static"])
+    assert set(blind.teacher.state_dict()) == {"111.heads", "111.channels"}
+    assert (blind.teacher.target((True,) * 3)[0].sum(1) > 0).all()  # those of streams that were absent last, too
+
+    fixed, before, losses = trainer_of("fixed_order")
+    assert all(torch.equal(p, before[n]) for n, p in fixed.average.gate.named_parameters())
+    scores = gate_scores(fixed)
+    assert torch.equal(scores[0], scores[1]) and len(scores[0].unique()) == len(scores[0])
+
+    for variant in ("normal", "self_distilled"):
+        plain, before, losses = trainer_of(variant)
+        assert all(torch.equal(p, before[n]) for n, p in plain.average.gate.named_parameters()) and not plain.teacher.state_dict()
+        assert all((step["pruned"] > 0 and step["distill"] > 0) == (variant == "self_distilled") for step in losses)
+
+
+def test_second_pass_of_full_width_is_the_first_one_but_for_dropout(made_up):
+    examples, classes = load_examples("made_up", "train")
+    recipe = recipe_of(Net("made_up", "early", "self_distilled", 0))
+    quiet = Recipe.from_dict({**recipe.to_dict(), "model": {**recipe.model, "dropout": 0.0}})
+    step = next(Trainer(quiet, examples, classes).run_epoch())
+    assert step["pruned"] == step["full"] and step["distill"] == pytest.approx(0, abs=1e-6)
+
+
+def test_training_that_began_before_a_recipe_key_existed_goes_on(made_up, tmp_path):
+    trainer, _, _ = trainer_of("joint", epochs=1)
+    save_state(trainer, tmp_path)
+    file = tmp_path / STATE_FILE
+    with safe_open(file, framework="pt") as saved:
+        metadata, tensors = saved.metadata(), {n: saved.get_tensor(n) for n in saved.keys()}
+    old = {k: v for k, v in json.loads(metadata["recipe"]).items() if k not in ("second_pass", "gate", "spend_freed")}
+    file.write_bytes(save(tensors, {**metadata, "recipe": json.dumps(old)}))
+    fresh = Trainer(trainer.recipe, trainer.examples, trainer.model.config.classes)
+    load_state(fresh, tmp_path)
+    assert fresh.epoch == 1
+    with pytest.raises(CheckpointError, match="second_pass"):
+        load_state(Trainer(replace(trainer.recipe, second_pass="none"), trainer.examples, trainer.model.config.classes), tmp_path)
+
+
+# cells
+
+def test_a_cell_is_what_its_plans_give_on_the_test_split(made_up, tmp_path):
+    net = Net("made_up", "early", "normal", 0)
+    found = run_cell(net, tmp_path)
+    model, _ = nets.trained(net, tmp_path)
+    train, _ = load_examples("made_up", "train")
+    rank = Ranking(model, Calibration.draw(train, model.config.modalities, cells.CALIBRATION), 0)
+    validation, test = (held_examples("made_up", split, model.config.modalities) for split in ("validation", "test"))
+    for name, ratio in (("taylor", 0.7), ("l1", 0.8)):
+        right = {}
+        for mode in ("even", "global"):
+            asked = (name, mode, ratio)
+            right[mode] = np.mean([plan_accuracies(model, validation, m, make_plans(model, m, [asked], rank))[asked]
+                                   for m in all_masks(3) if sum(m) >= 2])
+        mode = found["modes"][name][str(ratio)]
+        assert right[mode] == max(right.values())
+        mask, asked = (True, False, True), (name, mode, ratio)
+        accuracy = plan_accuracies(model, test, mask, make_plans(model, mask, [asked], rank))[asked]
+        assert found["test"][name][str(ratio)]["101"] == accuracy
+    # All within one budget; at r = .8 one head and one channel step everywhere is already more, in a net this small.
+    assert all(v <= 1 - float(r) for rows in found["spent"].values() for r, v in rows.items() if r != "0.8")
+    assert "100" in found["whole"]["0.5"] and found["test"]["l1"]["0.5"]["100"] == found["dense"]["100"]
+    assert found["dense"]["111"] == pytest.approx(found["accuracy"], abs=1e-4)
+    assert json.loads((tmp_path / net.name / "cell.json").read_text()) == found
+
+
+def test_mask_blind_plans_do_not_look_at_the_mask_nor_spend_what_it_frees(made_up, tmp_path):
+    model, _ = nets.trained(Net("made_up", "early", "joint", 0), tmp_path)
+    rank = Ranking(model, None, 0)
+    one = (True, False, False)
+    aware, blind = (make_plans(model, one, [(name, "even", 0.5)], rank)[name, "even", 0.5] for name in ("gate", "gate_blind"))
+    everyone = make_plans(model, (True,) * 3, [("gate_blind", "even", 0.5)], rank)["gate_blind", "even", 0.5]
+    assert all(keep.whole for keep in aware) and not any(keep.whole for keep in blind)
+    for a, b in zip(blind, everyone):
+        smaller, larger = sorted((set(a.channels.tolist()), set(b.channels.tolist())), key=len)
+        assert smaller <= larger and abs(len(a.channels) - len(b.channels)) <= model.config.channel_step
+
+
+def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypatch):
+    wanted = nets.nets(("made_up",), ("early",), (0,), ("joint", "normal", "dense_attention"))
+    whole = list(run(wanted, tmp_path / "whole"))[-1]
+
+    epochs, run_epoch = [], Trainer.run_epoch
+
+    def counted(self):
+        epochs.append((self.recipe.second_pass, self.epoch))
+        yield from run_epoch(self)
+
+    def stopped_in_training(self):
+        yield from counted(self)
+        if self.epoch == 3 and self.recipe.second_pass == "none":
+            raise KeyboardInterrupt  # the last epoch is done, but not on disk
+
+    def stopped_in_measuring(net, model):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "run_epoch", stopped_in_training)
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(cells, "measure", stopped_in_measuring)
+        list(run(wanted, tmp_path / "broken"))
+    assert not finished(wanted, tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        list(run(wanted, tmp_path / "broken"))
+    assert [n.variant for n in finished(wanted, tmp_path / "broken")] == ["joint"]
+    monkeypatch.setattr(Trainer, "run_epoch", counted)
+    broken = list(run(wanted, tmp_path / "broken"))[-1]
+    assert epochs == [("pruned", 0), ("pruned", 1), ("pruned", 2), ("none", 0), ("none", 1), ("none", 2), ("none", 2),
+                      ("pruned", 0), ("pruned", 1), ("pruned", 2)]
+
+    def timeless(found):
+        return [{k: v for k, v in found[net].items() if not k.endswith("_s")} for net in wanted]
+
+    assert timeless(broken) == timeless(whole)
+    epochs.clear()
+    assert timeless(list(run(wanted, tmp_path / "broken"))[0]) == timeless(whole) and not epochs
+    result = report(wanted, broken, "x", {})
+    assert result["finished"] == 3 and result["summary"]["combinations"] == len(conditions(3)) * len(RATIOS)
+    save_picture(result, tmp_path / "pruning.png")
+    assert (tmp_path / "pruning.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_damaged_or_outdated_cell_is_measured_again_on_the_same_net(made_up, tmp_path, monkeypatch):
+    net = Net("made_up", "early", "dense_attention", 0)
+    first = run_cell(net, tmp_path)
+    file = tmp_path / net.name / "cell.json"
+    file.write_text(file.read_text()[:100])
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
+    assert read_cell(net, tmp_path) is None and run_cell(net, tmp_path)["test"] == first["test"]
+    monkeypatch.setattr(cells, "VERSION", cells.VERSION + 1)
+    assert read_cell(net, tmp_path) is None
+
+
+# command line
+
+def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["sentryfuse", "bench", "pruning"])
+    page = tmp_path / "PRUNING.md"
+    page.write_text("".join(f"<!-- {n} -->\n<!-- end {n} -->\n" for n in
+                            ("progress", "figures", "criteria", "controls", "combinations", "attend", "accuracy")))
+    arguments = ["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache"),
+                 "--json", str(tmp_path / "out" / "pruning.json"), "--docs", str(tmp_path)]
+    assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "2 of 2 nets finished" in out and "strongest baseline" in out
+    written = json.loads((tmp_path / "out" / "pruning.json").read_text())
+    assert written["summary"]["combinations"] == 20 and written["summary"]["seeds"] == 1
+    assert "2 of 2 nets" in page.read_text() and (tmp_path / "pruning.png").exists()
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
+    assert main(arguments) == 0
+
+
+@pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"],
+                                   ["--jobs", "0"]))
+def test_command_names_what_there_is_none_of(wrong, capsys):
+    assert main(["bench", "pruning", *wrong]) == 2
+    assert wrong[0] in capsys.readouterr().err
