@@ -78,6 +78,18 @@ def test_launch_without_autostart_and_with_sim_time(launched):
         probe.close()
 
 
+def test_launch_alone_runs_the_default_model(launched):
+    process = launched()
+    probe = Probe()
+    try:
+        probe.feed_imu()
+        p = probe.wait_new_prediction(lambda p: p.valid, "a prediction from the IMU alone", process)
+        assert list(p.modalities) == ["camera", "imu", "audio", "lidar"] and list(p.mask) == [False, True, False, False]
+        assert probe.infos[-1].classes == ["asphalt", "grass", "gravel", "sand", "tiles", "wood"]
+    finally:
+        probe.close()
+
+
 @pytest.mark.parametrize(("argument", "words"), [
     ("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"), ("autostart:=maybe", "autostart: saw 'maybe'")])
 def test_wrong_argument_is_named(launched, argument, words):

@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from sentryfuse_ros.training.calibration import expected_calibration_error, fit_
 from sentryfuse_ros.training.evaluation import all_masks, predict_logits
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
 from sentryfuse_ros.training.recipe import Recipe
-from sentryfuse_ros.training.run import check_classes, train
+from sentryfuse_ros.training.run import check_classes, check_modalities, train
 from sentryfuse_ros.training.schedule import Schedule
 from sentryfuse_ros.training.trainer import Trainer, class_weights
 from sentryfuse_ros.training.windows import random_window, stack, whole_window
@@ -312,6 +313,13 @@ def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
     assert not check_classes(CLASSES, of([0, 1, 2]), of([0, 1, 2]), recipe())
     with pytest.raises(DataError, match="none of class fast"):
         check_classes(CLASSES, of([0, 2]), None, recipe())
+
+
+def test_modality_that_no_example_has_is_refused():
+    windows = replace(window_set(), present={"imu": np.ones(24, bool), "wheel": np.zeros(24, bool)})
+    with pytest.raises(DataError, match="no data at all of wheel"):
+        check_modalities(WindowExamples(windows), recipe())
+    check_modalities(RecordingExamples(recordings()), recipe())
 
 
 def test_class_weights_are_of_mean_one_over_the_examples():

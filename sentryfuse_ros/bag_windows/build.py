@@ -52,6 +52,7 @@ def cut(job: Job) -> dict[str, Any]:
         with Bag(job.bag) as bag:
             found = cut_bag(bag, job.specs, job.sensors, find_labels(bag, job.labels), job.stride_s, job.ignore)
             start_ns = bag.start_ns
+            about["duration_s"] = round(bag.duration_s, 3)
     except (BagError, DataError) as error:
         return {**about, "error": str(error)}
     about |= {"windows": len(found.labels), "skipped": dict(found.skipped), "topics": found.topics, "unused": found.unused,

@@ -100,7 +100,9 @@ def print_report(about: dict, console) -> None:
     for reason, count in skipped.most_common():
         console.print(f"skipped {count} moments in {bags_with[reason]} bags: {reason}")
     for bag in about["left_out"]:
-        console.print(f"left out bag {bag['name']}: {bag['error'] or 'no window, ' + str(bag.get('skipped'))}", markup=False)
+        why = ", ".join(f"{count} moments {reason}" for reason, count in bag.get("skipped", {}).items())
+        short = f"it lasts {bag.get('duration_s', 0):g} s" if not why else why
+        console.print(f"left out bag {bag['name']}: {bag['error'] or 'no window, ' + short}", markup=False)
     for sensor in dict.fromkeys(sensor for bag in every for sensor in bag.get("faults", {})):
         texts = [f"{bag['name']}: {bag['faults'][sensor]}" for bag in every if sensor in bag.get("faults", {})]
         console.print(f"{sensor}: messages refused in {len(texts)} bags, as in {texts[0]}", markup=False)

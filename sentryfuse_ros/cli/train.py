@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shlex
 import sys
 from pathlib import Path
@@ -38,5 +39,6 @@ def run(args: argparse.Namespace) -> int:
         changes["validation_groups"] = tuple(args.validate_on)
     folder = train(replace(recipe, **changes), args.out, args.resume, args.calibrate_from,
                    "sentryfuse " + shlex.join(sys.argv[1:]))
-    print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
+    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+        print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
     return 0

@@ -51,5 +51,5 @@ class WindowSet:
         absent = set(names) - set(self.groups.tolist())
         if absent:
             raise DataError("data set groups", sorted(set(self.groups.tolist())), f"{sorted(absent)} among them",
-                            "correct the groups in the training YAML")
+                            "choose groups that it has, or make it with recordings for every split")
         return self.select(np.isin(self.groups, names))

@@ -16,7 +16,7 @@ from ..datasets import dataset, split_groups
 from ..errors import DataError
 from .calibration import fit_temperatures
 from .evaluation import accuracy, all_masks, mask_bits, predict_logits
-from .examples import Examples, examples_of
+from .examples import Examples, WindowExamples, examples_of
 from .metrics import LOSSES, Metrics
 from .ranks import Ranks
 from .recipe import Recipe
@@ -44,6 +44,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     validation = load_examples(source, recipe, recipe.validation_groups) if recipe.validation_groups else None
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
+    check_modalities(training, recipe)
     trainer = Trainer(recipe, training, source.CLASSES, ranks)
     if resume:
         load_state(trainer, out)
@@ -101,6 +102,15 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
             remarks.append("not in the validation groups: " + ", ".join(unseen)
                            + "; accuracy and temperatures say nothing of them")
     return remarks
+
+
+def check_modalities(training: Examples, recipe: Recipe) -> None:
+    """Raises DataError on a modality that no training example has."""
+    present = training.windows.present if isinstance(training, WindowExamples) else {}
+    absent = [spec.name for spec in recipe.specs if spec.name in present and not present[spec.name].any()]
+    if absent:
+        raise DataError("training examples", "no data at all of " + ", ".join(absent), "some of every modality",
+                        "drop it from the modalities of the training YAML, or correct its topic and make the data set again")
 
 
 def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Console) -> None:
