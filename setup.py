@@ -28,8 +28,8 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=["torch>=2.1", "numpy>=1.23", "opencv-python-headless>=4.7", "PyYAML>=6", "safetensors>=0.4",
                       "rosbags>=0.10.5", "rich>=13", "matplotlib>=3.6"],
-    extras_require={"simulate": ["mujoco>=3.3"]},
-    data_files=shipped("config") + shipped("models"),
+    extras_require={"simulate": ["mujoco>=3.3"], "tensorboard": ["tensorboard"], "benchmark": ["torch-pruning==1.6.1"]},
+    data_files=shipped("config") + shipped("models") + shipped("msg"),
     entry_points={"console_scripts": ["sentryfuse = sentryfuse_ros.cli:main"]},
     zip_safe=False,
 )
