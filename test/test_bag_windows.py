@@ -11,7 +11,7 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
 from sentryfuse_ros.bag_windows.build import assign_splits, build
-from sentryfuse_ros.bag_windows.cut import CHANGES, FILLING, NO_LABEL, cut_bag
+from sentryfuse_ros.bag_windows.cut import CHANGES, FILLING, JUMP, NO_LABEL, cut_bag
 from sentryfuse_ros.bag_windows.labels import Labels, read_intervals, read_topic
 from sentryfuse_ros.datasets import dataset
 from sentryfuse_ros.engine import Engine
@@ -250,3 +250,68 @@ def test_mean_and_std_applied_afterwards_give_what_the_robot_computes(spec):
     end = int(stamps[-1]) + NS // 10
     unnormalised = model_input(replace(spec, mean=(), std=()), stamps, rows, end)
     np.testing.assert_allclose(normalise(spec, unnormalised[None])[0], model_input(spec, stamps, rows, end), atol=2e-5)
+
+
+# what goes wrong on a user's own recordings
+
+def test_corrected_labels_are_read_again(tmp_path, bags):
+    table = tmp_path / "all.csv"
+    table.write_text(f"t_from,t_to,label\n{T0 / NS + 100},{T0 / NS + 101},x\n")
+    with pytest.raises(DataError, match="no label there"):
+        build(bags, str(table), SPECS, SENSORS, tmp_path / "set")
+    table.write_text(f"\ufefft_from,t_to,label\n{T0 / NS},{T0 / NS + 2},x\n{T0 / NS + 2},{T0 / NS + 4},y\n")  # as Excel writes it
+    assert build(bags, str(table), SPECS, SENSORS, tmp_path / "set")["classes"] == ["x", "y"]
+
+
+def test_a_table_without_rows_of_this_bag_says_so(tmp_path):
+    (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nother,0,1,sand\n")
+    with pytest.raises(DataError, match="rows of other only.*rows of bag mine"):
+        read_intervals(tmp_path / "all.csv", "mine")
+
+
+def test_message_logged_before_the_clock_was_set_is_stepped_over(tmp_path):
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        for t in [1_000_000, *(T0 + i * NS // 50 for i in range(200))]:
+            writer.write(motion, t, raw(imu((0.1, 0.2, 1e-3 * (t % 97)), (0, 0, 9.8), stamp_ns=t)))
+    with Bag(tmp_path / "b") as bag:
+        found = cut_bag(bag, SPECS, SENSORS, Labels((T0,), (T0 + 4 * NS,), ("sand",)), 0.5)
+    assert found.skipped[JUMP] == 1 and len(found.labels) >= 4
+
+
+def test_garbage_on_the_label_topic_leaves_out_that_bag_only(tmp_path, bags):
+    with Writer(tmp_path / "bad", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        text = writer.add_connection("/ground", "std_msgs/msg/String", typestore=STORE)
+        writer.write(motion, T0, raw(imu(stamp_ns=T0)))
+        writer.write(text, T0 + 1, b"\x00\x01\x00\x00\xff\xff\xff\x7fxx")
+    good = write_topic_bag(tmp_path / "good")
+    about = build([tmp_path / "bad", good], "/ground", SPECS, SENSORS, tmp_path / "set")
+    assert [b["name"] for b in about["bags"]] == ["good"] and "/ground" in about["left_out"][0]["error"]
+
+
+def test_every_split_gets_a_bag_where_there_are_enough():
+    bags = [{"name": str(i), "windows": 10, "split": ""} for i in range(4)]
+    assign_splits(bags, {"train": 0.7, "val": 0.15, "test": 0.15}, 0)
+    assert {b["split"] for b in bags} == {"train", "val", "test"}
+
+
+def test_unwhole_part_is_cut_again(tmp_path, bags):
+    def stop(done):
+        if done == 2:
+            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set", progress=stop)
+    (tmp_path / "set" / "parts" / "run0.json").write_text('{"name": "ru')
+    assert build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set")["windows"] > 0
+
+
+def test_relief_of_a_picture_that_does_not_go_around_knows_no_other_side():
+    from sentryfuse_ros.modalities.inputs.lidar import lidar_frame
+
+    spec = ModalitySpec("lidar", "lidar", 1.0, (1, 5, 1, 40),
+                        options={"azimuth_fov_deg": 90, "min_elevation_deg": -80, "max_elevation_deg": 80})
+    azimuth = np.radians(45 - (np.arange(40) + 0.5) * 90 / 40)
+    points = np.stack([2 * np.cos(azimuth), 2 * np.sin(azimuth), -0.5 + 0.02 * np.arange(40)], 1)  # a steady slope
+    relief = lidar_frame(points, spec)[4, 0]
+    assert np.abs(relief[4:-4]).max() < 1e-5 and np.abs(relief).max() <= 0.04 + 1e-5

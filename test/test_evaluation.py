@@ -64,12 +64,12 @@ def test_confusion_counts_recall_and_precision_by_hand():
     assert all_sensors["counts"] == [[2, 0, 0], [1, 2, 0], [0, 0, 0]]
     assert all_sensors["recall"] == [1.0, 0.6667, None] and all_sensors["precision"] == [0.6667, 1.0, None]
     assert eye["counts"] == [[1, 0, 1], [1, 1, 0], [0, 0, 0]] and eye["without_prediction"] == [0, 1, 0]
-    assert eye["recall"] == [0.5, 0.3333, None]  # a window without a prediction is a miss
+    assert eye["recall"] == [0.5, 0.5, None]  # of the windows with a prediction
     assert eye["live"] == ["eye"] and eye["ratio"] == 0.0
 
 
 def test_second_matrix_is_of_the_loss_that_costs_most():
-    assert [c["mask"] for c in confusions(BY_HAND)] == ["11", "10"]  # 4 of 5, then eye 2 of 5 and ear 3 of 5
+    assert [c["mask"] for c in confusions(BY_HAND)] == ["11", "10"]  # 4 of 5, then eye 2 of 4 and ear 3 of 5
 
 
 def test_conditions_by_hand():
@@ -77,7 +77,7 @@ def test_conditions_by_hand():
     rows = condition_rows(BY_HAND, {"fog": fog, "mud": mud})
     assert [(r["condition"], r["windows"], r["recordings"]) for r in rows] == [
         ("all", 5, 3), ("undisturbed", 3, 3), ("fog", 2, 2), ("mud", 0, 0)]
-    assert rows[0]["accuracy"] == {"11": 0.8, "10": 0.4, "01": 0.6}
+    assert rows[0]["accuracy"] == {"11": 0.8, "10": 0.5, "01": 0.6}
     assert rows[1]["accuracy"] == {"11": 0.6667, "10": 0.0, "01": 0.6667}
     assert rows[2]["accuracy"] == {"11": 1.0, "10": 1.0, "01": 0.5}
     assert rows[3]["accuracy"] == {"11": None, "10": None, "01": None}
@@ -117,8 +117,50 @@ def test_names_by_number_of_sensors_missing(sensors, names):
 def test_rows_by_hand():
     rows = accuracy_rows(BY_HAND)
     assert [(r["mask"], r["live"], r["ratio"], r["accuracy"]) for r in rows] == [
-        ("11", ["eye", "ear"], 0.0, 0.8), ("10", ["eye"], 0.0, 0.4), ("01", ["ear"], 0.0, 0.6)]
-    assert rows[0]["confidence"] == 0.9 and rows[0]["ece"] == 0.1 and rows[1]["ece"] == 0.5
+        ("11", ["eye", "ear"], 0.0, 0.8), ("10", ["eye"], 0.0, 0.5), ("01", ["ear"], 0.0, 0.6)]
+    assert rows[0]["confidence"] == rows[1]["confidence"] == 0.9 and rows[0]["ece"] == 0.1 and rows[1]["ece"] == 0.4
+    assert [r["judged"] for r in rows] == [5, 4, 5]
+
+
+def test_windows_that_a_mask_cannot_see_are_not_judged():
+    seen, sure = [0, 2, 1, 1, 0], [0.9, 0.8, 0.7, 0.6, 0.5]
+    found = two_sensors([seen, [-1, -1, 1, 1, 0], [-1] * 5], [sure, [0, 0, 0.7, 0.6, 0.5], [0] * 5])
+    full, eye, ear = accuracy_rows(found)
+    alone = accuracy_rows(two_sensors([seen[2:]] * 3, [sure[2:]] * 3, (1, 1, 1), (1, 1, 2)))[0]
+    assert {**eye, "mask": "11", "live": full["live"]} == alone and eye["judged"] == 3 and eye["ci95"] is not None
+    assert ear == {"mask": "01", "live": ["ear"], "ratio": 0.0, "judged": 0, "accuracy": None, "ci95": None, "ece": None,
+                   "confidence": None}
+    single = reliability(found)[1]
+    assert (single["judged"], single["accuracy"], single["confidence"], single["ece"]) == (
+        3, alone["accuracy"], alone["confidence"], alone["ece"]) and sum(b["count"] for b in single["bins"]) == 3
+    assert condition_rows(found, {})[0]["accuracy"] == {"11": 0.6, "10": 0.6667, "01": None}
+    assert [c["mask"] for c in confusions(found)] == ["11", "10"]
+    summary = summarise([full, eye, ear], lambda ratio: 0.0)
+    assert (summary["one_missing_worst_live"], summary["best_single_sensor"]["name"]) == (["eye"], "eye")
+    assert summary["ece_mean"] == pytest.approx((full["ece"] + eye["ece"]) / 2, abs=1e-4) and summary["drop_r50_points"] == 0
+
+
+def test_sensor_that_never_had_data_leaves_cells_empty_in_table_csv_and_page(tmp_path, capsys):
+    from sentryfuse_ros.cli.evaluate import cautions, print_report
+    from sentryfuse_ros.evaluation.page import page
+    from sentryfuse_ros.evaluation.report import write_csv
+
+    report = evaluate(engine(), WindowExamples(made_up_windows(present={"imu": np.zeros(12, bool)})), latency_runs=0)
+    about = dict(model="[red]m[/red]", model_sha256="", dataset="d[/]", provenance="", groups=["test"], split="test", command="",
+                 machine={"threads": 1, "processor": "p", "torch": "t"}, warnings=cautions(report),
+                 model_data={"recordings": {"train": ["zebra", "gnu"], "validation": ["emu"]}})
+    alone = next(row for row in report["rows"] if row["mask"] == "010")
+    assert alone["judged"] == 0 and alone["accuracy"] is None and report["rows"][0]["judged"] == 12
+    write_csv(tmp_path / "t.csv", report["rows"])
+    with (tmp_path / "t.csv").open(newline="") as file:
+        assert [(row["judged"], row["accuracy"]) for row in csv.DictReader(file) if row["live"] == "imu"] == [("0", "")] * 3
+    html = page({**about, **report})
+    assert "imu had data in only 0.0 %" in html and "train 2, validation 1" in html and "zebra" not in html
+    print_report({**about, **report})
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "[red]m[/red] on d[/]" in shown and "imu had data in only 0.0 %" in shown
+    with pytest.raises(DataError, match="no window with a live sensor"):
+        predict(engine(), WindowExamples(made_up_windows(present={s.name: np.zeros(12, bool) for s in SPECS})))
 
 
 def test_interval_of_two_recordings_and_of_one():
@@ -298,7 +340,9 @@ def test_command_writes_report_table_and_page(model, folder, tmp_path, capsys):
     assert (report["windows"], report["recordings"], report["split"], report["groups"]) == (9, 3, "test", ["test"])
     assert [c["condition"] for c in report["conditions"]] == ["all", "undisturbed", "fog"]
     assert np.array(report["confusion"][0]["counts"]).sum(1).tolist() == [0, 4, 5, 0]  # by the model's classes
-    assert report["present"]["imu"] == 0.8889 and report["warnings"] == [] and report["machine"]["threads"] == 1
+    assert report["present"]["imu"] == 0.8889 and report["machine"]["threads"] == 1
+    assert len(report["warnings"]) == 2 and "imu had data in only 88.9 %" in report["warnings"][0]
+    assert "Only 3 recordings" in report["warnings"][1]
     assert report["model_sha256"] == json.loads((model / "model.json").read_text())["sha256"]
     with csv_path.open(newline="") as file:
         rows = list(csv.DictReader(file))
@@ -344,6 +388,26 @@ def test_groups_that_were_trained_on_are_named(model, folder, tmp_path, capsys):
     assert main(["evaluate", str(model), str(folder), "--groups", "train", "--latency-runs", "0", "--json", str(path)]) == 0
     assert "trained on train" in json.loads(path.read_text())["warnings"][0]
     assert "trained on train" in capsys.readouterr().out
+
+
+def test_leaks_are_found_by_folder_by_group_and_by_recording(tmp_path, monkeypatch):
+    from sentryfuse_ros.cli.evaluate import leaks, recording_names
+
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "link").symlink_to("windows")
+    monkeypatch.chdir(tmp_path)
+    trained = {"dataset": "windows", "train_groups": ["train"], "validation_groups": [5],
+               "recordings": {"train": ["a", "b", "z"], "validation": ["c"]}}
+    for path in ("windows", "./windows/", "link", str(tmp_path / "windows")):
+        assert "trained on train" in leaks(trained, path, ("train",), [])[0], path
+    assert leaks(trained, "windows", ("test",), ["x"]) == leaks({}, "x", ("a",), []) == []
+    assert leaks(trained, "other", ("train", 5), []) == []
+    held, = leaks(trained, "link", (5,), [])
+    assert "validated on 5" in held and "temperatures and choices come from them" in held
+    windows = made_up_windows().select(np.arange(3, 12))
+    assert recording_names(WindowExamples(windows)) == ["b", "c", "d"] and recording_names(RecordingExamples([])) == []
+    shared = leaks(trained, "copy", ("test",), recording_names(WindowExamples(windows)))
+    assert len(shared) == 2 and "1 of the 3 recordings" in shared[0] and "(e.g. b)" in shared[0] and "(e.g. c)" in shared[1]
 
 
 @pytest.mark.parametrize("extra, words", [

@@ -157,3 +157,35 @@ def test_the_verb(tmp_path, capsys):
     assert verb.run(parser.parse_args(line)) == 0
     said = capsys.readouterr().out
     assert "world 2000003 (test)" in said and "fog 0.70" in said and "real time" in said
+
+
+def series(out, *more):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    return verb.run(parser.parse_args(["--out", str(out), "--split", "val", *more]))
+
+
+def test_a_series_keeps_its_bags_but_refuses_those_of_another_duration(tmp_path, capsys):
+    series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+    made = (tmp_path / "val_000004" / "run.json").stat().st_mtime_ns
+    series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+    assert "0 of them made now" in capsys.readouterr().out and (tmp_path / "val_000004" / "run.json").stat().st_mtime_ns == made
+    with pytest.raises(BagError, match="val_000004: saw one of 1.0 s there already, expected one of 2 s"):
+        series(tmp_path, "--seed", "3", "--duration", "2", "--count", "2")
+    assert [p.name for p in tmp_path.iterdir()] == ["val_000004"]  # refused before anything is made
+
+
+def test_a_series_refuses_a_run_file_it_cannot_read(tmp_path):
+    (tmp_path / "val_000004").mkdir()
+    (tmp_path / "val_000004" / "run.json").write_text("[]")
+    with pytest.raises(BagError, match="unreadable run.json"):
+        series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+
+
+@pytest.mark.parametrize("first, count", [("999999", "2"), ("-1", "1")])
+def test_a_series_checks_its_last_seed_before_it_starts(tmp_path, first, count):
+    with pytest.raises(ParameterError, match="expected seeds in 0 to 999999"):
+        series(tmp_path, f"--seed={first}", "--duration", "1", "--count", count)
+    assert not list(tmp_path.iterdir())

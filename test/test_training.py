@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from rich.console import Console
 
 from sentryfuse_ros.checkpoint import load_checkpoint
@@ -81,6 +82,40 @@ def recipe(**changes):
 def test_recipe_names_the_key_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         recipe(**change)
+
+
+@pytest.mark.parametrize("line, key", [
+    ("batch: 2.5", "batch"), ("batch: true", "batch"), ("seed: -1", "seed"), ("seed: abc", "seed"), ("seed:", "seed"),
+    ("threads: 1.5", "threads"), ("learning_rate: fast", "learning_rate"), ("learning_rate: .inf", "learning_rate"),
+    ("distill: nan", "distill"), ("weight_decay: -1e-2", "weight_decay"), ("label_smoothing: 2", "label_smoothing"),
+    ("teacher_rate: 2", "teacher_rate"), ("clip: 0", "clip"), ("spend_freed: 1", "spend_freed"), ("dataset: 3", "dataset"),
+    ("modalities: 3", "modalities"), ("modalities: [3]", "modalities"), ("model: [1]", "model"),
+    ("modalities: [{name: imu}, {name: imu}]", "modalities"), ("train_groups: train", "train_groups"),
+    ("train_groups: [[1]]", "train_groups"), ("1: 2\na: 3", "keys"), ("schedule: []", "schedule keys"),
+    ("schedule: {freeze_at: 0}", "schedule freeze_at"), ("schedule: {ratio_until: 1.1}", "schedule ratio_until"),
+    ("schedule: {warmup: 1}", "schedule warmup"), ("schedule: {drop_to: 1.5}", "schedule drop_to"),
+    ("schedule: {missing: 0.5}", "schedule missing"), ("schedule: {missing: []}", "schedule missing"),
+    ("schedule: {missing: [a]}", "schedule missing"), ("augment: {imu_jitter: -1}", "augment imu_jitter"),
+    ("augment: {erase: 1.5}", "augment erase"), ("augment: {speed: x}", "augment speed")])
+def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
+    with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
+        Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
+
+
+def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():
+    text = "{learning_rate: 1e-3, weight_decay: 1e-2, distill: 1e-1, clip: 2, augment: {imu_jitter: 1e-3}}"
+    read = recipe(**yaml.safe_load(text), schedule={"missing": ["1e-1"]})
+    assert (read.learning_rate, read.weight_decay, read.distill, read.augment.imu_jitter) == (1e-3, 1e-2, 0.1, 1e-3)
+    assert read.schedule.missing == (0.1,) and type(read.clip) is int  # a state compares the recipe's JSON
+    assert Recipe.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize("name", ["train_ground", "train_utd_mhad"])
+def test_shipped_recipes_keep_their_values(name):
+    path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
+    given, read = yaml.safe_load(path.read_text()), Recipe.read(path).to_dict()
+    for key, value in given.items():
+        assert read[key] == tuple(value) if isinstance(value, list) else read[key] == value or value.items() <= read[key].items()
 
 
 def test_recipe_file_that_is_missing_or_no_yaml(tmp_path):
@@ -358,3 +393,37 @@ def test_two_ranks_train_one_network(tmp_path):
     assert [rank.returncode for rank in ranks] == [0, 0], said
     assert said[0][0].split()[-1] == said[1][0].split()[-1]
     assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
+
+
+# a run is not taken for another
+
+def test_a_second_run_in_the_folder_of_a_first_is_refused_without_resume(made_up, tmp_path):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="a run that is there already.*--resume"):
+        train(recipe(epochs=1, seed=9), tmp_path, console=QUIET)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypatch):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    source = run_module.dataset("made_up")
+    monkeypatch.setattr(source, "CLASSES", ("slow", "up", "fast"))
+    monkeypatch.setattr(run_module, "dataset", lambda name: source)
+    with pytest.raises(CheckpointError, match="another data set .differs in classes"):
+        train(recipe(epochs=1), tmp_path, resume=True, console=QUIET)
+
+
+def test_temperatures_rest_on_windows_that_have_the_sensors_of_their_mask():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    sure = 4.0 * np.eye(3)[labels] + rng.standard_normal((400, 3))
+    blank = np.where(np.arange(400)[:, None] < 200, sure, 5 * rng.standard_normal((400, 3)))
+    present = np.ones((400, 2), bool)
+    present[200:, 1] = False
+    given = {"labels": labels, "present": present, "10": sure[None], "01": blank[None]}
+    only_seen = {"labels": labels[:200], "01": blank[None, :200]}
+    assert run_module._temperatures(given)["01"] == run_module._temperatures(only_seen)["01"]
+    assert run_module._accuracies(given)["01"] == run_module._accuracies(only_seen)["01"]
+    present[:, 1] = False
+    assert run_module._temperatures(given)["01"] == [1.0] and run_module._accuracies(given)["01"] == [None]

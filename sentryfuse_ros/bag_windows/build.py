@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 import shutil
@@ -26,6 +27,7 @@ from .labels import NS, Labels, read_intervals, read_topic
 
 RUN_FILE = "run.json"  # beside a bag: {"split": "train", "disturbed": ["fog"]}; both keys optional, others are ignored
 PARTS = "parts"
+INPUT = "input "  # before a modality's name in a part, so that no name can be one of the other arrays'
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,10 @@ class Job:
 def cut(job: Job) -> dict[str, Any]:
     """Cut one bag into its part file; returns what was found. A broken bag is reported, not raised."""
     about_path = job.part.with_suffix(".json")
-    if job.part.exists() and about_path.exists():
-        return json.loads(about_path.read_text())
+    made_of = fingerprint(job)
+    kept = _kept(job.part, about_path)
+    if kept is not None and kept.get("made_of") == made_of:
+        return kept
     about: dict[str, Any] = {"name": job.bag.name, "windows": 0, "error": "", "conditions": [], "split": ""}
     try:
         about |= _run_file(job.bag)
@@ -57,12 +61,39 @@ def cut(job: Job) -> dict[str, Any]:
         return {**about, "error": str(error)}
     about |= {"windows": len(found.labels), "skipped": dict(found.skipped), "topics": found.topics, "unused": found.unused,
               "faults": found.faults, "labels": dict(Counter(found.labels))}
+    about["made_of"] = made_of
+    if not found.labels:
+        return about
     partial = job.part.with_suffix(".partial.npz")
-    np.savez(partial, _labels=np.array(found.labels, dtype=str), _end_ns=found.end_ns, _present=found.present,
-             _end_s=(found.end_ns - start_ns) / NS, **found.inputs)
-    os.replace(partial, job.part)
-    about_path.write_text(json.dumps(about))
+    try:
+        np.savez(partial, _labels=np.array(found.labels, dtype=str), _end_ns=found.end_ns, _present=found.present,
+                 _end_s=(found.end_ns - start_ns) / NS, **{INPUT + name: x for name, x in found.inputs.items()})
+        os.replace(partial, job.part)
+        partial = about_path.with_suffix(".partial.json")
+        partial.write_text(json.dumps(about))
+        os.replace(partial, about_path)
+    except OSError as error:
+        raise DataError(f"data set folder {job.part.parent.parent}", error.strerror or str(error), "room to write",
+                        "free some space, then run the same command again") from error
     return about
+
+
+def fingerprint(job: Job) -> str:
+    """What a bag's windows depend on besides the settings: its files, its label and run files, as sizes and times."""
+    folder = job.bag if job.bag.is_dir() else job.bag.parent
+    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    if not (folder / job.labels).exists():
+        files.append(Path(job.labels))
+    seen = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
+    return hashlib.sha256(repr((str(job.bag.resolve()), seen)).encode()).hexdigest()
+
+
+def _kept(part: Path, about_path: Path) -> dict[str, Any] | None:
+    """What an earlier run found in a bag; None where it left nothing whole."""
+    try:
+        return json.loads(about_path.read_text()) if part.exists() else None
+    except (OSError, ValueError):
+        return None
 
 
 def find_labels(bag: Bag, labels: str) -> Labels:
@@ -80,7 +111,9 @@ def _run_file(bag: Path) -> dict[str, Any]:
         return {}
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        split, conditions = run.get("split", ""), [str(c) for c in run.get("disturbed", [])]
+        split, conditions = run.get("split", ""), run.get("disturbed", [])
+        if not isinstance(conditions, list) or not all(isinstance(c, str) for c in conditions):
+            raise TypeError(f"disturbed is {conditions!r}, not a list of words")
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
         raise DataError(f"run file {path}", str(error), "a JSON object", "correct or remove it") from error
     if split not in ("", *SPLITS):
@@ -101,7 +134,11 @@ def build(bags: Sequence[Path], labels: str, specs: Sequence[ModalitySpec], sens
     if double:
         raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
     how = {"labels": labels, "stride_s": stride_s, "ignore": list(ignore), "modalities": [s.to_dict() for s in specs],
-           "sensors": [[s.name, s.kind, s.topic, s.model_input] for s in sensors]}
+           "sensors": [[s.name, s.kind, s.topic, s.model_input] for s in sensors],
+           "sensor_settings": [{**dict(s.values), "limits": dict(s.limits)} for s in sensors]}
+    bad = [s.name for s in specs if "/" in s.name]
+    if bad:
+        raise DataError("modality names", bad, "names that a file can have", "rename them in the training YAML")
     parts = _parts_folder(out, how)
     todo = [Job(path, labels, tuple(specs), tuple(sensors), stride_s, tuple(ignore), parts / f"{path.name}.npz") for path in bags]
     found = []
@@ -137,9 +174,10 @@ def assign_splits(bags: Sequence[dict[str, Any]], shares: Mapping[str, float], s
     np.random.default_rng(seed).shuffle(free)
     total, names = sum(bag["windows"] for bag in free), [n for n in shares if shares[n] > 0]
     have = dict.fromkeys(names, 0.0)
-    for bag in free:
-        # To the split that is furthest below its share.
-        bag["split"] = max(names, key=lambda n: shares[n] * total - have[n])
+    for i, bag in enumerate(free):
+        # One for each split first, where there are enough; then to the one that is furthest below its share.
+        empty = [n for n in names if not have[n]] if len(free) - i <= sum(not h for h in have.values()) else []
+        bag["split"] = max(empty or names, key=lambda n: shares[n] * total - have[n])
         have[bag["split"]] += bag["windows"]
 
 
@@ -163,6 +201,7 @@ def _join(parts: Path, bags: Sequence[Mapping[str, Any]], about: Mapping[str, An
           out: Path) -> None:
     """The parts one after another as memory-mapped arrays, then the table, then the description: what is last is whole."""
     (out / DESCRIPTION).unlink(missing_ok=True)
+    _need_room(out, sum(4 * about["windows"] * int(np.prod(spec.shape)) for spec in specs))
     arrays = {spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (about["windows"], *spec.shape))
               for spec in specs}
     at = 0
@@ -174,7 +213,7 @@ def _join(parts: Path, bags: Sequence[Mapping[str, Any]], about: Mapping[str, An
                 with np.load(parts / f"{bag['name']}.npz", allow_pickle=False) as part:
                     count = len(part["_labels"])
                     for name, array in arrays.items():
-                        array[at:at + count] = part[name]
+                        array[at:at + count] = part[INPUT + name]
                     for end_s, stamp, label, live in zip(part["_end_s"], part["_end_ns"], part["_labels"], part["_present"],
                                                          strict=True):
                         table.writerow((bag["name"], f"{end_s:.3f}", stamp, bag["split"], label,
@@ -187,3 +226,13 @@ def _join(parts: Path, bags: Sequence[Mapping[str, Any]], about: Mapping[str, An
         array.flush()
     (out / DESCRIPTION).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
     shutil.rmtree(parts)
+
+
+def _need_room(out: Path, size: int) -> None:
+    """Raises DataError where the disk is too full: a memory-mapped file that cannot grow ends the process without a word."""
+    for old in out.glob("*.npy"):
+        old.unlink()
+    free = shutil.disk_usage(out).free
+    if size * 1.02 + 1e6 > free:
+        raise DataError(f"data set folder {out}", f"{free / 1e6:.0f} MB free", f"{size * 1.02 / 1e6 + 1:.0f} MB",
+                        "free some space, then run the same command again; what is cut is kept")

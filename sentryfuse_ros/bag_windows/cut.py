@@ -21,6 +21,8 @@ CHANGES = "the label changes inside the window"
 NO_LABEL = "no label there"
 IGNORED = "label ignored"
 NOTHING_LIVE = "no live sensor"
+JUMP = "before a jump of the recording's clock"
+JUMP_NS = 600 * NS  # a longer silence is not walked through: a clock that was set, as from 1970 to today
 
 
 @dataclass
@@ -67,7 +69,8 @@ def _collect(bag: Bag, sensors: dict[str, Sensor], specs: Sequence[ModalitySpec]
     sensor_of = {topic: name for name, topic in out.topics.items()}
     waiting: dict[str, tuple[list[bytes], list[int]]] = {name: ([], []) for name in sensors}
     collected, ends, present = [], [], []
-    due_ns = bag.start_ns + round(stride_s * NS)
+    stride_ns = round(stride_s * NS)
+    due_ns = bag.start_ns + stride_ns
 
     def deliver(now_ns: int) -> None:
         for name, (messages, times) in waiting.items():
@@ -102,9 +105,13 @@ def _collect(bag: Bag, sensors: dict[str, Sensor], specs: Sequence[ModalitySpec]
     for topic, time_ns, raw in bag.messages(list(sensor_of)):
         if (time_ns - bag.start_ns) / NS > stop_s:
             break
+        if time_ns - due_ns > JUMP_NS:
+            look(due_ns)
+            out.skipped[JUMP] += 1
+            due_ns = time_ns + stride_ns
         while time_ns > due_ns:
             look(due_ns)
-            due_ns += round(stride_s * NS)
+            due_ns += stride_ns
         messages, times = waiting[sensor_of[topic]]
         messages.append(raw)
         times.append(time_ns)

@@ -50,14 +50,15 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
     """From a CSV with t_from, t_to [s, on the clock of the stamps] and label; with a column ``bag`` only the rows of
     ``bag_name``. Raises DataError naming file and line."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file)
             if reader.fieldnames is None or not set(COLUMNS) <= set(reader.fieldnames):
                 raise DataError(f"intervals file {path}", f"columns {reader.fieldnames}", ",".join(COLUMNS),
                                 "begin the file with that line")
-            rows = []
+            rows, others = [], set()
             for line, row in enumerate(reader, 2):
                 if row.get("bag") is not None and bag_name and row["bag"] != bag_name:
+                    others.add(row["bag"])
                     continue
                 try:
                     begin, end = (round(float(row[name]) * NS) for name in ("t_from", "t_to"))
@@ -70,6 +71,9 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
                 rows.append((begin, end, row["label"].strip()))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"intervals file {path}", str(error), "a readable CSV file") from error
+    if not rows and others:
+        raise DataError(f"intervals file {path}", f"rows of {', '.join(sorted(others)[:3])} only", f"rows of bag {bag_name}",
+                        "the column bag holds the names of the bags' folders")
     rows.sort()
     for (_, end, label), (begin, _, other) in zip(rows, rows[1:], strict=False):
         # Written with a nanosecond's rounding, neighbours may overlap by that much.
@@ -92,13 +96,20 @@ def read_topic(bag: Bag, topic: str) -> Labels:
     store = typestore(connection)
     stamps, labels = [], []
     for _, time_ns, raw in bag.messages([topic]):
-        message = store.deserialize_cdr(raw, connection.msgtype)
+        try:
+            message = store.deserialize_cdr(raw, connection.msgtype)
+        except Exception as error:  # the deserialiser raises many kinds; all mean: garbage
+            raise BagError(f"label topic {topic} in {bag.path}", f"a message at {(time_ns - bag.start_ns) / NS:.3f} s that is no "
+                           f"{connection.msgtype}: {error}", "undamaged messages", "give an intervals file instead") from error
         stamps.append(_stamp_ns(message) or time_ns)
         labels.append(_text(message, topic, connection.msgtype))
     order = sorted(range(len(stamps)), key=stamps.__getitem__)
     stamps, labels = [stamps[i] for i in order], [labels[i] for i in order]
     end_ns = bag.start_ns + round(bag.duration_s * NS) + 1
-    return Labels(tuple(stamps), (*stamps[1:], max(end_ns, stamps[-1] + 1)) if stamps else (), tuple(labels))
+    ends = [*stamps[1:], max(end_ns, stamps[-1] + 1)] if stamps else []
+    # An empty text says: nothing from now on.
+    kept = [row for row in zip(stamps, ends, labels, strict=True) if row[2]]
+    return Labels(*(tuple(column) for column in zip(*kept, strict=True))) if kept else Labels((), (), ())
 
 
 def typestore(connection: ConnectionExtRosbag2) -> Typestore:
@@ -122,7 +133,7 @@ def _stamp_ns(message: Any) -> int:
 def _text(message: Any, topic: str, msg_type: str) -> str:
     for name in FIELDS:
         value = getattr(message, name, None)
-        if isinstance(value, (str, int)) and not isinstance(value, bool) and str(value).strip():
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
             return str(value).strip()
     raise BagError(f"label topic {topic}", msg_type, f"a message with one of the fields {', '.join(FIELDS)} as text or number",
                    "give another topic, or an intervals file")

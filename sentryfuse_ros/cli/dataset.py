@@ -65,7 +65,7 @@ def find_bags(paths: list[Path]) -> list[Path]:
     from ..errors import BagError
 
     found = []
-    for path in paths:
+    for path in (p.resolve() for p in paths):
         if path.is_file() or (path / "metadata.yaml").exists():
             found.append(path if path.is_dir() else path.parent)
             continue
@@ -81,6 +81,7 @@ def print_report(about: dict, console) -> None:
     """Windows by class and split, what was skipped and why, what was not used."""
     from collections import Counter
 
+    from rich.markup import escape
     from rich.table import Table
 
     splits = [s for s in ("train", "val", "test") if any(bag["split"] == s for bag in about["bags"])]
@@ -90,8 +91,11 @@ def print_report(about: dict, console) -> None:
         table.add_column(f"{split} ({sum(b['split'] == split for b in about['bags'])} bags)", justify="right")
     for name in about["classes"]:
         counts = [sum(b["labels"].get(name, 0) for b in about["bags"] if b["split"] == s) for s in splits]
-        table.add_row(name, *(str(c) if c else "[red]none[/red]" for c in counts))
+        table.add_row(escape(name), *(str(c) if c else "[red]none[/red]" for c in counts))
     console.print(table)
+    empty = [s for s in ("train", "val", "test") if s not in splits]
+    if empty:
+        console.print(f"[yellow]no bag for {' and '.join(empty)}[/yellow]: too few bags, or their run.json names other splits")
     every = about["bags"] + about["left_out"]
     skipped, bags_with = Counter(), Counter()
     for bag in every:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 HELP = "accuracy, calibration, FLOPs and latency of a model on a data set, per live sensors and pruning ratio"
+FEW_RECORDINGS = 20  # with fewer, a bootstrap over recordings gives intervals that are too narrow
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +53,8 @@ def run(args: argparse.Namespace) -> int:
         "model_sha256": engine.info.get("sha256", ""), "model_command": engine.info.get("command", ""),
         "model_data": engine.info.get("data", {}), "dataset": args.dataset, "provenance": source.PROVENANCE,
         "split": None if args.groups else args.split, "groups": list(groups),
-        "warnings": warnings(engine.info.get("data", {}), args.dataset, groups), "machine": machine(args.threads), **measured}
+        "warnings": leaks(engine.info.get("data", {}), args.dataset, groups, recording_names(examples)) + cautions(measured),
+        "machine": machine(args.threads), **measured}
     print_report(report)
     write(report, args)
     return 0
@@ -111,25 +113,64 @@ def chosen_groups(splits: dict[str, tuple], split: str, names: list[str] | None)
     return tuple(known[name] for name in names)
 
 
-def warnings(trained: dict[str, Any], name: str, groups: tuple) -> list[str]:
-    """What a reader must know before believing the numbers."""
-    seen = set(map(str, trained.get("train_groups", ()))) & set(map(str, groups))
-    if trained.get("dataset") != name or not seen:
+def leaks(trained: dict[str, Any], name: str, groups: tuple, recordings: list[str]) -> list[str]:
+    """What of these groups and recordings the model knows from its training, ``trained`` being its record of the data."""
+    found = []
+    for part, what, result in (
+            ("train", "trained on", "the numbers say nothing of new data"),
+            ("validation", "validated on", "temperatures and choices come from them, so the numbers flatter")):
+        seen = sorted(set(map(str, trained.get(f"{part}_groups", ()))) & set(map(str, groups)))
+        if seen and same_data(trained.get("dataset"), name):
+            found.append(f"The model was {what} {', '.join(seen)} of this data set: {result}.")
+        known = sorted(set(trained.get("recordings", {}).get(part, ())) & set(recordings))
+        if known:
+            found.append(f"{len(known)} of the {len(recordings)} recordings bear names of recordings that the model was {what} "
+                         f"(e.g. {known[0]}): {result}.")
+    return found
+
+
+def same_data(one: str | None, other: str) -> bool:
+    """Whether two names are of one data set: known by name, or a folder however its path is written."""
+    from ..datasets import DATASETS
+
+    if not one or one in DATASETS or other in DATASETS:
+        return one == other
+    return Path(one).resolve() == Path(other).resolve()
+
+
+def recording_names(examples: Any) -> list[str]:
+    """The recordings of a window set's examples; none of other examples."""
+    from ..training.examples import WindowExamples
+
+    if not isinstance(examples, WindowExamples):
         return []
-    return [f"The model was trained on {', '.join(sorted(seen))} of this data set: the numbers say nothing of new data."]
+    return [examples.windows.recordings[place] for place in sorted(set(examples.windows.recording.tolist()))]
+
+
+def cautions(measured: dict[str, Any]) -> list[str]:
+    """What a reader must know of the data before believing the numbers."""
+    found = [f"{name} had data in only {100 * share:.1f} % of the windows: sets of sensors are judged on the windows in which "
+             "one of them had data, so their numbers are not of the same windows."
+             for name, share in measured["present"].items() if share < 1]
+    if measured["recordings"] < FEW_RECORDINGS:
+        found.append(f"Only {measured['recordings']} recordings: the intervals are too narrow with so few."
+                     if measured["recordings"] > 1 else "Only 1 recording: there are no intervals.")
+    return found
 
 
 def print_report(report: dict[str, Any]) -> None:
     """One row per set of live sensors at three ratios, then the summary."""
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     summary, at = report["summary"], {(row["mask"], row["ratio"]): row for row in report["rows"]}
     levels = list(dict.fromkeys((0.0, summary["level_r50"], summary["level_r70"])))
     groups = report["split"] or "groups " + " ".join(map(str, report["groups"]))
-    table = Table(title=f"{report['model']} on {report['dataset']}, {groups}: {report['windows']} windows of "
-                        f"{report['recordings']} recordings", box=box.SIMPLE_HEAD,
+    title = (f"{report['model']} on {report['dataset']}, {groups}: {report['windows']} windows of "
+             f"{report['recordings']} recordings")
+    table = Table(title=escape(title), box=box.SIMPLE_HEAD,
                   caption=f"accuracy % at pruning ratio r; MFLOPs and ms from r=0 to r={levels[-1]:g}; ECE at r=0")
     table.add_column("live sensors")
     for name in (*(f"r={level:g}" for level in levels), "ECE", "MFLOPs", "ms"):
@@ -137,7 +178,8 @@ def print_report(report: dict[str, Any]) -> None:
     for mask in dict.fromkeys(row["mask"] for row in report["rows"]):
         rows = [at[mask, level] for level in levels]
         ms = "-" if rows[0]["latency_ms"] is None else f"{rows[0]['latency_ms']:.2f}-{rows[-1]['latency_ms']:.2f}"
-        table.add_row("+".join(rows[0]["live"]), *(f"{100 * r['accuracy']:.1f}" for r in rows), f"{rows[0]['ece']:.3f}",
+        accuracy = ["-" if r["accuracy"] is None else f"{100 * r['accuracy']:.1f}" for r in rows]
+        table.add_row(escape("+".join(rows[0]["live"])), *accuracy, "-" if rows[0]["ece"] is None else f"{rows[0]['ece']:.3f}",
                       f"{rows[0]['flops'] / 1e6:.1f}-{rows[-1]['flops'] / 1e6:.1f}", ms)
     console = Console()
     console.print(table)

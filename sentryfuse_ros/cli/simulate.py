@@ -59,7 +59,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def many(args: argparse.Namespace) -> int:
-    """Simulate a series of seeds; returns 0. Can be killed and started again: whole bags are kept, others made anew."""
+    """Simulate a series of seeds; returns 0. Can be killed and started again: whole bags are kept, others made anew.
+
+    Raises ParameterError where a seed is out of range, BagError where a bag there is not as long as asked.
+    """
     import time
     from concurrent.futures import ProcessPoolExecutor
     from functools import partial
@@ -67,13 +70,17 @@ def many(args: argparse.Namespace) -> int:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ..errors import ParameterError
+    from ..simulation.worlds import SEEDS_PER_SPLIT
 
     for name, value in (("--count", args.count), ("--jobs", args.jobs)):
         if value < 1:
             raise ParameterError(name, value, "1 or more")
-    began = time.monotonic()
     seeds = range(args.seed, args.seed + args.count)
-    todo = [seed for seed in seeds if not (args.out / f"{args.split}_{seed:06d}" / "run.json").exists()]
+    if seeds[0] < 0 or seeds[-1] >= SEEDS_PER_SPLIT:
+        raise ParameterError("--seed and --count", f"seeds {seeds[0]} to {seeds[-1]}", f"seeds in 0 to {SEEDS_PER_SPLIT - 1}",
+                             "choose a lower --seed or --count")
+    began = time.monotonic()
+    todo = [seed for seed in seeds if not is_made(args, seed)]
     columns = (TextColumn("simulating"), BarColumn(), MofNCompleteColumn(), TextColumn("bags"), TimeRemainingColumn())
     with Progress(*columns) as bar, ProcessPoolExecutor(args.jobs) as pool:
         task = bar.add_task("", total=args.count, completed=args.count - len(todo))
@@ -82,6 +89,26 @@ def many(args: argparse.Namespace) -> int:
     wall = time.monotonic() - began
     print(f"{args.out}: {args.count} bags of {args.duration:g} s ({args.split}), {len(todo)} of them made now in {wall:.0f} s")
     return 0
+
+
+def is_made(args: argparse.Namespace, seed: int) -> bool:
+    """Whether the series has this bag already; raises BagError where it is of another duration or its run.json is none."""
+    import json
+
+    from ..errors import BagError
+
+    folder = args.out / f"{args.split}_{seed:06d}"
+    try:
+        duration_s = json.loads((folder / "run.json").read_text(encoding="utf-8"))["duration_s"]
+    except FileNotFoundError:
+        return False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BagError(f"recording {folder}", f"an unreadable run.json ({error})", "one that `sentryfuse simulate` wrote",
+                       "remove the folder, or choose another --out") from error
+    if duration_s != args.duration:
+        raise BagError(f"recording {folder}", f"one of {duration_s} s there already", f"one of {args.duration:g} s",
+                       "give the same --duration, choose another --out, or remove it")
+    return True
 
 
 def one_of_many(args: argparse.Namespace, seed: int) -> None:

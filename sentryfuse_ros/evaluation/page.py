@@ -85,7 +85,7 @@ def heading(report: Mapping[str, Any]) -> str:
     lost = [f"{name} in {plots.percent(1 - share)} %" for name, share in report["present"].items() if share < 1]
     if lost:
         text += (f" A sensor was silent in some of the windows ({', '.join(lost)}); these are judged with the sensors left, as "
-                 "the robot would.")
+                 "the robot would, and not at all where none is left.")
     warnings = [f'<p class="warning">{escape(warning)}</p>' for warning in report.get("warnings", ())]
     return (f"<header>\n<h1>{escape(report['model'])}</h1>\n<p class=\"on\">on {escape(report['dataset'])}</p>\n"
             f"<p>{escape(text)}</p>\n" + "\n".join(warnings) + "\n</header>")
@@ -198,21 +198,25 @@ def cost_table(report: Mapping[str, Any]) -> str:
 def all_cells(report: Mapping[str, Any]) -> str:
     """Every row, folded away."""
     columns = {"accuracy_live": "accuracy % live", "ece_live": "ECE live"} if "accuracy_live" in report["rows"][0] else {}
-    head = ["live sensors", "ratio", "accuracy %", "95 % interval", "ECE", "mean confidence %", *columns.values(), "MFLOPs",
-            "k params", "latency ms"]
-    lines = [[cell(" + ".join(row["live"]), "name"), cell(f"{row['ratio']:g}"), cell(plots.percent(row["accuracy"])),
-              cell(interval(row["ci95"])), cell(f"{row['ece']:.3f}"), cell(plots.percent(row["confidence"])),
+    head = ["live sensors", "ratio", "judged", "accuracy %", "95 % interval", "ECE", "mean confidence %", *columns.values(),
+            "MFLOPs", "k params", "latency ms"]
+    lines = [[cell(" + ".join(row["live"]), "name"), cell(f"{row['ratio']:g}"), cell(row["judged"]),
+              cell(plots.percent(row["accuracy"])), cell(interval(row["ci95"])),
+              cell("–" if row["ece"] is None else f"{row['ece']:.3f}"), cell(plots.percent(row["confidence"])),
               *([cell(plots.percent(row["accuracy_live"])), cell(f"{row['ece_live']:.3f}")] if columns else []),
               cell(f"{row['flops'] / 1e6:.1f}"), cell(f"{row['params'] / 1e3:.0f}"),
               cell("–" if row["latency_ms"] is None else f"{row['latency_ms']:.2f}")] for row in report["rows"]]
     note = ("<p>Accuracy: each sensor's window ends at that sensor's own last row. Live: all windows end where the first sensor "
             "falls silent.</p>" if columns else "")
-    return (f"<section>\n<details><summary>All {len(lines)} cells</summary>\n{note}<p>Intervals: bootstrap over recordings.</p>\n"
+    return (f"<section>\n<details><summary>All {len(lines)} cells</summary>\n{note}<p>Judged: windows in which one of "
+            f"the sensors had data; accuracy and calibration are of these. Intervals: bootstrap over recordings.</p>\n"
             f"{table(head, lines)}</details>\n</section>")
 
 
 def words(value: Any) -> str:
-    """[1, 3] -> "1 3"."""
+    """[1, 3] -> "1 3"; of lists by name their lengths."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {len(v) if isinstance(v, (list, tuple)) else v}" for name, v in value.items())
     return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
 
 

@@ -50,9 +50,9 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def percent(value: float) -> str:
-    """0.934 -> 93.4"""
-    return f"{100 * value:.1f}"
+def percent(value: float | None) -> str:
+    """0.934 -> 93.4; a dash where there is none"""
+    return "–" if value is None else f"{100 * value:.1f}"
 
 
 def missing_colour(missing: int) -> str:
@@ -70,7 +70,8 @@ def accuracy_heat_map(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]
     """Accuracy in percent, one line per mask, one column per ratio."""
     at = {(row["mask"], row["ratio"]): row["accuracy"] for row in rows}
     live = {row["mask"]: " + ".join(row["live"]) for row in rows}
-    low, high = np.percentile(list(at.values()), 10), max(at.values())  # a few bad cells must not level all others
+    known = [value for value in at.values() if value is not None]
+    low, high = np.percentile(known, 10), max(known)  # a few bad cells must not level all others
     figure = Figure(figsize=(3.2 + 0.62 * len(levels), 1.1 + 0.36 * len(live)), constrained_layout=True)
     axis = figure.subplots()
     gap, y, ticks = 0.18, 0.0, []
@@ -78,7 +79,7 @@ def accuracy_heat_map(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]
         if i and mask.count("0") != list(live)[i - 1].count("0"):
             y += gap
         for j, level in enumerate(levels):
-            colour, ink = shade(at[mask, level], low, high)
+            colour, ink = ("none", INK) if at[mask, level] is None else shade(at[mask, level], low, high)
             axis.bar(j, 0.96, 0.96, y - 0.48, color=colour)
             axis.text(j, y, percent(at[mask, level]), ha="center", va="center", color=ink)
         ticks.append(y)
@@ -102,7 +103,7 @@ def accuracy_by_flops(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str
     axis = figure.subplots()
     levels = sorted({row["ratio"] for row in rows})
     for missing, name in names.items():
-        mine = [row for row in rows if row["mask"].count("0") == missing]
+        mine = [row for row in rows if row["mask"].count("0") == missing and row["accuracy"] is not None]
         masks = list(dict.fromkeys(row["mask"] for row in mine))
         colour = missing_colour(missing)
         if len(masks) > 1:
@@ -132,9 +133,9 @@ def accuracy_by_flops(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str
 
 @styled
 def confusion_matrix(confusion: Mapping[str, Any], classes: Sequence[str]) -> Figure:
-    """Counts, shaded by their share of the true class; rows are the truth."""
+    """Counts, shaded by their share of the judged windows of the true class; rows are the truth."""
     counts = np.array(confusion["counts"])
-    total = counts.sum(1) + np.array(confusion["without_prediction"])
+    total = counts.sum(1)
     size, few = len(classes), len(classes) <= WRITTEN_CLASSES
     cell = 0.62 if few else 0.3
     figure = Figure(figsize=(1.7 + cell * size, 1.5 + cell * size), constrained_layout=True)

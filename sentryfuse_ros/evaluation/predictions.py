@@ -39,6 +39,11 @@ class Predictions:
         """(masks, levels, n) bool."""
         return self.predicted == self.labels
 
+    @property
+    def said(self) -> np.ndarray:
+        """(masks, n) bool: whether any of the mask's sensors had data, so that there is something to judge."""
+        return self.predicted[:, 0] >= 0
+
     def masks_missing(self, count: int) -> list[int]:
         """Places of the masks with ``count`` sensors absent; none where no sensor would be left."""
         return [i for i, mask in enumerate(self.masks) if len(mask) - sum(mask) == count]
@@ -61,7 +66,7 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
     """Run a model over examples whose labels are places in ``classes`` (default: the model's).
 
     A window in which a sensor was not live is judged as the node would: under the mask without it. Raises DataError
-    where there is no example, or a class that the model does not know.
+    where there is no example, none with a live sensor, or a class that the model does not know.
     """
     if not len(examples):
         raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
@@ -76,8 +81,10 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
     if isinstance(examples, WindowExamples):
         recording = examples.windows.recording
-        predicted, confidence = without_absent(masks, present(examples.windows.present, engine.modalities, len(examples)),
-                                               predicted, confidence)
+        here = present(examples.windows.present, engine.modalities, len(examples))
+        if not here.any():
+            raise DataError("data set", "no window with a live sensor of the model", "at least one", "choose other groups")
+        predicted, confidence = without_absent(masks, here, predicted, confidence)
     else:
         recording = np.arange(len(examples))
     return Predictions(engine.modalities, engine.classes, tuple(masks), engine.ratio_levels,

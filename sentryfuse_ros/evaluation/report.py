@@ -22,7 +22,7 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     """Measure a model; ``classes``: what the examples' labels are places in (default: the model's classes).
 
     -> modalities, classes, levels, windows, recordings, present, summary, rows, confusion, conditions, reliability.
-    A row: mask, live, ratio, accuracy, ci95, ece (of the calibrated probabilities), confidence, flops, params,
+    A row: mask, live, ratio, judged, accuracy, ci95, ece (of the calibrated probabilities), confidence, flops, params,
     latency_ms. Recordings are judged as a whole (each sensor's window ends at that sensor's last row); of them
     accuracy_live and ece_live are of the last moment at which all sensors deliver. Raises DataError where there is no
     example, or a class unknown to the model.
@@ -39,11 +39,16 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     return {
         "modalities": list(engine.modalities), "classes": list(engine.classes), "levels": list(engine.ratio_levels),
         "windows": len(examples), "recordings": len(np.unique(found.recording)),
-        "present": {name: round(float(share), 4) for name, share in zip(engine.modalities, shares)},
+        "present": {name: share_of(float(share)) for name, share in zip(engine.modalities, shares)},
         "latency_runs": latency_runs, "calibrated": bool(engine.info.get("temperatures")),
         "summary": summarise(rows, engine.quantise), "rows": rows, "confusion": confusions(found),
         "conditions": condition_rows(found, examples.conditions), "reliability": reliability(found),
     }
+
+
+def share_of(share: float) -> float:
+    """To four places; 1 only where nothing was absent."""
+    return round(share, 4) if share == 1 else min(round(share, 4), 0.9999)
 
 
 def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:

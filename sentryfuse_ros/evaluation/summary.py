@@ -12,11 +12,13 @@ def summarise(rows: Sequence[dict[str, Any]], quantise: Callable[[float], float]
     """Rows of all masks and levels -> the headline; ``quantise``: a ratio to the level it runs at (`Engine.quantise`).
 
     Worst: the lowest accuracy over masks at r = 0; None where there are too few sensors. drop_*_points: accuracy at
-    r = 0 minus that at the level, averaged over all masks, in percentage points.
+    r = 0 minus that at the level, averaged over all masks, in percentage points. Masks without a judged window (accuracy
+    None) are left out; at least one window has to be judged.
     """
+    sensors = len(rows[0]["mask"])
+    rows = [row for row in rows if row["accuracy"] is not None]
     dense = {row["mask"]: row for row in rows if row["ratio"] == 0}
     at = {(row["mask"], row["ratio"]): row["accuracy"] for row in rows}
-    sensors = len(rows[0]["mask"])
 
     def worst(missing: int) -> dict[str, Any] | None:
         found = [row for mask, row in dense.items() if mask.count("0") == missing]

@@ -14,20 +14,27 @@ DRAWS = 2000  # bootstrap samples: an end of the interval is then good to a tent
 
 
 def accuracy_rows(predictions: Predictions, seed: int = 0) -> list[dict[str, Any]]:
-    """One row per mask and level, the fullest mask first: mask, live, ratio, accuracy, ci95, ece, confidence."""
-    right, intervals = predictions.right, accuracy_intervals(predictions.right, predictions.recording, seed)
-    rows = []
+    """One row per mask and level, the fullest mask first: mask, live, ratio, judged, accuracy, ci95, ece, confidence.
+
+    Only windows in which one of the mask's sensors had data are judged; judged is their number, and all else None at 0.
+    """
+    rows, all_right, said = [], predictions.right, predictions.said
     for i, mask in enumerate(predictions.masks):
-        for j, level in enumerate(predictions.levels):
-            interval = intervals[i, j]
+        all_levels = all_right[i][:, said[i]]
+        intervals = accuracy_intervals(all_levels, predictions.recording[said[i]], seed)
+        for right, sure, interval, level in zip(all_levels, predictions.confidence[i][:, said[i]], intervals, predictions.levels):
             rows.append({
-                "mask": mask_bits(mask), "live": predictions.live(i), "ratio": level,
-                "accuracy": round(float(right[i, j].mean()), 4),
+                "mask": mask_bits(mask), "live": predictions.live(i), "ratio": level, "judged": len(right),
+                "accuracy": mean(right),
                 "ci95": None if np.isnan(interval).any() else [round(float(end), 4) for end in interval],
-                "ece": round(calibration_error(predictions.confidence[i, j], right[i, j]), 4),
-                "confidence": round(float(predictions.confidence[i, j].mean()), 4),
+                "ece": round(calibration_error(sure, right), 4) if len(right) else None, "confidence": mean(sure),
             })
     return rows
+
+
+def mean(values: np.ndarray) -> float | None:
+    """To four places; None of nothing."""
+    return round(float(values.mean()), 4) if len(values) else None
 
 
 def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
@@ -36,12 +43,12 @@ def calibration_error(confidence: np.ndarray, right: np.ndarray) -> float:
 
 
 def accuracy_intervals(right: np.ndarray, recording: np.ndarray, seed: int = 0, draws: int = DRAWS) -> np.ndarray:
-    """95 % intervals (..., 2) of the mean of right (..., n) by percentile bootstrap over recordings (n,); NaN if only one.
+    """95 % intervals (..., 2) of the mean of right (..., n) by percentile bootstrap over recordings (n,); NaN below two.
 
     Whole recordings are drawn, since windows of one are alike (cluster bootstrap: Davison & Hinkley 1997, section 3.8).
     """
-    _, group = np.unique(recording, return_inverse=True)
-    groups = int(group.max()) + 1
+    names, group = np.unique(recording, return_inverse=True)
+    groups = len(names)
     if groups < 2:
         return np.full((*right.shape[:-1], 2), np.nan)
     flat = right.reshape(-1, right.shape[-1])

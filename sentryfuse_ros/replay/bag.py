@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rosbags.rosbag2 import Reader, ReaderError
+from rosbags.rosbag2 import Reader
 
 from ..errors import BagError
 from ..parameters import SensorSettings
@@ -41,7 +41,7 @@ class Bag:
         try:
             self._reader = Reader(folder)
             self._reader.open()
-        except (ReaderError, OSError, ValueError, KeyError, TypeError, AssertionError) as error:
+        except Exception as error:  # a damaged file raises whatever its storage and compression raise
             raise BagError(f"bag {path}", str(error) or type(error).__name__, "a readable rosbag2 recording",
                            "check it with: ros2 bag info") from error
         self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self._reader.connections}
@@ -56,12 +56,16 @@ class Bag:
         chosen = [c for c in self._reader.connections if c.topic in set(topics)]
         if not chosen:
             return
-        try:
-            for connection, time_ns, raw in self._reader.messages(chosen):
-                yield connection.topic, time_ns, bytes(raw)
-        except (ReaderError, OSError, ValueError, KeyError, IndexError, AssertionError) as error:
-            raise BagError(f"bag {self.path}", str(error) or type(error).__name__, "undamaged messages",
+        messages = iter(self._reader.messages(chosen))
+        while True:
+            try:
+                connection, time_ns, raw = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:  # a damaged file raises whatever its storage and compression raise
+                raise BagError(f"bag {self.path}", str(error) or type(error).__name__, "undamaged messages",
                            "the bag may be cut short; ros2 bag reindex can save what is there") from error
+            yield connection.topic, time_ns, bytes(raw)
 
     def close(self) -> None:
         self._reader.close()

@@ -42,7 +42,7 @@ class Augment:
     camera_noise: float = 0.1
     loudness: float = 0.5             # of an audio window, in units of its bands' deviation
     bands_share: float = 0.2          # widest run of mel bands that is levelled out
-    lidar_scale: float = 0.1          # intensity, relative
+    lidar_scale: float = 0.1          # intensity and relief, relative to their deviations
     lidar_noise: float = 0.05
     lidar_drop: float = 0.1           # largest share of cells that lose their return
 

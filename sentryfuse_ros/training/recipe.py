@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -16,6 +17,30 @@ from .schedule import Schedule
 
 SECOND_PASSES = ("pruned", "full", "none")
 GATES = ("mask", "blind", "fixed")
+_REMEDY = "correct the training YAML"
+
+# Ranges: a test and its wording.
+_COUNT = (lambda v: v >= 1, "1 or more")
+_POSITIVE = (lambda v: v > 0, "a number above 0")
+_STRENGTH = (lambda v: v >= 0, "0 or more")
+_SHARE = (lambda v: 0 <= v <= 1, "0 to 1")
+_BELOW_ONE = (lambda v: 0 <= v < 1, "0 to 1, 1 excluded")
+_TIME = (lambda v: 0 < v <= 1, "above 0, at most 1")  # divided by
+_SEED = (lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")
+_RECIPE_RANGES = {
+    "seed": _SEED, "epochs": _COUNT, "batch": _COUNT, "validate_every": _COUNT, "threads": _COUNT,
+    "learning_rate": _POSITIVE, "gate_learning_rate": _STRENGTH, "weight_decay": _STRENGTH, "clip": _POSITIVE,
+    "label_smoothing": _BELOW_ONE, "balance": _SHARE, "distill": _STRENGTH, "gate_loss": _STRENGTH, "teacher_rate": _SHARE,
+    "ema": _BELOW_ONE,
+}
+_SCHEDULE_RANGES = {
+    "drop_from": _SHARE, "drop_to": _SHARE, "drop_until": _TIME, "ratio_max": _SHARE, "ratio_until": _TIME,
+    "ratio_from": _SHARE, "freeze_at": _TIME, "warmup": _BELOW_ONE,
+}
+_AUGMENT_RANGES = {f.name: _STRENGTH for f in fields(Augment)} | {
+    "partial": _SHARE, "partial_from": _SHARE, "speed": _BELOW_ONE, "camera_zoom": _BELOW_ONE, "erase": _SHARE,
+    "erase_share": _SHARE, "mirror": _SHARE, "turn": _SHARE, "bands_share": _SHARE, "lidar_drop": _SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -52,22 +77,27 @@ class Recipe:
     augment: Augment = field(default_factory=Augment)
 
     def __post_init__(self) -> None:
+        _check_ranges("training recipe", self, _RECIPE_RANGES)
+        _check_ranges("training recipe schedule", self.schedule, _SCHEDULE_RANGES)
+        _check_ranges("training recipe augment", self.augment, _AUGMENT_RANGES)
+        names = [m["name"] for m in self.modalities if "name" in m]
         checks = {
-            "train_groups": bool(self.train_groups), "modalities": bool(self.modalities),
-            "epochs": self.epochs >= 1, "batch": self.batch >= 1, "learning_rate": self.learning_rate > 0,
-            "ema": 0 <= self.ema < 1, "balance": 0 <= self.balance <= 1, "device": self.device in ("auto", "cpu", "cuda"),
-            "second_pass": self.second_pass in SECOND_PASSES, "gate": self.gate in GATES,
-            "threads": self.threads >= 1, "validate_every": self.validate_every >= 1,
-            "validation_groups": not set(self.validation_groups) & set(self.train_groups),
-            "test_groups": not set(self.test_groups) & (set(self.train_groups) | set(self.validation_groups)),
+            "train_groups": (self.train_groups, "at least one group"),
+            "modalities": (self.modalities and all(names.count(n) == 1 for n in names), "at least one, and each name once"),
+            "device": (self.device in ("auto", "cpu", "cuda"), "auto, cpu or cuda"),
+            "second_pass": (self.second_pass in SECOND_PASSES, ", ".join(SECOND_PASSES)),
+            "gate": (self.gate in GATES, ", ".join(GATES)),
+            "validation_groups": (not set(self.validation_groups) & set(self.train_groups), "groups that do not overlap"),
+            "test_groups": (not set(self.test_groups) & {*self.train_groups, *self.validation_groups},
+                            "groups that do not overlap"),
         }
-        for name, good in checks.items():
+        for name, (good, expected) in checks.items():
             if not good:
-                choices = {"device": "auto, cpu or cuda", "second_pass": ", ".join(SECOND_PASSES), "gate": ", ".join(GATES),
-                           "ema": "0 to 1", "balance": "0 to 1"}
-                expected = choices.get(name, "groups that do not overlap" if name.endswith("_groups")
-                                       else "at least one, and positive")
-                raise ParameterError(f"training recipe {name}", getattr(self, name), expected, "correct the training YAML")
+                seen = names if name == "modalities" else getattr(self, name)
+                raise ParameterError(f"training recipe {name}", seen, expected, _REMEDY)
+        missing, most = self.schedule.missing, len(self.modalities) - 1
+        if not all(0 <= chance <= 1 for chance in missing) or most and not any(missing[:most]):
+            raise ParameterError("training recipe schedule missing", missing, "chances in 0 to 1, not all of them 0", _REMEDY)
 
     @property
     def learns_order(self) -> bool:
@@ -85,13 +115,14 @@ class Recipe:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Recipe:
-        """From the YAML's mapping; raises ParameterError on a missing or unknown key."""
+        """From the YAML's mapping; raises ParameterError on a missing or unknown key, or a value it cannot have."""
         values = dict(values)
         for name, part in (("schedule", Schedule), ("augment", Augment)):
-            values[name] = _build(part, values.get(name) or {}, f"training recipe {name}")
+            given = values.get(name)
+            values[name] = _build(part, {} if given is None else given, f"training recipe {name}")
         for name in ("modalities", "train_groups", "validation_groups", "test_groups"):
-            if name in values:
-                values[name] = tuple(values[name] or ())
+            if name in values and values[name] is None:
+                values[name] = ()
         return _build(cls, values, "training recipe")
 
     @classmethod
@@ -109,12 +140,47 @@ class Recipe:
 
 
 def _build(kind: type, values: Any, what: str) -> Any:
-    known = {f.name for f in fields(kind)}
-    if not isinstance(values, Mapping) or set(values) - known:
-        seen = sorted(set(values) - known) if isinstance(values, Mapping) else type(values).__name__
-        raise ParameterError(f"{what} keys", seen, "keys among " + ", ".join(sorted(known)), "correct the training YAML")
-    values = {k: tuple(v) if isinstance(v, list) and kind is not Recipe else v for k, v in values.items()}
+    known = {f.name: f.type for f in fields(kind)}
+    if not isinstance(values, Mapping) or set(values) - set(known):
+        seen = sorted(set(values) - set(known), key=str) if isinstance(values, Mapping) else type(values).__name__
+        raise ParameterError(f"{what} keys", seen, "keys among " + ", ".join(sorted(known)), _REMEDY)
+    values = {name: _typed(value, known[name], f"{what} {name}") for name, value in values.items()}
     try:
         return kind(**values)
     except TypeError as error:
-        raise ParameterError(what, str(error), "all required keys", "correct the training YAML") from error
+        raise ParameterError(what, str(error), "all required keys", _REMEDY) from error
+
+
+def _check_ranges(what: str, part: Any, ranges: Mapping[str, tuple]) -> None:
+    for name, (good, expected) in ranges.items():
+        value = getattr(part, name)
+        if not good(value):
+            raise ParameterError(f"{what} {name}", value, expected, _REMEDY)
+
+
+def _typed(value: Any, declared: str, what: str) -> Any:
+    """The value as the field's annotation has it; raises ParameterError where it is of another type."""
+    if declared.startswith("tuple["):
+        if not isinstance(value, (list, tuple)):
+            raise ParameterError(what, repr(value), "a list", _REMEDY)
+        return tuple(_typed(v, declared[len("tuple["):-len(", ...]")], f"{what}[{i}]") for i, v in enumerate(value))
+    if declared == "float":
+        return _number(value, what)
+    kinds, expected = {
+        "int": (int, "a whole number"), "int | str": ((int, str), "a name or a whole number"), "str": (str, "text"),
+        "bool": (bool, "true or false"), "Mapping[str, Any]": (Mapping, "a mapping of keys to values"),
+        "Schedule": (Schedule, "a mapping"), "Augment": (Augment, "a mapping")}[declared]
+    if not isinstance(value, kinds) or isinstance(value, bool) and declared != "bool":
+        raise ParameterError(what, repr(value), expected, _REMEDY)
+    return value
+
+
+def _number(value: Any, what: str) -> int | float:
+    """A finite number, also one in text: YAML 1.1 reads 1e-3, without a point, as text. Whole numbers stay whole."""
+    try:
+        number = float(value) if isinstance(value, str) else value
+        if isinstance(number, (int, float)) and not isinstance(number, bool) and math.isfinite(number):
+            return number
+    except (ValueError, OverflowError):
+        pass
+    raise ParameterError(what, repr(value), "a finite number", _REMEDY)

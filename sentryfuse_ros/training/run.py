@@ -13,14 +13,14 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..checkpoint import save_checkpoint
 from ..datasets import dataset, split_groups
-from ..errors import DataError
+from ..errors import CheckpointError, DataError
 from .calibration import fit_temperatures
 from .evaluation import accuracy, all_masks, mask_bits, predict_logits
 from .examples import Examples, WindowExamples, examples_of
 from .metrics import LOSSES, Metrics
 from .ranks import Ranks
 from .recipe import Recipe
-from .state import load_state, save_state
+from .state import STATE_FILE, load_state, save_state
 from .trainer import Trainer
 
 PREDICTIONS_FILE = "validation_predictions.npz"
@@ -37,7 +37,7 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     """
     ranks = Ranks()
     console = (console or Console()) if ranks.first else Console(quiet=True)
-    out.mkdir(parents=True, exist_ok=True)
+    _check_folder(out, resume)
     source = dataset(recipe.dataset)
     held = _read_predictions(calibrate_from) if calibrate_from else None  # a wrong folder fails now, not in an hour
     training = load_examples(source, recipe, recipe.train_groups)
@@ -63,18 +63,38 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
         "data": {"dataset": recipe.dataset, "provenance": source.PROVENANCE, "train_groups": list(recipe.train_groups),
                  "validation_groups": list(recipe.validation_groups), "train_examples": len(training)},
     }
+    if isinstance(training, WindowExamples):
+        info["data"]["recordings"] = {name: _recordings(part) for name, part in (("train", training), ("validation", validation))
+                                      if part is not None}
     if validation is not None:
         predictions = _validate(trainer, validation)
         np.savez_compressed(out / PREDICTIONS_FILE, **predictions)
         info["metrics"] = {"validation_accuracy": _accuracies(predictions)}
-        held = held or _as_tables(predictions)
+        held = held or predictions
     if held:
-        info["temperatures"] = fit_temperatures(*held)
+        info["temperatures"] = _temperatures(held)
         if calibrate_from:
             # Not this network's accuracy, but that of its recipe on subjects held out of training.
-            info.setdefault("metrics", {})["cross_validation_accuracy"] = _accuracies({**held[0], "labels": held[1]})
+            info.setdefault("metrics", {})["cross_validation_accuracy"] = _accuracies(held)
         info["data"]["calibrated_on"] = [p.name for p in calibrate_from] or "own validation groups"
     return save_checkpoint(trainer.average, out, info)
+
+
+def _check_folder(out: Path, resume: bool) -> None:
+    """Make the folder; raises CheckpointError where a run lies there that is not to be gone on with."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"training folder {out}", error.strerror or str(error), "a folder that can be written",
+                              "choose another --out") from error
+    if not resume and (out / STATE_FILE).exists():
+        raise CheckpointError(f"training folder {out}", "a run that is there already", "an empty folder",
+                              "go on with it by --resume, or choose another --out")
+
+
+def _recordings(examples: WindowExamples) -> list[str]:
+    """Names of the recordings that have a window among the examples."""
+    return [examples.windows.recordings[i] for i in np.unique(examples.windows.recording)]
 
 
 def load_examples(source: Any, recipe: Recipe, groups: Sequence) -> Examples:
@@ -155,19 +175,41 @@ def watch(trainer: Trainer, validation: Examples) -> dict[str, float]:
 def _validate(trainer: Trainer, validation: Examples) -> dict[str, np.ndarray]:
     levels = trainer.model.config.ratio_levels
     logits = predict_logits(trainer.average, validation, all_masks(len(trainer.model.lengths)), levels)
-    return {"labels": validation.labels, **{mask: np.stack(rows) for mask, rows in logits.items()}}
+    out = {"labels": validation.labels, **{mask: np.stack(rows) for mask, rows in logits.items()}}
+    if isinstance(validation, WindowExamples) and validation.windows.present:
+        out["present"] = np.stack([validation.windows.present[n] for n in trainer.model.config.names], 1)
+    return out
 
 
-def _accuracies(predictions: dict[str, np.ndarray]) -> dict[str, list[float]]:
-    return {mask: [round(accuracy(z, predictions["labels"]), 4) for z in rows]
-            for mask, rows in predictions.items() if mask != "labels"}
+def _seen(predictions: dict[str, np.ndarray], mask: str) -> np.ndarray:
+    """Places of the examples that have all sensors of a mask: the node would not use it on the others."""
+    if "present" not in predictions:
+        return np.arange(len(predictions["labels"]))
+    return np.flatnonzero(predictions["present"][:, [bit == "1" for bit in mask]].all(1))
 
 
-def _as_tables(predictions: dict[str, np.ndarray]) -> tuple[dict[str, list[np.ndarray]], np.ndarray]:
-    return {mask: list(rows) for mask, rows in predictions.items() if mask != "labels"}, predictions["labels"]
+def _masks(predictions: dict[str, np.ndarray]) -> list[str]:
+    return [name for name in predictions if name not in ("labels", "present")]
 
 
-def _read_predictions(folders: Sequence[Path]) -> tuple[dict[str, list[np.ndarray]], np.ndarray]:
+def _accuracies(predictions: dict[str, np.ndarray]) -> dict[str, list[float | None]]:
+    out = {}
+    for mask in _masks(predictions):
+        seen = _seen(predictions, mask)
+        out[mask] = [round(accuracy(z[seen], predictions["labels"][seen]), 4) if len(seen) else None for z in predictions[mask]]
+    return out
+
+
+def _temperatures(predictions: dict[str, np.ndarray]) -> dict[str, list[float]]:
+    out = {}
+    for mask in _masks(predictions):
+        seen = _seen(predictions, mask)
+        rows = [z[seen] for z in predictions[mask]]
+        out |= fit_temperatures({mask: rows}, predictions["labels"][seen]) if len(seen) else {mask: [1.0] * len(rows)}
+    return out
+
+
+def _read_predictions(folders: Sequence[Path]) -> dict[str, np.ndarray]:
     """Pool the validation predictions of several runs (as the folds of a cross-validation)."""
     pooled: list[dict[str, np.ndarray]] = []
     for folder in folders:
@@ -177,8 +219,7 @@ def _read_predictions(folders: Sequence[Path]) -> tuple[dict[str, list[np.ndarra
         except (OSError, ValueError) as error:
             raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error),
                             "a run trained with validation_groups", "correct --calibrate-from") from error
-    if len({tuple((n, p[n].shape[0], p[n].shape[-1]) for n in sorted(p) if n != "labels") for p in pooled}) != 1:
+    if len({tuple((n, p[n].shape[0], p[n].shape[-1]) for n in sorted(_masks(p))) + ("present" in p,) for p in pooled}) != 1:
         raise DataError("validation predictions", "runs of different masks, levels or classes", "runs of one recipe",
                         "correct --calibrate-from")
-    joined = {n: np.concatenate([p[n] for p in pooled], axis=0 if n == "labels" else 1) for n in pooled[0]}
-    return _as_tables(joined)
+    return {n: np.concatenate([p[n] for p in pooled], axis=0 if n in ("labels", "present") else 1) for n in pooled[0]}

@@ -29,10 +29,14 @@ def save_state(trainer: Trainer, folder: Path) -> None:
     tensors |= {f"optimiser.{i}.{key}": t for i, slots in trainer.optimiser.state_dict()["state"].items()
                 for key, t in slots.items()}
     # The epoch and the recipe travel in the same file as the tensors, so they can never disagree.
-    metadata = {"epoch": str(trainer.epoch), "recipe": _recipe_json(trainer)}
+    metadata = {"epoch": str(trainer.epoch), "recipe": _recipe_json(trainer), "data": json.dumps(_data(trainer))}
     partial = folder / (STATE_FILE + ".partial")
-    partial.write_bytes(save_tensors({n: t.contiguous() for n, t in tensors.items()}, metadata))
-    os.replace(partial, folder / STATE_FILE)
+    try:
+        partial.write_bytes(save_tensors({n: t.contiguous() for n, t in tensors.items()}, metadata))
+        os.replace(partial, folder / STATE_FILE)
+    except OSError as error:
+        raise CheckpointError(f"training state {folder / STATE_FILE}", error.strerror or str(error), "room to write",
+                              "free some space, then go on with --resume") from error
 
 
 def load_state(trainer: Trainer, folder: Path) -> None:
@@ -57,6 +61,12 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         changed = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
         raise CheckpointError(f"training state {path}", f"another recipe (differs in {', '.join(changed)})",
                               "the recipe it was started with", _RESTART)
+    # The examples too: classes in another order would give the old weights other names.
+    then, now = json.loads(metadata.get("data", "{}")), _data(trainer)
+    changed = [name for name in then if then[name] != now[name]]
+    if changed:
+        raise CheckpointError(f"training state {path}", f"another data set (differs in {', '.join(changed)})",
+                              "the examples it was started with", _RESTART)
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {n[len(prefix):]: t for n, t in tensors.items() if n.startswith(prefix)}
@@ -78,6 +88,12 @@ def load_state(trainer: Trainer, folder: Path) -> None:
 
 def _recipe_defaults() -> dict[str, Any]:
     return {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+
+
+def _data(trainer: Trainer) -> dict[str, Any]:
+    config = trainer.model.config
+    return {"examples": len(trainer.examples), "classes": list(config.classes),
+            "modalities": json.loads(json.dumps([spec.to_dict() for spec in config.modalities]))}
 
 
 def _recipe_json(trainer: Trainer) -> str:

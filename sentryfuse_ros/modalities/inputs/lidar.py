@@ -83,18 +83,22 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     frame = np.ascontiguousarray(frame[:, :cells]).reshape(channels, height, width)
     if channels > 4:
         limit = np.float32(option("relief_limit_m", 0.05))
-        frame[4] = np.clip(_relief(frame[1], frame[0] > 0, int(option("relief_columns", 9))), -limit, limit)
+        frame[4] = np.clip(_relief(frame[1], frame[0] > 0, int(option("relief_columns", 9)),
+                                   option("azimuth_fov_deg", 360.0) == 360), -limit, limit)
     return frame
 
 
-def _relief(height: np.ndarray, seen: np.ndarray, columns: int) -> np.ndarray:
+def _relief(height: np.ndarray, seen: np.ndarray, columns: int, around: bool) -> np.ndarray:
     """(H, W) less the mean of the ``columns`` nearest cells of the row that have points; 0 without points.
 
-    The picture is taken to go on at its other side, as all around the sensor it does.
+    ``around``: the picture goes on at its other side; else cells at its edges have fewer neighbours.
     """
     ahead = columns // 2
     sums = np.stack([np.where(seen, height, 0), seen]).astype(np.float64)
-    wrapped = np.concatenate([sums[..., -ahead:], sums, sums[..., :columns - ahead - 1]], axis=-1) if ahead else sums
+    before, after = (sums[..., -ahead:], sums[..., :columns - ahead - 1])
+    if not around:
+        before, after = np.zeros_like(before), np.zeros_like(after)
+    wrapped = np.concatenate([before, sums, after], axis=-1)
     total = np.cumsum(np.concatenate([np.zeros((*sums.shape[:2], 1)), wrapped], axis=-1), axis=-1)
     near = total[..., columns:] - total[..., :-columns]
     return np.where(seen, height - near[0] / np.maximum(near[1], 1), 0)
