@@ -198,3 +198,17 @@ def test_real_bags_open():
             assert topic in match_sensors(bag, SENSORS, {})
             assert play(bag, to_s=0.3)[0]
             assert abs(bag.start_ns) > NS
+
+
+def test_a_topic_of_every_type_the_decoders_read_is_matched(tmp_path):
+    """One list of types for node and bags: what the node can subscribe to, replay and dataset can take from a recording."""
+    from types import SimpleNamespace
+
+    from sentryfuse_ros.modalities import MSG_TYPES
+    from sentryfuse_ros.parameters import build_settings
+    from sentryfuse_ros.replay.bag import Topic, match_sensors
+
+    for sensor in build_settings({}).sensors:
+        for msg_type in MSG_TYPES[sensor.kind]:
+            bag = SimpleNamespace(topics={"/t": Topic("/t", msg_type, 5)})
+            assert match_sensors(bag, [sensor], {})[sensor.name].msg_type == msg_type

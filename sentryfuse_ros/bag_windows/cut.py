@@ -40,13 +40,13 @@ class BagWindows:
 
 
 def cut_bag(bag: Bag, specs: Sequence[ModalitySpec], sensors: Sequence[SensorSettings], labels: Labels, stride_s: float,
-            ignore: Sequence[str] = (), chosen: dict[str, str] | None = None, stop_s: float = float("inf")) -> BagWindows:
+            ignore: Sequence[str] = ()) -> BagWindows:
     """Every ``stride_s`` the windows that the robot would have had then; one label must hold over the longest of them.
 
     Sensors without a topic in the bag stay absent. Raises BagError where the bag has no topic for any of the specs.
     """
     wanted = [s for s in sensors if s.model_input in {spec.name for spec in specs}]
-    matched = match_sensors(bag, wanted, chosen or {})
+    matched = match_sensors(bag, wanted, {})
     if not matched:
         raise BagError(f"bag {bag.path}", "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
                        "a topic for one of " + ", ".join(f"{s.name} ({s.kind}, {s.topic})" for s in wanted),
@@ -56,13 +56,13 @@ def cut_bag(bag: Bag, specs: Sequence[ModalitySpec], sensors: Sequence[SensorSet
     out = BagWindows({}, [], np.empty(0, np.int64), np.empty((0, len(specs)), bool),
                      topics={n: t.name for n, t in matched.items()},
                      unused={t.name: t.msg_type for t in bag.topics.values() if t.name not in {m.name for m in matched.values()}})
-    collected = _collect(bag, made, specs, labels, stride_s, set(ignore), out, stop_s)
+    collected = _collect(bag, made, specs, labels, stride_s, set(ignore), out)
     out.inputs = {spec.name: np.array([c[spec.name] for c in collected], np.float32).reshape(-1, *spec.shape) for spec in specs}
     return out
 
 
 def _collect(bag: Bag, sensors: dict[str, Sensor], specs: Sequence[ModalitySpec], labels: Labels, stride_s: float,
-             ignore: set[str], out: BagWindows, stop_s: float) -> list[dict[str, np.ndarray]]:
+             ignore: set[str], out: BagWindows) -> list[dict[str, np.ndarray]]:
     slots = slots_of(sensors.values(), [spec.name for spec in specs])
     blank = {spec.name: empty_input(spec) for spec in specs}
     window_ns = round(max(spec.window_s for spec in specs) * NS)
@@ -103,8 +103,6 @@ def _collect(bag: Bag, sensors: dict[str, Sensor], specs: Sequence[ModalitySpec]
         out.skipped[reason] += 1
 
     for topic, time_ns, raw in bag.messages(list(sensor_of)):
-        if (time_ns - bag.start_ns) / NS > stop_s:
-            break
         if time_ns - due_ns > JUMP_NS:
             look(due_ns)
             out.skipped[JUMP] += 1

@@ -9,14 +9,9 @@ from pathlib import Path
 from rosbags.rosbag2 import Reader
 
 from ..errors import BagError
+from ..modalities import MSG_TYPES
 from ..parameters import SensorSettings
 
-TYPES = {
-    "camera": ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"),
-    "imu": ("sensor_msgs/msg/Imu",),
-    "audio": ("sentryfuse_ros/msg/AudioChunk", "audio_common_msgs/msg/AudioDataStamped", "audio_common_msgs/msg/AudioData"),
-    "lidar": ("sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/LaserScan"),
-}
 BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
 
 
@@ -90,14 +85,14 @@ def match_sensors(bag: Bag, sensors: Sequence[SensorSettings], chosen: Mapping[s
         full = topic if topic.startswith("/") else "/" + topic
         if full not in bag.topics:
             raise BagError(f"topic {full} for {name}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)))
-        if bag.topics[full].msg_type not in TYPES[by_name[name].kind]:
-            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(TYPES[by_name[name].kind]))
+        if bag.topics[full].msg_type not in MSG_TYPES[by_name[name].kind]:
+            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(MSG_TYPES[by_name[name].kind]))
         matched[name] = bag.topics[full]
     for sensor in sensors:
         if sensor.name in matched:
             continue
         taken = {t.name for t in matched.values()}
-        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in TYPES[sensor.kind] and t.count]
+        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in MSG_TYPES[sensor.kind] and t.count]
         if not free:
             continue
         own = "/" + sensor.topic.lstrip("/")
