@@ -15,15 +15,16 @@ from sentryfuse_ros.bench.applications import APPLICATIONS, Application, held_ex
 from sentryfuse_ros.bench.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
 from sentryfuse_ros.bench.conditions import RATIOS, conditions
 from sentryfuse_ros.bench.nets import Net, recipe_of
+from sentryfuse_ros.bench.people import PeopleExamples, another
 from sentryfuse_ros.bench.plots import save_picture
 from sentryfuse_ros.bench.run import finished, report, run
-from sentryfuse_ros.bench.skeleton import SkeletonExamples, turned
-from sentryfuse_ros.bench.variants import USUAL, VARIANTS
+from sentryfuse_ros.bench.variants import GROUPS, USUAL, VARIANTS
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
 from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.pruning.criteria import Calibration
 from sentryfuse_ros.training.evaluation import all_masks
 from sentryfuse_ros.training.examples import RecordingExamples
@@ -34,7 +35,8 @@ from sentryfuse_ros.training.trainer import Trainer
 SENSORS = ("a", "b", "c")
 MADE_UP = Application(
     "made_up", tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
-    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), dict(epochs=3, batch=16))
+    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), "a",
+    dict(epochs=3, batch=16))
 
 
 def windows(specs, groups):
@@ -53,8 +55,10 @@ def made_up(monkeypatch):
     source = SimpleNamespace(CLASSES=("one", "two", "three"), PROVENANCE="made up", load=windows)
     monkeypatch.setattr(applications, "dataset", lambda name: source)
     monkeypatch.setitem(APPLICATIONS, "made_up", MADE_UP)
-    for name, value in dict(d_model=16, layers=2, heads_per_group=2, head_dim=4, ffn_channels=32).items():
+    for name, value in dict(d_model=16, layers=2, head_dim=4, ffn_channels=32).items():
         monkeypatch.setitem(applications.NET, name, value)
+    for attend in applications.ATTEND.values():
+        monkeypatch.setitem(attend, "heads_per_group", 2)
     load_examples.cache_clear()
     yield
     load_examples.cache_clear()
@@ -76,19 +80,23 @@ def test_the_whole_comparison_has_enough_combinations():
     assert sum(len(conditions(m)) for m in sensors) * 3 * len(RATIOS) >= 144
 
 
-def test_skeleton_is_turned_and_stretched_in_training_only():
+def test_people_are_others_in_training_only():
     rng = np.random.default_rng(0)
     joints = rng.standard_normal((30, 20, 3)).astype(np.float32)
     streams = {"skeleton": Stream((np.arange(1, 31) * 10**9) // 30, joints.reshape(30, 60)),
-               "gyroscope": Stream((np.arange(1, 51) * 10**9) // 50, joints.reshape(-1, 3)[:50])}
+               **{n: Stream((np.arange(1, 51) * 10**9) // 50, joints.reshape(-1, 3)[k:50 + k])
+                  for k, n in enumerate(("gyroscope", "accelerometer"))}}
     one = Recording("one", 0, 1, streams)
-    other = turned(one, np.random.default_rng(1))
-    assert other.streams["gyroscope"] is streams["gyroscope"]
+    specs = [ModalitySpec(n, "series", 1.0, (10, c)) for n, c in (("skeleton", 60), ("gyroscope", 3))]
+    other = another(one, specs, np.random.default_rng(1))
+    assert other.streams["accelerometer"] is streams["accelerometer"]  # not asked for
+    # A rotation and a scale: all lengths change by one factor.
+    length = [np.linalg.norm(r.streams["gyroscope"].rows, axis=1) for r in (one, other)]
+    assert np.ptp(length[1] / length[0]) < 1e-4 and not np.allclose(other.streams["gyroscope"].rows, streams["gyroscope"].rows)
     map_, residual, *_ = np.linalg.lstsq(joints.reshape(-1, 3), other.streams["skeleton"].rows.reshape(-1, 3), rcond=None)
     assert residual.max() < 1e-6 and np.allclose(map_[1, [0, 2]], 0, atol=1e-5) and np.allclose(map_[[0, 2], 1], 0, atol=1e-5)
     assert 0.6 < np.linalg.det(map_) < 1.6 and abs(map_[0, 2]) > 0.01
-    specs = [ModalitySpec(n, "series", 1.0, (10, c)) for n, c in (("skeleton", 60), ("gyroscope", 3))]
-    examples, plain = SkeletonExamples([one]), RecordingExamples([one])
+    examples, plain = PeopleExamples([one]), RecordingExamples([one])
     judged, as_ever = (e.inputs(np.array([0]), specs) for e in (examples, plain))
     assert all(np.array_equal(judged[n], as_ever[n]) for n in judged)
     seen = [e.inputs(np.array([0]), specs, np.random.default_rng(3))["skeleton"] for e in (examples, examples, plain)]
@@ -108,13 +116,15 @@ def cell(variant, seed, plans, dense, application="app", backbone="early", **mor
 
 FLAT = {c: (0.2, 0.2, 0.2) for c in USUAL}
 JOINT = {**FLAT, "gate": (0.8, 0.6, 0.4), "gate_blind": (0.8, 0.5, 0.3), "oracle": (0.8, 0.6, 0.4), "taylor": (0.7, 0.5, 0.3)}
-NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4)}
+NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4), "taylor_static": (0.4, 0.3, 0.3),
+          "l2_static": (0.2, 0.2, 0.2), "snip_static": (0.2, 0.2, 0.2)}
 
 
 def by_hand():
     return [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
             cell("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
             cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
+            cell("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
             cell("joint", 1, JOINT, (0.9, 0.6, 0.5)), cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
             cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck")]
 
@@ -136,6 +146,13 @@ def test_figures_by_hand():
     each = [0.8 / 0.5 - 1 if n == "all" else g for n, g in gains.items()]
     assert s["gain_mean_rel_best_each"] == pytest.approx(np.mean(each), abs=1e-4)
     assert s["gain_by_seed"] == {"0": s["gain_mean_rel"], "1": s["gain_mean_rel"]}
+    static = {f"dropout_{100 * p:.0f}": ((1 - p) ** 2 * 0.4 + 2 * p * (1 - p) * 0.3) / (1 - p * p) for p in (0.3, 0.5)}
+    static |= {"all": 0.4, "one_missing": 0.3}
+    ours = {n: 0.4 * (1 + g) for n, g in gains.items()}
+    assert s["gain_mean_rel_static"] == pytest.approx(np.mean([ours[n] / static[n] - 1 for n in ours]), abs=1e-4)
+    assert s["strongest_static"] == "taylor_static"
+    assert s["kv_groups"] == {"groups_2": {"flops_of_ours": 0.9, "points": pytest.approx(10.0), "points_r0": pytest.approx(5.0),
+                                           "applications": 1, "seeds": 1}}
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
     assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["strongest_mask_blind"] == "mask_blind: gate_blind"
     assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1}
@@ -178,10 +195,14 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
 
 def test_the_most_telling_nets_come_first():
     order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
-    assert len(order) == len(set(order)) == 2 * 2 * 6 * 2 + 2
+    everywhere, one_backbone = len(VARIANTS) - len(GROUPS), len(GROUPS)
+    assert len(order) == len(set(order)) == 2 * (2 * everywhere + one_backbone) * 2 + 2
+    assert all(n.backbone == "bottleneck" and n.variant in GROUPS for n in order[-2 * 2 * one_backbone:])
     assert {(n.variant, n.seed) for n in order[:8]} == {("joint", 0), ("normal", 0)}
-    assert {(n.backbone, n.seed) for n in order[8:16]} == {("early", 0)}
-    assert order[16] == Net("borealtc_fold_0", "early", "joint", 0) and {n.seed for n in order[17:25]} == {1}
+    controls = 8 + 2 * (everywhere - 2)
+    assert {(n.backbone, n.seed) for n in order[8:controls]} == {("early", 0)}
+    assert order[controls] == Net("borealtc_fold_0", "early", "joint", 0)
+    assert {n.seed for n in order[controls + 1:controls + 9]} == {1}
 
 
 def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
@@ -197,6 +218,14 @@ def test_dense_attention_is_the_same_net_but_for_attention():
     ours, dense = (recipe_of(Net("borealtc", "early", v, 0)) for v in ("joint", "dense_attention"))
     assert dense.model["kv_groups"] == 8 and dense.model["kv_stride"] == {} and ours.model["kv_groups"] == 2
     assert {**ours.to_dict(), "model": 0} == {**dense.to_dict(), "model": 0}
+
+
+def test_groups_of_a_sensor_leave_the_query_heads_alone():
+    for name in GROUPS:
+        recipe = recipe_of(Net("borealtc", "bottleneck", name, 0))
+        config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in recipe.specs], "classes": ("a", "b")})
+        assert config.heads == 8
+    assert recipe.model["kv_groups"] == {"gyroscope": 1, "accelerometer": 4, "wheel_velocity": 4, "motor_current": 4}
 
 
 @pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))
@@ -296,9 +325,26 @@ def test_mask_blind_plans_do_not_look_at_the_mask_nor_spend_what_it_frees(made_u
     aware, blind = (make_plans(model, one, [(name, "even", 0.5)], rank)[name, "even", 0.5] for name in ("gate", "gate_blind"))
     everyone = make_plans(model, (True,) * 3, [("gate_blind", "even", 0.5)], rank)["gate_blind", "even", 0.5]
     assert all(keep.whole for keep in aware) and not any(keep.whole for keep in blind)
-    for a, b in zip(blind, everyone):
+    _alike(blind, everyone, model.config.channel_step)
+
+
+def _alike(one, other, channel_step):
+    """The same units, give or take a step at each site."""
+    for a, b in zip(one, other):
         smaller, larger = sorted((set(a.channels.tolist()), set(b.channels.tolist())), key=len)
-        assert smaller <= larger and abs(len(a.channels) - len(b.channels)) <= model.config.channel_step
+        assert smaller <= larger and abs(len(a.channels) - len(b.channels)) <= channel_step
+
+
+def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_path):
+    model, _ = nets.trained(Net("made_up", "early", "normal", 0), tmp_path)
+    train, _ = load_examples("made_up", "train")
+    rank = Ranking(model, Calibration.draw(train, model.config.modalities, cells.CALIBRATION), 0)
+    everyone, one = (True,) * 3, (False, True, False)
+    keys = [(name, "even", 0.5) for name in ("taylor", "taylor_static")]
+    plans = {mask: make_plans(model, mask, keys, rank) for mask in (everyone, one)}
+    assert all(torch.equal(a.channels, b.channels) for a, b in zip(*plans[everyone].values()))
+    assert all(keep.whole for keep in plans[one][keys[0]]) and not any(keep.whole for keep in plans[one][keys[1]])
+    _alike(plans[one][keys[1]], plans[everyone][keys[1]], model.config.channel_step)
 
 
 def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypatch):
@@ -361,7 +407,7 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("sys.argv", ["sentryfuse", "bench", "pruning"])
     page = tmp_path / "PRUNING.md"
     page.write_text("".join(f"<!-- {n} -->\n<!-- end {n} -->\n" for n in
-                            ("progress", "figures", "criteria", "controls", "combinations", "attend", "accuracy")))
+                            ("progress", "figures", "criteria", "controls", "combinations", "attend", "groups", "accuracy")))
     arguments = ["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache"),
                  "--json", str(tmp_path / "out" / "pruning.json"), "--docs", str(tmp_path)]
     assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out

@@ -18,10 +18,13 @@ from torch import Tensor
 from ..datasets import borealtc, dataset
 from ..modalities.inputs import ModalitySpec
 from ..training.examples import Examples, examples_of
-from .skeleton import SkeletonExamples
+from .people import PeopleExamples
 
-NET = dict(d_model=64, layers=4, kv_groups=2, heads_per_group=4, head_dim=8, ffn_channels=64, channel_step=8, bottleneck_tokens=2)
-KV_STRIDE = 4
+NET = dict(d_model=64, layers=4, head_dim=8, ffn_channels=64, channel_step=8, bottleneck_tokens=2)
+# SentryAttend by backbone, 8 query heads in all. A bottleneck stream has few keys to save, so there the most is saved of each.
+SHARED = dict(kv_groups=2, heads_per_group=4, kv_pattern="strided", kv_stride=4)
+ATTEND = {"early": SHARED, "cross_modal": SHARED,
+          "bottleneck": dict(kv_groups=1, heads_per_group=8, kv_pattern="pooled", kv_stride=8)}
 MOST_HELD = 600  # examples of a split that every plan is measured on, evenly spread; windows overlap where there are more
 
 
@@ -35,9 +38,11 @@ class Application:
     train: tuple
     validation: tuple  # budget modes are chosen on it; the nets never see it
     test: tuple
+    strong: str  # the sensor that is best alone on the validation groups
     training: Mapping[str, Any] = field(default_factory=dict)  # recipe fields
+    net: Mapping[str, Any] = field(default_factory=dict)       # where it differs from NET
     pruning: bool = True
-    skeleton: bool = False  # see skeleton.py
+    people: bool = False  # see people.py
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -46,7 +51,9 @@ class Application:
 
     def model(self, backbone: str) -> dict[str, Any]:
         """The model section of the recipe."""
-        return {**NET, "backbone": backbone, "tokenizer": dict(self.tokenizer), "kv_stride": dict.fromkeys(self.names, KV_STRIDE)}
+        attend = dict(ATTEND[backbone])
+        stride = dict.fromkeys(self.names, attend.pop("kv_stride"))
+        return {**NET, **self.net, **attend, "backbone": backbone, "tokenizer": dict(self.tokenizer), "kv_stride": stride}
 
 
 def _utd_mhad(train: tuple, validation: tuple, pruning: bool = True) -> Application:
@@ -58,12 +65,12 @@ def _utd_mhad(train: tuple, validation: tuple, pruning: bool = True) -> Applicat
         dict(name="skeleton", kind="series", shape=[144, 60], **window),
         dict(name="accelerometer", kind="series", shape=[240, 3], **window),
         dict(name="gyroscope", kind="series", shape=[240, 3], **window))
-    tokenizer = {"depth": dict(crop_columns=16, stem_channels=[8, 16, 16], grid=[3, 2], motion="only"),
-                 "skeleton": dict(steps_per_token=9, stem_channels=16),
-                 "accelerometer": dict(steps_per_token=15, stem_channels=16),
-                 "gyroscope": dict(steps_per_token=15, stem_channels=16)}
-    return Application("utd_mhad", modalities, tokenizer, train, validation, (2, 4, 6, 8), dict(epochs=100, batch=32), pruning,
-                       skeleton=True)
+    tokenizer = {"depth": dict(crop_columns=16, stem_channels=[4, 8, 16], grid=[3, 2], motion="only"),
+                 "skeleton": dict(steps_per_token=9, stem_channels=8),
+                 "accelerometer": dict(steps_per_token=15, stem_channels=8),
+                 "gyroscope": dict(steps_per_token=15, stem_channels=8)}
+    return Application("utd_mhad", modalities, tokenizer, train, validation, (2, 4, 6, 8), "skeleton",
+                       dict(epochs=100, batch=32, learning_rate=0.003), pruning=pruning, people=True)
 
 
 def _borealtc(test_fold: int, pruning: bool = True) -> Application:
@@ -71,10 +78,10 @@ def _borealtc(test_fold: int, pruning: bool = True) -> Application:
     groups = borealtc.cross_validation(test_fold)
     modalities = (*(dict(name=n, kind="series", window_s=5.0, shape=[480, 3]) for n in ("gyroscope", "accelerometer")),
                   *(dict(name=n, kind="series", window_s=5.0, shape=[32, 2]) for n in ("wheel_velocity", "motor_current")))
-    fast, slow = dict(steps_per_token=30, stem_channels=16, spectrum_steps=60), dict(steps_per_token=2, stem_channels=16)
+    fast, slow = dict(steps_per_token=30, stem_channels=12, spectrum_steps=60), dict(steps_per_token=2, stem_channels=16)
     tokenizer = {"gyroscope": fast, "accelerometer": fast, "wheel_velocity": slow, "motor_current": slow}
     return Application("borealtc", modalities, tokenizer, groups["train"], groups["val"], groups["test"],
-                       dict(epochs=14, batch=32, balance=0.5), pruning)
+                       "gyroscope", dict(epochs=14, batch=32, balance=0.5), pruning=pruning)
 
 
 def _av_digits() -> Application:
@@ -85,7 +92,7 @@ def _av_digits() -> Application:
                  "image": dict(frames_per_token=1, stem_channels=[16], grid=[1, 7], solid="none")}
     # A mirrored digit is another sign, and one row of an image is a token of its own.
     augment = {"mirror": 0.0, "erase": 0.0, "light": 0.1, "contrast": 0.1}
-    return Application("av_digits", modalities, tokenizer, ("train",), ("val",), ("test",),
+    return Application("av_digits", modalities, tokenizer, ("train",), ("val",), ("test",), "audio",
                        dict(epochs=18, batch=64, augment=augment))
 
 
@@ -115,7 +122,7 @@ def load_examples(name: str, split: str) -> tuple[Examples, tuple[str, ...]]:
     application = APPLICATIONS[name]
     source, recipe = dataset(application.dataset), recipe_of_application(application)
     loaded = source.load(recipe.specs, getattr(application, split))
-    kind = SkeletonExamples if application.skeleton else examples_of
+    kind = PeopleExamples if application.people else examples_of
     return kind(loaded, recipe.augment), tuple(source.CLASSES)
 
 

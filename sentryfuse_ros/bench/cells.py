@@ -24,7 +24,7 @@ from ..training.evaluation import accuracy, all_masks, mask_bits, predict_logits
 from .applications import APPLICATIONS, MOST_HELD, Held, held_examples, load_examples
 from .conditions import RATIOS
 from .nets import Net, trained
-from .variants import GATE, GATE_BLIND, ORACLE, VARIANTS
+from .variants import GATE, GATE_BLIND, ORACLE, STATIC, VARIANTS
 
 CELL_FILE = "cell.json"
 CALIBRATION = 256  # training examples that criteria are measured on
@@ -143,7 +143,7 @@ class Ranking:
 
     def __call__(self, name: str, mask: Mask) -> Scores:
         """Heads (sites, H), channels (sites, C)."""
-        asked = mask if name in (GATE, ORACLE) else (True,) * len(mask)
+        asked, name = mask if name in (GATE, ORACLE) else (True,) * len(mask), STATIC.get(name, name)
         if (name, asked) not in self._known:
             if name in CRITERIA:
                 self._known[name, asked] = unit_scores(name, self.model, self.calibration, asked, self.seed)
@@ -156,7 +156,7 @@ class Ranking:
 def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Ranking) -> dict[str, dict[str, str]]:
     """{plan: {ratio: budget mode}}: the better one on the validation split, mean of all sensors and each one missing.
 
-    The gate was trained with the even budget and keeps it. A tie is even's.
+    The gate was trained with the even budget and keeps it. A tie is even's. A static plan has its criterion's mode.
     """
     masks = [mask for mask in all_masks(len(model.config.names)) if sum(mask) >= len(mask) - 1]
     chosen = {n: dict.fromkeys(map(str, RATIOS), "even") for n in names}
@@ -169,12 +169,13 @@ def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Rank
         for r in RATIOS:
             if np.mean(right[n, "global", r]) > np.mean(right[n, "even", r]):
                 chosen[n][str(r)] = "global"
-    return chosen
+    return chosen | {n: chosen[c] for n, c in STATIC.items() if n in names}
 
 
 def make_plans(model: SentryFuse, mask: Mask, asked: Iterable[tuple[str, str, float]], rank: Ranking) -> Plans:
-    """The plans asked for; all at the same budget, and all but `GATE_BLIND` spend what absent sensors free."""
-    return {(name, mode, ratio): choose_plan(model, mask, ratio, rank(name, mask), mode, spend_freed=name != GATE_BLIND)
+    """The plans asked for; all at the same budget, and all but the blind ones spend what absent sensors free."""
+    blind = (GATE_BLIND, *STATIC)
+    return {(name, mode, ratio): choose_plan(model, mask, ratio, rank(name, mask), mode, spend_freed=name not in blind)
             for name, mode, ratio in asked}
 
 

@@ -18,9 +18,9 @@ from ..training.recipe import Recipe
 from ..training.run import fit
 from ..training.state import STATE_FILE, load_state
 from ..training.trainer import Trainer
-from . import skeleton
+from . import people
 from .applications import APPLICATIONS, Application, load_examples
-from .variants import VARIANTS
+from .variants import GROUPS, VARIANTS
 
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
 
@@ -56,15 +56,26 @@ def recipe_of(net: Net) -> Recipe:
     if variant.dense_attention:
         shape = FuseConfig(modalities=recipe.specs, classes=("a", "b"), **model).dense_attention()
         model |= {k: getattr(shape, k) for k in ("kv_groups", "heads_per_group", "kv_pattern", "kv_stride")}
+    if variant.kv_groups is not None:
+        model |= _groups(application, variant.kv_groups, model["kv_groups"] * model["heads_per_group"])
     epochs = max(1, recipe.epochs // QUICK_SHARE) if net.quick else recipe.epochs
     return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
+
+
+def _groups(application: Application, groups: int | tuple[int, int], heads: int) -> dict[str, Any]:
+    """The model section's keys for so many K/V groups a sensor and as many query heads as ever."""
+    if isinstance(groups, int):
+        return {"kv_groups": groups, "heads_per_group": heads // groups}
+    strong, others = groups
+    return {"kv_groups": {n: strong if n == application.strong else others for n in application.names},
+            "heads_per_group": heads // max(groups)}
 
 
 def recipe_hash(net: Net) -> str:
     """Eight hex digits of everything that the trained weights depend on."""
     values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
-    if APPLICATIONS[net.application].skeleton:
-        values["skeleton"] = [skeleton.TURN_DEG, skeleton.BUILD]
+    if APPLICATIONS[net.application].people:
+        values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
 
 
@@ -85,9 +96,10 @@ def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
 
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
-    """All nets asked for, those that say most first: the comparison itself, controls on one backbone, then more seeds."""
+    """All nets asked for, those that say most first: the comparison itself, controls on one backbone, then more seeds and
+    the controls of other figures, then the rest."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
-             for b in backbones for v in variants for s in seeds]
+             for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)]
     # The accuracy of the whole network is asked of one backbone.
     found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
               for s in seeds if "joint" in variants]
@@ -99,8 +111,12 @@ def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
     comparison = net.variant in ("joint", "normal")
     if not APPLICATIONS[net.application].pruning:
         group = 2 if first_seed else 4
+    elif net.variant in GROUPS:
+        group = 7
     elif comparison:
         group = 0 if first_seed else 3
+    elif first_seed and first_backbone:
+        group = 1
     else:
-        group = (1 if first_backbone else 5) if first_seed else 6
+        group = 5 if net.variant in ("mask_blind", "dense_attention", "plain") else 6
     return group, seeds.index(net.seed), list(VARIANTS).index(net.variant) if not comparison else 0, backbones.index(net.backbone)

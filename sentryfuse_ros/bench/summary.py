@@ -13,14 +13,15 @@ import numpy as np
 
 from .conditions import RATIOS
 from .results import Combination, Results
-from .variants import GATE, GATE_BLIND, ORACLE, USUAL
+from .variants import GATE, GATE_BLIND, GROUPS, ORACLE, STATIC, USUAL
 
 OURS = ("joint", GATE)
 PAIR = ("joint", "normal")  # the trainings of the comparison itself
 HIGH = tuple(r for r in RATIOS if r >= 0.5)
 MASK_BLIND = (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND))
-CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_BLIND)),
-            ("mask_blind", GATE_BLIND), ("mask_blind", GATE), *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
+CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_BLIND)),
+            *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE),
+            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
 
 Plan = tuple[str, str]  # variant, plan
 
@@ -32,7 +33,7 @@ def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     combinations = results.combinations(*PAIR)
     summary: dict[str, Any] = {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, PAIR)}
     basis: dict[str, Any] = {}
-    for part in (_gains, _mask_blind, _kept, _dense_gap, _attend, _accuracy_r0):
+    for part in (_gains, _weaker, _mask_blind, _kept, _dense_gap, _attend, _groups, _accuracy_r0):
         figures, rests_on = part(results)
         summary |= figures
         basis |= rests_on
@@ -86,6 +87,18 @@ def _gains(results: Results) -> tuple[dict, dict]:
     return figures, {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
 
 
+def _weaker(results: Results) -> tuple[dict, dict]:
+    """Relative gains over weaker baselines: criteria with one plan per ratio for all masks, and a training without dropout."""
+    figures, basis = {}, {}
+    for name, variant, criteria in (("static", "normal", STATIC), ("plain", "plain", USUAL)):
+        combinations = results.combinations("joint", variant)
+        best = strongest(results, [(variant, c) for c in criteria if c in results.plans(variant)], combinations)
+        gain = best and _mean(_relative(*_pair(results, c, best)) for c in combinations)
+        figures |= {f"gain_mean_rel_{name}": gain, f"strongest_{name}": best and best[1]}
+        basis[f"gain_mean_rel_{name}"] = _rests_on(results, combinations, ("joint", variant))
+    return figures, basis
+
+
 def _mask_blind(results: Results) -> tuple[dict, dict]:
     """Points over the best plan that knows nothing of the mask, one or two sensors missing, r >= .5."""
     combinations = results.combinations("joint", "mask_blind", only=("one_missing", "two_missing"), ratios=HIGH)
@@ -121,7 +134,7 @@ def _attend(results: Results) -> tuple[dict, dict]:
     """Of SentryAttend by backbone: share of all FLOPs it saves; points that it is behind ordinary attention."""
     saving: dict[str, list[float]] = {}
     for pair in results.pairs("joint"):
-        cell = next(iter(results.of(*pair, "joint").values()))
+        cell = _any(results, pair, "joint")
         if "test" in cell:
             saving.setdefault(pair[1], []).append(1 - cell["flops"] / cell["flops_dense_attention"])
     gaps: dict[str, list[float]] = {}
@@ -133,6 +146,26 @@ def _attend(results: Results) -> tuple[dict, dict]:
                "attend_gap_points": {b: _mean(v, 2) for b, v in gaps.items()}}
     return figures, {"flops_saving": {"applications": {b: len(v) for b, v in saving.items()}},
                      "attend_gap_points": {"applications": {b: len(v) for b, v in gaps.items()}, "seeds": seeds}}
+
+
+def _groups(results: Results) -> tuple[dict, dict]:
+    """Other numbers of K/V groups a sensor: FLOPs as a share of ours', points behind ours at r = 0 and over all combinations."""
+    rows = {}
+    for variant in GROUPS:
+        both = ("joint", variant)
+        if not (pairs := results.pairs(*both)):
+            continue
+        flops = _mean(_any(results, p, variant)["flops"] / _any(results, p, "joint")["flops"] for p in pairs)
+        points = [100 * (a - b) for a, b in (_pair(results, c, (variant, GATE)) for c in results.combinations(*both))]
+        rows[variant] = {"flops_of_ours": flops, "points": _mean(points, 2), "points_r0": _mean(
+            (-_gap(results, p, variant) for p in pairs), 2), "applications": len(pairs),
+            "seeds": min(len(results.seeds(p, both)) for p in pairs)}
+    return {"kv_groups": rows}, {}
+
+
+def _any(results: Results, pair: tuple[str, str], variant: str) -> Mapping[str, Any]:
+    """Some seed's cell, for what is the same in all."""
+    return next(iter(results.of(*pair, variant).values()))
 
 
 def _accuracy_r0(results: Results) -> tuple[dict, dict]:

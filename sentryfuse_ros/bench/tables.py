@@ -9,15 +9,18 @@ from typing import Any
 
 from ..errors import DataError
 from .conditions import RATIOS
-from .variants import GATE, GATE_BLIND, ORACLE, USUAL, VARIANTS
+from .variants import GATE, GATE_BLIND, ORACLE, STATIC, USUAL, VARIANTS
 
 NOT_RUN = "not run yet"
-WORDS = {GATE: "own order", GATE_BLIND: "own order, blind to the mask, freed budget wasted", ORACLE: "oracle per mask"}
+WORDS = {GATE: "own order", GATE_BLIND: "own order, blind to the mask, freed budget wasted", ORACLE: "oracle per mask",
+         **{name: f"{c}, one plan for all masks, freed budget wasted" for name, c in STATIC.items()}}
 FIGURES = {
     "gain_mean_rel": ("relative gain over the strongest baseline, all combinations", "share"),
     "gain_dropout_rel": ("the same with sensors missing, r >= .5", "share"),
     "gain_mean_rel_where_pruned": ("the same over the combinations whose budget prunes at all", "share"),
     "gain_mean_rel_best_each": ("the same against whichever criterion is best in each combination", "share"),
+    "gain_mean_rel_static": ("relative gain over the strongest criterion used as published: one plan for all masks", "share"),
+    "gain_mean_rel_plain": ("the same over the strongest on a net that was always trained with all sensors", "share"),
     "gain_vs_mask_blind_points": ("points over the best mask-blind plan, one or two missing, r >= .5", "points"),
     "kept_r50": ("accuracy kept at r = .5 of the same net's at r = 0, all sensors", "share"),
     "kept_r70": ("accuracy kept at r = .7", "share"),
@@ -30,7 +33,7 @@ FIGURES = {
 def tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Name of a place in the document -> Markdown."""
     parts = {"progress": _progress, "figures": _figures, "criteria": _criteria, "controls": _controls,
-             "combinations": _combinations, "attend": _attend, "accuracy": _accuracy}
+             "combinations": _combinations, "attend": _attend, "groups": _groups, "accuracy": _accuracy}
     return {name: part(report) for name, part in parts.items()}
 
 
@@ -125,6 +128,14 @@ def _attend(report: Mapping[str, Any]) -> str:
     return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications"),
                  [(b, f"{percent(saving)} %", f"{gaps[b]:+.1f}" if b in gaps else NOT_RUN,
                    str(basis["attend_gap_points"]["applications"].get(b, 0))) for b, saving in summary["flops_saving"].items()])
+
+
+def _groups(report: Mapping[str, Any]) -> str:
+    rows = [(VARIANTS[name].what.removeprefix("as ours, "), f"{percent(row['flops_of_ours'])} %", f"{row['points_r0']:+.1f}",
+             f"{row['points']:+.1f}", str(row["applications"]), str(row["seeds"]))
+            for name, row in report["summary"]["kv_groups"].items()]
+    return table(("K/V groups", "FLOPs, of ours", "points behind ours at r = 0", "over all ratios and conditions", "applications",
+                  "seeds, at least"), rows)
 
 
 def _accuracy(report: Mapping[str, Any]) -> str:

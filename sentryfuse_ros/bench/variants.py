@@ -6,10 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..training.schedule import Schedule
+
 USUAL = ("random", "l1", "l2", "wanda", "snip", "taylor", "torch_pruning_magnitude", "torch_pruning_taylor")
 ORACLE = "oracle"
+STREAMS = ("bottleneck",)
 GATE = "gate"                # the net's own order; freed budget spent
 GATE_BLIND = "gate_blind"    # its order for all sensors, whatever is missing; freed budget not spent
+# The criteria that lose least, used as they are published: one plan per ratio, whatever is missing; freed budget not spent.
+STATIC = {"l2_static": "l2", "snip_static": "snip", "taylor_static": "taylor"}
 
 
 @dataclass(frozen=True)
@@ -20,14 +25,28 @@ class Variant:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[str, ...] = (GATE,)
     dense_attention: bool = False
+    kv_groups: int | tuple[int, int] | None = None  # one number, or that of the sensor best alone and that of the others
+    backbones: tuple[str, ...] = ()                 # tried on these alone; all if empty
 
 
 VARIANTS = {
     "joint": Variant("ours: gate and pruned pass in the loop", plans=(GATE, GATE_BLIND, *USUAL, ORACLE)),
-    "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"}, (*USUAL, ORACLE)),
+    "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
+                      (*USUAL, ORACLE, *STATIC)),
+    "plain": Variant("one full-width pass, cross-entropy; all sensors always",
+                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL),
     "mask_blind": Variant("as ours, but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                           (GATE_BLIND, GATE)),
     "self_distilled": Variant("normal, with a second full-width pass that learns from the first", {"second_pass": "full"}, USUAL),
     "fixed_order": Variant("as ours, but a random order that never changes", {"gate": "fixed"}),
     "dense_attention": Variant("as ours, but with ordinary attention", dense_attention=True),
+    # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
+    "groups_2": Variant("as ours, 2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
+    "groups_4": Variant("as ours, 4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
+    "groups_8": Variant("as ours, 8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
+    "groups_strong": Variant("as ours, 4 K/V groups for the sensor best alone, 1 for the others", kv_groups=(4, 1),
+                             backbones=STREAMS),
+    "groups_weak": Variant("as ours, 1 K/V group for the sensor best alone, 4 for the others", kv_groups=(1, 4),
+                           backbones=STREAMS),
 }
+GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups is not None)

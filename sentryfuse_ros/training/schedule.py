@@ -10,7 +10,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Schedule:
-    """Times are shares of the training; see MODEL.md of the design for where the numbers come from."""
+    """Times are shares of the training; docs/MODEL.md says where the numbers come from."""
 
     drop_from: float = 0.2           # chance that a batch lacks a sensor, at the start
     drop_to: float = 0.8             # and after drop_until
