@@ -225,7 +225,7 @@ def test_groups_of_a_sensor_leave_the_query_heads_alone():
         recipe = recipe_of(Net("borealtc", "bottleneck", name, 0))
         config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in recipe.specs], "classes": ("a", "b")})
         assert config.heads == 8
-    assert recipe.model["kv_groups"] == {"gyroscope": 1, "accelerometer": 4, "wheel_velocity": 4, "motor_current": 4}
+    assert recipe.model["kv_groups"] == {"gyroscope": 4, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 4}
 
 
 @pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))

