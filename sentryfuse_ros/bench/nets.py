@@ -111,12 +111,14 @@ def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
     comparison = net.variant in ("joint", "normal")
     if not APPLICATIONS[net.application].pruning:
         group = 2 if first_seed else 4
-    elif net.variant in GROUPS:
-        group = 7
     elif comparison:
         group = 0 if first_seed else 3
+    elif net.variant in GROUPS:
+        group = 7 if first_seed else 9
     elif first_seed and first_backbone:
         group = 1
+    elif net.variant in ("mask_blind", "dense_attention", "plain"):
+        group = 5
     else:
-        group = 5 if net.variant in ("mask_blind", "dense_attention", "plain") else 6
+        group = 6 if first_seed else 8
     return group, seeds.index(net.seed), list(VARIANTS).index(net.variant) if not comparison else 0, backbones.index(net.backbone)
