@@ -101,7 +101,7 @@ APPLICATIONS: dict[str, Application] = {
     "utd_mhad": _utd_mhad((1, 3, 5), (7,), dict(epochs=100, learning_rate=0.003)),
     "borealtc": _borealtc(2),  # the hardest fold
     "av_digits": _av_digits(),
-    # For the accuracy of the whole network only. On left-out training subjects the wider net gains 3 points, less sensor dropout 1.
+    # For the accuracy of the whole network only. On left-out subjects the wider net gains 3 points, less sensor dropout 1.
     "utd_mhad_all_subjects": _utd_mhad((1, 3, 5, 7), (), dict(epochs=150, learning_rate=0.002, schedule={"drop_to": 0.5}),
                                        dict(d_model=96, head_dim=12, ffn_channels=192), stems=(24, 16), pruning=False),
     "borealtc_fold_0": _borealtc(0, pruning=False),
