@@ -53,13 +53,28 @@ def run(args: argparse.Namespace) -> int:
 
     stages = [finished(nets, args.cache)] if args.no_run else run_nets(nets, args.cache, args.jobs, said)
     for cells in stages:
-        console.print(f"{len(cells)} of {len(nets)} nets finished", highlight=False)
+        console.print(f"{len(cells)} of {len(nets)} nets finished{_time_left(nets, cells, args)}", highlight=False)
         found = report(nets, cells, command, machine(1))
         write(found, target)
     if args.docs and found["finished"]:
         document(found, args.docs)
     print_figures(found, console)
     return 0
+
+
+def _time_left(nets: list[Any], cells: dict[Any, dict[str, Any]], args: argparse.Namespace) -> str:
+    """From how long nets of the same application and training took, or any where none of these is finished."""
+    from statistics import mean
+
+    took: dict[tuple, list[float]] = {}
+    for net, cell in cells.items():
+        for kind in ((net.application, net.variant), ()):
+            took.setdefault(kind, []).append(cell["train_s"] + cell["measure_s"])
+    left = [net for net in nets if net not in cells]
+    if args.no_run or not left or not cells:
+        return ""
+    minutes = sum(mean(took.get((net.application, net.variant), took[()])) for net in left) / args.jobs / 60
+    return f", about {minutes / 60:.1f} h left" if minutes > 90 else f", about {minutes:.0f} min left"
 
 
 def chosen_nets(args: argparse.Namespace) -> list[Any]:
