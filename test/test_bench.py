@@ -35,7 +35,7 @@ from sentryfuse_ros.training.trainer import Trainer
 SENSORS = ("a", "b", "c")
 MADE_UP = Application(
     "made_up", tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
-    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), "a",
+    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), ("a", "c"),
     dict(epochs=3, batch=16))
 
 
@@ -154,7 +154,7 @@ def test_figures_by_hand():
     assert s["kv_groups"] == {"groups_2": {"flops_of_ours": 0.9, "points": pytest.approx(10.0), "points_r0": pytest.approx(5.0),
                                            "applications": 1, "seeds": 1}}
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
-    assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["strongest_mask_blind"] == "mask_blind: gate_blind"
+    assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["gain_vs_mask_blind_best"] == "mask_blind: gate_blind"
     assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1}
     assert s["kept_r50"] == pytest.approx(0.8 / 0.9, abs=1e-4) and basis["kept_r50"]["combinations"] == 2
     assert s["kept_r70_of_normal"] == pytest.approx(0.8 / 0.94, abs=1e-4)
@@ -167,6 +167,28 @@ def test_controls_are_compared_on_the_combinations_that_both_have():
     assert rows["joint", "oracle"]["points"] == 0 and rows["joint", "oracle"]["combinations"] == 16
     assert rows["mask_blind", "gate"]["combinations"] == 16 and ("fixed_order", "gate") not in rows
     assert rows["normal", "l1"]["by_ratio"]["0.5"]["ours"] == rows["normal", "taylor"]["by_ratio"]["0.5"]["ours"]
+
+
+def test_ours_is_of_the_same_seeds_beside_every_plan():
+    other = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
+    several = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("joint", 1, other, (0.5, 0.3, 0.2)),
+               cell("normal", 0, NORMAL, (0.95, 0.6, 0.5))]
+    found = summary.summarise(several)
+    one = summary.summarise([several[0], several[2]])
+    assert found["plans"] == one["plans"] and found["summary"]["gain_mean_rel"] == one["summary"]["gain_mean_rel"]
+    # A seed that not all pairs of nets have is not compared with the others.
+    more = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5), "app", "late"), cell("normal", 0, NORMAL, (0.9, 0.6, 0.5), "app", "late")]
+    both = summary.summarise([*several, cell("normal", 1, NORMAL, (0.95, 0.6, 0.5)), *more])
+    assert list(both["summary"]["gain_by_seed"]) == ["0"]
+
+
+def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():
+    blind = {"gate": (0.8, 0.4, 0.4), "gate_blind": (0.7, 0.3, 0.3)}
+    found = summary.summarise([cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
+                               cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5))])["summary"]
+    # ours .5 with one missing; one_order, mask_blind and the joint net's Taylor .4 each: the first of equals
+    assert found["gain_vs_one_order_points"] == pytest.approx(10.0) and found["gain_vs_one_order_best"] == "one_order: gate"
+    assert found["gain_vs_mask_blind_points"] == pytest.approx(10.0) and found["gain_vs_mask_blind_best"] == "joint: gate_blind"
 
 
 @pytest.mark.parametrize("some", ([], by_hand()[:1], by_hand()[1:2], by_hand()[3:4]))
@@ -225,7 +247,7 @@ def test_groups_of_a_sensor_leave_the_query_heads_alone():
         recipe = recipe_of(Net("borealtc", "bottleneck", name, 0))
         config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in recipe.specs], "classes": ("a", "b")})
         assert config.heads == 8
-    assert recipe.model["kv_groups"] == {"gyroscope": 4, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 4}
+    assert recipe.model["kv_groups"] == {"gyroscope": 1, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 1}
 
 
 @pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))
@@ -401,6 +423,25 @@ def test_damaged_or_outdated_cell_is_measured_again_on_the_same_net(made_up, tmp
     assert read_cell(net, tmp_path) is None
 
 
+def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path, monkeypatch):
+    net = Net("made_up", "early", "normal", 0)
+    whole = run_cell(net, tmp_path)
+    assert whole["train_s"] > 0
+    file = tmp_path / net.name / "cell.json"
+    less = json.loads(file.read_text())
+    for name in ("l1", "taylor_static"):
+        for part in ("test", "modes", "spent"):
+            del less[part][name]
+    less["test"]["measured_elsewhere"] = {"0.5": {"111": 0.125}}
+    file.write_text(json.dumps(less))
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
+    assert read_cell(net, tmp_path) is None
+    again = run_cell(net, tmp_path)
+    assert again["test"] == whole["test"] | {"measured_elsewhere": {"0.5": {"111": 0.125}}}
+    assert again["modes"] == whole["modes"] and again["spent"] == whole["spent"] and again["train_s"] == whole["train_s"]
+    assert read_cell(net, tmp_path) == again
+
+
 # command line
 
 def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys):
@@ -419,6 +460,12 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     assert "2 of 2 nets" in page.read_text() and (tmp_path / "pruning.png").exists()
     monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
     assert main(arguments) == 0
+    # A part of the nets, or none of them, does not take the place of the results that are there.
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sentryfuse_ros.cli.bench.RESULTS", tmp_path / "results.json")
+    assert main(["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache")]) == 0
+    assert main(["bench", "pruning", "--no-run", "--cache", str(tmp_path / "none")]) == 0
+    assert not (tmp_path / "results.json").exists()
 
 
 @pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"],

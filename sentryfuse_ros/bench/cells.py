@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import hashlib
 import json
@@ -21,10 +22,11 @@ from ..pruning.cost import count_flops
 from ..pruning.criteria import CRITERIA, Calibration, Scores, unit_scores
 from ..pruning.slicing import SiteKeep, choose_plan, slice_weights
 from ..training.evaluation import accuracy, all_masks, mask_bits, predict_logits
+from ..training.metrics import METRICS_FILE
 from .applications import APPLICATIONS, MOST_HELD, Held, held_examples, load_examples
 from .conditions import RATIOS
-from .nets import Net, trained
-from .variants import GATE, GATE_BLIND, ORACLE, STATIC, VARIANTS
+from .nets import Net, recipe_of, trained
+from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, VARIANTS
 
 CELL_FILE = "cell.json"
 CALIBRATION = 256  # training examples that criteria are measured on
@@ -43,23 +45,32 @@ def plan_names(net: Net) -> tuple[str, ...]:
     return tuple(p for p in VARIANTS[net.variant].plans if library or not p.startswith("torch_pruning"))
 
 
-def evaluation_hash(net: Net) -> str:
-    """Eight hex digits of what is measured on a trained net."""
-    values = [VERSION, RATIOS, plan_names(net), CALIBRATION, MOST_HELD]
+def evaluation_hash() -> str:
+    """Eight hex digits of how trained nets are measured."""
+    values = [VERSION, RATIOS, CALIBRATION, MOST_HELD]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
 def read_cell(net: Net, cache: Path) -> dict[str, Any] | None:
-    """The finished cell of a net; None where there is none, or it measured something else."""
+    """The finished cell of a net; None where there is none, it was measured otherwise, or lacks a plan."""
+    cell = _stored(net, cache)
+    return None if cell is None or _missing(net, cell) else cell
+
+
+def _stored(net: Net, cache: Path) -> dict[str, Any] | None:
     try:
         cell = json.loads((cache / net.name / CELL_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return cell if cell.get("evaluation") == evaluation_hash(net) else None
+    return cell if cell.get("evaluation") == evaluation_hash() else None
+
+
+def _missing(net: Net, cell: Mapping[str, Any]) -> list[str]:
+    return [name for name in plan_names(net) if name not in cell.get("test", {})]
 
 
 def run_cell(net: Net, cache: Path) -> dict[str, Any]:
-    """The cell of a net: read where it is finished, else trained (or gone on with) and measured.
+    """The cell of a net: read where it is finished, else trained (or gone on with) and measured, or what it lacks added.
 
     Safe to kill at any time. Several runs may share a cache: one that wants a net which another is at waits for it.
     """
@@ -71,16 +82,27 @@ def run_cell(net: Net, cache: Path) -> dict[str, Any]:
 
 
 def _new_cell(net: Net, cache: Path) -> dict[str, Any]:
-    began = time.monotonic()
+    torch.set_num_threads(recipe_of(net).threads)  # as in training, which may have been another process
     model, _ = trained(net, cache)
-    trained_s = time.monotonic() - began
-    cell = {"net": net._asdict(), "evaluation": evaluation_hash(net), "train_s": round(trained_s, 1), **measure(net, model)}
-    cell["measure_s"] = round(time.monotonic() - began - trained_s, 1)
+    began, cell = time.monotonic(), _stored(net, cache)
+    if cell is None:
+        cell = {"net": net._asdict(), "evaluation": evaluation_hash(), "train_s": _seconds(cache / net.name),
+                "measure_s": 0.0, **measure(net, model)}
+    else:  # plans that were measured before stay, even those that cannot be measured here
+        more = measure_plans(net, model, _missing(net, cell), cell["modes"])
+        cell |= {part: cell[part] | more[part] for part in ("modes", "test", "spent")}
+    cell["measure_s"] = round(cell["measure_s"] + time.monotonic() - began, 1)
     target = cache / net.name / CELL_FILE
     partial = target.with_suffix(".partial")
     partial.write_text(json.dumps(cell, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
     return cell
+
+
+def _seconds(folder: Path) -> float:
+    """How long the epochs of a net took, over all runs it was trained in."""
+    with (folder / METRICS_FILE).open(newline="", encoding="utf-8") as file:
+        return round(sum(float(line["seconds"]) for line in csv.DictReader(file)), 1)
 
 
 def measure(net: Net, model: SentryFuse) -> dict[str, Any]:
@@ -99,18 +121,18 @@ def measure(net: Net, model: SentryFuse) -> dict[str, Any]:
         "flops": count_flops(model, everyone),
         "flops_dense_attention": count_flops(SentryFuse(config.dense_attention()), everyone), "test_examples": len(test)}
     if names := plan_names(net):
-        cell |= measure_plans(net, model, names)
+        cell |= measure_plans(net, model, names, {})
     whole = predict_logits(model, test, [everyone], [0.0])[mask_bits(everyone)][0]
     return cell | {"accuracy": round(accuracy(whole, test.labels), 4)}
 
 
-def measure_plans(net: Net, model: SentryFuse, names: Sequence[str]) -> dict[str, Any]:
-    """The part of a cell that is about plans."""
+def measure_plans(net: Net, model: SentryFuse, names: Sequence[str], known: Mapping[str, dict[str, str]]) -> dict[str, Any]:
+    """The part of a cell that is about plans; ``known``: budget modes of plans that were measured before."""
     config = model.config
     everyone = (True,) * len(config.names)
     train, _ = load_examples(net.application, "train")
     rank = Ranking(model, Calibration.draw(train, config.modalities, CALIBRATION), net.seed)
-    modes = choose_modes(model, held_examples(net.application, "validation", config.modalities), names, rank)
+    modes = choose_modes(model, held_examples(net.application, "validation", config.modalities), names, rank, known)
     held = held_examples(net.application, "test", config.modalities)
     cell: dict[str, Any] = {
         "measured_on": len(held.labels), "modes": modes, "dense": {}, "whole": {str(r): [] for r in RATIOS},
@@ -143,7 +165,7 @@ class Ranking:
 
     def __call__(self, name: str, mask: Mask) -> Scores:
         """Heads (sites, H), channels (sites, C)."""
-        asked, name = mask if name in (GATE, ORACLE) else (True,) * len(mask), STATIC.get(name, name)
+        asked, name = mask if name in (GATE, GATE_MODE, ORACLE) else (True,) * len(mask), STATIC.get(name, name)
         if (name, asked) not in self._known:
             if name in CRITERIA:
                 self._known[name, asked] = unit_scores(name, self.model, self.calibration, asked, self.seed)
@@ -153,14 +175,16 @@ class Ranking:
         return self._known[name, asked]
 
 
-def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Ranking) -> dict[str, dict[str, str]]:
+def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Ranking,
+                 known: Mapping[str, dict[str, str]]) -> dict[str, dict[str, str]]:
     """{plan: {ratio: budget mode}}: the better one on the validation split, mean of all sensors and each one missing.
 
-    The gate was trained with the even budget and keeps it. A tie is even's. A static plan has its criterion's mode.
+    The gate was trained with the even budget and keeps it, but for `GATE_MODE`. A tie is even's. A static plan has its
+    criterion's mode.
     """
     masks = [mask for mask in all_masks(len(model.config.names)) if sum(mask) >= len(mask) - 1]
     chosen = {n: dict.fromkeys(map(str, RATIOS), "even") for n in names}
-    tried = [n for n in names if n in CRITERIA]
+    tried = [n for n in names if n in CRITERIA or n == GATE_MODE]
     right: dict[tuple, list[float]] = {(n, m, r): [] for n in tried for m in BUDGET_MODES for r in RATIOS}
     for mask in masks if tried else ():
         for key, value in plan_accuracies(model, held, mask, make_plans(model, mask, right, rank)).items():
@@ -169,7 +193,7 @@ def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Rank
         for r in RATIOS:
             if np.mean(right[n, "global", r]) > np.mean(right[n, "even", r]):
                 chosen[n][str(r)] = "global"
-    return chosen | {n: chosen[c] for n, c in STATIC.items() if n in names}
+    return chosen | {n: (chosen | dict(known))[c] for n, c in STATIC.items() if n in names}
 
 
 def make_plans(model: SentryFuse, mask: Mask, asked: Iterable[tuple[str, str, float]], rank: Ranking) -> Plans:

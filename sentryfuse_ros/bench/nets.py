@@ -20,7 +20,7 @@ from ..training.state import STATE_FILE, load_state
 from ..training.trainer import Trainer
 from . import people
 from .applications import APPLICATIONS, Application, load_examples
-from .variants import GROUPS, VARIANTS
+from .variants import GROUPS, RICH, VARIANTS
 
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
 
@@ -56,19 +56,14 @@ def recipe_of(net: Net) -> Recipe:
     if variant.dense_attention:
         shape = FuseConfig(modalities=recipe.specs, classes=("a", "b"), **model).dense_attention()
         model |= {k: getattr(shape, k) for k in ("kv_groups", "heads_per_group", "kv_pattern", "kv_stride")}
-    if variant.kv_groups is not None:
-        model |= _groups(application, variant.kv_groups, model["kv_groups"] * model["heads_per_group"])
+    heads = model["kv_groups"] * model["heads_per_group"]
+    if variant.kv_groups:
+        model |= {"kv_groups": variant.kv_groups, "heads_per_group": heads // variant.kv_groups}
+    elif variant.rich:
+        rich = application.best_and_worst[("best", "worst").index(variant.rich)]
+        model |= {"kv_groups": {n: RICH if n == rich else 1 for n in application.names}, "heads_per_group": heads // RICH}
     epochs = max(1, recipe.epochs // QUICK_SHARE) if net.quick else recipe.epochs
     return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
-
-
-def _groups(application: Application, groups: int | tuple[int, int], heads: int) -> dict[str, Any]:
-    """The model section's keys for so many K/V groups a sensor and as many query heads as ever."""
-    if isinstance(groups, int):
-        return {"kv_groups": groups, "heads_per_group": heads // groups}
-    strong, others = groups
-    return {"kv_groups": {n: strong if n == application.strong else others for n in application.names},
-            "heads_per_group": heads // max(groups)}
 
 
 def recipe_hash(net: Net) -> str:

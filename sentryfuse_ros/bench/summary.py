@@ -13,14 +13,16 @@ import numpy as np
 
 from .conditions import RATIOS
 from .results import Combination, Results
-from .variants import GATE, GATE_BLIND, GROUPS, ORACLE, STATIC, USUAL
+from .variants import GATE, GATE_BLIND, GATE_MODE, GROUPS, ORACLE, STATIC, USUAL
 
 OURS = ("joint", GATE)
 PAIR = ("joint", "normal")  # the trainings of the comparison itself
 HIGH = tuple(r for r in RATIOS if r >= 0.5)
-MASK_BLIND = (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND))
-CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_BLIND)),
-            *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE),
+# Plans that know nothing of the mask: those that do not even spend what an absent sensor frees, and those that do.
+MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND)),
+              "gain_vs_one_order": (("one_order", GATE), ("mask_blind", GATE), *(("joint", c) for c in USUAL))}
+CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_MODE, GATE_BLIND)),
+            *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("one_order", GATE),
             *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
 
 Plan = tuple[str, str]  # variant, plan
@@ -56,9 +58,9 @@ def strongest(results: Results, candidates: Sequence[Plan], combinations: Sequen
     return max(candidates, key=mean)
 
 
-def _pair(results: Results, at: Combination, plan: Plan) -> tuple[float, float]:
-    """(ours, the other) on their common seeds."""
-    seeds = results.seeds(at[:2], {"joint", plan[0]})
+def _pair(results: Results, at: Combination, plan: Plan, variants: Iterable[str] = PAIR) -> tuple[float, float]:
+    """(ours, the other) on the seeds that all of the variants have."""
+    seeds = results.seeds(at[:2], {"joint", plan[0], *variants})
     return results.accuracy(at, *OURS, seeds), results.accuracy(at, *plan, seeds)
 
 
@@ -74,10 +76,10 @@ def _gains(results: Results) -> tuple[dict, dict]:
     pruned = [c for c in combinations if results.pruned_share(c) > 0]
     usual = [("normal", c) for c in USUAL if c in results.plans("normal")]
     each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
-    by_seed = {}
-    for seed in sorted({s for c in combinations for s in results.seeds(c[:2], PAIR)}):
-        by_seed[str(seed)] = _mean(_relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
-                                   for c in combinations if seed in results.seeds(c[:2], PAIR))
+    # Only seeds that every pair has: other means would be of other combinations.
+    by_seed = {str(seed): _mean(_relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
+                                for c in combinations)
+               for seed in sorted(set.intersection(*(set(results.seeds(c[:2], PAIR)) for c in combinations)))}
     figures = {"strongest_baseline": best[1], "gain_mean_rel": _mean(gain.values()),
                "gain_dropout_rel": _mean(gain[c] for c in dropout),
                "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each),
@@ -93,31 +95,42 @@ def _weaker(results: Results) -> tuple[dict, dict]:
     for name, variant, criteria in (("static", "normal", STATIC), ("plain", "plain", USUAL)):
         combinations = results.combinations("joint", variant)
         best = strongest(results, [(variant, c) for c in criteria if c in results.plans(variant)], combinations)
-        gain = best and _mean(_relative(*_pair(results, c, best)) for c in combinations)
+        gain = best and _mean(_relative(*_pair(results, c, best, ("joint",))) for c in combinations)
         figures |= {f"gain_mean_rel_{name}": gain, f"strongest_{name}": best and best[1]}
         basis[f"gain_mean_rel_{name}"] = _rests_on(results, combinations, ("joint", variant))
     return figures, basis
 
 
 def _mask_blind(results: Results) -> tuple[dict, dict]:
-    """Points over the best plan that knows nothing of the mask, one or two sensors missing, r >= .5."""
-    combinations = results.combinations("joint", "mask_blind", only=("one_missing", "two_missing"), ratios=HIGH)
-    best = strongest(results, MASK_BLIND, combinations)
-    if best is None:
-        return {"gain_vs_mask_blind_points": None, "strongest_mask_blind": None}, {}
-    points = [100 * (a - b) for a, b in (_pair(results, c, best) for c in combinations)]
-    return ({"gain_vs_mask_blind_points": _mean(points, 2), "strongest_mask_blind": f"{best[0]}: {best[1]}"},
-            {"gain_vs_mask_blind_points": _rests_on(results, combinations, ("joint", "mask_blind"))})
+    """Points over the best plans that know nothing of the mask, one or two sensors missing, r >= .5."""
+    figures, basis = {}, {}
+    for name, candidates in MASK_BLIND.items():
+        variants = ("joint", *dict.fromkeys(v for v, _ in candidates if v != "joint"))
+        combinations = results.combinations(*variants, only=("one_missing", "two_missing"), ratios=HIGH)
+        best = strongest(results, [(v, c) for v, c in candidates if c in results.plans(v)], combinations)
+        points = best and _mean((100 * (a - b) for a, b in (_pair(results, c, best, variants) for c in combinations)), 2)
+        figures |= {f"{name}_points": points, f"{name}_best": best and ": ".join(best)}
+        basis[f"{name}_points"] = _rests_on(results, combinations, variants)
+    return figures, basis
 
 
 def _kept(results: Results) -> tuple[dict, dict]:
-    """Accuracy at r as a fraction of the same net's at r = 0, and of the normally trained net's; all sensors."""
+    """Accuracy at r as a fraction of the same net's at r = 0, and of the normally trained net's; all sensors.
+
+    The same of the strongest baseline on its own net.
+    """
     figures, basis = {}, {}
-    for name, ratio in (("kept_r50", 0.5), ("kept_r70", 0.7)):
-        for suffix, variants in (("", ("joint",)), ("_of_normal", PAIR)):
-            dense = (variants[-1], "dense")
-            combinations = results.combinations(*variants, only=("all",), ratios=(ratio,))
-            figures[name + suffix] = _mean(a / b for a, b in (_pair(results, c, dense) for c in combinations))
+    everywhere = results.combinations(*PAIR)
+    best = strongest(results, [("normal", c) for c in USUAL if c in results.plans("normal")], everywhere)
+    for name, ratio in (("kept_r50", 0.5), ("kept_r70", 0.7), ("kept_r80", 0.8)):
+        for suffix, plan, dense in (("", OURS, "joint"), ("_of_normal", OURS, "normal"), ("_baseline", best, "normal")):
+            variants = ("joint",) if dense == "joint" else PAIR
+            combinations = results.combinations(*variants, only=("all",), ratios=(ratio,)) if plan else []
+            shares = []
+            for c in combinations:
+                seeds = results.seeds(c[:2], variants)
+                shares.append(results.accuracy(c, *plan, seeds) / results.accuracy(c, dense, "dense", seeds))
+            figures[name + suffix] = _mean(shares)
             basis[name + suffix] = _rests_on(results, combinations, variants)
     return figures, basis
 
@@ -156,7 +169,7 @@ def _groups(results: Results) -> tuple[dict, dict]:
         if not (pairs := results.pairs(*both)):
             continue
         flops = _mean(_any(results, p, variant)["flops"] / _any(results, p, "joint")["flops"] for p in pairs)
-        points = [100 * (a - b) for a, b in (_pair(results, c, (variant, GATE)) for c in results.combinations(*both))]
+        points = [100 * (a - b) for a, b in (_pair(results, c, (variant, GATE), both) for c in results.combinations(*both))]
         rows[variant] = {"flops_of_ours": flops, "points": _mean(points, 2), "points_r0": _mean(
             (-_gap(results, p, variant) for p in pairs), 2), "applications": len(pairs),
             "seeds": min(len(results.seeds(p, both)) for p in pairs)}
@@ -200,15 +213,22 @@ def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:
 def _against_ours(results: Results, plan: Plan) -> dict[str, Any] | None:
     """One plan on one kind of training beside ours, by ratio, on the same combinations and seeds."""
     variant, name = plan
-    combinations = results.combinations(*PAIR) if variant in PAIR else results.combinations("joint", variant)
+    variants = PAIR if variant in PAIR else ("joint", variant)
+    combinations = results.combinations(*variants)
     if name not in results.plans(variant) or not combinations:
         return None
     by_ratio = {}
     for ratio in RATIOS:
-        ours, other = zip(*(_pair(results, c, plan) for c in combinations if c.ratio == ratio))
+        ours, other = zip(*(_pair(results, c, plan, variants) for c in combinations if c.ratio == ratio))
         by_ratio[str(ratio)] = {"ours": _mean(ours), "accuracy": _mean(other), "points": _mean(100 * (np.array(ours) - other), 2)}
-    return {"variant": variant, "plan": name, "points": _mean((r["points"] for r in by_ratio.values()), 2), "by_ratio": by_ratio,
-            **_rests_on(results, combinations, PAIR if variant in PAIR else ("joint", variant))}
+    whole = []
+    for c in combinations:
+        seeds = results.seeds(c[:2], variants)
+        whole.append(100 * (results.accuracy(c, "joint", "dense", seeds) - results.accuracy(c, variant, "dense", seeds)))
+    spent = _mean(cell["spent"][name][str(r)] for pair in results.pairs(*variants) for s in results.seeds(pair, variants)
+                  if "spent" in (cell := results.of(*pair, variant)[s]) for r in RATIOS)
+    return {"variant": variant, "plan": name, "points_r0": _mean(whole, 2), "by_ratio": by_ratio, "spent": spent,
+            "points": _mean((r["points"] for r in by_ratio.values()), 2), **_rests_on(results, combinations, variants)}
 
 
 def _rests_on(results: Results, combinations: Sequence[Combination], variants: Sequence[str]) -> dict[str, int]:

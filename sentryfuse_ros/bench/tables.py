@@ -9,22 +9,29 @@ from typing import Any
 
 from ..errors import DataError
 from .conditions import RATIOS
-from .variants import GATE, GATE_BLIND, ORACLE, STATIC, USUAL, VARIANTS
+from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, USUAL, VARIANTS
 
 NOT_RUN = "not run yet"
-WORDS = {GATE: "own order", GATE_BLIND: "own order, blind to the mask, freed budget wasted", ORACLE: "oracle per mask",
+WORDS = {GATE: "own order", GATE_MODE: "own order, budget mode chosen",
+         GATE_BLIND: "own order, blind to the mask, freed budget wasted", ORACLE: "oracle per mask",
          **{name: f"{c}, one plan for all masks, freed budget wasted" for name, c in STATIC.items()}}
 FIGURES = {
     "gain_mean_rel": ("relative gain over the strongest baseline, all combinations", "share"),
-    "gain_dropout_rel": ("the same with sensors missing, r >= .5", "share"),
+    "gain_dropout_rel": ("the same under dropout (one or two missing, or by chance), r >= .5", "share"),
     "gain_mean_rel_where_pruned": ("the same over the combinations whose budget prunes at all", "share"),
     "gain_mean_rel_best_each": ("the same against whichever criterion is best in each combination", "share"),
-    "gain_mean_rel_static": ("relative gain over the strongest criterion used as published: one plan for all masks", "share"),
-    "gain_mean_rel_plain": ("the same over the strongest on a net that was always trained with all sensors", "share"),
-    "gain_vs_mask_blind_points": ("points over the best mask-blind plan, one or two missing, r >= .5", "points"),
+    "gain_mean_rel_static": ("over the strongest criterion used as published: one plan for all masks, fewer FLOPs", "share"),
+    "gain_mean_rel_plain": ("over the strongest on a net that never saw a sensor missing, at our FLOPs: dropout's gain", "share"),
+    "gain_vs_mask_blind_points": ("points over the best plan blind to the mask, freed budget wasted, one or two missing, r >= .5",
+                                  "points"),
+    "gain_vs_one_order_points": ("points over the best plan with one order for all masks at our FLOPs, the same", "points"),
     "kept_r50": ("accuracy kept at r = .5 of the same net's at r = 0, all sensors", "share"),
-    "kept_r70": ("accuracy kept at r = .7", "share"),
-    "kept_r50_of_normal": ("accuracy at r = .5 as a share of the normally trained net's at r = 0", "share"),
+    "kept_r70": ("the same at r = .7", "share"),
+    "kept_r80": ("the same at r = .8", "share"),
+    "kept_r50_baseline": ("accuracy that the strongest baseline keeps of its net's at r = .5", "share"),
+    "kept_r70_baseline": ("the same at r = .7", "share"),
+    "kept_r80_baseline": ("the same at r = .8", "share"),
+    "kept_r50_of_normal": ("our accuracy at r = .5 as a share of the normally trained net's at r = 0", "share"),
     "kept_r70_of_normal": ("the same at r = .7", "share"),
     "dense_gap_points": ("points that our net is behind the normally trained one at r = 0", "points"),
 }
@@ -106,9 +113,10 @@ def _controls(report: Mapping[str, Any]) -> str:
     for row in best.values():
         ranked = WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
         rows.append((f"{row['variant']}: {VARIANTS[row['variant']].what}", ranked,
-                     *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS), _points(row["points"]),
-                     str(row["combinations"]), str(row["seeds"])))
-    return table(("training", "ranked by", *(f"r = {r:g}" for r in RATIOS), "mean", "combinations", "seeds, at least"), rows)
+                     _points(row["points_r0"]), *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS),
+                     _points(row["points"]), percent(row["spent"]), str(row["combinations"]), str(row["seeds"])))
+    return table(("training", "ranked by", *(f"r = {r:g}" for r in (0, *RATIOS)), "mean, r > 0", "FLOPs spent, %", "combinations",
+                  "seeds, at least"), rows)
 
 
 def _combinations(report: Mapping[str, Any]) -> str:
@@ -125,16 +133,17 @@ def _combinations(report: Mapping[str, Any]) -> str:
 def _attend(report: Mapping[str, Any]) -> str:
     summary, basis = report["summary"], report["basis"]
     gaps = summary["attend_gap_points"]
-    return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications"),
+    return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications", "seeds, at least"),
                  [(b, f"{percent(saving)} %", f"{gaps[b]:+.1f}" if b in gaps else NOT_RUN,
-                   str(basis["attend_gap_points"]["applications"].get(b, 0))) for b, saving in summary["flops_saving"].items()])
+                   str(basis["attend_gap_points"]["applications"].get(b, 0)), str(basis["attend_gap_points"]["seeds"]))
+                  for b, saving in summary["flops_saving"].items()])
 
 
 def _groups(report: Mapping[str, Any]) -> str:
     rows = [(VARIANTS[name].what.removeprefix("as ours, "), f"{percent(row['flops_of_ours'])} %", f"{row['points_r0']:+.1f}",
              f"{row['points']:+.1f}", str(row["applications"]), str(row["seeds"]))
             for name, row in report["summary"]["kv_groups"].items()]
-    return table(("K/V groups", "FLOPs, of ours", "points behind ours at r = 0", "over all ratios and conditions", "applications",
+    return table(("K/V groups", "FLOPs, of ours", "points behind ours at r = 0", "pruned, at r of its own FLOPs", "applications",
                   "seeds, at least"), rows)
 
 

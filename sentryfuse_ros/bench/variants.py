@@ -11,9 +11,11 @@ from ..training.schedule import Schedule
 USUAL = ("random", "l1", "l2", "wanda", "snip", "taylor", "torch_pruning_magnitude", "torch_pruning_taylor")
 ORACLE = "oracle"
 STREAMS = ("bottleneck",)
+RICH = 4  # K/V groups
 GATE = "gate"                # the net's own order; freed budget spent
+GATE_MODE = "gate_best_mode"  # as GATE, with the budget mode that is better on the validation split, as criteria have it
 GATE_BLIND = "gate_blind"    # its order for all sensors, whatever is missing; freed budget not spent
-# The criteria that lose least, used as they are published: one plan per ratio, whatever is missing; freed budget not spent.
+# Criteria used as they are published: one plan per ratio, whatever is missing; freed budget not spent. These lost least before.
 STATIC = {"l2_static": "l2", "snip_static": "snip", "taylor_static": "taylor"}
 
 
@@ -25,18 +27,20 @@ class Variant:
     recipe: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[str, ...] = (GATE,)
     dense_attention: bool = False
-    kv_groups: int | tuple[int, int] | None = None  # one number, or that of the sensor best alone and that of the others
+    kv_groups: int | None = None                    # of every sensor,
+    rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
     backbones: tuple[str, ...] = ()                 # tried on these alone; all if empty
 
 
 VARIANTS = {
-    "joint": Variant("ours: gate and pruned pass in the loop", plans=(GATE, GATE_BLIND, *USUAL, ORACLE)),
+    "joint": Variant("ours: gate and pruned pass in the loop", plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
     "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
                       (*USUAL, ORACLE, *STATIC)),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
                      {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL),
     "mask_blind": Variant("as ours, but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                           (GATE_BLIND, GATE)),
+    "one_order": Variant("as ours, but one order for all masks; freed budget spent", {"gate": "blind"}),
     "self_distilled": Variant("normal, with a second full-width pass that learns from the first", {"second_pass": "full"}, USUAL),
     "fixed_order": Variant("as ours, but a random order that never changes", {"gate": "fixed"}),
     "dense_attention": Variant("as ours, but with ordinary attention", dense_attention=True),
@@ -44,9 +48,8 @@ VARIANTS = {
     "groups_2": Variant("as ours, 2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
     "groups_4": Variant("as ours, 4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
     "groups_8": Variant("as ours, 8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
-    "groups_strong": Variant("as ours, 4 K/V groups for the sensor best alone, 1 for the others", kv_groups=(4, 1),
-                             backbones=STREAMS),
-    "groups_weak": Variant("as ours, 1 K/V group for the sensor best alone, 4 for the others", kv_groups=(1, 4),
-                           backbones=STREAMS),
+    "groups_best": Variant("as ours, 4 K/V groups for the sensor best alone, 1 for the others", rich="best", backbones=STREAMS),
+    "groups_worst": Variant("as ours, 4 K/V groups for the sensor worst alone, 1 for the others", rich="worst",
+                            backbones=STREAMS),
 }
-GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups is not None)
+GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups or variant.rich)

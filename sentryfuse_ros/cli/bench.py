@@ -7,22 +7,26 @@ from pathlib import Path
 from typing import Any
 
 HELP = "train and compare: our run-time pruning, the usual criteria, and the controls; goes on where it was stopped"
+EPILOG = """The data sets are read from $SENTRYFUSE_DATA. The two criteria of torch-pruning are there if it is: pip install
+torch-pruning==1.6.1. All nets are some twelve hours on one core; docs/PRUNING.md says what is compared."""
 CACHE = Path("runs/bench")
 RESULTS = Path("benchmarks/results/pruning.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
+    parser.epilog = EPILOG
     parser.add_argument("what", choices=("pruning",), help="which benchmark")
     parser.add_argument("--quick", action="store_true",
                         help="one application, one backbone, one seed, a third of the training: some minutes")
-    for name, text in (("applications", "default: all"), ("backbones", "default: all"),
-                       ("variants", "ways of training; default: all, with --quick joint and normal")):
+    for name, text in (("applications", "utd_mhad, borealtc, av_digits, and three for accuracy at r = 0 alone; default: all"),
+                       ("backbones", "early, bottleneck, cross_modal; default: all"),
+                       ("variants", "ways of training: joint (ours), normal, controls; default: all, with --quick these two")):
         parser.add_argument(f"--{name}", nargs="+", metavar="NAME", help=text)
     parser.add_argument("--seeds", nargs="+", type=int, metavar="N", help="default: 0 1 2, with --quick 0")
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="finished nets (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE",
-                        help=f"the results, written again after each net (default: {RESULTS}, with --quick none)")
+                        help=f"the results, written again after each net (default: {RESULTS} if all are asked for, else none)")
     parser.add_argument("--docs", type=Path, metavar="DIR", help="fill the tables of DIR/PRUNING.md and draw DIR/pruning.png")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="nets at a time, a core each (default: %(default)s)")
     parser.add_argument("--no-run", action="store_true", help="only write the results from the nets that are finished")
@@ -32,18 +36,19 @@ def run(args: argparse.Namespace) -> int:
     """Run what is not finished, print the figures, write the files; returns 0. Raises SentryFuseError."""
     import shlex
     import sys
+    from importlib.util import find_spec
 
     from rich.console import Console
 
-    from ..bench.cells import plan_names
     from ..bench.run import finished, report
     from ..bench.run import run as run_nets
     from ..evaluation.cost import machine
 
     nets = chosen_nets(args)
-    console, target = Console(), args.json or (None if args.quick else RESULTS)
+    everything = not (args.quick or args.applications or args.backbones or args.variants or args.seeds)
+    console, target = Console(), args.json or (RESULTS if everything else None)
     command = "sentryfuse " + shlex.join(sys.argv[1:])
-    if not any(p.startswith("torch_pruning") for net in nets for p in plan_names(net)):
+    if find_spec("torch_pruning") is None:
         console.print("torch-pruning is not installed: without its two criteria. They are measured too after: "
                       "pip install torch-pruning==1.6.1", style="yellow", markup=False)
 
@@ -100,14 +105,14 @@ def chosen_nets(args: argparse.Namespace) -> list[Any]:
 
 
 def write(report: dict[str, Any], target: Path | None) -> None:
-    """The results file, replaced as a whole."""
+    """The results file, replaced as a whole; not by a report of nothing."""
     import json
     import os
 
-    if target is None:
+    if target is None or not report["finished"]:
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_suffix(".partial")
+    partial = target.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     os.replace(partial, target)
 
