@@ -28,7 +28,9 @@ def test_spec_survives_a_round_trip_through_a_dict():
 
 @pytest.mark.parametrize("change, word", [
     ({"kind": "radar"}, "kind"), ({"shape": (100, 5)}, "shape"), ({"shape": (0, 6)}, "shape"), ({"window_s": 0}, "window_s"),
-    ({"mean": (1.0,)}, "mean"), ({"std": (1, 1, 1, 1, 1, 0)}, "std"), ({"extra": 1}, "keys")])
+    ({"mean": (1.0,)}, "mean"), ({"std": (1, 1, 1, 1, 1, 0)}, "std"), ({"extra": 1}, "keys"),
+    ({"options": {"max_gap": 0.5}}, "max_gap_s"), ({"options": {"polar": 1}}, "option"),
+    ({"options": {"max_gap_s": "long"}}, "finite number"), ({"options": {"max_gap_s": float("nan")}}, "finite number")])
 def test_spec_names_the_field_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         ModalitySpec.from_dict({**IMU.to_dict(), **change})

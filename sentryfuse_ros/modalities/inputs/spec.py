@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,16 @@ from ...errors import ParameterError
 
 KINDS = ("camera", "imu", "audio", "lidar", "series")
 CAMERA_ENCODINGS = {"depth_m": 1, "rgb": 3, "mono": 1}  # encoding -> channels
+# Names a kind's options may have; the top of its file says what they mean.
+_SLOTS = ("max_gap_s", "hold_s")
+OPTIONS = {
+    "camera": (*_SLOTS, "relative_depth", "centre_columns"),
+    "imu": ("max_gap_s",),
+    "audio": ("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
+    "lidar": (*_SLOTS, "polar", "min_range_m", "max_range_m", "min_elevation_deg", "max_elevation_deg", "azimuth_fov_deg",
+              "intensity_scale", "relief_columns", "relief_limit_m", "max_points"),
+    "series": ("max_gap_s",),
+}
 _NDIM = {"camera": 4, "imu": 2, "audio": 2, "lidar": 4, "series": 2}
 
 
@@ -57,6 +69,12 @@ class ModalitySpec:
                 raise bad(part, values, f"{self.channels} numbers, one per channel")
         if any(not s > 0 for s in self.std):
             raise bad("std", self.std, "positive numbers")
+        for name, value in self.options.items():
+            if name not in OPTIONS[self.kind]:
+                close = difflib.get_close_matches(name, OPTIONS[self.kind], 1)
+                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(OPTIONS[self.kind]))
+            if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
+                raise bad(f"option {name}", value, "a finite number")
         object.__setattr__(self, "options", dict(self.options))
 
     @property
