@@ -7,8 +7,7 @@
     snip     |w dL/dw| summed over the unit's weights (Lee et al., arXiv 1810.02340)
     taylor   |activation * gradient| summed over the unit per sample, then averaged (Molchanov et al., arXiv 1611.06440,
              1906.10771)
-    oracle   taylor measured with the very mask that the plan is for: as many passes as there are masks, where the robot
-             would need labelled data
+    oracle   taylor measured with the very mask that the plan is for: as many passes as there are masks
     torch_pruning_magnitude, torch_pruning_taylor   importance of that library, see library.py
 
 All but oracle are measured once, with every sensor present, on data of the training split, and know nothing of the mask.
