@@ -94,7 +94,8 @@ def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[
     """All nets asked for, those that say most first: the comparison itself, controls on one backbone, then more seeds and
     the controls of other figures, then the rest."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
-             for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)]
+             for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
+             and not (VARIANTS[v].explains and b != backbones[0] and s != seeds[0])]
     # The accuracy of the whole network is asked of one backbone.
     found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
               for s in seeds if "joint" in variants]
@@ -109,11 +110,9 @@ def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
     elif comparison:
         group = 0 if first_seed else 3
     elif net.variant in GROUPS:
-        group = 7 if first_seed else 9
+        group = 7
     elif first_seed and first_backbone:
         group = 1
-    elif net.variant in ("mask_blind", "dense_attention", "plain"):
-        group = 5
     else:
-        group = 6 if first_seed else 8
+        group = 6 if VARIANTS[net.variant].explains else 5
     return group, seeds.index(net.seed), list(VARIANTS).index(net.variant) if not comparison else 0, backbones.index(net.backbone)

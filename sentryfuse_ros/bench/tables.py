@@ -82,6 +82,8 @@ def _figures(report: Mapping[str, Any]) -> str:
     for name, (words, kind) in FIGURES.items():
         value, on = summary.get(name), basis.get(name, {})
         shown = NOT_RUN if value is None else f"{percent(value)} %" if kind == "share" else f"{value:+.1f}"
+        if name == "gain_mean_rel" and len(by_seed := summary["gain_by_seed"] or {}) > 1:
+            shown += " (by seed: " + ", ".join(percent(v) for v in by_seed.values()) + ")"
         what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} nets" if "nets" in on else "-"
         rows.append((words, shown, what, str(on.get("seeds", "-"))))
     return table(("figure", "value", "rests on", "seeds, at least"), rows)

@@ -30,6 +30,7 @@ class Variant:
     kv_groups: int | None = None                    # of every sensor,
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
     backbones: tuple[str, ...] = ()                 # tried on these alone; all if empty
+    explains: bool = False                          # no figure of its own: beyond the first backbone the first seed is enough
 
 
 VARIANTS = {
@@ -37,12 +38,13 @@ VARIANTS = {
     "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
                       (*USUAL, ORACLE, *STATIC)),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
-                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL),
+                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
     "mask_blind": Variant("as ours, but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                           (GATE_BLIND, GATE)),
-    "one_order": Variant("as ours, but one order for all masks; freed budget spent", {"gate": "blind"}),
-    "self_distilled": Variant("normal, with a second full-width pass that learns from the first", {"second_pass": "full"}, USUAL),
-    "fixed_order": Variant("as ours, but a random order that never changes", {"gate": "fixed"}),
+    "one_order": Variant("as ours, but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
+    "self_distilled": Variant("normal, with a second full-width pass that learns from the first", {"second_pass": "full"}, USUAL,
+                              explains=True),
+    "fixed_order": Variant("as ours, but a random order that never changes", {"gate": "fixed"}, explains=True),
     "dense_attention": Variant("as ours, but with ordinary attention", dense_attention=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
     "groups_2": Variant("as ours, 2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
