@@ -58,6 +58,11 @@ def strongest(results: Results, candidates: Sequence[Plan], combinations: Sequen
     return max(candidates, key=mean)
 
 
+def _usual(results: Results) -> list[Plan]:
+    """The baselines of the comparison itself: usual criteria that were measured, on the normally trained net."""
+    return [("normal", c) for c in USUAL if c in results.plans("normal")]
+
+
 def _pair(results: Results, at: Combination, plan: Plan, variants: Iterable[str] = PAIR) -> tuple[float, float]:
     """(ours, the other) on the seeds that all of the variants have."""
     seeds = results.seeds(at[:2], {"joint", plan[0], *variants})
@@ -66,15 +71,14 @@ def _pair(results: Results, at: Combination, plan: Plan, variants: Iterable[str]
 
 def _gains(results: Results) -> tuple[dict, dict]:
     """Relative gain over the strongest usual criterion on the normally trained net."""
-    combinations = results.combinations(*PAIR)
-    best = strongest(results, [("normal", c) for c in USUAL if c in results.plans("normal")], combinations)
+    combinations, usual = results.combinations(*PAIR), _usual(results)
+    best = strongest(results, usual, combinations)
     names = ("gain_mean_rel", "gain_dropout_rel", "gain_mean_rel_where_pruned", "gain_mean_rel_best_each", "gain_by_seed")
     if best is None:
         return {"strongest_baseline": None, **dict.fromkeys(names)}, {}
     gain = {c: _relative(*_pair(results, c, best)) for c in combinations}
     dropout = [c for c in combinations if c.condition != "all" and c.ratio in HIGH]
     pruned = [c for c in combinations if results.pruned_share(c) > 0]
-    usual = [("normal", c) for c in USUAL if c in results.plans("normal")]
     each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
     # Only seeds that every pair has: other means would be of other combinations.
     by_seed = {str(seed): _mean(_relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
@@ -120,8 +124,7 @@ def _kept(results: Results) -> tuple[dict, dict]:
     The same of the strongest baseline on its own net.
     """
     figures, basis = {}, {}
-    everywhere = results.combinations(*PAIR)
-    best = strongest(results, [("normal", c) for c in USUAL if c in results.plans("normal")], everywhere)
+    best = strongest(results, _usual(results), results.combinations(*PAIR))
     for name, ratio in (("kept_r50", 0.5), ("kept_r70", 0.7), ("kept_r80", 0.8)):
         for suffix, plan, dense in (("", OURS, "joint"), ("_of_normal", OURS, "normal"), ("_baseline", best, "normal")):
             variants = ("joint",) if dense == "joint" else PAIR
