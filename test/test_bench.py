@@ -12,6 +12,7 @@ from safetensors.torch import save
 
 from sentryfuse_ros.bench import applications, cells, nets, summary, tables
 from sentryfuse_ros.bench.applications import APPLICATIONS, Application, held_examples, load_examples
+from sentryfuse_ros.bench.archive import read_archive, write_archive
 from sentryfuse_ros.bench.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
 from sentryfuse_ros.bench.conditions import RATIOS, conditions
 from sentryfuse_ros.bench.nets import Net, recipe_of
@@ -441,6 +442,40 @@ def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path
     assert again["test"] == whole["test"] | {"measured_elsewhere": {"0.5": {"111": 0.125}}}
     assert again["modes"] == whole["modes"] and again["spent"] == whole["spent"] and again["train_s"] == whole["train_s"]
     assert read_cell(net, tmp_path) == again
+
+
+# finished nets beside the results
+
+def test_finished_nets_are_taken_from_the_archive_without_a_cache(made_up, tmp_path, monkeypatch):
+    wanted = nets.nets(("made_up",), ("early",), (0,), ("one_order", "mask_blind"))
+    whole = list(run(wanted, tmp_path / "cache"))[-1]
+    file = tmp_path / "results" / "nets.jsonl"
+    write_archive(file, {net.name: cell for net, cell in whole.items()})
+    assert len(file.read_text().splitlines()) == 2
+    monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
+    assert list(run(wanted, tmp_path / "none", archive=read_archive(file)))[-1] == whole
+    assert not (tmp_path / "none").exists()
+    # What is measured otherwise now, or lacks a plan, is not taken.
+    less = read_archive(file)
+    del less[wanted[0].name]["test"]["gate"]
+    assert list(finished(wanted, tmp_path / "none", less)) == [wanted[1]]
+    monkeypatch.setattr(cells, "VERSION", cells.VERSION + 1)
+    assert not finished(wanted, tmp_path / "none", read_archive(file))
+
+
+def test_archive_keeps_other_nets_but_not_those_of_recipes_that_are_gone(made_up, tmp_path, monkeypatch):
+    file = tmp_path / "nets.jsonl"
+    one, other = (Net("made_up", "early", variant, 0) for variant in ("joint", "normal"))
+    write_archive(file, {one.name: {"net": one._asdict(), "accuracy": 0.5}})
+    write_archive(file, {other.name: {"net": other._asdict(), "accuracy": 0.25}})
+    assert {n: c["accuracy"] for n, c in read_archive(file).items()} == {one.name: 0.5, other.name: 0.25}
+    monkeypatch.setitem(APPLICATIONS, "made_up", replace(MADE_UP, training={"epochs": 4, "batch": 16}))
+    now = other._replace(seed=1)
+    write_archive(file, {now.name: {"net": now._asdict(), "accuracy": 0.75}})
+    assert list(read_archive(file)) == [now.name]
+    file.write_text(file.read_text() + '{"accuracy": 1}\n')
+    with pytest.raises(DataError, match=r"line 2.*its name"):
+        read_archive(file)
 
 
 # command line

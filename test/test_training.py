@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -21,6 +22,7 @@ from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError, SentryFuseError
 from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.training import run as run_module
+from sentryfuse_ros.training import windows as windows_module
 from sentryfuse_ros.training.augment import Augment, augment_windows
 from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
 from sentryfuse_ros.training.evaluation import all_masks, predict_logits
@@ -196,6 +198,59 @@ def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
     logits = predict_logits(trainer.average, held, all_masks(2), (0.0, 0.5))
     right = {mask: [(z.argmax(1) == held.labels).mean() for z in rows] for mask, rows in logits.items()}
     assert min(min(row) for row in right.values()) > 0.8, right
+
+
+def learn(trainer):
+    """All the epochs of a trainer."""
+    while trainer.epoch < trainer.recipe.epochs:
+        list(trainer.run_epoch())
+    return trainer
+
+
+def test_dense_teacher_draws_the_full_width_answer_to_its_own():
+    """Towards one that has learnt other labels, in place of the examples' own."""
+    examples = RecordingExamples(recordings(groups=(1, 2)))
+    plain = {**RECIPE, "epochs": 12, "second_pass": "none"}
+    teacher = Trainer(Recipe.from_dict(plain), examples, CLASSES)
+    teacher.examples.labels = (examples.labels + 1) % 3
+    learn(teacher)
+    examples = RecordingExamples(recordings(groups=(1, 2)))
+    answers = {}
+    for weight in (0.0, 30.0):
+        trainer = learn(Trainer(Recipe.from_dict({**plain, "dense_distill": weight}), examples, CLASSES,
+                                dense_teacher=teacher.average))
+        mask = (True, True)
+        logits = predict_logits(trainer.average, examples, [mask], [0.0])["11"][0]
+        answers[weight] = (logits.argmax(1) == examples.labels).mean()
+    assert answers[0.0] > 0.6 and answers[30.0] < 0.2
+    assert not any(p.requires_grad for p in trainer.dense_teacher.parameters())
+
+
+def test_dense_teacher_of_other_data_is_refused_by_name(made_up, tmp_path):
+    train(Recipe.from_dict({**RECIPE, "epochs": 1, "second_pass": "none"}), tmp_path / "dense", console=QUIET)
+    taught = {**RECIPE, "epochs": 1, "dense_teacher": str(tmp_path / "dense")}
+    train(Recipe.from_dict(taught), tmp_path / "taught", console=QUIET)
+    assert (tmp_path / "taught" / "model.safetensors").exists()
+    with pytest.raises(CheckpointError, match="dense teacher's modality 'imu'.*same data"):
+        train(Recipe.from_dict({**taught, "train_groups": [1]}), tmp_path / "other", console=QUIET)
+    with pytest.raises(CheckpointError, match="dense teacher's modalities"):
+        train(Recipe.from_dict({**taught, "modalities": RECIPE["modalities"][:1], "model": {**RECIPE["model"], "tokenizer": {}}}),
+              tmp_path / "fewer", console=QUIET)
+    with pytest.raises(CheckpointError, match="nowhere"):
+        train(Recipe.from_dict({**taught, "dense_teacher": "nowhere"}), tmp_path / "none", console=QUIET)
+
+
+def test_moved_frames_are_those_of_an_affine_warp():
+    rng = np.random.default_rng(0)
+    frames = rng.random((3, 2, 24, 32)).astype(np.float32)
+    augment = Augment(camera_shift=0.1, camera_zoom=0.2, camera_depth_scale=0.0)
+    moved = windows_module._move(frames, augment, np.random.default_rng(4))
+    rng = np.random.default_rng(4)
+    zoom = 1 + rng.uniform(-0.2, 0.2)
+    dx, dy = rng.uniform(-0.1, 0.1, 2) * (32, 24)
+    matrix = np.array([[zoom, 0, (1 - zoom) * 16 + dx], [0, zoom, (1 - zoom) * 12 + dy]])
+    warped = np.stack([cv2.warpAffine(f.transpose(1, 2, 0), matrix, (32, 24), flags=cv2.INTER_NEAREST) for f in frames])
+    assert (moved == warped.transpose(0, 3, 1, 2)).mean() > 0.95  # the other rounds in steps of a 32nd
 
 
 def test_gate_learns_until_it_is_frozen():

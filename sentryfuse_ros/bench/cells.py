@@ -24,6 +24,7 @@ from ..pruning.slicing import SiteKeep, choose_plan, slice_weights
 from ..training.evaluation import accuracy, all_masks, mask_bits, predict_logits
 from ..training.metrics import METRICS_FILE
 from .applications import APPLICATIONS, MOST_HELD, Held, held_examples, load_examples
+from .archive import NO_CELLS, Cells
 from .conditions import RATIOS
 from .nets import Net, recipe_of, trained
 from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, VARIANTS
@@ -51,10 +52,13 @@ def evaluation_hash() -> str:
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
-def read_cell(net: Net, cache: Path) -> dict[str, Any] | None:
-    """The finished cell of a net; None where there is none, it was measured otherwise, or lacks a plan."""
-    cell = _stored(net, cache)
-    return None if cell is None or _missing(net, cell) else cell
+def read_cell(net: Net, cache: Path, archive: Cells = NO_CELLS) -> dict[str, Any] | None:
+    """The finished cell of a net, of the cache or the archive; None where there is none, it was measured otherwise, or lacks
+    a plan."""
+    for cell in (_stored(net, cache), archive.get(net.name)):
+        if cell is not None and cell.get("evaluation") == evaluation_hash() and not _missing(net, cell):
+            return dict(cell)
+    return None
 
 
 def _stored(net: Net, cache: Path) -> dict[str, Any] | None:

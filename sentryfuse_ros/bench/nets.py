@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections.abc import Sequence
@@ -66,9 +67,17 @@ def recipe_of(net: Net) -> Recipe:
     return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
 
 
+def teacher_of(net: Net) -> Net | None:
+    """The net whose answers another one also learns from: the same but for how it was trained."""
+    variant = VARIANTS[net.variant].dense_teacher
+    return net._replace(variant=variant) if variant else None
+
+
 def recipe_hash(net: Net) -> str:
     """Eight hex digits of everything that the trained weights depend on."""
     values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
+    if (teacher := teacher_of(net)) is not None:
+        values["dense_teacher"] = recipe_hash(teacher)
     if APPLICATIONS[net.application].people:
         values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -78,15 +87,22 @@ def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
     """The trained net in evaluation mode, and its JSON. Trains it where the cache has none; a stopped training goes on."""
     folder = cache / net.name
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "model.json").exists():
-        examples, classes = load_examples(net.application, "train")
-        trainer = Trainer(recipe_of(net), examples, classes)
-        if (folder / STATE_FILE).exists():
-            load_state(trainer, folder)
-        fit(trainer, folder, None, Console(quiet=True))
-        save_checkpoint(trainer.average, folder, {"data": {"net": list(net), "train_examples": len(examples)}})
-        (folder / STATE_FILE).unlink()
+    with (folder / "training.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may want it as a teacher at the same time
+        if not (folder / "model.json").exists():
+            _train(net, cache, folder)
     return load_checkpoint(folder)
+
+
+def _train(net: Net, cache: Path, folder: Path) -> None:
+    teacher = teacher_of(net)
+    examples, classes = load_examples(net.application, "train")
+    trainer = Trainer(recipe_of(net), examples, classes, dense_teacher=trained(teacher, cache)[0] if teacher else None)
+    if (folder / STATE_FILE).exists():
+        load_state(trainer, folder)
+    fit(trainer, folder, None, Console(quiet=True))
+    save_checkpoint(trainer.average, folder, {"data": {"net": list(net), "train_examples": len(examples)}})
+    (folder / STATE_FILE).unlink()
 
 
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],

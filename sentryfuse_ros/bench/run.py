@@ -8,21 +8,22 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
+from .archive import NO_CELLS, Cells
 from .cells import read_cell, run_cell
 from .nets import Net
 from .summary import summarise
 
 
-def finished(nets: Sequence[Net], cache: Path) -> dict[Net, dict[str, Any]]:
-    """The cells that the cache has."""
-    found = {net: read_cell(net, cache) for net in nets}
+def finished(nets: Sequence[Net], cache: Path, archive: Cells = NO_CELLS) -> dict[Net, dict[str, Any]]:
+    """The cells that the cache or the archive has."""
+    found = {net: read_cell(net, cache, archive) for net in nets}
     return {net: cell for net, cell in found.items() if cell is not None}
 
 
-def run(nets: Sequence[Net], cache: Path, jobs: int = 1,
+def run(nets: Sequence[Net], cache: Path, jobs: int = 1, archive: Cells = NO_CELLS,
         said: Callable[[Net, dict[str, Any]], None] = lambda net, cell: None) -> Iterator[dict[Net, dict[str, Any]]]:
-    """Run the nets that the cache has no cell of; yields all cells so far, at the start and after each new one."""
-    cells = finished(nets, cache)
+    """Run the nets that neither has a cell of; yields all cells so far, at the start and after each new one."""
+    cells = finished(nets, cache, archive)
     yield cells
     for net, cell in _each([net for net in nets if net not in cells], cache, jobs):
         cells[net] = cell

@@ -26,6 +26,7 @@ class Variant:
     what: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[str, ...] = (GATE,)
+    dense_teacher: str = ""                         # the variant that the full-width pass also learns from
     dense_attention: bool = False
     kv_groups: int | None = None                    # of every sensor,
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others

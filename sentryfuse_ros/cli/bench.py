@@ -11,6 +11,7 @@ EPILOG = """The data sets are read from $SENTRYFUSE_DATA. The two criteria of to
 torch-pruning==1.6.1. All nets are some nine hours on one core; docs/PRUNING.md says what is compared."""
 CACHE = Path("runs/bench")
 RESULTS = Path("benchmarks/results/pruning.json")
+CELLS = Path("benchmarks/results/pruning_nets.jsonl")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--cache", type=Path, default=CACHE, metavar="DIR", help="finished nets (default: %(default)s)")
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help=f"the results, written again after each net (default: {RESULTS} if all are asked for, else none)")
+    parser.add_argument("--cells", type=Path, metavar="FILE",
+                        help="measurements of finished nets: those in it are not trained again, new ones are added after each "
+                             f"(default: {CELLS} if all are asked for, else none)")
     parser.add_argument("--docs", type=Path, metavar="DIR", help="fill the tables of DIR/PRUNING.md and draw DIR/pruning.png")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="nets at a time, a core each (default: %(default)s)")
     parser.add_argument("--no-run", action="store_true", help="only write the results from the nets that are finished")
@@ -40,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
+    from ..bench.archive import read_archive, write_archive
     from ..bench.run import finished, report
     from ..bench.run import run as run_nets
     from ..evaluation.cost import machine
@@ -47,6 +52,8 @@ def run(args: argparse.Namespace) -> int:
     nets = chosen_nets(args)
     everything = not (args.quick or args.applications or args.backbones or args.variants or args.seeds)
     console, target = Console(), args.json or (RESULTS if everything else None)
+    archive_file = args.cells or (CELLS if everything else None)
+    archive = {} if archive_file is None else read_archive(archive_file)
     command = "sentryfuse " + shlex.join(sys.argv[1:])
     if find_spec("torch_pruning") is None:
         console.print("torch-pruning is not installed: without its two criteria. They are measured too after: "
@@ -56,11 +63,14 @@ def run(args: argparse.Namespace) -> int:
         console.print(f"{net.name}: accuracy {100 * cell['accuracy']:.1f} %, trained in {cell['train_s']:.0f} s, "
                       f"measured in {cell['measure_s']:.0f} s", highlight=False)
 
-    stages = [finished(nets, args.cache)] if args.no_run else run_nets(nets, args.cache, args.jobs, said)
+    stages = ([finished(nets, args.cache, archive)] if args.no_run else
+              run_nets(nets, args.cache, args.jobs, archive, said))
     for cells in stages:
         console.print(f"{len(cells)} of {len(nets)} nets finished{_time_left(nets, cells, args)}", highlight=False)
         found = report(nets, cells, command, machine(1))
         write(found, target)
+        if archive_file is not None and cells:
+            write_archive(archive_file, {net.name: cell for net, cell in cells.items()})
     if args.docs and found["finished"]:
         document(found, args.docs)
     print_figures(found, console)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from .attention import AttendWeights, KeyTokens, SentryAttend, attend, linear
 from .config import FuseConfig
+from .dropout import dropout as drop
 
 
 class SiteWeights(NamedTuple):
@@ -74,15 +75,11 @@ def transform(x: Tensor, w: SiteWeights, head_dim: int, keys: KeyTokens, extra: 
     source = keys(y)
     if extra is not None:
         source = torch.cat([source, norm(extra, w.norm_attention, w.norm_attention_bias)], -2)
-    x = x + _drop(attend(y, source, w.attention, head_dim, None if scales is None else scales.heads), dropout)
+    x = x + drop(attend(y, source, w.attention, head_dim, None if scales is None else scales.heads), dropout)
     h = F.gelu(linear(norm(x, w.norm_ffn, w.norm_ffn_bias), w.up, w.up_bias))       # (..., N, c)
     if scales is not None:
         h = h * scales.channels.unsqueeze(-2)
-    return x + _drop(linear(h, w.down, w.down_bias), dropout)
-
-
-def _drop(x: Tensor, chance: float) -> Tensor:
-    return F.dropout(x, chance) if chance else x
+    return x + drop(linear(h, w.down, w.down_bias), dropout)
 
 
 def stack_weights(parts: Sequence[SiteWeights]) -> SiteWeights:

@@ -12,6 +12,7 @@ from ..errors import ParameterError
 from .backbones import make_backbone
 from .block import SiteScales, SiteWeights
 from .config import FuseConfig
+from .dropout import Dropout
 from .gate import SentryGate
 from .sites import all_sites
 from .tokenizers import make_tokenizer
@@ -41,7 +42,7 @@ class Readout(nn.Module):
         self.norm = nn.LayerNorm(d_model)
         self.score = nn.Linear(d_model, heads)
         self.value = nn.Linear(d_model, d_model)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classify = nn.Linear(d_model, classes)
 
     def forward(self, x: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,8 +30,8 @@ _SEED = (lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")
 _RECIPE_RANGES = {
     "seed": _SEED, "epochs": _COUNT, "batch": _COUNT, "validate_every": _COUNT, "threads": _COUNT,
     "learning_rate": _POSITIVE, "gate_learning_rate": _STRENGTH, "weight_decay": _STRENGTH, "clip": _POSITIVE,
-    "label_smoothing": _BELOW_ONE, "balance": _SHARE, "distill": _STRENGTH, "gate_loss": _STRENGTH, "teacher_rate": _SHARE,
-    "ema": _BELOW_ONE,
+    "label_smoothing": _BELOW_ONE, "balance": _SHARE, "distill": _STRENGTH, "dense_distill": _STRENGTH, "gate_loss": _STRENGTH,
+    "teacher_rate": _SHARE, "ema": _BELOW_ONE,
 }
 _SCHEDULE_RANGES = {
     "drop_from": _SHARE, "drop_to": _SHARE, "drop_until": _TIME, "ratio_max": _SHARE, "ratio_until": _TIME,
@@ -63,6 +63,8 @@ class Recipe:
     label_smoothing: float = 0.05
     balance: float = 0.0                      # weight of a class in the loss: its count to the power of minus this
     distill: float = 1.0                      # weight of KL(pruned || full)
+    dense_teacher: str = ""                   # folder of a trained model that the full-width pass also learns from; none if empty
+    dense_distill: float = 1.0                # weight of KL(dense teacher || full)
     gate_loss: float = 1.0                    # weight of the saliency alignment
     teacher_rate: float = 0.1                 # moving average of the saliency
     ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none

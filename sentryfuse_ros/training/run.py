@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..checkpoint import save_checkpoint
+from ..checkpoint import load_checkpoint, save_checkpoint
 from ..datasets import dataset, split_groups
 from ..errors import CheckpointError, DataError
 from .calibration import fit_temperatures
@@ -45,7 +45,8 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
-    trainer = Trainer(recipe, training, source.CLASSES, ranks)
+    dense_teacher = load_checkpoint(Path(recipe.dense_teacher))[0] if recipe.dense_teacher else None
+    trainer = Trainer(recipe, training, source.CLASSES, ranks, dense_teacher)
     if resume:
         load_state(trainer, out)
     params = sum(p.numel() for p in trainer.model.parameters())

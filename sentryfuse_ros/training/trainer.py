@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import SentryFuseError
+from ..errors import CheckpointError, SentryFuseError
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse, Tokens
 from ..model.gate import SentryGate
@@ -23,10 +23,12 @@ from .recipe import Recipe
 class Trainer:
     """Owns the network, its moving average, the optimiser and the saliency teacher. Deterministic by recipe.seed.
 
-    All randomness is drawn from (seed, epoch), so a run that continues from a saved epoch is the same run.
+    All randomness is drawn from (seed, epoch), so a run that continues from a saved epoch is the same run. The full-width
+    pass also learns from ``dense_teacher``, a trained network of the same modalities and classes, where there is one.
     """
 
-    def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], ranks: Ranks | None = None):
+    def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], ranks: Ranks | None = None,
+                 dense_teacher: SentryFuse | None = None):
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         self.recipe, self.examples, self.ranks = recipe, examples, ranks or Ranks()
@@ -39,7 +41,16 @@ class Trainer:
         self.average = SentryFuse(config).to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.teacher = SaliencyTeacher(recipe.teacher_rate)
-        self.optimiser = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98))
+        if dense_teacher is not None:
+            check_dense_teacher(dense_teacher, config)
+            dense_teacher.to(self.device).eval().requires_grad_(False)
+        self.dense_teacher = dense_teacher
+        self.optimiser = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98), fused=True)
+        self._weights = list(self.model.parameters())
+        # The gate is copied: its ranking must be the one trained with.
+        gate = [name.startswith("gate.") for name, _ in self.model.named_parameters()]
+        pairs = list(zip(gate, self.average.parameters(), self._weights))
+        self._copied, self._followed = ([pair[1:] for pair in pairs if pair[0] == kind] for kind in (True, False))
         self.class_weights = class_weights(examples.labels, len(classes), recipe.balance).to(self.device)
         self.epoch = 0
 
@@ -90,14 +101,15 @@ class Trainer:
         scales = unit_scales(model.config, len(labels), self.device) if learning else None
         full = model.fuse(tokens, scales=scales).logits
         loss_full = F.cross_entropy(full, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
+        taught = self._from_dense_teacher(full, inputs, mask)
 
         scores = model.gate(torch.tensor(mask, device=self.device))
         again = self._second_pass(tokens, mask, scores, schedule.draw_ratio(t, rng), schedule.tau(t))
         loss_again, distill = loss_full.new_zeros(()), loss_full.new_zeros(())
         if again is not None:
             loss_again = F.cross_entropy(again, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
-            distill = F.kl_div(F.log_softmax(again, 1), F.log_softmax(full.detach(), 1), log_target=True, reduction="batchmean")
-        loss = loss_full + loss_again + recipe.distill * distill
+            distill = divergence(full.detach(), again)
+        loss = loss_full + recipe.dense_distill * taught + loss_again + recipe.distill * distill
 
         target = self.teacher.target(self._taught(mask)) if learning else None
         loss_gate = alignment_loss(scores, target) if target is not None else None
@@ -109,15 +121,23 @@ class Trainer:
             return losses  # before the weights are spoilt; the caller knows which examples these were
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        self.ranks.average(p.grad for p in model.parameters() if p.grad is not None)
+        self.ranks.average(p.grad for p in self._weights if p.grad is not None)
         if scales is not None:
             measured = saliency(scales)
             self.ranks.average(measured)
             self._teach(mask, measured)
-        losses["gradient"] = torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.clip).item()
+        losses["gradient"] = torch.nn.utils.clip_grad_norm_(self._weights, recipe.clip, foreach=True).item()
         self.optimiser.step()
         self._follow(t)
         return losses
+
+    def _from_dense_teacher(self, full: Tensor, inputs: dict[str, Tensor], mask: tuple[bool, ...]) -> Tensor:
+        """How far the full-width answer is from the dense teacher's, which sees the same sensors; 0 without one."""
+        if self.dense_teacher is None:
+            return full.new_zeros(())
+        with torch.no_grad():
+            answer = self.dense_teacher(inputs, mask).logits
+        return divergence(answer, full)
 
     def _second_pass(self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float,
                      tau: float) -> Tensor | None:
@@ -151,11 +171,28 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self, t: float) -> None:
-        """Move the average towards the weights; the gate is copied, its ranking must be the one trained with."""
+        """Move the average towards the weights."""
         steps = t * self.recipe.epochs * self.steps_per_epoch
         rate = 1.0 - min(self.recipe.ema, (1 + steps) / (10 + steps))
-        for (name, slow), fast in zip(self.average.named_parameters(), self.model.parameters()):
-            slow.lerp_(fast, 1.0 if name.startswith("gate.") else rate)
+        for pairs, share in ((self._copied, 1.0), (self._followed, rate)):
+            torch._foreach_lerp_(*map(list, zip(*pairs)), share)
+
+
+def check_dense_teacher(teacher: SentryFuse, config: FuseConfig) -> None:
+    """Raises CheckpointError where a network cannot answer for one of ``config``: it must be given the same numbers."""
+    remedy = "train it on the same data with the same modalities"
+    if teacher.config.classes != config.classes:
+        raise CheckpointError("dense teacher's classes", list(teacher.config.classes), list(config.classes), remedy)
+    if teacher.config.names != config.names:
+        raise CheckpointError("dense teacher's modalities", list(teacher.config.names), list(config.names), remedy)
+    for seen, expected in zip(teacher.config.modalities, config.modalities):
+        if seen != expected:
+            raise CheckpointError(f"dense teacher's modality {seen.name!r}", seen, expected, remedy)
+
+
+def divergence(teacher: Tensor, student: Tensor) -> Tensor:
+    """KL(teacher || student) of logits (B, classes), mean over the batch (Hinton et al., arXiv 1503.02531, temperature 1)."""
+    return F.kl_div(F.log_softmax(student, 1), F.log_softmax(teacher, 1), log_target=True, reduction="batchmean")
 
 
 def prepare_gate(gate: SentryGate, recipe: Recipe) -> None:

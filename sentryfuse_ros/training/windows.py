@@ -73,13 +73,16 @@ def _move(frames: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.
     _, _, height, width = frames.shape
     zoom = 1 + rng.uniform(-augment.camera_zoom, augment.camera_zoom)
     dx, dy = rng.uniform(-augment.camera_shift, augment.camera_shift, 2) * (width, height)
-    matrix = np.array([[zoom, 0, (1 - zoom) * width / 2 + dx], [0, zoom, (1 - zoom) * height / 2 + dy]], np.float32)
-    out = np.zeros_like(frames)
-    for k in np.flatnonzero(frames.any(axis=(1, 2, 3))):
-        for c in range(frames.shape[1]):
-            # Nearest: interpolation would invent depths between a body and nothing.
-            out[k, c] = cv2.warpAffine(frames[k, c], matrix, (width, height), flags=cv2.INTER_NEAREST)
+    # Nearest: interpolation would invent depths between a body and nothing. Rows and columns move apart from each other.
+    (row, row_in), (column, column_in) = (_sources(size, zoom, by) for size, by in ((height, dy), (width, dx)))
+    out = frames[:, :, row[:, None], column] * (row_in[:, None] & column_in)
     return out * np.float32(1 + rng.uniform(-augment.camera_depth_scale, augment.camera_depth_scale))
+
+
+def _sources(size: int, zoom: float, by: float) -> tuple[np.ndarray, np.ndarray]:
+    """Of a line of cells zoomed about its middle and shifted: from which each is taken (size,), and whether there is one."""
+    source = np.rint((np.arange(size) - (1 - zoom) * size / 2 - by) / zoom).astype(np.int64)
+    return source.clip(0, size - 1), (source >= 0) & (source < size)
 
 
 def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
