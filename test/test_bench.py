@@ -139,14 +139,14 @@ def test_figures_by_hand():
     gains = {"all": 0.8 / 0.4 - 1, "one_missing": 0.5 / 0.4 - 1, "dropout_30": drop[0.3], "dropout_50": drop[0.5]}
     assert s["gain_mean_rel"] == pytest.approx(np.mean(list(gains.values())), abs=1e-4)
     assert s["gain_dropout_rel"] == pytest.approx(np.mean([g for n, g in gains.items() if n != "all"]), abs=1e-4)
-    assert basis["gain_dropout_rel"] == {"combinations": 9, "seeds": 2}
+    assert (basis["gain_dropout_rel"]["combinations"], basis["gain_dropout_rel"]["seeds"]) == (9, 2)
     # at r = .25 and .5 nothing is pruned where one sensor is missing
     pruned = [g for n, g in gains.items() for r in RATIOS if n != "one_missing" or r > 0.6]
     assert s["gain_mean_rel_where_pruned"] == pytest.approx(np.mean(pruned), abs=1e-4)
     # with all sensors l1 is the better one of the two
     each = [0.8 / 0.5 - 1 if n == "all" else g for n, g in gains.items()]
     assert s["gain_mean_rel_best_each"] == pytest.approx(np.mean(each), abs=1e-4)
-    assert s["gain_by_seed"] == {"0": s["gain_mean_rel"], "1": s["gain_mean_rel"]}
+    assert basis["gain_mean_rel"]["by_seed"] == {"0": s["gain_mean_rel"], "1": s["gain_mean_rel"]}
     static = {f"dropout_{100 * p:.0f}": ((1 - p) ** 2 * 0.4 + 2 * p * (1 - p) * 0.3) / (1 - p * p) for p in (0.3, 0.5)}
     static |= {"all": 0.4, "one_missing": 0.3}
     ours = {n: 0.4 * (1 + g) for n, g in gains.items()}
@@ -156,10 +156,13 @@ def test_figures_by_hand():
                                            "applications": 1, "seeds": 1}}
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
     assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["gain_vs_mask_blind_best"] == "mask_blind: gate_blind"
-    assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1}
+    assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1, "by_seed": {"0": pytest.approx(7.5)}}
     assert s["kept_r50"] == pytest.approx(0.8 / 0.9, abs=1e-4) and basis["kept_r50"]["combinations"] == 2
     assert s["kept_r70_of_normal"] == pytest.approx(0.8 / 0.94, abs=1e-4)
     assert s["dense_gap_points"] == pytest.approx(4.0) and s["attend_gap_points"] == {"early": pytest.approx(2.0)}
+    # Seeds apart: .95 and .93 beside .9; ordinary attention has the first alone.
+    assert basis["dense_gap_points"]["by_seed"] == pytest.approx({"0": 5.0, "1": 3.0})
+    assert basis["attend_gap_points"]["by_seed"] == {"early": {"0": pytest.approx(2.0)}}
     assert s["flops_saving"] == {"early": 0.3, "bottleneck": 0.3} and s["accuracy_r0"] == {"app": 0.9}
 
 
@@ -180,7 +183,7 @@ def test_ours_is_of_the_same_seeds_beside_every_plan():
     # A seed that not all pairs of nets have is not compared with the others.
     more = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5), "app", "late"), cell("normal", 0, NORMAL, (0.9, 0.6, 0.5), "app", "late")]
     both = summary.summarise([*several, cell("normal", 1, NORMAL, (0.95, 0.6, 0.5)), *more])
-    assert list(both["summary"]["gain_by_seed"]) == ["0"]
+    assert list(both["basis"]["gain_mean_rel"]["by_seed"]) == ["0"]
 
 
 def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():

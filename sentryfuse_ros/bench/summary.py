@@ -6,7 +6,7 @@ it is then compared on: a choice in its favour. Budget modes come from the valid
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -73,24 +73,25 @@ def _gains(results: Results) -> tuple[dict, dict]:
     """Relative gain over the strongest usual criterion on the normally trained net."""
     combinations, usual = results.combinations(*PAIR), _usual(results)
     best = strongest(results, usual, combinations)
-    names = ("gain_mean_rel", "gain_dropout_rel", "gain_mean_rel_where_pruned", "gain_mean_rel_best_each", "gain_by_seed")
+    names = ("gain_mean_rel", "gain_dropout_rel", "gain_mean_rel_where_pruned", "gain_mean_rel_best_each")
     if best is None:
         return {"strongest_baseline": None, **dict.fromkeys(names)}, {}
     gain = {c: _relative(*_pair(results, c, best)) for c in combinations}
     dropout = [c for c in combinations if c.condition != "all" and c.ratio in HIGH]
     pruned = [c for c in combinations if results.pruned_share(c) > 0]
     each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
-    # Only seeds that every pair has: other means would be of other combinations.
-    by_seed = {str(seed): _mean(_relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
-                                for c in combinations)
-               for seed in sorted(set.intersection(*(set(results.seeds(c[:2], PAIR)) for c in combinations)))}
+    def relative(c: Combination, seed: int) -> float:
+        return _relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
+
     figures = {"strongest_baseline": best[1], "gain_mean_rel": _mean(gain.values()),
                "gain_dropout_rel": _mean(gain[c] for c in dropout),
-               "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each),
-               "gain_by_seed": by_seed}
+               "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each)}
     kinds = {"gain_mean_rel": combinations, "gain_dropout_rel": dropout, "gain_mean_rel_where_pruned": pruned,
              "gain_mean_rel_best_each": combinations}
-    return figures, {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
+    basis = {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
+    for name in ("gain_mean_rel", "gain_dropout_rel"):
+        basis[name]["by_seed"] = _by_seed(results, kinds[name], PAIR, relative)
+    return figures, basis
 
 
 def _weaker(results: Results) -> tuple[dict, dict]:
@@ -115,6 +116,10 @@ def _mask_blind(results: Results) -> tuple[dict, dict]:
         points = best and _mean((100 * (a - b) for a, b in (_pair(results, c, best, variants) for c in combinations)), 2)
         figures |= {f"{name}_points": points, f"{name}_best": best and ": ".join(best)}
         basis[f"{name}_points"] = _rests_on(results, combinations, variants)
+        if best:
+            basis[f"{name}_points"]["by_seed"] = _by_seed(
+                results, combinations, variants, lambda c, seed, best=best: 100 * (
+                    results.accuracy(c, *OURS, [seed]) - results.accuracy(c, *best, [seed])), 2)
     return figures, basis
 
 
@@ -141,9 +146,10 @@ def _kept(results: Results) -> tuple[dict, dict]:
 def _dense_gap(results: Results) -> tuple[dict, dict]:
     """Points that the jointly trained net is behind the normally trained one at r = 0, all sensors, the whole test split."""
     gaps = {"-".join(pair): _gap(results, pair, "normal") for pair in results.pairs(*PAIR)}
-    seeds = [len(results.seeds(p, PAIR)) for p in results.pairs(*PAIR)]
+    pairs = results.pairs(*PAIR)
     return ({"dense_gap_points": _mean(gaps.values(), 2), "dense_gap_points_by_net": gaps},
-            {"dense_gap_points": {"nets": len(gaps), "seeds": min(seeds, default=0)}})
+            {"dense_gap_points": {"nets": len(gaps), "seeds": min((len(results.seeds(p, PAIR)) for p in pairs), default=0),
+                                  "by_seed": _by_seed(results, pairs, PAIR, lambda p, s: _gap_of(results, p, "normal", s), 2)}})
 
 
 def _attend(results: Results) -> tuple[dict, dict]:
@@ -153,15 +159,17 @@ def _attend(results: Results) -> tuple[dict, dict]:
         cell = _any(results, pair, "joint")
         if "test" in cell:
             saving.setdefault(pair[1], []).append(1 - cell["flops"] / cell["flops_dense_attention"])
-    gaps: dict[str, list[float]] = {}
     both = ("joint", "dense_attention")
+    pairs: dict[str, list[tuple[str, str]]] = {}
     for pair in results.pairs(*both):
-        gaps.setdefault(pair[1], []).append(_gap(results, pair, "dense_attention"))
-    seeds = min((len(results.seeds(pair, both)) for pair in results.pairs(*both)), default=0)
+        pairs.setdefault(pair[1], []).append(pair)
     figures = {"flops_saving": {b: _mean(v) for b, v in saving.items()},
-               "attend_gap_points": {b: _mean(v, 2) for b, v in gaps.items()}}
-    return figures, {"flops_saving": {"applications": {b: len(v) for b, v in saving.items()}},
-                     "attend_gap_points": {"applications": {b: len(v) for b, v in gaps.items()}, "seeds": seeds}}
+               "attend_gap_points": {b: _mean((_gap(results, p, "dense_attention") for p in v), 2) for b, v in pairs.items()}}
+    basis = {"applications": {b: len(v) for b, v in pairs.items()},
+             "seeds": min((len(results.seeds(p, both)) for v in pairs.values() for p in v), default=0),
+             "by_seed": {b: _by_seed(results, v, both, lambda p, s: _gap_of(results, p, "dense_attention", s), 2)
+                         for b, v in pairs.items()}}
+    return figures, {"flops_saving": {"applications": {b: len(v) for b, v in saving.items()}}, "attend_gap_points": basis}
 
 
 def _groups(results: Results) -> tuple[dict, dict]:
@@ -198,8 +206,22 @@ def _accuracy_r0(results: Results) -> tuple[dict, dict]:
 
 def _gap(results: Results, pair: tuple[str, str], variant: str) -> float:
     """Points that our net is behind another variant, all sensors at r = 0; common seeds."""
-    ours, other = results.of(*pair, "joint"), results.of(*pair, variant)
-    return _mean((100 * (other[s]["accuracy"] - ours[s]["accuracy"]) for s in results.seeds(pair, ("joint", variant))), 2)
+    return _mean((_gap_of(results, pair, variant, seed) for seed in results.seeds(pair, ("joint", variant))), 2)
+
+
+def _gap_of(results: Results, pair: tuple[str, str], variant: str, seed: int) -> float:
+    """The same of one seed."""
+    return 100 * (results.of(*pair, variant)[seed]["accuracy"] - results.of(*pair, "joint")[seed]["accuracy"])
+
+
+def _by_seed(results: Results, items: Sequence[tuple], variants: Iterable[str], value: Callable[[Any, int], float],
+             digits: int = 4) -> dict[str, float]:
+    """{seed: mean of a value over items that begin with application and backbone}, how far seeds are apart.
+
+    Only seeds that every pair has: other means would be of other items.
+    """
+    common = set.intersection(*(set(results.seeds(item[:2], variants)) for item in items)) if items else set()
+    return {str(seed): _mean((value(item, seed) for item in items), digits) for seed in sorted(common)}
 
 
 def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +73,11 @@ def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1f}"
 
 
+def _seeds(by_seed: Mapping[str, float], words: Callable[[float], str]) -> str:
+    """How far seeds are apart; nothing of one alone."""
+    return f" (by seed: {', '.join(map(words, by_seed.values()))})" if len(by_seed) > 1 else ""
+
+
 def _progress(report: Mapping[str, Any]) -> str:
     return f"{report['finished']} of {report['asked']} nets are finished. Command: `{report['command']}`.\n"
 
@@ -82,8 +87,7 @@ def _figures(report: Mapping[str, Any]) -> str:
     for name, (words, kind) in FIGURES.items():
         value, on = summary.get(name), basis.get(name, {})
         shown = NOT_RUN if value is None else f"{percent(value)} %" if kind == "share" else f"{value:+.1f}"
-        if name == "gain_mean_rel" and len(by_seed := summary["gain_by_seed"] or {}) > 1:
-            shown += " (by seed: " + ", ".join(percent(v) for v in by_seed.values()) + ")"
+        shown += _seeds(on.get("by_seed", {}), percent if kind == "share" else _points)
         what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} nets" if "nets" in on else "-"
         rows.append((words, shown, what, str(on.get("seeds", "-"))))
     return table(("figure", "value", "rests on", "seeds, at least"), rows)
@@ -134,9 +138,9 @@ def _combinations(report: Mapping[str, Any]) -> str:
 
 def _attend(report: Mapping[str, Any]) -> str:
     summary, basis = report["summary"], report["basis"]
-    gaps = summary["attend_gap_points"]
+    gaps, by_seed = summary["attend_gap_points"], basis["attend_gap_points"]["by_seed"]
     return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications", "seeds, at least"),
-                 [(b, f"{percent(saving)} %", f"{gaps[b]:+.1f}" if b in gaps else NOT_RUN,
+                 [(b, f"{percent(saving)} %", _points(gaps[b]) + _seeds(by_seed[b], _points) if b in gaps else NOT_RUN,
                    str(basis["attend_gap_points"]["applications"].get(b, 0)), str(basis["attend_gap_points"]["seeds"]))
                   for b, saving in summary["flops_saving"].items()])
 
