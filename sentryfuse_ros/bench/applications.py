@@ -21,9 +21,10 @@ from ..training.examples import Examples, examples_of
 from .people import PeopleExamples
 
 NET = dict(d_model=64, layers=4, head_dim=8, ffn_channels=64, channel_step=8, bottleneck_tokens=2)
-# SentryAttend by backbone, 8 query heads in all. A bottleneck stream has few keys to save, so there the most is saved of each.
-SHARED = dict(kv_groups=2, heads_per_group=4, kv_pattern="strided", kv_stride=4)
-ATTEND = {"early": SHARED, "cross_modal": SHARED,
+# SentryAttend by backbone, 8 query heads in all. Where there are many keys to save, each is saved less of. Keys are means of
+# their neighbours, so that no token is left out.
+ATTEND = {"early": dict(kv_groups=4, heads_per_group=2, kv_pattern="pooled", kv_stride=4),
+          "cross_modal": dict(kv_groups=4, heads_per_group=2, kv_pattern="pooled", kv_stride=2),
           "bottleneck": dict(kv_groups=1, heads_per_group=8, kv_pattern="pooled", kv_stride=8)}
 MOST_HELD = 600  # examples of a split that every plan is measured on, evenly spread; windows overlap where there are more
 

@@ -107,8 +107,8 @@ def _train(net: Net, cache: Path, folder: Path) -> None:
 
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
-    """All nets asked for, those that say most first: the comparison itself, controls on one backbone, then more seeds and
-    the controls of other figures, then the rest."""
+    """All nets asked for, those that say most first: the comparison itself, accuracy of whole networks, controls that figures
+    rest on, the other controls on one backbone, then the rest."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
              and not (VARIANTS[v].explains and b != backbones[0] and s != seeds[0])]
@@ -119,16 +119,17 @@ def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[
 
 
 def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
-    first_seed, first_backbone = net.seed == seeds[0], net.backbone == backbones[0]
-    comparison = net.variant in ("joint", "normal")
+    comparison, first_seed = net.variant in ("normal", "joint"), net.seed == seeds[0]
     if not APPLICATIONS[net.application].pruning:
-        group = 2 if first_seed else 4
+        group = 2
     elif comparison:
-        group = 0 if first_seed else 3
+        group = 0 if first_seed else 1
     elif net.variant in GROUPS:
-        group = 7
-    elif first_seed and first_backbone:
-        group = 1
+        group = 5
+    elif VARIANTS[net.variant].explains:
+        group = 4 if net.backbone == backbones[0] else 6
     else:
-        group = 6 if VARIANTS[net.variant].explains else 5
-    return group, seeds.index(net.seed), list(VARIANTS).index(net.variant) if not comparison else 0, backbones.index(net.backbone)
+        group = 3
+    variant = list(VARIANTS).index(net.variant)
+    # The normal nets before ours, whose teachers they are: no net then waits for one.
+    return group, seeds.index(net.seed), -variant if comparison else variant, backbones.index(net.backbone)

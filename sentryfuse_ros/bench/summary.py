@@ -23,7 +23,7 @@ MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_
               "gain_vs_one_order": (("one_order", GATE), ("mask_blind", GATE), *(("joint", c) for c in USUAL))}
 CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_MODE, GATE_BLIND)),
             *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("one_order", GATE),
-            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
+            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE), ("untaught", GATE))
 
 Plan = tuple[str, str]  # variant, plan
 

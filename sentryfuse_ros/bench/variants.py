@@ -34,25 +34,29 @@ class Variant:
     explains: bool = False                          # no figure of its own: beyond the first backbone the first seed is enough
 
 
+def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
+    return Variant(f"as ours, {what}", recipe or {}, **{"dense_teacher": "normal", **more})
+
+
 VARIANTS = {
-    "joint": Variant("ours: gate and pruned pass in the loop", plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
+    "joint": Variant("ours: gate and pruned pass in the loop, taught by the normal net", dense_teacher="normal",
+                     plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
     "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
                       (*USUAL, ORACLE, *STATIC)),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
                      {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
-    "mask_blind": Variant("as ours, but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
-                          (GATE_BLIND, GATE)),
-    "one_order": Variant("as ours, but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
-    "self_distilled": Variant("normal, with a second full-width pass that learns from the first", {"second_pass": "full"}, USUAL,
-                              explains=True),
-    "fixed_order": Variant("as ours, but a random order that never changes", {"gate": "fixed"}, explains=True),
-    "dense_attention": Variant("as ours, but with ordinary attention", dense_attention=True),
+    "mask_blind": _as_ours("but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
+                           plans=(GATE_BLIND, GATE)),
+    "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
+    "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
+    "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
+    "untaught": _as_ours("but without a teacher", dense_teacher="", explains=True),
+    "dense_attention": _as_ours("but with ordinary attention", dense_attention=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
-    "groups_2": Variant("as ours, 2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
-    "groups_4": Variant("as ours, 4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
-    "groups_8": Variant("as ours, 8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
-    "groups_best": Variant("as ours, 4 K/V groups for the sensor best alone, 1 for the others", rich="best", backbones=STREAMS),
-    "groups_worst": Variant("as ours, 4 K/V groups for the sensor worst alone, 1 for the others", rich="worst",
-                            backbones=STREAMS),
+    "groups_2": _as_ours("2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
+    "groups_4": _as_ours("4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
+    "groups_8": _as_ours("8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
+    "groups_best": _as_ours("4 K/V groups for the sensor best alone, 1 for the others", rich="best", backbones=STREAMS),
+    "groups_worst": _as_ours("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst", backbones=STREAMS),
 }
 GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups or variant.rich)
