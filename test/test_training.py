@@ -218,17 +218,17 @@ def test_dense_teacher_draws_the_full_width_answer_to_its_own():
     answers = {}
     for weight in (0.0, 30.0):
         trainer = learn(Trainer(Recipe.from_dict({**plain, "dense_distill": weight}), examples, CLASSES,
-                                dense_teacher=teacher.average))
+                                dense_teachers=[teacher.average]))
         mask = (True, True)
         logits = predict_logits(trainer.average, examples, [mask], [0.0])["11"][0]
         answers[weight] = (logits.argmax(1) == examples.labels).mean()
     assert answers[0.0] > 0.8 and answers[30.0] < 0.2
-    assert not any(p.requires_grad for p in trainer.dense_teacher.parameters())
+    assert not any(p.requires_grad for p in trainer.dense_teachers[0].parameters())
 
 
 def test_dense_teacher_of_other_data_is_refused_by_name(made_up, tmp_path):
     train(Recipe.from_dict({**RECIPE, "epochs": 1, "second_pass": "none"}), tmp_path / "dense", console=QUIET)
-    taught = {**RECIPE, "epochs": 1, "dense_teacher": str(tmp_path / "dense")}
+    taught = {**RECIPE, "epochs": 1, "dense_teachers": [str(tmp_path / "dense")]}
     train(Recipe.from_dict(taught), tmp_path / "taught", console=QUIET)
     assert (tmp_path / "taught" / "model.safetensors").exists()
     with pytest.raises(CheckpointError, match="dense teacher's modality 'imu'.*same data"):
@@ -237,7 +237,7 @@ def test_dense_teacher_of_other_data_is_refused_by_name(made_up, tmp_path):
         train(Recipe.from_dict({**taught, "modalities": RECIPE["modalities"][:1], "model": {**RECIPE["model"], "tokenizer": {}}}),
               tmp_path / "fewer", console=QUIET)
     with pytest.raises(CheckpointError, match="nowhere"):
-        train(Recipe.from_dict({**taught, "dense_teacher": "nowhere"}), tmp_path / "none", console=QUIET)
+        train(Recipe.from_dict({**taught, "dense_teachers": ["nowhere"]}), tmp_path / "none", console=QUIET)
 
 
 def test_moved_frames_are_those_of_an_affine_warp():

@@ -23,6 +23,7 @@ from . import people
 from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
+TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
 
 
@@ -67,17 +68,18 @@ def recipe_of(net: Net) -> Recipe:
     return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
 
 
-def teacher_of(net: Net) -> Net | None:
-    """The net whose answers another one also learns from: the same but for how it was trained."""
-    variant = VARIANTS[net.variant].dense_teacher
-    return net._replace(variant=variant) if variant else None
+def teachers_of(net: Net) -> list[Net]:
+    """The nets whose mean answer another one also learns from: of the same shape and data, trained otherwise."""
+    if not (variant := VARIANTS[net.variant].dense_teachers):
+        return []
+    return [net._replace(variant=variant, seed=seed) for seed in TEACHERS[:1 if net.quick else None]]
 
 
 def recipe_hash(net: Net) -> str:
     """Eight hex digits of everything that the trained weights depend on."""
     values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
-    if (teacher := teacher_of(net)) is not None:
-        values["dense_teacher"] = recipe_hash(teacher)
+    if teachers := teachers_of(net):
+        values["dense_teachers"] = [recipe_hash(teacher) for teacher in teachers]
     if APPLICATIONS[net.application].people:
         values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -95,9 +97,9 @@ def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
 
 
 def _train(net: Net, cache: Path, folder: Path) -> None:
-    teacher = teacher_of(net)
+    teachers = [trained(teacher, cache)[0] for teacher in teachers_of(net)]
     examples, classes = load_examples(net.application, "train")
-    trainer = Trainer(recipe_of(net), examples, classes, dense_teacher=trained(teacher, cache)[0] if teacher else None)
+    trainer = Trainer(recipe_of(net), examples, classes, dense_teachers=teachers)
     if (folder / STATE_FILE).exists():
         load_state(trainer, folder)
     fit(trainer, folder, None, Console(quiet=True))
@@ -119,17 +121,14 @@ def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[
 
 
 def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
-    comparison, first_seed = net.variant in ("normal", "joint"), net.seed == seeds[0]
     if not APPLICATIONS[net.application].pruning:
         group = 2
-    elif comparison:
-        group = 0 if first_seed else 1
+    elif net.variant in ("normal", "joint"):
+        group = ("normal", "joint").index(net.variant)  # teachers first: none is then waited for
     elif net.variant in GROUPS:
         group = 5
     elif VARIANTS[net.variant].explains:
         group = 4 if net.backbone == backbones[0] else 6
     else:
         group = 3
-    variant = list(VARIANTS).index(net.variant)
-    # The normal nets before ours, whose teachers they are: no net then waits for one.
-    return group, seeds.index(net.seed), -variant if comparison else variant, backbones.index(net.backbone)
+    return group, seeds.index(net.seed), list(VARIANTS).index(net.variant), backbones.index(net.backbone)

@@ -26,7 +26,7 @@ class Variant:
     what: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[str, ...] = (GATE,)
-    dense_teacher: str = ""                         # the variant that the full-width pass also learns from
+    dense_teachers: str = ""                        # the variant whose nets the full-width pass also learns from
     dense_attention: bool = False
     kv_groups: int | None = None                    # of every sensor,
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
@@ -35,11 +35,11 @@ class Variant:
 
 
 def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
-    return Variant(f"as ours, {what}", recipe or {}, **{"dense_teacher": "normal", **more})
+    return Variant(f"as ours, {what}", recipe or {}, **{"dense_teachers": "normal", **more})
 
 
 VARIANTS = {
-    "joint": Variant("ours: gate and pruned pass in the loop, taught by the normal net", dense_teacher="normal",
+    "joint": Variant("ours: gate and pruned pass in the loop, taught by three normal nets", dense_teachers="normal",
                      plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
     "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
                       (*USUAL, ORACLE, *STATIC)),
@@ -50,7 +50,7 @@ VARIANTS = {
     "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
     "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
-    "untaught": _as_ours("but without a teacher", dense_teacher="", explains=True),
+    "untaught": _as_ours("but without teachers", dense_teachers="", explains=True),
     "dense_attention": _as_ours("but with ordinary attention", dense_attention=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
     "groups_2": _as_ours("2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),

@@ -63,8 +63,8 @@ class Recipe:
     label_smoothing: float = 0.05
     balance: float = 0.0                      # weight of a class in the loss: its count to the power of minus this
     distill: float = 1.0                      # weight of KL(pruned || full)
-    dense_teacher: str = ""                   # folder of a trained model that the full-width pass also learns from; none if empty
-    dense_distill: float = 1.0                # weight of KL(dense teacher || full)
+    dense_teachers: tuple[str, ...] = ()      # folders of trained models; the full-width pass also learns from their mean answer
+    dense_distill: float = 1.0                # weight of KL(dense teachers || full)
     gate_loss: float = 1.0                    # weight of the saliency alignment
     teacher_rate: float = 0.1                 # moving average of the saliency
     ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none

@@ -45,8 +45,8 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
-    dense_teacher = load_checkpoint(Path(recipe.dense_teacher))[0] if recipe.dense_teacher else None
-    trainer = Trainer(recipe, training, source.CLASSES, ranks, dense_teacher)
+    dense_teachers = [load_checkpoint(Path(folder))[0] for folder in recipe.dense_teachers]
+    trainer = Trainer(recipe, training, source.CLASSES, ranks, dense_teachers)
     if resume:
         load_state(trainer, out)
     params = sum(p.numel() for p in trainer.model.parameters())

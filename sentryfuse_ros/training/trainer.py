@@ -24,11 +24,11 @@ class Trainer:
     """Owns the network, its moving average, the optimiser and the saliency teacher. Deterministic by recipe.seed.
 
     All randomness is drawn from (seed, epoch), so a run that continues from a saved epoch is the same run. The full-width
-    pass also learns from ``dense_teacher``, a trained network of the same modalities and classes, where there is one.
+    pass also learns from ``dense_teachers``, trained networks of the same modalities and classes, where there are any.
     """
 
     def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], ranks: Ranks | None = None,
-                 dense_teacher: SentryFuse | None = None):
+                 dense_teachers: Sequence[SentryFuse] = ()):
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         self.recipe, self.examples, self.ranks = recipe, examples, ranks or Ranks()
@@ -41,10 +41,10 @@ class Trainer:
         self.average = SentryFuse(config).to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.teacher = SaliencyTeacher(recipe.teacher_rate)
-        if dense_teacher is not None:
-            check_dense_teacher(dense_teacher, config)
-            dense_teacher.to(self.device).eval().requires_grad_(False)
-        self.dense_teacher = dense_teacher
+        for net in dense_teachers:
+            check_dense_teacher(net, config)
+            net.to(self.device).eval().requires_grad_(False)
+        self.dense_teachers = list(dense_teachers)
         self.optimiser = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98), fused=True)
         self._weights = list(self.model.parameters())
         # The gate is copied: its ranking must be the one trained with.
@@ -101,14 +101,14 @@ class Trainer:
         scales = unit_scales(model.config, len(labels), self.device) if learning else None
         full = model.fuse(tokens, scales=scales).logits
         loss_full = F.cross_entropy(full, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
-        taught = self._from_dense_teacher(full, inputs, mask)
+        taught = self._from_dense_teachers(full, inputs, mask)
 
         scores = model.gate(torch.tensor(mask, device=self.device))
         again = self._second_pass(tokens, mask, scores, schedule.draw_ratio(t, rng), schedule.tau(t))
         loss_again, distill = loss_full.new_zeros(()), loss_full.new_zeros(())
         if again is not None:
             loss_again = F.cross_entropy(again, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
-            distill = divergence(full.detach(), again)
+            distill = F.kl_div(F.log_softmax(again, 1), F.log_softmax(full.detach(), 1), log_target=True, reduction="batchmean")
         loss = loss_full + recipe.dense_distill * taught + loss_again + recipe.distill * distill
 
         target = self.teacher.target(self._taught(mask)) if learning else None
@@ -131,13 +131,13 @@ class Trainer:
         self._follow(t)
         return losses
 
-    def _from_dense_teacher(self, full: Tensor, inputs: dict[str, Tensor], mask: tuple[bool, ...]) -> Tensor:
-        """How far the full-width answer is from the dense teacher's, which sees the same sensors; 0 without one."""
-        if self.dense_teacher is None:
+    def _from_dense_teachers(self, full: Tensor, inputs: dict[str, Tensor], mask: tuple[bool, ...]) -> Tensor:
+        """How far the full-width answer is from the mean of the dense teachers', who see the same sensors; 0 without any."""
+        if not self.dense_teachers:
             return full.new_zeros(())
         with torch.no_grad():
-            answer = self.dense_teacher(inputs, mask).logits
-        return divergence(answer, full)
+            answer = torch.stack([net(inputs, mask).logits.softmax(1) for net in self.dense_teachers]).mean(0)
+        return F.kl_div(F.log_softmax(full, 1), answer, reduction="batchmean")
 
     def _second_pass(self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float,
                      tau: float) -> Tensor | None:
@@ -188,11 +188,6 @@ def check_dense_teacher(teacher: SentryFuse, config: FuseConfig) -> None:
     for seen, expected in zip(teacher.config.modalities, config.modalities):
         if seen != expected:
             raise CheckpointError(f"dense teacher's modality {seen.name!r}", seen, expected, remedy)
-
-
-def divergence(teacher: Tensor, student: Tensor) -> Tensor:
-    """KL(teacher || student) of logits (B, classes), mean over the batch (Hinton et al., arXiv 1503.02531, temperature 1)."""
-    return F.kl_div(F.log_softmax(student, 1), F.log_softmax(teacher, 1), log_target=True, reduction="batchmean")
 
 
 def prepare_gate(gate: SentryGate, recipe: Recipe) -> None:
