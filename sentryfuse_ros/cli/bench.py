@@ -8,7 +8,7 @@ from typing import Any
 
 HELP = "train and compare: our run-time pruning, the usual criteria, and the controls; goes on where it was stopped"
 EPILOG = """The data sets are read from $SENTRYFUSE_DATA. The two criteria of torch-pruning are there if it is: pip install
-torch-pruning==1.6.1. All nets are some nine hours on one core; docs/PRUNING.md says what is compared."""
+torch-pruning==1.6.1. All nets are some ten hours on one core; docs/PRUNING.md says what is compared."""
 CACHE = Path("runs/bench")
 RESULTS = Path("benchmarks/results/pruning.json")
 CELLS = Path("benchmarks/results/pruning_nets.jsonl")
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("pruning",), help="which benchmark")
     parser.add_argument("--quick", action="store_true",
                         help="one application, one backbone, one seed, a third of the training: some minutes")
-    for name, text in (("applications", "utd_mhad, borealtc, av_digits, and three for accuracy at r = 0 alone; default: all"),
+    for name, text in (("applications", "utd_mhad, borealtc, av_digits, and four for accuracy at r = 0 alone; default: all"),
                        ("backbones", "early, bottleneck, cross_modal; default: all"),
                        ("variants", "ways of training: joint (ours), normal, controls; default: all, with --quick these two")):
         parser.add_argument(f"--{name}", nargs="+", metavar="NAME", help=text)
