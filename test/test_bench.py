@@ -1,7 +1,10 @@
 """The pruning benchmark: its figures on made-up cells by hand, its trainings, and a whole small run that is stopped."""
 
 import json
+import runpy
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -524,6 +527,17 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     assert main(["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache")]) == 0
     assert main(["bench", "pruning", "--no-run", "--cache", str(tmp_path / "none")]) == 0
     assert not (tmp_path / "results.json").exists()
+
+
+def test_worker_processes_can_read_the_start_script(monkeypatch):
+    """--jobs 2 starts fresh ones, and each of these runs the script again by another name: it must not begin a run then."""
+    script = Path(sys.executable).parent / "sentryfuse"
+    if not script.exists():
+        pytest.skip("no start script beside this Python: run make setup")
+    monkeypatch.setattr("sys.argv", ["sentryfuse", "--help"])
+    assert "main" in runpy.run_path(str(script), run_name="__mp_main__")
+    with pytest.raises(SystemExit):
+        runpy.run_path(str(script), run_name="__main__")
 
 
 @pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"],
