@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 METRICS_FILE = "metrics.csv"
-LOSSES = ("full", "pruned", "distill", "gate", "gradient")
+LOSSES = ("full", "pruned", "distill", "dense_distill", "gate", "gradient")
 VALIDATION = ("accuracy_0.0", "accuracy_0.5", "accuracy_masks")  # all sensors at r = 0 and .5; mean over masks at r = 0
 COLUMNS = ("epoch", "learning_rate", "seconds", *LOSSES, *VALIDATION)
 

@@ -83,9 +83,9 @@ class Trainer:
             inputs = {n: torch.from_numpy(x).to(self.device) for n, x in self.examples.inputs(chosen, live, own).items()}
             labels = torch.from_numpy(self.examples.labels[chosen]).to(self.device)
             losses = self._step(inputs, labels, mask, t, rng)
-            if not np.isfinite(losses["full"] + losses["pruned"]):
+            if not np.isfinite(total := losses["full"] + losses["pruned"] + losses["dense_distill"]):
                 raise SentryFuseError(f"training loss in epoch {self.epoch + 1}, step {step + 1}",
-                                      f"{losses['full']} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
+                                      f"{total} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
                                       "a finite number", "lower learning_rate, or look for wild values in these recordings")
             yield losses
         self.epoch += 1
@@ -101,7 +101,7 @@ class Trainer:
         scales = unit_scales(model.config, len(labels), self.device) if learning else None
         full = model.fuse(tokens, scales=scales).logits
         loss_full = F.cross_entropy(full, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
-        taught = self._from_dense_teachers(full, inputs, mask)
+        dense_distill = self._from_dense_teachers(full, inputs, mask)
 
         scores = model.gate(torch.tensor(mask, device=self.device))
         again = self._second_pass(tokens, mask, scores, schedule.draw_ratio(t, rng), schedule.tau(t))
@@ -109,14 +109,15 @@ class Trainer:
         if again is not None:
             loss_again = F.cross_entropy(again, labels, self.class_weights, label_smoothing=recipe.label_smoothing)
             distill = F.kl_div(F.log_softmax(again, 1), F.log_softmax(full.detach(), 1), log_target=True, reduction="batchmean")
-        loss = loss_full + recipe.dense_distill * taught + loss_again + recipe.distill * distill
+        loss = loss_full + recipe.dense_distill * dense_distill + loss_again + recipe.distill * distill
 
-        target = self.teacher.target(self._taught(mask)) if learning else None
+        target = self.teacher.target(self._saliency_mask(mask)) if learning else None
         loss_gate = alignment_loss(scores, target) if target is not None else None
         if loss_gate is not None:
             loss = loss + recipe.gate_loss * loss_gate
         losses = {"full": loss_full.item(), "pruned": loss_again.item(), "distill": distill.item(),
-                  "gate": float("nan") if loss_gate is None else loss_gate.item(), "gradient": float("nan")}
+                  "dense_distill": dense_distill.item(), "gate": float("nan") if loss_gate is None else loss_gate.item(),
+                  "gradient": float("nan")}
         if not torch.isfinite(loss):
             return losses  # before the weights are spoilt; the caller knows which examples these were
         self.optimiser.zero_grad(set_to_none=True)
@@ -151,17 +152,17 @@ class Trainer:
         plan = choose_plan(self.model, mask, ratio, noisy, spend_freed=self.recipe.spend_freed)
         return self.model.fuse(tokens, slice_weights(self.model, plan)).logits
 
-    def _taught(self, mask: tuple[bool, ...]) -> tuple[bool, ...]:
+    def _saliency_mask(self, mask: tuple[bool, ...]) -> tuple[bool, ...]:
         """The mask whose saliency the gate learns from: a blind one knows only one."""
         return (True,) * len(mask) if self.recipe.gate == "blind" else mask
 
     def _teach(self, mask: tuple[bool, ...], measured: tuple[Tensor, Tensor]) -> None:
         """Blend a measurement into the teacher's average."""
-        known = self.teacher.target(self._taught(mask))
+        known = self.teacher.target(self._saliency_mask(mask))
         if self.recipe.gate == "blind" and known is not None:
             # Sites of absent streams were not measured, so what is known of them stays.
             measured = tuple(torch.where(new.sum(1, keepdim=True) > 0, new, old) for new, old in zip(measured, known))
-        self.teacher.update(self._taught(mask), measured)
+        self.teacher.update(self._saliency_mask(mask), measured)
 
     @staticmethod
     def _noise(scores: tuple[Tensor, Tensor], tau: float) -> tuple[Tensor, Tensor]:
