@@ -130,7 +130,9 @@ def by_hand():
             cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
             cell("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
             cell("joint", 1, JOINT, (0.9, 0.6, 0.5)), cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
-            cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck")]
+            cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck"),
+            *(cell("untaught", 0, {"gate": (0.8, 0.6, 0.4)}, (0.9, 0.6, 0.5), backbone=b) for b in ("early", "bottleneck")),
+            cell("self_distilled", 0, {**FLAT, "snip": (0.6, 0.6, 0.2)}, (0.93, 0.6, 0.5))]
 
 
 def test_figures_by_hand():
@@ -155,6 +157,10 @@ def test_figures_by_hand():
     ours = {n: 0.4 * (1 + g) for n, g in gains.items()}
     assert s["gain_mean_rel_static"] == pytest.approx(np.mean([ours[n] / static[n] - 1 for n in ours]), abs=1e-4)
     assert s["strongest_static"] == "taylor_static"
+    taught = {f"dropout_{100 * p:.0f}": ((1 - p) ** 2 * 0.6 + p * (1 - p) * 0.8) / (1 - p * p) for p in (0.3, 0.5)}
+    taught |= {"all": 0.6, "one_missing": 0.4}
+    assert s["gain_mean_rel_taught"] == pytest.approx(np.mean([ours[n] / taught[n] - 1 for n in ours]), abs=1e-4)
+    assert s["dense_gap_taught_points"] == pytest.approx(3.0) and s["dense_gap_untaught_points"] == pytest.approx(5.0)
     assert s["kv_groups"] == {"groups_2": {"flops_of_ours": 0.9, "points": pytest.approx(10.0), "points_r0": pytest.approx(5.0),
                                            "applications": 1, "seeds": 1}}
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
@@ -226,13 +232,12 @@ def test_the_most_telling_nets_come_first():
     order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
     everywhere, one_backbone = len(VARIANTS) - len(GROUPS), len(GROUPS)
     left_out = 2 * sum(v.explains for v in VARIANTS.values())  # on the second backbone with the second seed
-    assert len(order) == len(set(order)) == 2 * (2 * everywhere + one_backbone) * 2 - left_out + 2
+    assert len(order) == len(set(order)) == 2 * (2 * everywhere + one_backbone) * 2 - left_out + 4
     assert all(n.backbone == "bottleneck" and VARIANTS[n.variant].explains for n in order[-left_out:])
     assert [(n.variant, n.seed) for n in order[:16]] == [(v, s) for v in ("normal", "joint") for s in (0, 1) for _ in range(4)]
-    assert [n.application for n in order[16:18]] == ["borealtc_fold_0"] * 2
-    assert not any(VARIANTS[n.variant].explains for n in order[:18 + 2 * 2 * 2 * 2])
-    taught = [n for n in order if n.application == "utd_mhad" and nets.teachers_of(n)]
-    assert all(order.index(t) < order.index(n) for n in taught for t in nets.teachers_of(n) if t.seed in (0, 1))
+    assert [n.application for n in order[16:20]] == ["borealtc_fold_0"] * 4
+    assert not any(VARIANTS[n.variant].explains for n in order[:20 + 4 * 2 * 2 * 2])
+    assert all(order.index(t) < order.index(n) for n in order for t in nets.teachers_of(n) if t.seed in (0, 1))
 
 
 def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
@@ -249,7 +254,9 @@ def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
 
 
 def test_dense_attention_is_the_same_net_but_for_attention():
-    ours, dense = (recipe_of(Net("borealtc", "early", v, 0)) for v in ("joint", "dense_attention"))
+    pair = [Net("borealtc", "early", v, 0) for v in ("untaught", "dense_attention")]
+    ours, dense = map(recipe_of, pair)
+    assert not any(map(nets.teachers_of, pair))  # a teacher with our attention would draw the other to its answers
     assert dense.model["kv_groups"] == 8 and dense.model["kv_stride"] == {} and ours.model["kv_groups"] == 4
     assert {**ours.to_dict(), "model": 0} == {**dense.to_dict(), "model": 0}
 

@@ -26,7 +26,6 @@ NET = dict(d_model=64, layers=4, head_dim=8, ffn_channels=64, channel_step=8, bo
 ATTEND = {"early": dict(kv_groups=4, heads_per_group=2, kv_pattern="pooled", kv_stride=4),
           "cross_modal": dict(kv_groups=4, heads_per_group=2, kv_pattern="pooled", kv_stride=2),
           "bottleneck": dict(kv_groups=1, heads_per_group=8, kv_pattern="pooled", kv_stride=8)}
-MOST_HELD = 600  # examples of a split that every plan is measured on, evenly spread; windows overlap where there are more
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,7 @@ class Application:
     net: Mapping[str, Any] = field(default_factory=dict)       # where it differs from NET
     pruning: bool = True
     people: bool = False  # see people.py
+    held: int = 600       # test examples that every plan is measured on, evenly spread; half as many of validation
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -87,7 +87,8 @@ def _borealtc(test_fold: int, pruning: bool = True) -> Application:
     fast, slow = dict(steps_per_token=30, stem_channels=12, spectrum_steps=60), dict(steps_per_token=2, stem_channels=16)
     tokenizer = {"gyroscope": fast, "accelerometer": fast, "wheel_velocity": slow, "motor_current": slow}
     return Application("borealtc", modalities, tokenizer, train, validation, groups["test"],
-                       ("accelerometer", "wheel_velocity"), dict(epochs=14, batch=32, balance=0.5), pruning=pruning)
+                       ("accelerometer", "wheel_velocity"), dict(epochs=14, batch=32, balance=0.5), pruning=pruning,
+                       held=300)  # its windows overlap: every fourth second is enough
 
 
 def _av_digits() -> Application:
@@ -133,8 +134,9 @@ def load_examples(name: str, split: str) -> tuple[Examples, tuple[str, ...]]:
 
 
 def held_examples(name: str, split: str, specs: tuple[ModalitySpec, ...]) -> Held:
-    """At most `MOST_HELD` examples of a split, evenly spread."""
+    """At most as many examples of "test" or "validation" as the application holds for it, evenly spread."""
     examples, _ = load_examples(name, split)
-    index = np.unique(np.linspace(0, len(examples) - 1, min(MOST_HELD, len(examples))).round().astype(int))
+    most = APPLICATIONS[name].held // (1 if split == "test" else 2)
+    index = np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).round().astype(int))
     inputs = {n: torch.from_numpy(x) for n, x in examples.inputs(index, specs).items()}
     return Held(inputs, examples.labels[index])

@@ -5,6 +5,7 @@ One line of JSON a net, by name, so that a change of one is a change of one line
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from collections.abc import Mapping
@@ -37,14 +38,21 @@ def read_archive(path: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def write_archive(path: Path, cells: Cells) -> None:
-    """Put the cells into the file, replaced as a whole. Others in it stay, but for those whose recipe is no more."""
-    kept = {name: cell for name, cell in read_archive(path).items() if _current(name, cell)}
-    lines = [json.dumps({"name": name, **cell}, separators=(",", ":")) for name, cell in sorted((kept | dict(cells)).items())]
+def write_archive(path: Path, cells: Cells) -> int:
+    """Put the cells into the file, replaced as a whole; returns how many others were dropped, as their recipe is no more.
+
+    Several runs may share the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
-    os.replace(partial, path)
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # let go by the system when the process ends, however it does
+        others = read_archive(path)
+        kept = {name: cell for name, cell in others.items() if name in cells or _current(name, cell)}
+        lines = [json.dumps({"name": name, **cell}, separators=(",", ":")) for name, cell in sorted((kept | dict(cells)).items())]
+        partial = path.with_suffix(".partial")
+        partial.write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+        os.replace(partial, path)
+    return len(others) - len(kept)
 
 
 def _current(name: str, cell: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from ..pruning.criteria import CRITERIA, Calibration, Scores, unit_scores
 from ..pruning.slicing import SiteKeep, choose_plan, slice_weights
 from ..training.evaluation import accuracy, all_masks, mask_bits, predict_logits
 from ..training.metrics import METRICS_FILE
-from .applications import APPLICATIONS, MOST_HELD, Held, held_examples, load_examples
+from .applications import APPLICATIONS, Held, held_examples, load_examples
 from .archive import NO_CELLS, Cells
 from .conditions import RATIOS
 from .nets import Net, recipe_of, trained
@@ -46,9 +46,9 @@ def plan_names(net: Net) -> tuple[str, ...]:
     return tuple(p for p in VARIANTS[net.variant].plans if library or not p.startswith("torch_pruning"))
 
 
-def evaluation_hash() -> str:
-    """Eight hex digits of how trained nets are measured."""
-    values = [VERSION, RATIOS, CALIBRATION, MOST_HELD]
+def evaluation_hash(net: Net) -> str:
+    """Eight hex digits of how a trained net is measured."""
+    values = [VERSION, RATIOS, CALIBRATION, APPLICATIONS[net.application].held]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
@@ -56,17 +56,17 @@ def read_cell(net: Net, cache: Path, archive: Cells = NO_CELLS) -> dict[str, Any
     """The finished cell of a net, of the cache or the archive; None where there is none, it was measured otherwise, or lacks
     a plan."""
     for cell in (_stored(net, cache), archive.get(net.name)):
-        if cell is not None and cell.get("evaluation") == evaluation_hash() and not _missing(net, cell):
+        if cell is not None and cell.get("evaluation") == evaluation_hash(net) and not _missing(net, cell):
             return dict(cell)
     return None
 
 
 def _stored(net: Net, cache: Path) -> dict[str, Any] | None:
+    """What the cache has of a net, however it was measured."""
     try:
-        cell = json.loads((cache / net.name / CELL_FILE).read_text(encoding="utf-8"))
+        return json.loads((cache / net.name / CELL_FILE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
-    return cell if cell.get("evaluation") == evaluation_hash() else None
 
 
 def _missing(net: Net, cell: Mapping[str, Any]) -> list[str]:
@@ -89,8 +89,8 @@ def _new_cell(net: Net, cache: Path) -> dict[str, Any]:
     torch.set_num_threads(recipe_of(net).threads)  # as in training, which may have been another process
     model, _ = trained(net, cache)
     began, cell = time.monotonic(), _stored(net, cache)
-    if cell is None:
-        cell = {"net": net._asdict(), "evaluation": evaluation_hash(), "train_s": _seconds(cache / net.name),
+    if cell is None or cell.get("evaluation") != evaluation_hash(net):
+        cell = {"net": net._asdict(), "evaluation": evaluation_hash(net), "train_s": _seconds(cache / net.name),
                 "measure_s": 0.0, **measure(net, model)}
     else:  # plans that were measured before stay, even those that cannot be measured here
         more = measure_plans(net, model, _missing(net, cell), cell["modes"])

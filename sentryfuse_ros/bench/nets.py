@@ -23,6 +23,8 @@ from . import people
 from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
+COMPARISON = ("normal", "joint")
+TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
 TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
 
@@ -70,14 +72,15 @@ def recipe_of(net: Net) -> Recipe:
 
 def teachers_of(net: Net) -> list[Net]:
     """The nets whose mean answer another one also learns from: of the same shape and data, trained otherwise."""
-    if not (variant := VARIANTS[net.variant].dense_teachers):
+    if not (training := VARIANTS[net.variant].dense_teachers):
         return []
-    return [net._replace(variant=variant, seed=seed) for seed in TEACHERS[:1 if net.quick else None]]
+    return [net._replace(variant=training, seed=seed) for seed in TEACHERS[:1 if net.quick else None]]
 
 
 def recipe_hash(net: Net) -> str:
     """Eight hex digits of everything that the trained weights depend on."""
     values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
+    values["training"] = TRAINING
     if teachers := teachers_of(net):
         values["dense_teachers"] = [recipe_hash(teacher) for teacher in teachers]
     if APPLICATIONS[net.application].people:
@@ -115,20 +118,18 @@ def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
              and not (VARIANTS[v].explains and b != backbones[0] and s != seeds[0])]
     # The accuracy of the whole network is asked of one backbone.
-    found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
-              for s in seeds if "joint" in variants]
+    found += [Net(a, backbones[0], v, s, quick) for a in applications if not APPLICATIONS[a].pruning
+              for v in COMPARISON for s in seeds if v in variants]
     return sorted(found, key=lambda net: _turn(net, backbones, seeds))
 
 
 def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
-    if not APPLICATIONS[net.application].pruning:
-        group = 2
-    elif net.variant in ("normal", "joint"):
-        group = ("normal", "joint").index(net.variant)  # teachers first: none is then waited for
+    if net.variant in COMPARISON:  # teachers first: none is then waited for
+        group = COMPARISON.index(net.variant) + (0 if APPLICATIONS[net.application].pruning else 2)
     elif net.variant in GROUPS:
-        group = 5
+        group = 6
     elif VARIANTS[net.variant].explains:
-        group = 4 if net.backbone == backbones[0] else 6
+        group = 5 if net.backbone == backbones[0] else 7
     else:
-        group = 3
+        group = 4
     return group, seeds.index(net.seed), list(VARIANTS).index(net.variant), backbones.index(net.backbone)

@@ -21,6 +21,11 @@ HIGH = tuple(r for r in RATIOS if r >= 0.5)
 # Plans that know nothing of the mask: those that do not even spend what an absent sensor frees, and those that do.
 MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND)),
               "gain_vs_one_order": (("one_order", GATE), ("mask_blind", GATE), *(("joint", c) for c in USUAL))}
+# A stronger baseline than that of the comparison: taught and passed through as often as ours. Two weaker ones: criteria with one
+# plan per ratio for all masks, and a training without sensor dropout.
+OTHER_BASELINES = (("taught", "self_distilled", USUAL), ("static", "normal", STATIC), ("plain", "plain", USUAL))
+DENSE_GAPS = {"dense_gap": ("normal", "joint"), "dense_gap_taught": ("self_distilled", "joint"),
+              "dense_gap_untaught": ("normal", "untaught")}
 CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_MODE, GATE_BLIND)),
             *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("one_order", GATE),
             *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE), ("untaught", GATE))
@@ -35,7 +40,7 @@ def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     combinations = results.combinations(*PAIR)
     summary: dict[str, Any] = {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, PAIR)}
     basis: dict[str, Any] = {}
-    for part in (_gains, _weaker, _mask_blind, _kept, _dense_gap, _attend, _groups, _accuracy_r0):
+    for part in (_gains, _others, _mask_blind, _kept, _dense_gap, _attend, _groups, _accuracy_r0):
         figures, rests_on = part(results)
         summary |= figures
         basis |= rests_on
@@ -63,9 +68,10 @@ def _usual(results: Results) -> list[Plan]:
     return [("normal", c) for c in USUAL if c in results.plans("normal")]
 
 
-def _pair(results: Results, at: Combination, plan: Plan, variants: Iterable[str] = PAIR) -> tuple[float, float]:
-    """(ours, the other) on the seeds that all of the variants have."""
-    seeds = results.seeds(at[:2], {"joint", plan[0], *variants})
+def _pair(results: Results, at: Combination, plan: Plan, variants: Iterable[str] = PAIR,
+          seeds: Sequence[int] = ()) -> tuple[float, float]:
+    """(ours, the other) on the seeds given, else on those that all of the variants have."""
+    seeds = seeds or results.seeds(at[:2], {"joint", plan[0], *variants})
     return results.accuracy(at, *OURS, seeds), results.accuracy(at, *plan, seeds)
 
 
@@ -80,9 +86,6 @@ def _gains(results: Results) -> tuple[dict, dict]:
     dropout = [c for c in combinations if c.condition != "all" and c.ratio in HIGH]
     pruned = [c for c in combinations if results.pruned_share(c) > 0]
     each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
-    def relative(c: Combination, seed: int) -> float:
-        return _relative(results.accuracy(c, *OURS, [seed]), results.accuracy(c, *best, [seed]))
-
     figures = {"strongest_baseline": best[1], "gain_mean_rel": _mean(gain.values()),
                "gain_dropout_rel": _mean(gain[c] for c in dropout),
                "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each)}
@@ -90,14 +93,15 @@ def _gains(results: Results) -> tuple[dict, dict]:
              "gain_mean_rel_best_each": combinations}
     basis = {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
     for name in ("gain_mean_rel", "gain_dropout_rel"):
-        basis[name]["by_seed"] = _by_seed(results, kinds[name], PAIR, relative)
+        basis[name]["by_seed"] = _by_seed(results, kinds[name], PAIR,
+                                          lambda c, seed: _relative(*_pair(results, c, best, seeds=[seed])))
     return figures, basis
 
 
-def _weaker(results: Results) -> tuple[dict, dict]:
-    """Relative gains over weaker baselines: criteria with one plan per ratio for all masks, and a training without dropout."""
+def _others(results: Results) -> tuple[dict, dict]:
+    """Relative gains over the strongest of other baselines."""
     figures, basis = {}, {}
-    for name, variant, criteria in (("static", "normal", STATIC), ("plain", "plain", USUAL)):
+    for name, variant, criteria in OTHER_BASELINES:
         combinations = results.combinations("joint", variant)
         best = strongest(results, [(variant, c) for c in criteria if c in results.plans(variant)], combinations)
         gain = best and _mean(_relative(*_pair(results, c, best, ("joint",))) for c in combinations)
@@ -118,8 +122,8 @@ def _mask_blind(results: Results) -> tuple[dict, dict]:
         basis[f"{name}_points"] = _rests_on(results, combinations, variants)
         if best:
             basis[f"{name}_points"]["by_seed"] = _by_seed(
-                results, combinations, variants, lambda c, seed, best=best: 100 * (
-                    results.accuracy(c, *OURS, [seed]) - results.accuracy(c, *best, [seed])), 2)
+                results, combinations, variants, lambda c, seed, best=best: 100 * float(
+                    np.subtract(*_pair(results, c, best, seeds=[seed]))), 2)
     return figures, basis
 
 
@@ -144,12 +148,17 @@ def _kept(results: Results) -> tuple[dict, dict]:
 
 
 def _dense_gap(results: Results) -> tuple[dict, dict]:
-    """Points that the jointly trained net is behind the normally trained one at r = 0, all sensors, the whole test split."""
-    gaps = {"-".join(pair): _gap(results, pair, "normal") for pair in results.pairs(*PAIR)}
-    pairs = results.pairs(*PAIR)
-    return ({"dense_gap_points": _mean(gaps.values(), 2), "dense_gap_points_by_net": gaps},
-            {"dense_gap_points": {"nets": len(gaps), "seeds": min((len(results.seeds(p, PAIR)) for p in pairs), default=0),
-                                  "by_seed": _by_seed(results, pairs, PAIR, lambda p, s: _gap_of(results, p, "normal", s), 2)}})
+    """Points that a net trained to be pruned is behind one that is not, at r = 0, all sensors, the whole test split."""
+    figures, basis = {}, {}
+    for name, (dense, ours) in DENSE_GAPS.items():
+        pairs = [pair for pair in results.pairs(dense, ours) if "test" in _any(results, pair, ours)]
+        gaps = {"-".join(pair): _gap(results, pair, dense, ours) for pair in pairs}
+        figures |= {f"{name}_points": _mean(gaps.values(), 2), f"{name}_points_by_net": gaps}
+        basis[f"{name}_points"] = {
+            "nets": len(gaps), "seeds": min((len(results.seeds(p, (dense, ours))) for p in pairs), default=0),
+            "by_seed": _by_seed(results, pairs, (dense, ours),
+                                lambda p, seed, dense=dense, ours=ours: _gap_of(results, p, dense, ours, seed), 2)}
+    return figures, basis
 
 
 def _attend(results: Results) -> tuple[dict, dict]:
@@ -159,30 +168,32 @@ def _attend(results: Results) -> tuple[dict, dict]:
         cell = _any(results, pair, "joint")
         if "test" in cell:
             saving.setdefault(pair[1], []).append(1 - cell["flops"] / cell["flops_dense_attention"])
-    both = ("joint", "dense_attention")
+    both = ("dense_attention", "untaught")  # neither is taught
     pairs: dict[str, list[tuple[str, str]]] = {}
     for pair in results.pairs(*both):
         pairs.setdefault(pair[1], []).append(pair)
     figures = {"flops_saving": {b: _mean(v) for b, v in saving.items()},
-               "attend_gap_points": {b: _mean((_gap(results, p, "dense_attention") for p in v), 2) for b, v in pairs.items()}}
+               "attend_gap_points": {b: _mean((_gap(results, p, *both) for p in v), 2) for b, v in pairs.items()}}
     basis = {"applications": {b: len(v) for b, v in pairs.items()},
              "seeds": min((len(results.seeds(p, both)) for v in pairs.values() for p in v), default=0),
-             "by_seed": {b: _by_seed(results, v, both, lambda p, s: _gap_of(results, p, "dense_attention", s), 2)
+             "by_seed": {b: _by_seed(results, v, both, lambda p, s: _gap_of(results, p, *both, s), 2)
                          for b, v in pairs.items()}}
     return figures, {"flops_saving": {"applications": {b: len(v) for b, v in saving.items()}}, "attend_gap_points": basis}
 
 
 def _groups(results: Results) -> tuple[dict, dict]:
-    """Other numbers of K/V groups a sensor: FLOPs as a share of ours', points behind ours at r = 0 and over all combinations."""
+    """Other numbers of K/V groups a sensor: FLOPs as a share of ours', points behind ours at r = 0 and over all combinations;
+    none of the nets taught."""
     rows = {}
     for variant in GROUPS:
-        both = ("joint", variant)
+        both = ("untaught", variant)
         if not (pairs := results.pairs(*both)):
             continue
-        flops = _mean(_any(results, p, variant)["flops"] / _any(results, p, "joint")["flops"] for p in pairs)
-        points = [100 * (a - b) for a, b in (_pair(results, c, (variant, GATE), both) for c in results.combinations(*both))]
+        flops = _mean(_any(results, p, variant)["flops"] / _any(results, p, "untaught")["flops"] for p in pairs)
+        points = [100 * (results.accuracy(c, "untaught", GATE, seeds) - results.accuracy(c, variant, GATE, seeds))
+                  for c in results.combinations(*both) for seeds in [results.seeds(c[:2], both)]]
         rows[variant] = {"flops_of_ours": flops, "points": _mean(points, 2), "points_r0": _mean(
-            (-_gap(results, p, variant) for p in pairs), 2), "applications": len(pairs),
+            (_gap(results, p, *both) for p in pairs), 2), "applications": len(pairs),
             "seeds": min(len(results.seeds(p, both)) for p in pairs)}
     return {"kv_groups": rows}, {}
 
@@ -199,19 +210,21 @@ def _accuracy_r0(results: Results) -> tuple[dict, dict]:
         backbones = [b for a, b in results.pairs("joint") if a == application]
         backbone = "early" if "early" in backbones else backbones[0]
         cells = results.of(application, backbone, "joint")
+        normal = results.of(application, backbone, "normal")
         figures[application] = _mean(c["accuracy"] for c in cells.values())
-        basis[application] = {"backbone": backbone, "by_seed": {str(s): c["accuracy"] for s, c in sorted(cells.items())}}
+        basis[application] = {"backbone": backbone, **{
+            key: {str(s): c["accuracy"] for s, c in sorted(of.items())} for key, of in (("by_seed", cells), ("normal", normal))}}
     return {"accuracy_r0": figures}, {"accuracy_r0": basis}
 
 
-def _gap(results: Results, pair: tuple[str, str], variant: str) -> float:
-    """Points that our net is behind another variant, all sensors at r = 0; common seeds."""
-    return _mean((_gap_of(results, pair, variant, seed) for seed in results.seeds(pair, ("joint", variant))), 2)
+def _gap(results: Results, pair: tuple[str, str], other: str, ours: str) -> float:
+    """Points that one variant is ahead of another, all sensors at r = 0; common seeds."""
+    return _mean((_gap_of(results, pair, other, ours, seed) for seed in results.seeds(pair, (other, ours))), 2)
 
 
-def _gap_of(results: Results, pair: tuple[str, str], variant: str, seed: int) -> float:
+def _gap_of(results: Results, pair: tuple[str, str], other: str, ours: str, seed: int) -> float:
     """The same of one seed."""
-    return 100 * (results.of(*pair, variant)[seed]["accuracy"] - results.of(*pair, "joint")[seed]["accuracy"])
+    return 100 * (results.of(*pair, other)[seed]["accuracy"] - results.of(*pair, ours)[seed]["accuracy"])
 
 
 def _by_seed(results: Results, items: Sequence[tuple], variants: Iterable[str], value: Callable[[Any, int], float],

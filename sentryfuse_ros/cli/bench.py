@@ -29,7 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", type=Path, metavar="FILE",
                         help=f"the results, written again after each net (default: {RESULTS} if all are asked for, else none)")
     parser.add_argument("--cells", type=Path, metavar="FILE",
-                        help="measurements of finished nets: those in it are not trained again, new ones are added after each "
+                        help="measurements of finished nets: those in it are not trained again, what the cache has more "
+                             "is added, also with --no-run; a new FILE and a new --cache train all anew "
                              f"(default: {CELLS} if all are asked for, else none)")
     parser.add_argument("--docs", type=Path, metavar="DIR", help="fill the tables of DIR/PRUNING.md and draw DIR/pruning.png")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="nets at a time, a core each (default: %(default)s)")
@@ -70,7 +71,8 @@ def run(args: argparse.Namespace) -> int:
         found = report(nets, cells, command, machine(1))
         write(found, target)
         if archive_file is not None and cells:
-            write_archive(archive_file, {net.name: cell for net, cell in cells.items()})
+            if dropped := write_archive(archive_file, {net.name: cell for net, cell in cells.items()}):
+                console.print(f"{archive_file}: {dropped} nets of recipes that are no more dropped", style="yellow", markup=False)
     if args.docs and found["finished"]:
         document(found, args.docs)
     print_figures(found, console)

@@ -59,6 +59,7 @@ class FuseConfig:
                     f"a multiple of channel_step {self.channel_step}")
         self._check("d_model", self.d_model, self.d_model % self.readout_heads == 0,
                     f"a multiple of readout_heads {self.readout_heads}")
+        self._check("dropout", self.dropout, isinstance(self.dropout, (int, float)) and 0 <= self.dropout <= 0.9, "0 to 0.9")
         for part in (self.kv_stride, self.tokenizer):
             self._check("kv_stride and tokenizer", sorted(part), set(part) <= set(names), f"keys among {names}")
         self._check("kv_stride", dict(self.kv_stride), _counts(self.kv_stride.values()), "positive integers")

@@ -34,11 +34,14 @@ class Metrics:
         """Drop lines of epochs that will be run again (killed between the line and the state)."""
         if not self._path.exists():
             return
-        lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-        if epochs == 0:
-            self._path.unlink()
-        else:
-            self._path.write_text("".join(lines[:1 + epochs]), encoding="utf-8")
+        with self._path.open(newline="", encoding="utf-8") as file:
+            lines = list(csv.DictReader(file))[:epochs]
+        self._path.unlink()
+        if lines:  # under today's columns: a run may go on after an update
+            with self._path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
+                writer.writeheader()
+                writer.writerows(lines)
 
     def write(self, epoch: int, line: Mapping[str, float]) -> None:
         """Add an epoch's losses and, where it validated, accuracies."""

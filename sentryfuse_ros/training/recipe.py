@@ -122,7 +122,7 @@ class Recipe:
         for name, part in (("schedule", Schedule), ("augment", Augment)):
             given = values.get(name)
             values[name] = _build(part, {} if given is None else given, f"training recipe {name}")
-        for name in ("modalities", "train_groups", "validation_groups", "test_groups"):
+        for name in ("modalities", "train_groups", "validation_groups", "test_groups", "dense_teachers"):
             if name in values and values[name] is None:
                 values[name] = ()
         return _build(cls, values, "training recipe")

@@ -40,12 +40,12 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     _check_folder(out, resume)
     source = dataset(recipe.dataset)
     held = _read_predictions(calibrate_from) if calibrate_from else None  # a wrong folder fails now, not in an hour
+    dense_teachers = [load_checkpoint(Path(folder))[0] for folder in recipe.dense_teachers]
     training = load_examples(source, recipe, recipe.train_groups)
     validation = load_examples(source, recipe, recipe.validation_groups) if recipe.validation_groups else None
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
-    dense_teachers = [load_checkpoint(Path(folder))[0] for folder in recipe.dense_teachers]
     trainer = Trainer(recipe, training, source.CLASSES, ranks, dense_teachers)
     if resume:
         load_state(trainer, out)

@@ -87,7 +87,7 @@ def load_state(trainer: Trainer, folder: Path) -> None:
 
 
 def _recipe_defaults() -> dict[str, Any]:
-    return {f.name: f.default for f in fields(Recipe) if f.default is not MISSING}
+    return json.loads(json.dumps({f.name: f.default for f in fields(Recipe) if f.default is not MISSING}))
 
 
 def _data(trainer: Trainer) -> dict[str, Any]:

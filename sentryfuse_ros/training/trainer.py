@@ -41,11 +41,11 @@ class Trainer:
         self.average = SentryFuse(config).to(self.device).requires_grad_(False)
         self.average.load_state_dict(self.model.state_dict())
         self.teacher = SaliencyTeacher(recipe.teacher_rate)
-        for net in dense_teachers:
-            check_dense_teacher(net, config)
+        for number, net in enumerate(dense_teachers, 1):
+            check_dense_teacher(net, config, f"dense teacher {number}")
             net.to(self.device).eval().requires_grad_(False)
         self.dense_teachers = list(dense_teachers)
-        self.optimiser = torch.optim.AdamW(self._parameter_groups(), betas=(0.9, 0.98), fused=True)
+        self.optimiser = make_optimiser(self._parameter_groups())
         self._weights = list(self.model.parameters())
         # The gate is copied: its ranking must be the one trained with.
         gate = [name.startswith("gate.") for name, _ in self.model.named_parameters()]
@@ -86,7 +86,8 @@ class Trainer:
             if not np.isfinite(total := losses["full"] + losses["pruned"] + losses["dense_distill"]):
                 raise SentryFuseError(f"training loss in epoch {self.epoch + 1}, step {step + 1}",
                                       f"{total} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
-                                      "a finite number", "lower learning_rate, or look for wild values in these recordings")
+                                      "a finite number", "lower learning_rate, or look for wild values in these recordings"
+                                      + (", or in what dense_teachers were trained on" if self.dense_teachers else ""))
             yield losses
         self.epoch += 1
 
@@ -134,7 +135,7 @@ class Trainer:
 
     def _from_dense_teachers(self, full: Tensor, inputs: dict[str, Tensor], mask: tuple[bool, ...]) -> Tensor:
         """How far the full-width answer is from the mean of the dense teachers', who see the same sensors; 0 without any."""
-        if not self.dense_teachers:
+        if not self.dense_teachers or not self.recipe.dense_distill:
             return full.new_zeros(())
         with torch.no_grad():
             answer = torch.stack([net(inputs, mask).logits.softmax(1) for net in self.dense_teachers]).mean(0)
@@ -179,16 +180,25 @@ class Trainer:
             torch._foreach_lerp_(*map(list, zip(*pairs)), share)
 
 
-def check_dense_teacher(teacher: SentryFuse, config: FuseConfig) -> None:
+def make_optimiser(groups: list[dict]) -> torch.optim.Optimizer:
+    """AdamW, all weights in one call where torch can (on a CPU from 2.4 on): one by one is a tenth of a small net's step."""
+    try:
+        return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
+    except RuntimeError:
+        return torch.optim.AdamW(groups, betas=(0.9, 0.98))
+
+
+def check_dense_teacher(teacher: SentryFuse, config: FuseConfig, which: str) -> None:
     """Raises CheckpointError where a network cannot answer for one of ``config``: it must be given the same numbers."""
-    remedy = "train it on the same data with the same modalities"
-    if teacher.config.classes != config.classes:
-        raise CheckpointError("dense teacher's classes", list(teacher.config.classes), list(config.classes), remedy)
-    if teacher.config.names != config.names:
-        raise CheckpointError("dense teacher's modalities", list(teacher.config.names), list(config.names), remedy)
-    for seen, expected in zip(teacher.config.modalities, config.modalities):
+    remedy = "name one in dense_teachers that was trained on the same data with the same modalities"
+    parts = [("classes", list(teacher.config.classes), list(config.classes)),
+             ("modalities", list(teacher.config.names), list(config.names))]
+    for theirs, ours in zip(teacher.config.modalities, config.modalities):
+        theirs, ours = theirs.to_dict(), ours.to_dict()
+        parts += [(f"modality {ours['name']!r} {key}", theirs.get(key), ours[key]) for key in ours]
+    for part, seen, expected in parts:
         if seen != expected:
-            raise CheckpointError(f"dense teacher's modality {seen.name!r}", seen, expected, remedy)
+            raise CheckpointError(f"{which}, {part}", seen, expected, remedy)
 
 
 def prepare_gate(gate: SentryGate, recipe: Recipe) -> None:

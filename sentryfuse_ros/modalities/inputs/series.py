@@ -46,9 +46,9 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     else:
         # Between the filled cells before and after each; one look-up for all channels.
         grid = np.arange(first, last + 1)
-        after = np.searchsorted(filled, grid).clip(1)
-        before = after - 1
-        share = (grid - filled[before]) / (filled[after] - filled[before])
+        before = np.searchsorted(filled, grid, side="right") - 1
+        after = np.minimum(before + 1, len(filled) - 1)
+        share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)  # 0 in a filled cell
         out[first:last + 1] = values[before] + share[:, None] * (values[after] - values[before])
     if spec.mean:
         out[first:last + 1] -= np.asarray(spec.mean, np.float32)
