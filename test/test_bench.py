@@ -2,7 +2,9 @@
 
 import json
 import runpy
+import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -545,6 +547,37 @@ def test_worker_processes_can_read_the_start_script(monkeypatch):
     assert "main" in runpy.run_path(str(script), run_name="__mp_main__")
     with pytest.raises(SystemExit):
         runpy.run_path(str(script), run_name="__main__")
+
+
+POOL = """
+import multiprocessing, os, time
+from concurrent.futures import ProcessPoolExecutor
+from sentryfuse_ros.bench.run import end_with_parent
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
+    print(pool.submit(os.getpid).result(), flush=True)
+    pool.submit(time.sleep, 600).result()
+"""
+
+
+def test_workers_end_with_a_run_that_is_killed(tmp_path):
+    script = tmp_path / "pool.py"
+    script.write_text(POOL)
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 20
+    while alive(worker):
+        assert time.monotonic() < deadline, "the worker goes on without its parent"
+        time.sleep(0.05)
+
+
+def alive(pid):
+    """Not ended; one that nobody has asked about yet (a zombie) has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 @pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"],

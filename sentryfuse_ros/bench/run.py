@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
@@ -36,7 +38,7 @@ def _each(nets: Sequence[Net], cache: Path, jobs: int) -> Iterator[tuple[Net, di
         yield from ((net, run_cell(net, cache)) for net in nets)
         return
     # Fresh processes: a forked one must not inherit torch's threads or a CUDA context.
-    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, multiprocessing.get_context("spawn"), initializer=end_with_parent) as pool:
         waiting = {pool.submit(run_cell, net, cache): net for net in nets}
         try:
             for done in as_completed(waiting):
@@ -44,6 +46,15 @@ def _each(nets: Sequence[Net], cache: Path, jobs: int) -> Iterator[tuple[Net, di
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def end_with_parent() -> None:
+    """Have this process end when the one that started it does, however that was ended: else it goes on with its net, unseen."""
+    def wait() -> None:
+        multiprocessing.parent_process().join()
+        os._exit(1)  # at any time: what is on disk is whole
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def report(nets: Sequence[Net], cells: dict[Net, dict[str, Any]], command: str, machine: dict[str, Any]) -> dict[str, Any]:
