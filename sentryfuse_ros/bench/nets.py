@@ -24,6 +24,8 @@ from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
 COMPARISON = ("normal", "joint")
+# Of training where nothing else decides: teachers first, none is then waited for.
+ORDER = (*COMPARISON, "untaught", "dense_attention", *(v for v in VARIANTS if v not in (*COMPARISON, "untaught", "dense_attention")))
 TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
 TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
@@ -112,8 +114,8 @@ def _train(net: Net, cache: Path, folder: Path) -> None:
 
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
-    """All nets asked for, those that say most first: the comparison itself, accuracy of whole networks, controls that figures
-    rest on, the other controls on one backbone, then the rest."""
+    """All nets asked for, those that say most first: the normal ones, which teach; then seed by seed ours, whole networks and
+    the controls that figures rest on; then the other controls on one backbone and the K/V groups; then the rest."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
              and not (VARIANTS[v].explains and b != backbones[0] and s != seeds[0])]
@@ -124,12 +126,13 @@ def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[
 
 
 def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
-    if net.variant in COMPARISON:  # teachers first: none is then waited for
-        group = COMPARISON.index(net.variant) + (0 if APPLICATIONS[net.application].pruning else 2)
-    elif net.variant in GROUPS:
-        group = 6
-    elif VARIANTS[net.variant].explains:
-        group = 5 if net.backbone == backbones[0] else 7
+    """Stage, seed, place in the seed; then any order that stays."""
+    explains, whole = VARIANTS[net.variant].explains, not APPLICATIONS[net.application].pruning
+    place = 0 if net.variant == "joint" and not whole else 1 if whole else 2
+    if net.variant == "normal" and not whole:
+        stage = 0
+    elif explains and net.backbone != backbones[0]:
+        stage = 3
     else:
-        group = 4
-    return group, seeds.index(net.seed), list(VARIANTS).index(net.variant), backbones.index(net.backbone)
+        stage = 2 if explains or net.variant in GROUPS else 1
+    return stage, seeds.index(net.seed), place, ORDER.index(net.variant), backbones.index(net.backbone)
