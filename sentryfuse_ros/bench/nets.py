@@ -24,8 +24,8 @@ from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
 COMPARISON = ("normal", "joint")
-# Of training where nothing else decides: teachers first, none is then waited for.
-ORDER = (*COMPARISON, "untaught", "dense_attention", *(v for v in VARIANTS if v not in (*COMPARISON, "untaught", "dense_attention")))
+# Of the variants, where nothing else decides. Teachers first: none is then waited for.
+ORDER = ("normal", "joint", "untaught", "dense_attention", *VARIANTS)
 TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
 TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
