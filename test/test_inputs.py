@@ -80,6 +80,19 @@ def test_a_short_hole_is_bridged():
     np.testing.assert_allclose(out[:, 0], ramp(at)[:, 0], atol=1e-5)
 
 
+def test_holes_are_bridged_in_each_channel_and_filled_cells_left_as_they_are():
+    rng = np.random.default_rng(3)
+    at = stamps(100, 50)
+    kept = np.sort(rng.choice(np.arange(1, 99), 60, replace=False))
+    kept = np.r_[0, kept, 99]
+    rows = rng.standard_normal((100, 6)).astype(np.float32)[kept]
+    rows[20, 2] = np.nan
+    out = model_input(IMU, at[kept], rows, int(at[-1]))
+    np.testing.assert_array_equal(out[kept], rows)
+    expected = np.stack([np.interp(np.arange(100), kept, rows[:, c].astype(np.float64)) for c in range(6)], 1)
+    np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
 def test_max_gap_is_an_option():
     spec = ModalitySpec("imu", "imu", 2.0, (100, 6), options={"max_gap_s": 0.1})
     at = stamps(100, 50)

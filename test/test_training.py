@@ -27,6 +27,7 @@ from sentryfuse_ros.training.augment import Augment, augment_windows
 from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
 from sentryfuse_ros.training.evaluation import all_masks, predict_logits
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
+from sentryfuse_ros.training.metrics import METRICS_FILE, Metrics
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.run import check_classes, check_modalities, train
 from sentryfuse_ros.training.schedule import Schedule
@@ -278,8 +279,13 @@ def tensors(folder):
     return load_checkpoint(folder)[0].state_dict()
 
 
-def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch):
-    whole = train(recipe(), tmp_path / "whole", console=QUIET)
+@pytest.mark.parametrize("taught", (False, True))
+def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch, taught):
+    teachers = ()
+    if taught:
+        teachers = (str(train(recipe(second_pass="none", epochs=1), tmp_path / "teacher", console=QUIET)),)
+    ours = recipe(dense_teachers=teachers)
+    whole = train(ours, tmp_path / "whole", console=QUIET)
     steps = Trainer.run_epoch
 
     def killed(self):
@@ -290,14 +296,25 @@ def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypa
 
     monkeypatch.setattr(Trainer, "run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe(), tmp_path / "broken", console=QUIET)
+        train(ours, tmp_path / "broken", console=QUIET)
     monkeypatch.setattr(Trainer, "run_epoch", steps)
-    broken = train(recipe(), tmp_path / "broken", resume=True, console=QUIET)
+    broken = train(ours, tmp_path / "broken", resume=True, console=QUIET)
     a, b = tensors(whole), tensors(broken)
     assert all(torch.equal(a[n], b[n]) for n in a)
     read = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, broken)]
     assert len(read[0]) == 3 and all(row.pop("seconds") for rows in read for row in rows)
     assert read[0] == read[1]
+    assert all((float(row["dense_distill"]) > 0) == taught for row in read[0])
+
+
+def test_metrics_of_a_run_from_before_a_column_existed_go_on_under_all(tmp_path):
+    (tmp_path / METRICS_FILE).write_text("epoch,learning_rate,seconds,full,gate\n1,0.1,2.0,0.5,0.25\n2,0.1,2.0,0.4,0.2\n")
+    metrics = Metrics(tmp_path, 1)
+    metrics.write(2, {"full": 0.3, "dense_distill": 0.125})
+    metrics.close()
+    rows = list(csv.DictReader((tmp_path / METRICS_FILE).open()))
+    assert [(r["epoch"], r["full"], r["gate"], r["dense_distill"]) for r in rows] == [("1", "0.5", "0.25", ""),
+                                                                                     ("2", "0.3", "", "0.125")]
 
 
 def test_seed_decides_the_result(made_up, tmp_path):

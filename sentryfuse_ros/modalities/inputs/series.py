@@ -48,8 +48,9 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         grid = np.arange(first, last + 1)
         before = np.searchsorted(filled, grid, side="right") - 1
         after = np.minimum(before + 1, len(filled) - 1)
-        share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)  # 0 in a filled cell
+        share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)
         out[first:last + 1] = values[before] + share[:, None] * (values[after] - values[before])
+        out[filled] = values  # to the bit, whatever the next one holds
     if spec.mean:
         out[first:last + 1] -= np.asarray(spec.mean, np.float32)
     if spec.std:
