@@ -22,7 +22,7 @@ from sentryfuse_ros.bench.cells import Ranking, make_plans, plan_accuracies, rea
 from sentryfuse_ros.bench.conditions import RATIOS, conditions
 from sentryfuse_ros.bench.nets import Net, recipe_of
 from sentryfuse_ros.bench.people import PeopleExamples, another
-from sentryfuse_ros.bench.plots import save_picture
+from sentryfuse_ros.bench.plots import save_pictures
 from sentryfuse_ros.bench.run import finished, report, run
 from sentryfuse_ros.bench.variants import GROUPS, USUAL, VARIANTS
 from sentryfuse_ros.cli import main
@@ -434,8 +434,8 @@ def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypat
     assert timeless(list(run(wanted, tmp_path / "broken"))[0]) == timeless(whole) and not epochs
     result = report(wanted, broken, "x", {})
     assert result["finished"] == 3 and result["summary"]["combinations"] == len(conditions(3)) * len(RATIOS)
-    save_picture(result, tmp_path / "pruning.png")
-    assert (tmp_path / "pruning.png").read_bytes().startswith(b"\x89PNG")
+    save_pictures(result, tmp_path)
+    assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("pruning", "pruning_controls"))
 
 
 def test_a_taught_net_has_its_teachers_trained_and_keeps_them(made_up, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The benchmark in one picture: accuracy over the pruning ratio, per application and backbone."""
+"""The benchmark in two pictures: accuracy over the pruning ratio per application and backbone, and ours beside the controls."""
 
 from __future__ import annotations
 
@@ -10,20 +10,24 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
-from ..evaluation.plots import BY_MISSING, FAINT, STYLE
+from ..evaluation.plots import BY_MISSING, FAINT, INK, STYLE
 from .conditions import RATIOS
+from .tables import controls_shown, ranked_by
 
-# label, colour, line style, accuracy of a line of the report
+# label, colour, line style, accuracy of a line of the report, and at r = 0; both by seed too where a line has them
 CURVES = (
     ("ours", BY_MISSING[0], "-", lambda line: line["ours"], "dense_ours"),
     ("our training, Taylor", BY_MISSING[1], "--", lambda line: line["joint"]["taylor"], "dense_ours"),
     ("normal training, strongest baseline", BY_MISSING[3], "-", lambda line: line["strongest"], "dense_normal"),
     ("normal training, random", FAINT, ":", lambda line: line["normal"]["random"], "dense_normal"),
 )
+BANDS = ("ours", "normal training, strongest baseline")
+SHOWN_RATIOS = ((0.5, FAINT), (0.8, BY_MISSING[0]))  # in the picture of the controls
 
 
 def picture(report: Mapping[str, Any]) -> Figure:
-    """One panel per application (row) and backbone (column); each point is the mean over the conditions."""
+    """One panel per application (row) and backbone (column); each point is the mean over the conditions, bands reach from the
+    lowest to the highest seed."""
     lines = report["combinations"]
     applications, backbones = (list(dict.fromkeys(line[k] for line in lines)) for k in ("application", "backbone"))
     with rc_context(STYLE):
@@ -43,16 +47,43 @@ def picture(report: Mapping[str, Any]) -> Figure:
     return figure
 
 
-def save_picture(report: Mapping[str, Any], path: Path) -> None:
-    """The picture as a PNG."""
+def controls_picture(report: Mapping[str, Any]) -> Figure:
+    """Points that ours is ahead of every control, at two ratios; a line reaches from the lowest to the highest seed's mean."""
+    rows = controls_shown(report)[::-1]
     with rc_context(STYLE):
-        picture(report).savefig(path, dpi=110)
+        figure = Figure(figsize=(9.6, 1.2 + 0.36 * len(rows)), constrained_layout=True)
+        panel = figure.subplots()
+        panel.axvline(0, color=INK, linewidth=1)
+        means = [list(row["by_seed"].values()) or [row["points"]] for row in rows]
+        panel.hlines(range(len(rows)), [min(m) for m in means], [max(m) for m in means], color=BY_MISSING[1], linewidth=6,
+                     alpha=0.4, capstyle="round", label="mean over r > 0, lowest to highest seed")
+        for ratio, colour in SHOWN_RATIOS:
+            panel.plot([row["by_ratio"][str(ratio)]["points"] for row in rows], range(len(rows)), "o", color=colour,
+                       label=f"r = {ratio:g}")
+        panel.set_yticks(range(len(rows)), [f"{row['variant'].replace('_', ' ')}: {ranked_by(row)}" for row in rows])
+        panel.set_xlabel("points of accuracy that ours is ahead")
+        panel.grid(axis="x", color=FAINT, alpha=0.3)
+        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def save_pictures(report: Mapping[str, Any], folder: Path) -> None:
+    """Both as PNG, beside the page that shows them."""
+    with rc_context(STYLE):
+        for name, draw in (("pruning.png", picture), ("pruning_controls.png", controls_picture)):
+            draw(report).savefig(folder / name, dpi=110)
 
 
 def _panel(panel: Any, lines: list[Mapping[str, Any]]) -> None:
+    ratios = (0, *RATIOS)
     for label, colour, style, value, dense in CURVES if lines else ():
-        points = [np.mean([x[dense] for x in lines])]
-        points += [np.mean([value(x) for x in lines if x["ratio"] == r]) for r in RATIOS]
-        panel.plot((0, *RATIOS), 100 * np.array(points), style, color=colour, label=label, marker="o", markersize=3)
-    panel.set_xticks((0, *RATIOS), [f"{r:g}" for r in (0, *RATIOS)])
+        def at(ratio: float, of: Any = lambda line: line, value: Any = value, dense: str = dense) -> float:
+            return float(np.mean([value(of(x)) if ratio else of(x)[dense] for x in lines if x["ratio"] == (ratio or RATIOS[0])]))
+
+        panel.plot(ratios, [100 * at(r) for r in ratios], style, color=colour, label=label, marker="o", markersize=3)
+        if label in BANDS:
+            seeds = lines[0]["by_seed"]
+            each = 100 * np.array([[at(r, lambda line, s=s: line["by_seed"][s]) for r in ratios] for s in seeds])
+            panel.fill_between(ratios, each.min(0), each.max(0), color=colour, alpha=0.15, linewidth=0)
+    panel.set_xticks(ratios, [f"{r:g}" for r in ratios])
     panel.grid(axis="y", color=FAINT, alpha=0.3)

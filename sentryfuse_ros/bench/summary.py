@@ -240,10 +240,10 @@ def _by_seed(results: Results, items: Sequence[tuple], variants: Iterable[str], 
 def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:
     """One combination for the record, accuracies of all criteria on both nets."""
     seeds = results.seeds(at[:2], PAIR)
+    plans = {"ours": OURS, "strongest": ("normal", best), "dense_ours": ("joint", "dense"), "dense_normal": ("normal", "dense")}
     return {**at._asdict(), "seeds": len(seeds), "pruned_share": round(results.pruned_share(at), 3),
-            "ours": _round(results.accuracy(at, *OURS, seeds)), "strongest": _round(results.accuracy(at, "normal", best, seeds)),
-            "dense_ours": _round(results.accuracy(at, "joint", "dense", seeds)),
-            "dense_normal": _round(results.accuracy(at, "normal", "dense", seeds)),
+            **{name: _round(results.accuracy(at, *plan, seeds)) for name, plan in plans.items()},
+            "by_seed": {str(s): {name: _round(results.accuracy(at, *plan, [s])) for name, plan in plans.items()} for s in seeds},
             "normal": {p: _round(results.accuracy(at, "normal", p, seeds)) for p in results.plans("normal")},
             "joint": {p: _round(results.accuracy(at, "joint", p, seeds)) for p in results.plans("joint") if p != GATE}}
 
@@ -265,8 +265,11 @@ def _against_ours(results: Results, plan: Plan) -> dict[str, Any] | None:
         whole.append(100 * (results.accuracy(c, "joint", "dense", seeds) - results.accuracy(c, variant, "dense", seeds)))
     spent = _mean(cell["spent"][name][str(r)] for pair in results.pairs(*variants) for s in results.seeds(pair, variants)
                   if "spent" in (cell := results.of(*pair, variant)[s]) for r in RATIOS)
+    by_seed = _by_seed(results, combinations, variants,
+                       lambda c, seed: 100 * float(np.subtract(*_pair(results, c, plan, seeds=[seed]))), 2)
     return {"variant": variant, "plan": name, "points_r0": _mean(whole, 2), "by_ratio": by_ratio, "spent": spent,
-            "points": _mean((r["points"] for r in by_ratio.values()), 2), **_rests_on(results, combinations, variants)}
+            "points": _mean((r["points"] for r in by_ratio.values()), 2), "by_seed": by_seed,
+            **_rests_on(results, combinations, variants)}
 
 
 def _rests_on(results: Results, combinations: Sequence[Combination], variants: Sequence[str]) -> dict[str, int]:

@@ -113,19 +113,29 @@ def _criteria(report: Mapping[str, Any]) -> str:
 
 def _controls(report: Mapping[str, Any]) -> str:
     """Ours less each control, on the combinations that both have."""
-    best: dict[str, Mapping[str, Any]] = {}
-    for row in report["plans"]:
-        key = row["variant"] + ("" if row["plan"] in USUAL else row["plan"])  # of the usual criteria only the strongest
-        if key not in best or row["points"] < best[key]["points"]:
-            best[key] = row
     rows = []
-    for row in best.values():
-        ranked = WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
-        rows.append((f"{row['variant']}: {VARIANTS[row['variant']].what}", ranked,
+    for row in controls_shown(report):
+        rows.append((f"{row['variant']}: {VARIANTS[row['variant']].what}", ranked_by(row),
                      _points(row["points_r0"]), *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS),
-                     _points(row["points"]), percent(row["spent"]), str(row["combinations"]), str(row["seeds"])))
+                     _points(row["points"]) + _seeds(row["by_seed"], _points), percent(row["spent"]), str(row["combinations"]),
+                     str(row["seeds"])))
     return table(("training", "ranked by", *(f"r = {r:g}" for r in (0, *RATIOS)), "mean, r > 0", "FLOPs spent, %", "combinations",
                   "seeds, at least"), rows)
+
+
+def controls_shown(report: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The plans compared with ours: of the usual criteria on one kind of training only the strongest."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in report["plans"]:
+        key = row["variant"] + ("" if row["plan"] in USUAL else row["plan"])
+        if key not in best or row["points"] < best[key]["points"]:
+            best[key] = row
+    return list(best.values())
+
+
+def ranked_by(row: Mapping[str, Any]) -> str:
+    """What orders the units of a plan, in words."""
+    return WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
 
 
 def _combinations(report: Mapping[str, Any]) -> str:

@@ -32,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                         help="measurements of finished nets: those in it are not trained again, what the cache has more "
                              "is added, also with --no-run; a new FILE and a new --cache train all anew "
                              f"(default: {CELLS} if all are asked for, else none)")
-    parser.add_argument("--docs", type=Path, metavar="DIR", help="fill the tables of DIR/PRUNING.md and draw DIR/pruning.png")
+    parser.add_argument("--docs", type=Path, metavar="DIR", help="fill the tables of DIR/PRUNING.md and draw its pictures")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="nets at a time, a core each (default: %(default)s)")
     parser.add_argument("--no-run", action="store_true", help="only write the results from the nets that are finished")
 
@@ -131,12 +131,12 @@ def write(report: dict[str, Any], target: Path | None) -> None:
 
 def document(report: dict[str, Any], folder: Path) -> None:
     """Tables and picture of the docs."""
-    from ..bench.plots import save_picture
+    from ..bench.plots import save_pictures
     from ..bench.tables import insert, tables
 
     insert(folder / "PRUNING.md", tables(report))
     if report["combinations"]:
-        save_picture(report, folder / "pruning.png")
+        save_pictures(report, folder)
 
 
 def print_figures(report: dict[str, Any], console: Any) -> None:
