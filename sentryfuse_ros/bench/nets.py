@@ -115,10 +115,10 @@ def _train(net: Net, cache: Path, folder: Path) -> None:
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
     """All nets asked for, those that say most first: the normal ones, which teach; then seed by seed ours, whole networks and
-    the controls that figures rest on; then the other controls on one backbone and the K/V groups; then the rest."""
+    the controls that figures rest on; then the other controls, on one backbone, and the K/V groups, with one seed."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
-             and not (VARIANTS[v].explains and b != backbones[0] and s != seeds[0])]
+             and not (VARIANTS[v].explains and b != backbones[0]) and not (v in GROUPS and s != seeds[0])]
     # The accuracy of the whole network is asked of one backbone.
     found += [Net(a, backbones[0], v, s, quick) for a in applications if not APPLICATIONS[a].pruning
               for v in COMPARISON for s in seeds if v in variants]
@@ -129,10 +129,5 @@ def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
     """Stage, seed, place in the seed; then any order that stays."""
     explains, whole = VARIANTS[net.variant].explains, not APPLICATIONS[net.application].pruning
     place = 0 if net.variant == "joint" and not whole else 1 if whole else 2
-    if net.variant == "normal" and not whole:
-        stage = 0
-    elif explains and net.backbone != backbones[0]:
-        stage = 3
-    else:
-        stage = 2 if explains or net.variant in GROUPS else 1
+    stage = 0 if net.variant == "normal" and not whole else 2 if explains or net.variant in GROUPS else 1
     return stage, seeds.index(net.seed), place, ORDER.index(net.variant), backbones.index(net.backbone)

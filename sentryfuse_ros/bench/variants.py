@@ -31,7 +31,7 @@ class Variant:
     kv_groups: int | None = None                    # of every sensor,
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
     backbones: tuple[str, ...] = ()                 # tried on these alone; all if empty
-    explains: bool = False                          # no figure of its own: beyond the first backbone the first seed is enough
+    explains: bool = False                          # no figure of its own: the first backbone is enough
 
 
 def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
