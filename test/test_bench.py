@@ -240,7 +240,8 @@ def test_the_most_telling_nets_come_first():
     assert all((n.backbone, n.seed) == ("bottleneck", 0) for n in order if n.variant in GROUPS)
     assert [(n.variant, n.seed) for n in order[:8]] == [("normal", s) for s in (0, 1) for _ in range(4)]
     figures = order[8:-others]
-    assert not any(n.variant in (*GROUPS, *explaining) for n in figures) and [n.seed for n in figures] == sorted(n.seed for n in figures)
+    assert not any(n.variant in (*GROUPS, *explaining) for n in figures)
+    assert [n.seed for n in figures] == sorted(n.seed for n in figures)
     assert [n.variant for n in figures[:4]] == ["joint"] * 4
     assert [(n.application, n.variant) for n in figures[4:6]] == [("borealtc_fold_0", v) for v in ("normal", "joint")]
     assert all(order.index(t) < order.index(n) for n in order for t in nets.teachers_of(n)
