@@ -226,6 +226,8 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
     assert "+7.5 | 3 combinations | 1 |" in text
     with pytest.raises(DataError, match="progress"):
         tables.insert(page, parts)
+    with pytest.raises(DataError, match="nowhere.*--docs"):
+        tables.insert(tmp_path / "nowhere" / "PRUNING.md", parts)
 
 
 # nets

@@ -85,6 +85,8 @@ def recipe_hash(net: Net) -> str:
     values["training"] = TRAINING
     if teachers := teachers_of(net):
         values["dense_teachers"] = [recipe_hash(teacher) for teacher in teachers]
+    else:  # how one would learn from teachers does not matter
+        values = {k: v for k, v in values.items() if not k.startswith("dense_")}
     if APPLICATIONS[net.application].people:
         values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]

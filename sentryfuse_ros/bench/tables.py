@@ -48,8 +48,12 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
 
 
 def insert(path: Path, parts: Mapping[str, str]) -> None:
-    """Replace what stands between the marks of each part; raises DataError where a mark is missing."""
-    text = path.read_text(encoding="utf-8")
+    """Replace what stands between the marks of each part; raises DataError where a mark or the document is missing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"document {path}", error.strerror or str(error), "a page with marks for the tables",
+                        "copy docs/PRUNING.md there, or give --docs docs") from error
     for name, part in parts.items():
         pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
         text, count = re.subn(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.DOTALL)

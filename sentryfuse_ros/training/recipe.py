@@ -65,6 +65,7 @@ class Recipe:
     distill: float = 1.0                      # weight of KL(pruned || full)
     dense_teachers: tuple[str, ...] = ()      # folders of trained models; the full-width pass also learns from their mean answer
     dense_distill: float = 1.0                # weight of KL(dense teachers || full)
+    dense_temperature: float = 1.0            # both are divided by it: above 1 the teachers' doubts weigh more
     gate_loss: float = 1.0                    # weight of the saliency alignment
     teacher_rate: float = 0.1                 # moving average of the saliency
     ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none

@@ -137,9 +137,10 @@ class Trainer:
         """How far the full-width answer is from the mean of the dense teachers', who see the same sensors; 0 without any."""
         if not self.dense_teachers or not self.recipe.dense_distill:
             return full.new_zeros(())
+        t = self.recipe.dense_temperature
         with torch.no_grad():
-            answer = torch.stack([net(inputs, mask).logits.softmax(1) for net in self.dense_teachers]).mean(0)
-        return F.kl_div(F.log_softmax(full, 1), answer, reduction="batchmean")
+            answer = torch.stack([net(inputs, mask).logits for net in self.dense_teachers]).mean(0)
+        return t * t * F.kl_div(F.log_softmax(full / t, 1), F.log_softmax(answer / t, 1), log_target=True, reduction="batchmean")
 
     def _second_pass(self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float,
                      tau: float) -> Tensor | None:
