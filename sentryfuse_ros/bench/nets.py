@@ -23,9 +23,6 @@ from . import people
 from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
-COMPARISON = ("normal", "joint")
-# Of the variants, where nothing else decides. Teachers first: none is then waited for.
-ORDER = ("normal", "joint", "untaught", "dense_attention", *VARIANTS)
 TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
 TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
@@ -116,20 +113,19 @@ def _train(net: Net, cache: Path, folder: Path) -> None:
 
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
-    """All nets asked for, those that say most first: the normal ones, which teach; then seed by seed ours, whole networks and
-    the controls that figures rest on; then the other controls, on one backbone, and the K/V groups, with one seed."""
+    """All nets asked for, those that say most first: seed by seed the comparison itself, whole networks and the
+    controls that figures rest on; then the other controls, on one backbone, and the K/V groups, with one seed."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
              and not (VARIANTS[v].explains and b != backbones[0]) and not (v in GROUPS and s != seeds[0])]
     # The accuracy of the whole network is asked of one backbone.
-    found += [Net(a, backbones[0], v, s, quick) for a in applications if not APPLICATIONS[a].pruning
-              for v in COMPARISON for s in seeds if v in variants]
+    found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
+              for s in seeds if "joint" in variants]
     return sorted(found, key=lambda net: _turn(net, backbones, seeds))
 
 
 def _turn(net: Net, backbones: Sequence[str], seeds: Sequence[int]) -> tuple:
     """Stage, seed, place in the seed; then any order that stays."""
-    explains, whole = VARIANTS[net.variant].explains, not APPLICATIONS[net.application].pruning
-    place = 0 if net.variant == "joint" and not whole else 1 if whole else 2
-    stage = 0 if net.variant == "normal" and not whole else 2 if explains or net.variant in GROUPS else 1
-    return stage, seeds.index(net.seed), place, ORDER.index(net.variant), backbones.index(net.backbone)
+    stage = 1 if VARIANTS[net.variant].explains or net.variant in GROUPS else 0
+    place = 1 if not APPLICATIONS[net.application].pruning else 0 if net.variant in ("joint", "normal") else 2
+    return stage, seeds.index(net.seed), place, list(VARIANTS).index(net.variant), backbones.index(net.backbone)

@@ -35,33 +35,28 @@ class Variant:
 
 
 def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
-    return Variant(f"as ours, {what}", recipe or {}, dense_teachers="normal", **more)
-
-
-def _as_untaught(what: str, **more: Any) -> Variant:
-    """For other attentions: the teachers would be of ours', and a net of another kind would be drawn to their answers."""
-    return Variant(f"as untaught, {what}", **more)
+    return Variant(f"as ours, {what}", recipe or {}, **more)
 
 
 VARIANTS = {
-    "joint": Variant("ours: gate and pruned pass in the loop, taught by three normal nets", dense_teachers="normal",
-                     plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
+    "joint": Variant("ours: gate and pruned pass in the loop", plans=(GATE, GATE_MODE, GATE_BLIND, *USUAL, ORACLE)),
     "normal": Variant("one full-width pass, cross-entropy; the same sensor dropout", {"second_pass": "none"},
                       (*USUAL, ORACLE, *STATIC)),
-    "plain": Variant("one full-width pass, cross-entropy; all sensors always",
-                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
+    "dense_attention": _as_ours("but with ordinary attention", dense_attention=True),
     "mask_blind": _as_ours("but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                            plans=(GATE_BLIND, GATE)),
+    "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
     "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
-    "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
-    "untaught": Variant("as ours, but without teachers"),
-    "dense_attention": _as_untaught("but with ordinary attention", dense_attention=True),
+    "taught": _as_ours("and the full-width pass also learns from three normal nets", {"dense_temperature": 3.0}, explains=True,
+                       dense_teachers="normal"),
+    "plain": Variant("one full-width pass, cross-entropy; all sensors always",
+                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
-    "groups_2": _as_untaught("2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
-    "groups_4": _as_untaught("4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
-    "groups_8": _as_untaught("8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
-    "groups_best": _as_untaught("4 K/V groups for the sensor best alone, 1 for the others", rich="best", backbones=STREAMS),
-    "groups_worst": _as_untaught("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst", backbones=STREAMS),
+    "groups_2": _as_ours("2 K/V groups a sensor", kv_groups=2, backbones=STREAMS),
+    "groups_4": _as_ours("4 K/V groups a sensor", kv_groups=4, backbones=STREAMS),
+    "groups_8": _as_ours("8 K/V groups a sensor: one per query head", kv_groups=8, backbones=STREAMS),
+    "groups_best": _as_ours("4 K/V groups for the sensor best alone, 1 for the others", rich="best", backbones=STREAMS),
+    "groups_worst": _as_ours("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst", backbones=STREAMS),
 }
 GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups or variant.rich)
