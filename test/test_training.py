@@ -99,6 +99,7 @@ def test_recipe_names_the_key_that_is_wrong(change, word):
     ("schedule: {warmup: 1}", "schedule warmup"), ("schedule: {drop_to: 1.5}", "schedule drop_to"),
     ("schedule: {missing: 0.5}", "schedule missing"), ("schedule: {missing: []}", "schedule missing"),
     ("schedule: {missing: [a]}", "schedule missing"), ("augment: {imu_jitter: -1}", "augment imu_jitter"),
+    ("dense_temperature: 0", "dense_temperature"),
     ("augment: {erase: 1.5}", "augment erase"), ("augment: {speed: x}", "augment speed")])
 def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
     with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):

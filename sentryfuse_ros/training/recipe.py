@@ -31,7 +31,7 @@ _RECIPE_RANGES = {
     "seed": _SEED, "epochs": _COUNT, "batch": _COUNT, "validate_every": _COUNT, "threads": _COUNT,
     "learning_rate": _POSITIVE, "gate_learning_rate": _STRENGTH, "weight_decay": _STRENGTH, "clip": _POSITIVE,
     "label_smoothing": _BELOW_ONE, "balance": _SHARE, "distill": _STRENGTH, "dense_distill": _STRENGTH, "gate_loss": _STRENGTH,
-    "teacher_rate": _SHARE, "ema": _BELOW_ONE,
+    "dense_temperature": _POSITIVE, "teacher_rate": _SHARE, "ema": _BELOW_ONE,
 }
 _SCHEDULE_RANGES = {
     "drop_from": _SHARE, "drop_to": _SHARE, "drop_until": _TIME, "ratio_max": _SHARE, "ratio_until": _TIME,
