@@ -133,20 +133,6 @@ def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypat
     assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("pruning", "pruning_controls"))
 
 
-def test_a_taught_net_has_its_teachers_trained_and_keeps_them(made_up, tmp_path, monkeypatch):
-    one = Net("made_up", "early", "taught", 1)
-    assert [(t.variant, t.seed) for t in nets.teachers_of(one)] == [("normal", s) for s in nets.TEACHERS]
-    assert not nets.teachers_of(one._replace(variant="normal")) and len(nets.teachers_of(one._replace(quick=True))) == 1
-    given = []
-    monkeypatch.setattr(nets, "Trainer", lambda *args, **more: given.append(more["dense_teachers"]) or Trainer(*args, **more))
-    nets.trained(one, tmp_path)
-    assert [len(teachers) for teachers in given] == [0] * len(nets.TEACHERS) + [len(nets.TEACHERS)]
-    for net, teacher in zip(nets.teachers_of(one), given[-1]):
-        kept = nets.trained(net, tmp_path)[0].state_dict()
-        assert all(torch.equal(kept[name], value) for name, value in teacher.state_dict().items())
-    assert len(given) == len(nets.TEACHERS) + 1
-
-
 def test_damaged_or_outdated_cell_is_measured_again_on_the_same_net(made_up, tmp_path, monkeypatch):
     net = Net("made_up", "early", "dense_attention", 0)
     first = run_cell(net, tmp_path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 from collections.abc import Sequence
@@ -24,7 +23,6 @@ from .applications import APPLICATIONS, Application, load_examples
 from .variants import GROUPS, RICH, VARIANTS
 
 TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
-TEACHERS = (0, 1, 2)  # seeds of the nets that teach another; with --quick the first alone
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
 
 
@@ -69,21 +67,11 @@ def recipe_of(net: Net) -> Recipe:
     return replace(recipe, model=model, seed=net.seed, epochs=epochs, **variant.recipe)
 
 
-def teachers_of(net: Net) -> list[Net]:
-    """The nets whose mean answer another one also learns from: of the same shape and data, trained otherwise."""
-    if not (training := VARIANTS[net.variant].dense_teachers):
-        return []
-    return [net._replace(variant=training, seed=seed) for seed in TEACHERS[:1 if net.quick else None]]
-
-
 def recipe_hash(net: Net) -> str:
     """Eight hex digits of everything that the trained weights depend on."""
-    values = {k: v for k, v in recipe_of(net).to_dict().items() if k not in ("threads", "device", "validate_every")}
+    values = {k: v for k, v in recipe_of(net).to_dict().items()
+              if k not in ("threads", "device", "validate_every") and not k.startswith("dense_")}  # none has dense teachers
     values["training"] = TRAINING
-    if teachers := teachers_of(net):
-        values["dense_teachers"] = [recipe_hash(teacher) for teacher in teachers]
-    else:  # how one would learn from teachers does not matter
-        values = {k: v for k, v in values.items() if not k.startswith("dense_")}
     if APPLICATIONS[net.application].people:
         values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
@@ -93,17 +81,14 @@ def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
     """The trained net in evaluation mode, and its JSON. Trains it where the cache has none; a stopped training goes on."""
     folder = cache / net.name
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "training.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may want it as a teacher at the same time
-        if not (folder / "model.json").exists():
-            _train(net, cache, folder)
+    if not (folder / "model.json").exists():
+        _train(net, folder)
     return load_checkpoint(folder)
 
 
-def _train(net: Net, cache: Path, folder: Path) -> None:
-    teachers = [trained(teacher, cache)[0] for teacher in teachers_of(net)]
+def _train(net: Net, folder: Path) -> None:
     examples, classes = load_examples(net.application, "train")
-    trainer = Trainer(recipe_of(net), examples, classes, dense_teachers=teachers)
+    trainer = Trainer(recipe_of(net), examples, classes)
     if (folder / STATE_FILE).exists():
         load_state(trainer, folder)
     fit(trainer, folder, None, Console(quiet=True))

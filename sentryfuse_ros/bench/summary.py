@@ -24,11 +24,10 @@ MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_
 # A stronger baseline than that of the comparison: passed through and distilled as ours. Two weaker ones: criteria with one plan
 # per ratio for all masks, and a training without sensor dropout.
 OTHER_BASELINES = (("self_distilled", "self_distilled", USUAL), ("static", "normal", STATIC), ("plain", "plain", USUAL))
-DENSE_GAPS = {"dense_gap": ("normal", "joint"), "dense_gap_self_distilled": ("self_distilled", "joint"),
-              "dense_gap_taught": ("normal", "taught")}
+DENSE_GAPS = {"dense_gap": ("normal", "joint"), "dense_gap_self_distilled": ("self_distilled", "joint")}
 CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_MODE, GATE_BLIND)),
             *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("one_order", GATE),
-            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE), ("taught", GATE))
+            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
 
 Plan = tuple[str, str]  # variant, plan
 

@@ -36,7 +36,6 @@ FIGURES = {
     "kept_r70_of_normal": ("the same at r = .7", "share"),
     "dense_gap_points": ("points that our net is behind the normally trained one at r = 0", "points"),
     "dense_gap_self_distilled_points": ("the same behind one with a second pass of full width", "points"),
-    "dense_gap_taught_points": ("points that our net with three dense teachers is behind the normally trained one", "points"),
 }
 
 

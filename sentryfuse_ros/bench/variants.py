@@ -26,7 +26,6 @@ class Variant:
     what: str
     recipe: Mapping[str, Any] = field(default_factory=dict)
     plans: tuple[str, ...] = (GATE,)
-    dense_teachers: str = ""                        # the variant whose nets the full-width pass also learns from
     dense_attention: bool = False
     kv_groups: int | None = None                    # of every sensor,
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
@@ -53,16 +52,14 @@ VARIANTS = {
     "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
     "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True, one_seed=True),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
-    "taught": _as_ours("and the full-width pass also learns from three normal nets", {"dense_temperature": 3.0}, explains=True,
-                       one_seed=True, dense_teachers="normal"),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
                      {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True,
                      one_seed=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
-    "groups_2": _groups("2 K/V groups a sensor", kv_groups=2),
-    "groups_4": _groups("4 K/V groups a sensor", kv_groups=4),
-    "groups_8": _groups("8 K/V groups a sensor: one per query head", kv_groups=8),
     "groups_best": _groups("4 K/V groups for the sensor best alone, 1 for the others", rich="best"),
     "groups_worst": _groups("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst"),
+    "groups_4": _groups("4 K/V groups a sensor", kv_groups=4),
+    "groups_2": _groups("2 K/V groups a sensor", kv_groups=2),
+    "groups_8": _groups("8 K/V groups a sensor: one per query head", kv_groups=8),
 }
 GROUPS = tuple(name for name, variant in VARIANTS.items() if variant.kv_groups or variant.rich)
