@@ -78,7 +78,10 @@ def recipe_hash(net: Net) -> str:
 
 
 def trained(net: Net, cache: Path) -> tuple[SentryFuse, dict[str, Any]]:
-    """The trained net in evaluation mode, and its JSON. Trains it where the cache has none; a stopped training goes on."""
+    """The trained net in evaluation mode, and its JSON. Trains it where the cache has none; a stopped training goes on.
+
+    Two runs must not do so at once: `cells.run_cell` lets one wait for the other.
+    """
     folder = cache / net.name
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "model.json").exists():
