@@ -198,12 +198,10 @@ def test_the_most_telling_nets_come_first():
     order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
     explaining = [v for v in VARIANTS if VARIANTS[v].explains]
     everywhere = len(VARIANTS) - len(GROUPS) - len(explaining)
-    once = [v for v in VARIANTS if VARIANTS[v].one_seed]
-    others = 2 * sum(1 if v in once else 2 for v in (*explaining, *GROUPS))
+    others = 2 * 2 * (len(explaining) + len(GROUPS))
     assert len(order) == len(set(order)) == 2 * 2 * 2 * everywhere + others + 2
     assert all(n.backbone == "early" for n in order if n.variant in explaining)
     assert all(n.backbone == "bottleneck" for n in order if n.variant in GROUPS)
-    assert once and all(n.seed == 0 for n in order if n.variant in once)
     assert {(n.variant, n.seed) for n in order[:8]} == {("joint", 0), ("normal", 0)}
     assert order[8] == Net("borealtc_fold_0", "early", "joint", 0)
     figures = order[:-others]

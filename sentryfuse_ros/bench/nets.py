@@ -102,10 +102,10 @@ def _train(net: Net, folder: Path) -> None:
 def nets(applications: Sequence[str], backbones: Sequence[str], seeds: Sequence[int], variants: Sequence[str],
          quick: bool = False) -> list[Net]:
     """All nets asked for, those that say most first: seed by seed the comparison itself, whole networks and the
-    controls that figures rest on; then the other controls, on one backbone, and the numbers of K/V groups; some with one seed."""
+    controls that figures rest on; then the other controls, on one backbone, and the numbers of K/V groups."""
     found = [Net(a, b, v, s, quick) for a in applications if APPLICATIONS[a].pruning
              for b in backbones for v in variants for s in seeds if b in (VARIANTS[v].backbones or backbones)
-             and not (VARIANTS[v].explains and b != backbones[0]) and not (VARIANTS[v].one_seed and s != seeds[0])]
+             and not (VARIANTS[v].explains and b != backbones[0])]
     # The accuracy of the whole network is asked of one backbone.
     found += [Net(a, backbones[0], "joint", s, quick) for a in applications if not APPLICATIONS[a].pruning
               for s in seeds if "joint" in variants]

@@ -31,7 +31,6 @@ class Variant:
     rich: str | None = None                         # or RICH of one, the "best" alone or the "worst", and 1 of the others
     backbones: tuple[str, ...] = ()                 # tried on these alone; all if empty
     explains: bool = False                          # says where the gain comes from: the first backbone is enough
-    one_seed: bool = False                          # a question aside: the first seed is enough
 
 
 def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
@@ -39,7 +38,7 @@ def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) ->
 
 
 def _groups(what: str, **more: Any) -> Variant:
-    return _as_ours(what, backbones=STREAMS, one_seed=True, **more)
+    return _as_ours(what, backbones=STREAMS, **more)
 
 
 VARIANTS = {
@@ -50,11 +49,10 @@ VARIANTS = {
     "mask_blind": _as_ours("but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                            plans=(GATE_BLIND, GATE)),
     "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
-    "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True, one_seed=True),
+    "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
-                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True,
-                     one_seed=True),
+                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
     "groups_best": _groups("4 K/V groups for the sensor best alone, 1 for the others", rich="best"),
     "groups_worst": _groups("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst"),

@@ -1,0 +1,82 @@
+"""Training recipes and schedules: what is refused, and by which words; how things change as training goes on."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from made_up_training import RECIPE, recipe
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.training.recipe import Recipe
+from sentryfuse_ros.training.schedule import Schedule
+
+
+@pytest.mark.parametrize("change, word", [
+    ({"epochs": 0}, "epochs"), ({"learning_rte": 1}, "learning_rte"), ({"augment": {"wobble": 1}}, "wobble"),
+    ({"schedule": 3}, "schedule"), ({"validation_groups": [1]}, "validation_groups"), ({"test_groups": [3]}, "test_groups"),
+    ({"train_groups": []}, "train_groups")])
+def test_recipe_names_the_key_that_is_wrong(change, word):
+    with pytest.raises(ParameterError, match=word):
+        recipe(**change)
+
+
+@pytest.mark.parametrize("line, key", [
+    ("batch: 2.5", "batch"), ("batch: true", "batch"), ("seed: -1", "seed"), ("seed: abc", "seed"), ("seed:", "seed"),
+    ("threads: 1.5", "threads"), ("learning_rate: fast", "learning_rate"), ("learning_rate: .inf", "learning_rate"),
+    ("distill: nan", "distill"), ("weight_decay: -1e-2", "weight_decay"), ("label_smoothing: 2", "label_smoothing"),
+    ("teacher_rate: 2", "teacher_rate"), ("clip: 0", "clip"), ("spend_freed: 1", "spend_freed"), ("dataset: 3", "dataset"),
+    ("modalities: 3", "modalities"), ("modalities: [3]", "modalities"), ("model: [1]", "model"),
+    ("modalities: [{name: imu}, {name: imu}]", "modalities"), ("train_groups: train", "train_groups"),
+    ("train_groups: [[1]]", "train_groups"), ("1: 2\na: 3", "keys"), ("schedule: []", "schedule keys"),
+    ("schedule: {freeze_at: 0}", "schedule freeze_at"), ("schedule: {ratio_until: 1.1}", "schedule ratio_until"),
+    ("schedule: {warmup: 1}", "schedule warmup"), ("schedule: {drop_to: 1.5}", "schedule drop_to"),
+    ("schedule: {missing: 0.5}", "schedule missing"), ("schedule: {missing: []}", "schedule missing"),
+    ("schedule: {missing: [a]}", "schedule missing"), ("augment: {imu_jitter: -1}", "augment imu_jitter"),
+    ("dense_temperature: 0", "dense_temperature"),
+    ("augment: {erase: 1.5}", "augment erase"), ("augment: {speed: x}", "augment speed")])
+def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
+    with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
+        Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
+
+
+def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():
+    text = "{learning_rate: 1e-3, weight_decay: 1e-2, distill: 1e-1, clip: 2, augment: {imu_jitter: 1e-3}}"
+    read = recipe(**yaml.safe_load(text), schedule={"missing": ["1e-1"]})
+    assert (read.learning_rate, read.weight_decay, read.distill, read.augment.imu_jitter) == (1e-3, 1e-2, 0.1, 1e-3)
+    assert read.schedule.missing == (0.1,) and type(read.clip) is int  # a state compares the recipe's JSON
+    assert Recipe.from_dict(read.to_dict()) == read
+
+
+@pytest.mark.parametrize("name", ["train_ground", "train_utd_mhad"])
+def test_shipped_recipes_keep_their_values(name):
+    path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
+    given, read = yaml.safe_load(path.read_text()), Recipe.read(path).to_dict()
+    for key, value in given.items():
+        assert read[key] == tuple(value) if isinstance(value, list) else read[key] == value or value.items() <= read[key].items()
+
+
+def test_recipe_file_that_is_missing_or_no_yaml(tmp_path):
+    with pytest.raises(ParameterError, match="train_utd_mhad.yaml"):
+        Recipe.read(tmp_path / "none.yaml")
+    (tmp_path / "bad.yaml").write_text("a: [")
+    with pytest.raises(ParameterError, match="bad.yaml"):
+        Recipe.read(tmp_path / "bad.yaml")
+
+
+def test_curriculum_rises_and_masks_keep_a_sensor():
+    schedule, rng = Schedule(), np.random.default_rng(0)
+    assert [schedule.drop_chance(t) for t in (0, 0.2, 0.4, 1)] == pytest.approx([0.2, 0.5, 0.8, 0.8])
+    masks = [schedule.draw_mask(1.0, 4, rng) for _ in range(4000)]
+    missing = np.bincount([4 - sum(m) for m in masks], minlength=5) / 4000
+    np.testing.assert_allclose(missing, [0.2, 0.36, 0.32, 0.12, 0], atol=0.03)
+    assert {schedule.draw_mask(1.0, 1, rng) for _ in range(50)} == {(True,)}
+
+
+def test_noise_ends_when_the_gate_freezes_and_ratio_grows_to_its_maximum():
+    schedule, rng = Schedule(), np.random.default_rng(0)
+    assert schedule.tau(0) == 1 and schedule.tau(0.2) == pytest.approx(0.5) and schedule.tau(0.4) == schedule.tau(1) == 0
+    assert max(schedule.draw_ratio(0.0, rng) for _ in range(500)) <= 0.08
+    late = [schedule.draw_ratio(1.0, rng) for _ in range(500)]
+    assert 0.75 < max(late) <= 0.8 and min(late) < 0.05
+    assert schedule.learning_rate(0) < 0.1 and schedule.learning_rate(0.05) == 1 and schedule.learning_rate(1) == pytest.approx(0)

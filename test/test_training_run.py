@@ -1,0 +1,171 @@
+"""Whole training runs: resumed, repeated, in several processes, and never one taken for another."""
+
+import csv
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from made_up_training import QUIET, recipe, recordings
+
+from sentryfuse_ros.checkpoint import load_checkpoint
+from sentryfuse_ros.engine import Engine
+from sentryfuse_ros.errors import CheckpointError, DataError
+from sentryfuse_ros.training import run as run_module
+from sentryfuse_ros.training.evaluation import predict_logits
+from sentryfuse_ros.training.examples import RecordingExamples
+from sentryfuse_ros.training.metrics import METRICS_FILE, Metrics
+from sentryfuse_ros.training.run import train
+from sentryfuse_ros.training.trainer import Trainer
+
+
+def tensors(folder):
+    return load_checkpoint(folder)[0].state_dict()
+
+
+@pytest.mark.parametrize("taught", (False, True))
+def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch, taught):
+    teachers = ()
+    if taught:
+        teachers = (str(train(recipe(second_pass="none", epochs=1), tmp_path / "teacher", console=QUIET)),)
+    ours = recipe(dense_teachers=teachers)
+    whole = train(ours, tmp_path / "whole", console=QUIET)
+    steps = Trainer.run_epoch
+
+    def killed(self):
+        for i, step in enumerate(steps(self)):
+            if self.epoch == 1 and i == 1:
+                raise KeyboardInterrupt  # in the middle of the second epoch
+            yield step
+
+    monkeypatch.setattr(Trainer, "run_epoch", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(ours, tmp_path / "broken", console=QUIET)
+    monkeypatch.setattr(Trainer, "run_epoch", steps)
+    broken = train(ours, tmp_path / "broken", resume=True, console=QUIET)
+    a, b = tensors(whole), tensors(broken)
+    assert all(torch.equal(a[n], b[n]) for n in a)
+    read = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, broken)]
+    assert len(read[0]) == 3 and all(row.pop("seconds") for rows in read for row in rows)
+    assert read[0] == read[1]
+    assert all((float(row["dense_distill"]) > 0) == taught for row in read[0])
+
+
+def test_metrics_of_a_run_from_before_a_column_existed_go_on_under_all(tmp_path):
+    (tmp_path / METRICS_FILE).write_text("epoch,learning_rate,seconds,full,gate\n1,0.1,2.0,0.5,0.25\n2,0.1,2.0,0.4,0.2\n")
+    metrics = Metrics(tmp_path, 1)
+    metrics.write(2, {"full": 0.3, "dense_distill": 0.125})
+    metrics.close()
+    rows = list(csv.DictReader((tmp_path / METRICS_FILE).open()))
+    assert [(r["epoch"], r["full"], r["gate"], r["dense_distill"]) for r in rows] == [("1", "0.5", "0.25", ""),
+                                                                                     ("2", "0.3", "", "0.125")]
+
+
+def test_seed_decides_the_result(made_up, tmp_path):
+    a, b, c = (tensors(train(recipe(epochs=1, seed=seed), tmp_path / name, console=QUIET))
+               for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    assert all(torch.equal(a[n], b[n]) for n in a) and not torch.equal(a["readout.value.weight"], c["readout.value.weight"])
+
+
+def test_resume_with_another_recipe_is_refused_by_name(made_up, tmp_path):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    with pytest.raises(CheckpointError, match="epochs, learning_rate"):
+        train(recipe(epochs=2, learning_rate=1e-2), tmp_path, resume=True, console=QUIET)
+
+
+def test_nothing_to_resume_and_a_damaged_state_are_named(made_up, tmp_path):
+    with pytest.raises(CheckpointError, match="no such file"):
+        train(recipe(), tmp_path, resume=True, console=QUIET)
+    (tmp_path / "state.safetensors").write_bytes(b"garbage")
+    with pytest.raises(CheckpointError, match="state.safetensors"):
+        train(recipe(), tmp_path, resume=True, console=QUIET)
+
+
+def test_run_ships_a_calibrated_model_that_can_be_evaluated(made_up, tmp_path):
+    engine = Engine.load(train(recipe(), tmp_path, command="sentryfuse train --config x", console=QUIET))
+    assert engine.info["command"].startswith("sentryfuse train") and engine.info["data"]["train_groups"] == [1, 2]
+    assert set(engine.info["temperatures"]) == {"11", "10", "01"} and all(s.std for s in engine.specs)
+    held = RecordingExamples(recordings((3,)))
+    right = (predict_logits(engine.model, held, [(True, True)], [0.0])["11"][0].argmax(1) == held.labels).mean()
+    assert right == pytest.approx(engine.info["metrics"]["validation_accuracy"]["11"][0], abs=1e-4)
+
+
+def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_path):
+    folds = [train(recipe(epochs=1, train_groups=[g], validation_groups=[3 - g]), tmp_path / str(g), console=QUIET)
+             for g in (1, 2)]
+    both = recipe(epochs=1, train_groups=[1, 2], validation_groups=[])
+    whole = train(both, tmp_path / "all", calibrate_from=folds, console=QUIET)
+    info = load_checkpoint(whole)[1]
+    pooled = [load_checkpoint(f)[1]["metrics"]["validation_accuracy"]["11"][0] for f in folds]
+    assert info["metrics"]["cross_validation_accuracy"]["11"][0] == pytest.approx(np.mean(pooled), abs=1e-4)
+    assert len(info["temperatures"]["11"]) == 3 and info["data"]["calibrated_on"] == ["1", "2"]
+    with pytest.raises(DataError, match="calibrate-from"):
+        train(recipe(), tmp_path / "x", calibrate_from=[tmp_path / "nowhere"], console=QUIET)
+
+
+def test_temperatures_rest_on_windows_that_have_the_sensors_of_their_mask():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 3, 400)
+    sure = 4.0 * np.eye(3)[labels] + rng.standard_normal((400, 3))
+    blank = np.where(np.arange(400)[:, None] < 200, sure, 5 * rng.standard_normal((400, 3)))
+    present = np.ones((400, 2), bool)
+    present[200:, 1] = False
+    given = {"labels": labels, "present": present, "10": sure[None], "01": blank[None]}
+    only_seen = {"labels": labels[:200], "01": blank[None, :200]}
+    assert run_module._temperatures(given)["01"] == run_module._temperatures(only_seen)["01"]
+    assert run_module._accuracies(given)["01"] == run_module._accuracies(only_seen)["01"]
+    present[:, 1] = False
+    assert run_module._temperatures(given)["01"] == [1.0] and run_module._accuracies(given)["01"] == [None]
+
+
+# a run is not taken for another
+
+def test_a_second_run_in_the_folder_of_a_first_is_refused_without_resume(made_up, tmp_path):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    before = (tmp_path / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="a run that is there already.*--resume"):
+        train(recipe(epochs=1, seed=9), tmp_path, console=QUIET)
+    assert (tmp_path / "model.safetensors").read_bytes() == before
+
+
+def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypatch):
+    train(recipe(epochs=1), tmp_path, console=QUIET)
+    source = run_module.dataset("made_up")
+    monkeypatch.setattr(source, "CLASSES", ("slow", "up", "fast"))
+    monkeypatch.setattr(run_module, "dataset", lambda name: source)
+    with pytest.raises(CheckpointError, match="another data set .differs in classes"):
+        train(recipe(epochs=1), tmp_path, resume=True, console=QUIET)
+
+
+# several processes
+
+def test_two_ranks_train_one_network(tmp_path):
+    """torchrun's variables, two real processes, gloo: both end with the same weights, and only the first writes."""
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "import made_up_training as t\n"
+        "from pathlib import Path\n"
+        "from sentryfuse_ros.training import run\n"
+        "from sentryfuse_ros.training.trainer import Trainer\n"
+        "run.dataset = lambda name: t.Source\n"
+        "trainers = []\n"
+        "init = Trainer.__init__\n"
+        "def keep(self, *a, **k): init(self, *a, **k); trainers.append(self)\n"
+        "Trainer.__init__ = keep\n"
+        "run.train(t.recipe(epochs=2, batch=6), Path(sys.argv[2]), console=t.QUIET)\n"
+        "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    ranks = [subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")], text=True,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                              env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank),
+                                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}) for rank in range(2)]
+    said = [rank.communicate(timeout=120) for rank in ranks]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    assert said[0][0].split()[-1] == said[1][0].split()[-1]
+    assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
