@@ -85,8 +85,8 @@ def cell(variant, seed, plans, dense, application="app", backbone="early", **mor
 
 FLAT = {c: (0.2, 0.2, 0.2) for c in USUAL}
 JOINT = {**FLAT, "gate": (0.8, 0.6, 0.4), "gate_blind": (0.8, 0.5, 0.3), "oracle": (0.8, 0.6, 0.4), "taylor": (0.7, 0.5, 0.3)}
-NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4), "taylor_static": (0.4, 0.3, 0.3),
-          "l2_static": (0.2, 0.2, 0.2), "snip_static": (0.2, 0.2, 0.2)}
+NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4),
+          "taylor_one_plan": (0.4, 0.3, 0.3), "l2_one_plan": (0.2, 0.2, 0.2), "snip_one_plan": (0.2, 0.2, 0.2)}
 
 
 def by_hand():
@@ -109,6 +109,8 @@ def test_figures_by_hand():
     assert s["gain_mean_rel"] == pytest.approx(np.mean(list(gains.values())), abs=1e-4)
     assert s["gain_dropout_rel"] == pytest.approx(np.mean([g for n, g in gains.items() if n != "all"]), abs=1e-4)
     assert (basis["gain_dropout_rel"]["combinations"], basis["gain_dropout_rel"]["seeds"]) == (9, 2)
+    assert s["gain_missing_rel"] == pytest.approx(0.25) and basis["gain_missing_rel"]["combinations"] == 3
+    assert s["gain_mean_rel_early"] == s["gain_mean_rel"] and s["gain_mean_rel_bottleneck"] is None
     # at r = .25 and .5 nothing is pruned where one sensor is missing
     pruned = [g for n, g in gains.items() for r in RATIOS if n != "one_missing" or r > 0.6]
     assert s["gain_mean_rel_where_pruned"] == pytest.approx(np.mean(pruned), abs=1e-4)
@@ -120,7 +122,7 @@ def test_figures_by_hand():
     static |= {"all": 0.4, "one_missing": 0.3}
     ours = {n: 0.4 * (1 + g) for n, g in gains.items()}
     assert s["gain_mean_rel_static"] == pytest.approx(np.mean([ours[n] / static[n] - 1 for n in ours]), abs=1e-4)
-    assert s["strongest_static"] == "taylor_static"
+    assert s["strongest_static"] == "taylor_one_plan"
     passed = {f"dropout_{100 * p:.0f}": ((1 - p) ** 2 * 0.6 + p * (1 - p) * 0.8) / (1 - p * p) for p in (0.3, 0.5)}
     passed |= {"all": 0.6, "one_missing": 0.4}
     assert s["gain_mean_rel_self_distilled"] == pytest.approx(np.mean([ours[n] / passed[n] - 1 for n in ours]), abs=1e-4)
@@ -146,6 +148,17 @@ def test_controls_are_compared_on_the_combinations_that_both_have():
     assert rows["normal", "l1"]["by_ratio"]["0.5"]["ours"] == rows["normal", "taylor"]["by_ratio"]["0.5"]["ours"]
 
 
+def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
+    late = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
+    found = summary.summarise([*by_hand(), cell("normal", 0, late, (0.9, 0.6, 0.5), backbone="bottleneck")])
+    everywhere, explained = ({(r["variant"], r["plan"]): r for r in found[part]} for part in ("plans", "plans_explained"))
+    assert ("self_distilled", "snip") in explained and not any(v == "self_distilled" for v, _ in everywhere)
+    # bottleneck counts in the one, early fusion alone in the other
+    assert (everywhere["normal", "taylor"]["combinations"], explained["normal", "taylor"]["combinations"]) == (32, 16)
+    assert explained["normal", "taylor"]["points"] < everywhere["normal", "taylor"]["points"]
+    assert not summary.summarise(by_hand()[:2])["plans_explained"]
+
+
 def test_ours_is_of_the_same_seeds_beside_every_plan():
     other = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
     several = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("joint", 1, other, (0.5, 0.3, 0.2)),
@@ -162,9 +175,12 @@ def test_ours_is_of_the_same_seeds_beside_every_plan():
 def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():
     blind = {"gate": (0.8, 0.4, 0.4), "gate_blind": (0.7, 0.3, 0.3)}
     found = summary.summarise([cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
-                               cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5))])["summary"]
-    # ours .5 with one missing; one_order, mask_blind and the joint net's Taylor .4 each: the first of equals
-    assert found["gain_vs_one_order_points"] == pytest.approx(10.0) and found["gain_vs_one_order_best"] == "one_order: gate"
+                               cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5)),
+                               cell("fixed_order", 0, {"gate": (0.8, 0.5, 0.42)}, (0.9, 0.6, 0.5))])["summary"]
+    # ours .5 with one missing; mask_blind and the joint net's Taylor .4 each: the first of equals; fixed_order .46
+    assert found["gain_vs_one_order_points"] == pytest.approx(10.0) and found["gain_vs_one_order_best"] == "mask_blind: gate"
+    assert found["gain_vs_one_order_explained_points"] == pytest.approx(4.0)
+    assert found["gain_vs_one_order_explained_best"] == "fixed_order: gate"
     assert found["gain_vs_mask_blind_points"] == pytest.approx(10.0) and found["gain_vs_mask_blind_best"] == "joint: gate_blind"
 
 

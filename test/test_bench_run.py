@@ -78,16 +78,21 @@ def _alike(one, other, channel_step):
         assert smaller <= larger and abs(len(a.channels) - len(b.channels)) <= channel_step
 
 
-def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_path):
-    model, _ = nets.trained(Net("made_up", "early", "normal", 0), tmp_path)
+@pytest.mark.parametrize("backbone, mode", [("early", "even"), ("bottleneck", "global")])
+def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_path, backbone, mode):
+    model, _ = nets.trained(Net("made_up", backbone, "normal", 0), tmp_path)
     train, _ = load_examples("made_up", "train")
     rank = Ranking(model, Calibration.draw(train, model.config.modalities, cells.CALIBRATION), 0)
     everyone, one = (True,) * 3, (False, True, False)
-    keys = [(name, "even", 0.5) for name in ("taylor", "taylor_static")]
+    keys = [(name, mode, 0.5) for name in ("taylor", "taylor_one_plan")]
     plans = {mask: make_plans(model, mask, keys, rank) for mask in (everyone, one)}
     assert all(torch.equal(a.channels, b.channels) for a, b in zip(*plans[everyone].values()))
-    assert all(keep.whole for keep in plans[one][keys[0]]) and not any(keep.whole for keep in plans[one][keys[1]])
-    _alike(plans[one][keys[1]], plans[everyone][keys[1]], model.config.channel_step)
+    assert all(keep.whole for keep in plans[one][keys[0]]) and not all(keep.whole for keep in plans[one][keys[1]])
+    there = {keep.site: keep for keep in plans[everyone][keys[1]]}
+    for keep in plans[one][keys[1]]:
+        assert all(torch.equal(x, y) for x, y in zip(keep[:3], there[keep.site][:3]))
+    streams = 1 if backbone == "early" else 3
+    assert len(there) == streams * len(plans[one][keys[1]])
 
 
 def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypatch):
@@ -150,7 +155,7 @@ def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path
     assert whole["train_s"] > 0
     file = tmp_path / net.name / "cell.json"
     less = json.loads(file.read_text())
-    for name in ("l1", "taylor_static"):
+    for name in ("l1", "taylor_one_plan"):
         for part in ("test", "modes", "spent"):
             del less[part][name]
     less["test"]["measured_elsewhere"] = {"0.5": {"111": 0.125}}
@@ -203,7 +208,8 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     monkeypatch.setattr("sys.argv", ["sentryfuse", "bench", "pruning"])
     page = tmp_path / "PRUNING.md"
     page.write_text("".join(f"<!-- {n} -->\n<!-- end {n} -->\n" for n in
-                            ("progress", "figures", "criteria", "controls", "combinations", "attend", "groups", "accuracy")))
+                            ("progress", "figures", "criteria", "controls", "controls_explained", "combinations", "attend",
+                             "groups", "accuracy")))
     arguments = ["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache"),
                  "--json", str(tmp_path / "out" / "pruning.json"), "--docs", str(tmp_path)]
     assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from ..model.fuse import SentryFuse
+from ..model.sites import live_sites
 from ..pruning.budget import BUDGET_MODES, SiteBudget, prunable_flops
 from ..pruning.cost import count_flops
 from ..pruning.criteria import CRITERIA, Calibration, Scores, unit_scores
@@ -201,10 +202,16 @@ def choose_modes(model: SentryFuse, held: Held, names: Sequence[str], rank: Rank
 
 
 def make_plans(model: SentryFuse, mask: Mask, asked: Iterable[tuple[str, str, float]], rank: Ranking) -> Plans:
-    """The plans asked for; all at the same budget, and all but the blind ones spend what absent sensors free."""
-    blind = (GATE_BLIND, *STATIC)
-    return {(name, mode, ratio): choose_plan(model, mask, ratio, rank(name, mask), mode, spend_freed=name not in blind)
-            for name, mode, ratio in asked}
+    """The plans asked for; all at the same budget, and all but the blind and the static ones spend what absent sensors free."""
+    left = {live.site for live in live_sites(model.config, model.lengths, mask)}
+
+    def plan(name: str, mode: str, ratio: float) -> list[SiteKeep]:
+        if name in STATIC:  # the plan for all sensors, of which only the sites stay that the mask leaves
+            whole = choose_plan(model, (True,) * len(mask), ratio, rank(name, mask), mode)
+            return [keep for keep in whole if keep.site in left]
+        return choose_plan(model, mask, ratio, rank(name, mask), mode, spend_freed=name != GATE_BLIND)
+
+    return {key: plan(*key) for key in asked}
 
 
 @torch.no_grad()  # not inference mode: criteria run backward passes through the same network afterwards

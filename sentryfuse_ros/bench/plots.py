@@ -48,23 +48,26 @@ def picture(report: Mapping[str, Any]) -> Figure:
 
 
 def controls_picture(report: Mapping[str, Any]) -> Figure:
-    """Points that ours is ahead of every control, at two ratios; a line reaches from the lowest to the highest seed's mean."""
-    rows = controls_shown(report)[::-1]
+    """Points that ours is ahead of every control, at two ratios, on all nets and on those of the backbone that all controls
+    have; a line reaches from the lowest to the highest seed's mean."""
+    sides = [("all backbones", report["plans"]), ("early fusion alone", report["plans_explained"])]
+    sides = [(title, {control_name(row): row for row in controls_shown(plans)}) for title, plans in sides if plans]
+    names = list(dict.fromkeys(name for _, rows in sides for name in rows))[::-1]
     with rc_context(STYLE):
-        figure = Figure(figsize=(9.6, 1.2 + 0.36 * len(rows)), constrained_layout=True)
-        panel = figure.subplots()
-        panel.axvline(0, color=INK, linewidth=1)
-        means = [list(row["by_seed"].values()) or [row["points"]] for row in rows]
-        panel.hlines(range(len(rows)), [min(m) for m in means], [max(m) for m in means], color=BY_MISSING[1], linewidth=6,
-                     alpha=0.4, capstyle="round", label="mean over r > 0, lowest to highest seed")
-        for ratio, colour in SHOWN_RATIOS:
-            panel.plot([row["by_ratio"][str(ratio)]["points"] for row in rows], range(len(rows)), "o", color=colour,
-                       label=f"r = {ratio:g}")
-        panel.set_yticks(range(len(rows)), [f"{row['variant'].replace('_', ' ')}: {ranked_by(row)}" for row in rows])
-        panel.set_xlabel("points of accuracy that ours is ahead")
-        panel.grid(axis="x", color=FAINT, alpha=0.3)
-        figure.legend(loc="outside lower center", ncols=3, frameon=False)
+        figure = Figure(figsize=(5.0 + 3.6 * len(sides), 1.4 + 0.36 * len(names)), constrained_layout=True)
+        panels = figure.subplots(1, max(len(sides), 1), squeeze=False, sharex=True, sharey=True)[0]
+        for panel, (title, rows) in zip(panels, sides):
+            _controls_panel(panel, [(names.index(name), row) for name, row in rows.items()])
+            panel.set_title(title, fontsize=10)
+            panel.set_xlabel("points of accuracy that ours is ahead")
+        panels[0].set_yticks(range(len(names)), names)
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     return figure
+
+
+def control_name(row: Mapping[str, Any]) -> str:
+    """A control in the picture: the training, and what ranks."""
+    return f"{row['variant'].replace('_', ' ')}: {ranked_by(row).split(' (')[0]}"
 
 
 def save_pictures(report: Mapping[str, Any], folder: Path) -> None:
@@ -87,3 +90,14 @@ def _panel(panel: Any, lines: list[Mapping[str, Any]]) -> None:
             panel.fill_between(ratios, each.min(0), each.max(0), color=colour, alpha=0.15, linewidth=0)
     panel.set_xticks(ratios, [f"{r:g}" for r in ratios])
     panel.grid(axis="y", color=FAINT, alpha=0.3)
+
+
+def _controls_panel(panel: Any, rows: list[tuple[int, Mapping[str, Any]]]) -> None:
+    panel.axvline(0, color=INK, linewidth=1)
+    at = [place for place, _ in rows]
+    means = [list(row["by_seed"].values()) or [row["points"]] for _, row in rows]
+    panel.hlines(at, [min(m) for m in means], [max(m) for m in means], color=BY_MISSING[1], linewidth=6, alpha=0.4,
+                 capstyle="round", label="mean over r > 0, lowest to highest seed")
+    for ratio, colour in SHOWN_RATIOS:
+        panel.plot([row["by_ratio"][str(ratio)]["points"] for _, row in rows], at, "o", color=colour, label=f"r = {ratio:g}")
+    panel.grid(axis="x", color=FAINT, alpha=0.3)

@@ -11,16 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from .conditions import RATIOS
+from ..model.config import BACKBONES
+from .conditions import MISSING, RATIOS
 from .results import Combination, Results
-from .variants import GATE, GATE_BLIND, GATE_MODE, GROUPS, ORACLE, STATIC, USUAL
+from .variants import GATE, GATE_BLIND, GATE_MODE, GROUPS, ORACLE, STATIC, USUAL, VARIANTS
 
 OURS = ("joint", GATE)
 PAIR = ("joint", "normal")  # the trainings of the comparison itself
 HIGH = tuple(r for r in RATIOS if r >= 0.5)
-# Plans that know nothing of the mask: those that do not even spend what an absent sensor frees, and those that do.
-MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND)),
-              "gain_vs_one_order": (("one_order", GATE), ("mask_blind", GATE), *(("joint", c) for c in USUAL))}
+# Plans that know nothing of the mask: those that do not even spend what an absent sensor frees, and those that do; the latter
+# of all backbones, and with the controls that one backbone has.
+_ONE_ORDER = (("mask_blind", GATE), *(("joint", c) for c in USUAL))
+MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_BLIND)), "gain_vs_one_order": _ONE_ORDER,
+              "gain_vs_one_order_explained": (("one_order", GATE), ("fixed_order", GATE), *_ONE_ORDER)}
 # A stronger baseline than that of the comparison: passed through and distilled as ours. Two weaker ones: criteria with one plan
 # per ratio for all masks, and a training without sensor dropout.
 OTHER_BASELINES = (("self_distilled", "self_distilled", USUAL), ("static", "normal", STATIC), ("plain", "plain", USUAL))
@@ -33,7 +36,8 @@ Plan = tuple[str, str]  # variant, plan
 
 
 def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """-> summary (the figures; None where no cell is finished), basis (what each rests on), combinations, plans, accuracy."""
+    """-> summary (the figures; None where no cell is finished), basis (what each rests on), combinations, plans (beside ours on
+    all nets), plans_explained (on the backbone of the controls that explain), accuracy."""
     cells = list(cells)
     results = Results(cells)
     combinations = results.combinations(*PAIR)
@@ -45,14 +49,15 @@ def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
         basis |= rests_on
     best = summary["strongest_baseline"]
     return {"summary": summary, "basis": basis, "combinations": [_line(results, c, best) for c in combinations],
-            "plans": [row for plan in CONTROLS if (row := _against_ours(results, plan))],
+            "plans": [row for plan in CONTROLS if not VARIANTS[plan[0]].explains and (row := _against_ours(results, plan))],
+            "plans_explained": [row for plan in CONTROLS if (row := _against_ours(results, plan, _explained_on(results)))],
             "accuracy": [{**c["net"], "accuracy": c["accuracy"], "params": c["params"], "flops": c["flops"],
                           "train_s": c["train_s"]} for c in cells]}
 
 
 def strongest(results: Results, candidates: Sequence[Plan], combinations: Sequence[Combination]) -> Plan | None:
     """The candidate with the highest mean over the combinations, those of all variants' common seeds."""
-    if not combinations:
+    if not combinations or not candidates:
         return None
     variants = {"joint", *(v for v, _ in candidates)}
 
@@ -78,23 +83,20 @@ def _gains(results: Results) -> tuple[dict, dict]:
     """Relative gain over the strongest usual criterion on the normally trained net."""
     combinations, usual = results.combinations(*PAIR), _usual(results)
     best = strongest(results, usual, combinations)
-    names = ("gain_mean_rel", "gain_dropout_rel", "gain_mean_rel_where_pruned", "gain_mean_rel_best_each")
-    if best is None:
-        return {"strongest_baseline": None, **dict.fromkeys(names)}, {}
-    gain = {c: _relative(*_pair(results, c, best)) for c in combinations}
     dropout = [c for c in combinations if c.condition != "all" and c.ratio in HIGH]
-    pruned = [c for c in combinations if results.pruned_share(c) > 0]
-    each = [min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations]
-    figures = {"strongest_baseline": best[1], "gain_mean_rel": _mean(gain.values()),
-               "gain_dropout_rel": _mean(gain[c] for c in dropout),
-               "gain_mean_rel_where_pruned": _mean(gain[c] for c in pruned), "gain_mean_rel_best_each": _mean(each)}
-    kinds = {"gain_mean_rel": combinations, "gain_dropout_rel": dropout, "gain_mean_rel_where_pruned": pruned,
-             "gain_mean_rel_best_each": combinations}
-    basis = {n: _rests_on(results, c, PAIR) for n, c in kinds.items()}
-    for name in ("gain_mean_rel", "gain_dropout_rel"):
-        basis[name]["by_seed"] = _by_seed(results, kinds[name], PAIR,
-                                          lambda c, seed: _relative(*_pair(results, c, best, seeds=[seed])))
-    return figures, basis
+    kinds = {"gain_mean_rel": combinations, "gain_dropout_rel": dropout,
+             "gain_missing_rel": [c for c in dropout if c.condition in MISSING],
+             **{f"gain_mean_rel_{b}": [c for c in combinations if c.backbone == b] for b in BACKBONES},
+             "gain_mean_rel_where_pruned": [c for c in combinations if results.pruned_share(c) > 0]}
+    each = "gain_mean_rel_best_each"
+    if best is None:
+        return {"strongest_baseline": None, **dict.fromkeys((*kinds, each))}, {}
+    gain = {c: _relative(*_pair(results, c, best)) for c in combinations}
+    figures = {"strongest_baseline": best[1], **{name: _mean(gain[c] for c in kind) for name, kind in kinds.items()},
+               each: _mean(min(_relative(*_pair(results, c, plan)) for plan in usual) for c in combinations)}
+    basis = {name: _rests_on(results, kind, PAIR) | {"by_seed": _by_seed(
+        results, kind, PAIR, lambda c, seed: _relative(*_pair(results, c, best, seeds=[seed])))} for name, kind in kinds.items()}
+    return figures, basis | {each: _rests_on(results, combinations, PAIR)}
 
 
 def _others(results: Results) -> tuple[dict, dict]:
@@ -114,7 +116,7 @@ def _mask_blind(results: Results) -> tuple[dict, dict]:
     figures, basis = {}, {}
     for name, candidates in MASK_BLIND.items():
         variants = ("joint", *dict.fromkeys(v for v, _ in candidates if v != "joint"))
-        combinations = results.combinations(*variants, only=("one_missing", "two_missing"), ratios=HIGH)
+        combinations = results.combinations(*variants, only=tuple(MISSING), ratios=HIGH)
         best = strongest(results, [(v, c) for v, c in candidates if c in results.plans(v)], combinations)
         points = best and _mean((100 * (a - b) for a, b in (_pair(results, c, best, variants) for c in combinations)), 2)
         figures |= {f"{name}_points": points, f"{name}_best": best and ": ".join(best)}
@@ -243,11 +245,17 @@ def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:
             "joint": {p: _round(results.accuracy(at, "joint", p, seeds)) for p in results.plans("joint") if p != GATE}}
 
 
-def _against_ours(results: Results, plan: Plan) -> dict[str, Any] | None:
-    """One plan on one kind of training beside ours, by ratio, on the same combinations and seeds."""
+def _explained_on(results: Results) -> Sequence[str]:
+    """The backbones that the controls which explain were tried on."""
+    found = {b for v in VARIANTS if VARIANTS[v].explains for _, b in results.pairs("joint", v)}
+    return [b for b in BACKBONES if b in found]
+
+
+def _against_ours(results: Results, plan: Plan, backbones: Sequence[str] = BACKBONES) -> dict[str, Any] | None:
+    """One plan on one kind of training beside ours, by ratio, on the same combinations of these backbones and the same seeds."""
     variant, name = plan
     variants = PAIR if variant in PAIR else ("joint", variant)
-    combinations = results.combinations(*variants)
+    combinations = [c for c in results.combinations(*variants) if c.backbone in backbones]
     if name not in results.plans(variant) or not combinations:
         return None
     by_ratio = {}
@@ -258,8 +266,8 @@ def _against_ours(results: Results, plan: Plan) -> dict[str, Any] | None:
     for c in combinations:
         seeds = results.seeds(c[:2], variants)
         whole.append(100 * (results.accuracy(c, "joint", "dense", seeds) - results.accuracy(c, variant, "dense", seeds)))
-    spent = _mean(cell["spent"][name][str(r)] for pair in results.pairs(*variants) for s in results.seeds(pair, variants)
-                  if "spent" in (cell := results.of(*pair, variant)[s]) for r in RATIOS)
+    spent = _mean(cell["spent"][name][str(r)] for pair in dict.fromkeys(c[:2] for c in combinations)
+                  for s in results.seeds(pair, variants) if "spent" in (cell := results.of(*pair, variant)[s]) for r in RATIOS)
     by_seed = _by_seed(results, combinations, variants,
                        lambda c, seed: 100 * float(np.subtract(*_pair(results, c, plan, seeds=[seed]))), 2)
     return {"variant": variant, "plan": name, "points_r0": _mean(whole, 2), "by_ratio": by_ratio, "spent": spent,

@@ -16,7 +16,7 @@ GATE = "gate"                # the net's own order; freed budget spent
 GATE_MODE = "gate_best_mode"  # as GATE, with the budget mode that is better on the validation split, as criteria have it
 GATE_BLIND = "gate_blind"    # its order for all sensors, whatever is missing; freed budget not spent
 # Criteria used as they are published: one plan per ratio, whatever is missing; freed budget not spent. These lost least before.
-STATIC = {"l2_static": "l2", "snip_static": "snip", "taylor_static": "taylor"}
+STATIC = {"l2_one_plan": "l2", "snip_one_plan": "snip", "taylor_one_plan": "taylor"}
 
 
 @dataclass(frozen=True)
