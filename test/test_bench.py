@@ -128,7 +128,7 @@ def test_figures_by_hand():
     assert s["gain_mean_rel_self_distilled"] == pytest.approx(np.mean([ours[n] / passed[n] - 1 for n in ours]), abs=1e-4)
     assert s["dense_gap_self_distilled_points"] == pytest.approx(3.0)
     assert s["kv_groups"] == {"groups_2": {"flops_of_ours": 0.9, "points": pytest.approx(10.0), "points_r0": pytest.approx(5.0),
-                                           "applications": 1, "seeds": 1}}
+                                           "applications": 1, "seeds": 1, "points_r0_by_seed": {"0": pytest.approx(5.0)}}}
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
     assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["gain_vs_mask_blind_best"] == "mask_blind: gate_blind"
     assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1, "by_seed": {"0": pytest.approx(7.5)}}

@@ -20,7 +20,7 @@ from ..training.state import STATE_FILE, load_state
 from ..training.trainer import Trainer
 from . import people
 from .applications import APPLICATIONS, Application, load_examples
-from .variants import GROUPS, RICH, VARIANTS
+from .variants import GROUPS, RATIO_MAX, RICH, VARIANTS
 
 TRAINING = 1  # version of how a recipe is trained; nets of another are trained again
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
@@ -46,7 +46,8 @@ def recipe_of_application(application: Application) -> Recipe:
     return Recipe.from_dict({
         "dataset": application.dataset, "modalities": list(application.modalities), "train_groups": list(application.train),
         "validation_groups": list(application.validation), "test_groups": list(application.test),
-        "model": application.model("early"), **application.training})
+        "model": application.model("early"), **application.training,
+        "schedule": {"ratio_max": RATIO_MAX, **application.training.get("schedule", {})}})
 
 
 def recipe_of(net: Net) -> Recipe:

@@ -29,8 +29,8 @@ MASK_BLIND = {"gain_vs_mask_blind": (("mask_blind", GATE_BLIND), ("joint", GATE_
 OTHER_BASELINES = (("self_distilled", "self_distilled", USUAL), ("static", "normal", STATIC), ("plain", "plain", USUAL))
 DENSE_GAPS = {"dense_gap": ("normal", "joint"), "dense_gap_self_distilled": ("self_distilled", "joint")}
 CONTROLS = (*(("normal", c) for c in (*USUAL, ORACLE, *STATIC)), *(("joint", c) for c in (*USUAL, ORACLE, GATE_MODE, GATE_BLIND)),
-            *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("one_order", GATE),
-            *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
+            *(("plain", c) for c in USUAL), ("mask_blind", GATE_BLIND), ("mask_blind", GATE), ("to_90", GATE),
+            ("one_order", GATE), *(("self_distilled", c) for c in USUAL), ("fixed_order", GATE))
 
 Plan = tuple[str, str]  # variant, plan
 
@@ -174,7 +174,8 @@ def _attend(results: Results) -> tuple[dict, dict]:
     for pair in results.pairs(*both):
         pairs.setdefault(pair[1], []).append(pair)
     figures = {"flops_saving": {b: _mean(v) for b, v in saving.items()},
-               "attend_gap_points": {b: _mean((_gap(results, p, *both) for p in v), 2) for b, v in pairs.items()}}
+               "attend_gap_points": {b: _mean((_gap(results, p, *both) for p in v), 2) for b, v in pairs.items()},
+               "attend_gap_points_by_net": {"-".join(p): _gap(results, p, *both) for v in pairs.values() for p in v}}
     basis = {"applications": {b: len(v) for b, v in pairs.items()},
              "seeds": min((len(results.seeds(p, both)) for v in pairs.values() for p in v), default=0),
              "by_seed": {b: _by_seed(results, v, both, lambda p, s: _gap_of(results, p, *both, s), 2)
@@ -193,7 +194,8 @@ def _groups(results: Results) -> tuple[dict, dict]:
         points = [100 * (a - b) for a, b in (_pair(results, c, (variant, GATE), both) for c in results.combinations(*both))]
         rows[variant] = {"flops_of_ours": flops, "points": _mean(points, 2), "points_r0": _mean(
             (_gap(results, p, *both) for p in pairs), 2), "applications": len(pairs),
-            "seeds": min(len(results.seeds(p, both)) for p in pairs)}
+            "seeds": min(len(results.seeds(p, both)) for p in pairs),
+            "points_r0_by_seed": _by_seed(results, pairs, both, lambda p, s, both=both: _gap_of(results, p, *both, s), 2)}
     return {"kv_groups": rows}, {}
 
 

@@ -161,16 +161,18 @@ def _combinations(report: Mapping[str, Any]) -> str:
 
 def _attend(report: Mapping[str, Any]) -> str:
     summary, basis = report["summary"], report["basis"]
-    gaps, by_seed = summary["attend_gap_points"], basis["attend_gap_points"]["by_seed"]
-    return table(("backbone", "FLOPs saved", "points behind ordinary attention", "on applications", "seeds, at least"),
-                 [(b, f"{percent(saving)} %", _points(gaps[b]) + _seeds(by_seed[b], _points) if b in gaps else NOT_RUN,
-                   str(basis["attend_gap_points"]["applications"].get(b, 0)), str(basis["attend_gap_points"]["seeds"]))
-                  for b, saving in summary["flops_saving"].items()])
+    gaps, by_net, on = summary["attend_gap_points"], summary["attend_gap_points_by_net"], basis["attend_gap_points"]
+    applications = list(dict.fromkeys(net.rsplit("-", 1)[0] for net in by_net))
+    rows = [(b, f"{percent(saving)} %", _points(gaps[b]) + _seeds(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
+             *(_points(by_net.get(f"{a}-{b}")) for a in applications), str(on["seeds"]))
+            for b, saving in summary["flops_saving"].items()]
+    return table(("backbone", "FLOPs saved", "points behind ordinary attention", *(f"on {a}" for a in applications),
+                  "seeds, at least"), rows)
 
 
 def _groups(report: Mapping[str, Any]) -> str:
-    rows = [(VARIANTS[name].what.removeprefix("as ours, "), f"{percent(row['flops_of_ours'])} %", f"{row['points_r0']:+.1f}",
-             f"{row['points']:+.1f}", str(row["applications"]), str(row["seeds"]))
+    rows = [(VARIANTS[name].what.removeprefix("as ours, "), f"{percent(row['flops_of_ours'])} %", _points(row["points_r0"]) +
+             _seeds(row["points_r0_by_seed"], _points), f"{row['points']:+.1f}", str(row["applications"]), str(row["seeds"]))
             for name, row in report["summary"]["kv_groups"].items()]
     return table(("K/V groups", "FLOPs, of ours", "points behind ours at r = 0", "pruned, at r of its own FLOPs", "applications",
                   "seeds, at least"), rows)

@@ -12,6 +12,7 @@ USUAL = ("random", "l1", "l2", "wanda", "snip", "taylor", "torch_pruning_magnitu
 ORACLE = "oracle"
 STREAMS = ("bottleneck",)
 RICH = 4  # K/V groups
+RATIO_MAX = 0.8              # the pruned pass of all nets here goes up to the highest ratio that is tested
 GATE = "gate"                # the net's own order; freed budget spent
 GATE_MODE = "gate_best_mode"  # as GATE, with the budget mode that is better on the validation split, as criteria have it
 GATE_BLIND = "gate_blind"    # its order for all sensors, whatever is missing; freed budget not spent
@@ -48,11 +49,13 @@ VARIANTS = {
     "dense_attention": _as_ours("but with ordinary attention", dense_attention=True),
     "mask_blind": _as_ours("but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False},
                            plans=(GATE_BLIND, GATE)),
+    "to_90": _as_ours("but the pruned pass goes beyond the ratios tested, to .9", {"schedule": Schedule(ratio_max=0.9)}),
     "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
     "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
     "plain": Variant("one full-width pass, cross-entropy; all sensors always",
-                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0)}, USUAL, explains=True),
+                     {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0, ratio_max=RATIO_MAX)}, USUAL,
+                     explains=True),
     # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
     "groups_best": _groups("4 K/V groups for the sensor best alone, 1 for the others", rich="best"),
     "groups_worst": _groups("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst"),

@@ -16,7 +16,7 @@ class Schedule:
     drop_to: float = 0.8             # and after drop_until
     drop_until: float = 0.4
     missing: tuple[float, ...] = (0.45, 0.40, 0.15)  # chances of 1, 2, 3 missing sensors, given that some are
-    ratio_max: float = 0.8           # pruned pass: ratio uniform in 0 .. this,
+    ratio_max: float = 0.9           # pruned pass: ratio uniform in 0 .. this, the highest that is deployed,
     ratio_until: float = 0.3         # reached at this time,
     ratio_from: float = 0.1          # starting from this share of it
     freeze_at: float = 0.4           # gate learns and selection is noisy (Gumbel, tau 1 -> 0) until then
