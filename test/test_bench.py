@@ -159,6 +159,15 @@ def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
     assert not summary.summarise(by_hand()[:2])["plans_explained"]
 
 
+def test_nets_pruned_further_in_training_are_compared_with_the_same_baseline():
+    further = cell("to_90", 1, {"gate": (0.8, 0.6, 0.6)}, (0.9, 0.6, 0.5))
+    found = summary.summarise([*by_hand(), further])
+    rel = {p: ((1 - p) ** 2 * 0.8 + 2 * p * (1 - p) * 0.6) / (1 - p * p) / 0.4 - 1 for p in (0.3, 0.5)}
+    assert found["summary"]["gain_mean_rel_to_90"] == pytest.approx((1.0 + 0.5 + rel[0.3] + rel[0.5]) / 4, abs=1e-4)
+    assert found["basis"]["gain_mean_rel_to_90"]["seeds"] == 1
+    assert summary.summarise([further])["summary"]["gain_mean_rel_to_90"] is None
+
+
 def test_ours_is_of_the_same_seeds_beside_every_plan():
     other = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
     several = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("joint", 1, other, (0.5, 0.3, 0.2)),

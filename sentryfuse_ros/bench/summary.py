@@ -43,7 +43,7 @@ def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     combinations = results.combinations(*PAIR)
     summary: dict[str, Any] = {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, PAIR)}
     basis: dict[str, Any] = {}
-    for part in (_gains, _others, _mask_blind, _kept, _dense_gap, _attend, _groups, _accuracy_r0):
+    for part in (_gains, _others, _beyond, _mask_blind, _kept, _dense_gap, _attend, _groups, _accuracy_r0):
         figures, rests_on = part(results)
         summary |= figures
         basis |= rests_on
@@ -109,6 +109,21 @@ def _others(results: Results) -> tuple[dict, dict]:
         figures |= {f"gain_mean_rel_{name}": gain, f"strongest_{name}": best and best[1]}
         basis[f"gain_mean_rel_{name}"] = _rests_on(results, combinations, ("joint", variant))
     return figures, basis
+
+
+def _beyond(results: Results) -> tuple[dict, dict]:
+    """As the first of the gains, of nets that were pruned in training beyond the ratios tested."""
+    both, usual = ("to_90", "normal"), _usual(results)
+    combinations = results.combinations(*both)
+    best = strongest(results, usual, results.combinations(*PAIR))
+
+    def gain(at: Combination, seeds: Sequence[int]) -> float:
+        return _relative(results.accuracy(at, "to_90", GATE, seeds), results.accuracy(at, *best, seeds))
+
+    name = "gain_mean_rel_to_90"
+    found = best and _mean(gain(c, results.seeds(c[:2], both)) for c in combinations)
+    return {name: found}, {name: _rests_on(results, combinations, both) | (
+        {"by_seed": _by_seed(results, combinations, both, lambda c, seed: gain(c, [seed]))} if best else {})}
 
 
 def _mask_blind(results: Results) -> tuple[dict, dict]:

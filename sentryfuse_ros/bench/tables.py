@@ -24,6 +24,7 @@ FIGURES = {
     "gain_missing_rel": ("of these one or two missing", "share"),
     "gain_mean_rel_where_pruned": ("over all combinations whose budget prunes at all", "share"),
     "gain_mean_rel_best_each": ("over all combinations, against whichever criterion is best in each", "share"),
+    "gain_mean_rel_to_90": ("the first of these, of our nets pruned up to r = .9 in training", "share"),
     "gain_mean_rel_self_distilled": ("over the strongest on nets with ours' second pass and distillation, never pruned", "share"),
     "gain_mean_rel_static": ("over the strongest of L2, SNIP and Taylor as published: one plan for all masks, fewer FLOPs",
                              "share"),

@@ -8,7 +8,7 @@ from typing import Any
 
 HELP = "train and compare: our run-time pruning, the usual criteria, and the controls; goes on where it was stopped"
 EPILOG = """The data sets are read from $SENTRYFUSE_DATA. The two criteria of torch-pruning are there if it is: pip install
-torch-pruning==1.6.1. All nets are some nine hours on one core; docs/PRUNING.md says what is compared."""
+torch-pruning==1.6.1. All nets are some ten hours on one core; docs/PRUNING.md says what is compared."""
 CACHE = Path("runs/bench")
 RESULTS = Path("benchmarks/results/pruning.json")
 CELLS = Path("benchmarks/results/pruning_nets.jsonl")
