@@ -156,6 +156,7 @@ def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
     # bottleneck counts in the one, early fusion alone in the other
     assert (everywhere["normal", "taylor"]["combinations"], explained["normal", "taylor"]["combinations"]) == (32, 16)
     assert explained["normal", "taylor"]["points"] < everywhere["normal", "taylor"]["points"]
+    assert found["explained_on"] == "early"
     assert not summary.summarise(by_hand()[:2])["plans_explained"]
 
 

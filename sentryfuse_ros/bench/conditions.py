@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
+
 from ..training.evaluation import all_masks, mask_bits
 
 RATIOS = (0.25, 0.5, 0.7, 0.8)
@@ -9,7 +12,8 @@ DROPOUT = {"dropout_30": 0.3, "dropout_50": 0.5}  # each sensor is absent with t
 MISSING = {"one_missing": 1, "two_missing": 2}
 
 
-def conditions(sensors: int) -> dict[str, dict[str, float]]:
+@cache  # a report asks a hundred thousand times
+def conditions(sensors: int) -> Mapping[str, Mapping[str, float]]:
     """Condition -> {mask bits: weight}, weights of a condition add up to 1. Two missing only where one sensor is left then."""
     bits = [mask_bits(mask) for mask in all_masks(sensors)]
     out = {"all": {"1" * sensors: 1.0}}

@@ -50,7 +50,7 @@ def picture(report: Mapping[str, Any]) -> Figure:
 def controls_picture(report: Mapping[str, Any]) -> Figure:
     """Points that ours is ahead of every control, at two ratios, on all nets and on those of the backbone that all controls
     have; a line reaches from the lowest to the highest seed's mean."""
-    sides = [("all backbones", report["plans"]), ("early fusion alone", report["plans_explained"])]
+    sides = [("all backbones", report["plans"]), (f"{report['explained_on']} alone", report["plans_explained"])]
     sides = [(title, {control_name(row): row for row in controls_shown(plans)}) for title, plans in sides if plans]
     names = list(dict.fromkeys(name for _, rows in sides for name in rows))[::-1]
     with rc_context(STYLE):

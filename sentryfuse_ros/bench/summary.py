@@ -37,9 +37,10 @@ Plan = tuple[str, str]  # variant, plan
 
 def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """-> summary (the figures; None where no cell is finished), basis (what each rests on), combinations, plans (beside ours on
-    all nets), plans_explained (on the backbone of the controls that explain), accuracy."""
+    all nets), plans_explained (on explained_on, the backbone that the controls which explain were tried on), accuracy."""
     cells = list(cells)
     results = Results(cells)
+    explained_on = _explained_on(results)
     combinations = results.combinations(*PAIR)
     summary: dict[str, Any] = {"combinations": len(combinations), "seeds": _fewest_seeds(results, combinations, PAIR)}
     basis: dict[str, Any] = {}
@@ -50,7 +51,8 @@ def summarise(cells: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     best = summary["strongest_baseline"]
     return {"summary": summary, "basis": basis, "combinations": [_line(results, c, best) for c in combinations],
             "plans": [row for plan in CONTROLS if not VARIANTS[plan[0]].explains and (row := _against_ours(results, plan))],
-            "plans_explained": [row for plan in CONTROLS if (row := _against_ours(results, plan, _explained_on(results)))],
+            "plans_explained": [row for plan in CONTROLS if (row := _against_ours(results, plan, [explained_on]))],
+            "explained_on": explained_on,
             "accuracy": [{**c["net"], "accuracy": c["accuracy"], "params": c["params"], "flops": c["flops"],
                           "train_s": c["train_s"]} for c in cells]}
 
@@ -262,13 +264,12 @@ def _line(results: Results, at: Combination, best: str) -> dict[str, Any]:
             "joint": {p: _round(results.accuracy(at, "joint", p, seeds)) for p in results.plans("joint") if p != GATE}}
 
 
-def _explained_on(results: Results) -> Sequence[str]:
-    """The backbones that the controls which explain were tried on."""
-    found = {b for v in VARIANTS if VARIANTS[v].explains for _, b in results.pairs("joint", v)}
-    return [b for b in BACKBONES if b in found]
+def _explained_on(results: Results) -> str | None:
+    """The backbone that the controls which explain were tried on (`nets.nets`); None where none of them is finished."""
+    return next((b for v in VARIANTS if VARIANTS[v].explains for _, b in results.pairs("joint", v)), None)
 
 
-def _against_ours(results: Results, plan: Plan, backbones: Sequence[str] = BACKBONES) -> dict[str, Any] | None:
+def _against_ours(results: Results, plan: Plan, backbones: Sequence[str | None] = BACKBONES) -> dict[str, Any] | None:
     """One plan on one kind of training beside ours, by ratio, on the same combinations of these backbones and the same seeds."""
     variant, name = plan
     variants = PAIR if variant in PAIR else ("joint", variant)

@@ -173,7 +173,7 @@ def _attend(report: Mapping[str, Any]) -> str:
 
 def _groups(report: Mapping[str, Any]) -> str:
     rows = [(VARIANTS[name].what.removeprefix("as ours, "), f"{percent(row['flops_of_ours'])} %", _points(row["points_r0"]) +
-             _seeds(row["points_r0_by_seed"], _points), f"{row['points']:+.1f}", str(row["applications"]), str(row["seeds"]))
+             _seeds(row["points_r0_by_seed"], _points), _points(row["points"]), str(row["applications"]), str(row["seeds"]))
             for name, row in report["summary"]["kv_groups"].items()]
     return table(("K/V groups", "FLOPs, of ours", "points behind ours at r = 0", "pruned, at r of its own FLOPs", "applications",
                   "seeds, at least"), rows)
