@@ -20,8 +20,8 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from sentryfuse_ros.modalities import kind_of, make_decoder
-from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.decoders import kind_of, make_decoder
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 STORE = get_typestore(Stores.ROS2_JAZZY)
 CHUNK = "sentryfuse_ros/msg/AudioChunk"
@@ -58,19 +58,39 @@ def jpeg(height: int = 480, width: int = 640):
 def cloud(points: int = 65536):
     data = rng.normal(0, [10, 10, 1, 50], (points, 4)).astype(np.float32)
     fields = [make("sensor_msgs/PointField", name, 4 * i, 7, 1) for i, name in enumerate(("x", "y", "z", "intensity"))]
-    return make("sensor_msgs/PointCloud2", header(), 1, points, fields, False, 16, 16 * points,
-                data.view(np.uint8).reshape(-1), True)
+    return make(
+        "sensor_msgs/PointCloud2", header(), 1, points, fields, False, 16, 16 * points, data.view(np.uint8).reshape(-1), True
+    )
 
 
 def scan(beams: int = 1080):
-    return make("sensor_msgs/LaserScan", header(), -2.35, 2.35, 4.7 / beams, 0.0, 0.025, 0.05, 30.0,
-                rng.uniform(1, 20, beams).astype(np.float32), np.empty(0, np.float32))
+    return make(
+        "sensor_msgs/LaserScan",
+        header(),
+        -2.35,
+        2.35,
+        4.7 / beams,
+        0.0,
+        0.025,
+        0.05,
+        30.0,
+        rng.uniform(1, 20, beams).astype(np.float32),
+        np.empty(0, np.float32),
+    )
 
 
 def imu():
     vector = [make("geometry_msgs/Vector3", *rng.normal(0, 1, 3)) for _ in range(2)]
-    return make("sensor_msgs/Imu", header(), make("geometry_msgs/Quaternion", 0.0, 0.0, 0.0, 1.0), np.zeros(9),
-                vector[0], np.zeros(9), vector[1], np.zeros(9))
+    return make(
+        "sensor_msgs/Imu",
+        header(),
+        make("geometry_msgs/Quaternion", 0.0, 0.0, 0.0, 1.0),
+        np.zeros(9),
+        vector[0],
+        np.zeros(9),
+        vector[1],
+        np.zeros(9),
+    )
 
 
 def sound(rate_hz: int):
@@ -103,8 +123,7 @@ def real_deserializer(msg_type: str):
         return "rosbags", lambda data: STORE.deserialize_cdr(data, msg_type)
 
 
-def measure(name: str, build, drained: int, rate_hz: float, spec: ModalitySpec,
-            rounds: int) -> dict:
+def measure(name: str, build, drained: int, rate_hz: float, spec: ModalitySpec, rounds: int) -> dict:
     """Medians in microseconds per message of every side, taking turns."""
     messages = [build() for _ in range(drained)]
     msg_type = messages[0].__msgtype__
@@ -129,9 +148,15 @@ def measure(name: str, build, drained: int, rate_hz: float, spec: ModalitySpec,
             times[side].append(seconds(run, repeats[side]) / drained * 1e6)
     median = {f"{side} us": float(np.median(values)) for side, values in times.items()}
     real = median["deserialised us"]
-    return {"case": name, "library": library, **median, "checked / deserialised": median["checked us"] / real,
-            "decoded / both": median["decoded us"] / median["deserialised and decoded us"],
-            "decoded, % of a core": median["decoded us"] * rate_hz / 1e4, "rate Hz": rate_hz}
+    return {
+        "case": name,
+        "library": library,
+        **median,
+        "checked / deserialised": median["checked us"] / real,
+        "decoded / both": median["decoded us"] / median["deserialised and decoded us"],
+        "decoded, % of a core": median["decoded us"] * rate_hz / 1e4,
+        "rate Hz": rate_hz,
+    }
 
 
 def seconds(run, repeats: int) -> float:
@@ -148,14 +173,17 @@ def main() -> None:
     arguments = parser.parse_args()
     cv2.setNumThreads(1)
     results = [measure(*case, arguments.rounds) for case in cases()]
-    print(f"{'microseconds per message':31}{'real':>8} {'':8}{'checked':>8}{'ratio':>7}{'decoded':>9}{'ratio*':>8}"
-          f"{'core':>8}")
+    print(f"{'microseconds per message':31}{'real':>8} {'':8}{'checked':>8}{'ratio':>7}{'decoded':>9}{'ratio*':>8}{'core':>8}")
     for r in results:
-        print(f"{r['case']:31}{r['deserialised us']:8.1f} {r['library']:8}{r['checked us']:8.1f}"
-              f"{r['checked / deserialised']:7.2f}{r['decoded us']:9.1f}{r['decoded / both']:8.2f}"
-              f"{r['decoded, % of a core']:7.2f}%")
-    print("ratio: checked against real deserialisation; ratio*: decoded from raw against deserialised and then decoded"
-          "\ncore: decoding at the reference rate, share of one core")
+        print(
+            f"{r['case']:31}{r['deserialised us']:8.1f} {r['library']:8}{r['checked us']:8.1f}"
+            f"{r['checked / deserialised']:7.2f}{r['decoded us']:9.1f}{r['decoded / both']:8.2f}"
+            f"{r['decoded, % of a core']:7.2f}%"
+        )
+    print(
+        "ratio: checked against real deserialisation; ratio*: decoded from raw against deserialised and then decoded"
+        "\ncore: decoding at the reference rate, share of one core"
+    )
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=1) + "\n")
 

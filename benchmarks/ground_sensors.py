@@ -51,8 +51,16 @@ def imu_features(samples: np.ndarray) -> np.ndarray:
     edges = np.unique(np.geomspace(1, len(power) - 1, 15).astype(int))
     bands = np.log(np.add.reduceat(power, edges, axis=0) + 1e-6)
     spread = samples.std(0) + 1e-6
-    return np.concatenate([bands.ravel(), np.log(spread), (centred**4).mean(0) / spread**4, np.abs(centred).max(0) / spread,
-                           bands.max(0) - bands.mean(0), samples.mean(0)])
+    return np.concatenate(
+        [
+            bands.ravel(),
+            np.log(spread),
+            (centred**4).mean(0) / spread**4,
+            np.abs(centred).max(0) / spread,
+            bands.max(0) - bands.mean(0),
+            samples.mean(0),
+        ]
+    )
 
 
 def audio_features(samples: np.ndarray) -> np.ndarray:
@@ -62,8 +70,14 @@ def audio_features(samples: np.ndarray) -> np.ndarray:
     edges = np.unique(np.geomspace(2, 310, 33).astype(int))
     bands = np.log(np.add.reduceat(power, edges, axis=1) + 1e-7)
     peak = np.abs(frames).max(1) / (frames.std(1) + 1e-6)
-    return np.concatenate([bands.mean(0), bands.std(0), np.percentile(bands, 90, axis=0) - np.percentile(bands, 10, axis=0),
-                           [peak.mean(), peak.max(), np.log(frames.std() + 1e-6)]])
+    return np.concatenate(
+        [
+            bands.mean(0),
+            bands.std(0),
+            np.percentile(bands, 90, axis=0) - np.percentile(bands, 10, axis=0),
+            [peak.mean(), peak.max(), np.log(frames.std() + 1e-6)],
+        ]
+    )
 
 
 def lidar_features(clouds: list[np.ndarray]) -> np.ndarray:
@@ -81,8 +95,17 @@ def lidar_features(clouds: list[np.ndarray]) -> np.ndarray:
             fit = np.median(points[:, 2])
             rest = points[:, 2] - plane @ np.linalg.lstsq(plane, points[:, 2], rcond=None)[0]
             intensity = points[:, 3]
-            row += [intensity.mean(), np.median(intensity), intensity.std() / max(intensity.mean(), 1), rest.std(),
-                    np.percentile(rest, 5), np.percentile(rest, 95), np.abs(np.diff(rest)).mean(), fit, len(points)]
+            row += [
+                intensity.mean(),
+                np.median(intensity),
+                intensity.std() / max(intensity.mean(), 1),
+                rest.std(),
+                np.percentile(rest, 5),
+                np.percentile(rest, 95),
+                np.abs(np.diff(rest)).mean(),
+                fit,
+                len(points),
+            ]
         found.append(row)
     return np.mean(found, axis=0)
 
@@ -103,16 +126,22 @@ def windows(job: tuple[str, int, float]) -> dict:
             sound.append(tick.audio)
     audio = np.concatenate(sound)
     for end in range(WINDOW_TICKS, len(ticks) + 1, STRIDE_TICKS):
-        window = ticks[end - WINDOW_TICKS:end]
+        window = ticks[end - WINDOW_TICKS : end]
         if len({label for label, *_ in window}) > 1 or end * 320 > len(audio):
             continue
         labels.append(window[0][0])
         features["imu"].append(imu_features(np.concatenate([t[1] for t in window])))
         features["camera"].append(camera_features([t[2] for t in window if t[2] is not None]))
         features["lidar"].append(lidar_features([t[3] for t in window if t[3] is not None]))
-        features["audio"].append(audio_features(audio[(end - WINDOW_TICKS) * 320:end * 320]))
-    return {"split": split, "seed": seed, "labels": labels, "nuisances": run.nuisances.as_dict(),
-            "disturbed": run.nuisances.disturbed(), **{s: np.array(f, np.float32) for s, f in features.items()}}
+        features["audio"].append(audio_features(audio[(end - WINDOW_TICKS) * 320 : end * 320]))
+    return {
+        "split": split,
+        "seed": seed,
+        "labels": labels,
+        "nuisances": run.nuisances.as_dict(),
+        "disturbed": run.nuisances.disturbed(),
+        **{s: np.array(f, np.float32) for s, f in features.items()},
+    }
 
 
 def main() -> int:
@@ -177,14 +206,19 @@ def main() -> int:
             if size in (1, 4):
                 names = sorted(set(truth))
                 confusion = confusion_matrix(truth, said, labels=names)
-                worst = sorted(((confusion[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j),
-                               reverse=True)[:4]
+                worst = sorted(
+                    ((confusion[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j), reverse=True
+                )[:4]
                 print(" " * 25 + "mixed up: " + ", ".join(f"{a} as {b} {n}" for n, a, b in worst if n))
     # One forest on all features is distracted by the sensors that are disturbed; four that vote are not.
     show("the four single ones vote", forest.classes_[chances.argmax(axis=1)])
     if args.json:
-        args.json.write_text(json.dumps({"train_worlds": args.train, "test_worlds": args.test, "duration_s": args.duration,
-                                         "accuracy": table}, indent=1) + "\n")
+        args.json.write_text(
+            json.dumps(
+                {"train_worlds": args.train, "test_worlds": args.test, "duration_s": args.duration, "accuracy": table}, indent=1
+            )
+            + "\n"
+        )
     return 0
 
 

@@ -122,11 +122,11 @@ def receive_ours(seconds: float, decoded: bool) -> dict:
     import rclpy
     from rclpy.clock import Clock, ClockType
 
-    from sentryfuse_ros.modalities.inputs import ModalitySpec
     from sentryfuse_ros.nodes.receive import TopicReceiver, make_receive_node
     from sentryfuse_ros.nodes.spin import keep_large_buffers, make_executor
-    from sentryfuse_ros.parameters import build_settings
-    from sentryfuse_ros.sensor import Sensor
+    from sentryfuse_ros.preprocessing import ModalitySpec
+    from sentryfuse_ros.sensing.sensor import Sensor
+    from sentryfuse_ros.settings import build_settings
 
     keep_large_buffers()
     rclpy.init()
@@ -185,7 +185,7 @@ def main() -> None:
         result = receive_ordinary(args.seconds) if args.side == "ordinary" else receive_ours(args.seconds, args.side == "decoded")
         print(json.dumps(result))
         return None
-    from sentryfuse_ros.resources import share_path
+    from sentryfuse_ros.paths import share_path
 
     env = dict(
         os.environ,

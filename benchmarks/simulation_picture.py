@@ -1,6 +1,6 @@
 """Draws what the simulated sensors see of each ground class: docs/simulation.png.
 
-    python benchmarks/simulation_picture.py [--seed 40] [--out docs/simulation.png]
+python benchmarks/simulation_picture.py [--seed 40] [--out docs/simulation.png]
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ def one_second(name: str, seed: int, nuisances: list[str]) -> dict | None:
             sound.append(tick.audio)
         if len(ticks) % 10 or len(ticks) < WINDOW_TICKS + 10:
             continue
-        history = ticks[-WINDOW_TICKS - 10:-10]  # the sound is a block behind
+        history = ticks[-WINDOW_TICKS - 10 : -10]  # the sound is a block behind
         turning = np.abs(np.concatenate([t[1] for t in history])[:, 2].mean()) > 0.15
-        if all(t[0] == name for t in ticks[-WINDOW_TICKS - 10:]) and not turning:
+        if all(t[0] == name for t in ticks[-WINDOW_TICKS - 10 :]) and not turning:
             samples = np.concatenate(sound)
             end = (len(ticks) - 10) * 320 + 640
-            return {"imu": np.concatenate([t[1] for t in history]), "audio": samples[end - WINDOW_TICKS * 320:end] / 32768,
-                    "camera": [t[2] for t in history if t[2] is not None][-1],
-                    "lidar": np.concatenate([t[3] for t in history if t[3] is not None][-3:])}
+            return {
+                "imu": np.concatenate([t[1] for t in history]),
+                "audio": samples[end - WINDOW_TICKS * 320 : end] / 32768,
+                "camera": [t[2] for t in history if t[2] is not None][-1],
+                "lidar": np.concatenate([t[3] for t in history if t[3] is not None][-3:]),
+            }
     return None
 
 
@@ -48,8 +51,9 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=40, help="first training world to look at (default: %(default)s)")
     parser.add_argument("--out", type=Path, default=Path("docs/simulation.png"))
     args = parser.parse_args()
-    figure, axes = plt.subplots(len(CLASSES), 5, figsize=(15, 14.5), constrained_layout=True,
-                                gridspec_kw={"width_ratios": (1.1, 1.1, 1.2, 1.4, 1)})
+    figure, axes = plt.subplots(
+        len(CLASSES), 5, figsize=(15, 14.5), constrained_layout=True, gridspec_kw={"width_ratios": (1.1, 1.1, 1.2, 1.4, 1)}
+    )
     speed = f"speed_mps={Nuisances().speed_mps}"
     for row, name, spoilt in zip(axes, CLASSES, SPOILT):
         for seed in range(args.seed, args.seed + 20):

@@ -1,6 +1,6 @@
 """Start fuse_node.
 
-    ros2 launch sentryfuse_ros fuse.launch.py camera_topic:=/front/depth imu_topic:=/imu/data params_file:=my_robot.yaml
+ros2 launch sentryfuse_ros fuse.launch.py camera_topic:=/front/depth imu_topic:=/imu/data params_file:=my_robot.yaml
 """
 
 import os
@@ -38,20 +38,33 @@ def make_node(context):
     for sensor in SENSORS:
         if given[f"{sensor}_topic"]:
             overrides[f"{sensor}.topic"] = given[f"{sensor}_topic"]
-    return [Node(
-        package="sentryfuse_ros", executable="fuse_node", name="fuse_node", namespace=given["namespace"], output="screen",
-        parameters=[given["params_file"], *([overrides] if overrides else [])],
-        arguments=["--ros-args", "--log-level", given["log_level"]],
-    )]
+    return [
+        Node(
+            package="sentryfuse_ros",
+            executable="fuse_node",
+            name="fuse_node",
+            namespace=given["namespace"],
+            output="screen",
+            parameters=[given["params_file"], *([overrides] if overrides else [])],
+            arguments=["--ros-args", "--log-level", given["log_level"]],
+        )
+    ]
 
 
 def generate_launch_description():
     profile = os.path.join(SHARE, "config", "fastdds_large_messages.xml")
-    return LaunchDescription([
-        *[DeclareLaunchArgument(name, default_value=default, description=text) for name, (default, text) in ARGUMENTS.items()],
-        # Large images and clouds are lost with Fast DDS's default segment; a profile of your own is respected.
-        # The first name is read up to Jazzy, the second from Kilted on.
-        *[SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
-          for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")],
-        OpaqueFunction(function=make_node),
-    ])
+    return LaunchDescription(
+        [
+            *[
+                DeclareLaunchArgument(name, default_value=default, description=text)
+                for name, (default, text) in ARGUMENTS.items()
+            ],
+            # Large images and clouds are lost with Fast DDS's default segment; a profile of your own is respected.
+            # The first name is read up to Jazzy, the second from Kilted on.
+            *[
+                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
+                for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+            ],
+            OpaqueFunction(function=make_node),
+        ]
+    )

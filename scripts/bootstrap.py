@@ -32,7 +32,9 @@ def version_of(python):
     try:
         out = subprocess.run(
             [python, "-c", "import sys; print('%d %d' % sys.version_info[:2])"],
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, timeout=60,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=60,
         ).stdout
         return tuple(int(x) for x in out.split()) or None
     except (OSError, ValueError, subprocess.TimeoutExpired):
@@ -77,8 +79,7 @@ def check_machine(python, system_ros):
         if not shutil.which(tool):
             fail("no %s on PATH; the messages are compiled here" % tool, "apt-get install build-essential")
     probe = (
-        "import sysconfig, os, ensurepip, venv;"
-        "print(os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
+        "import sysconfig, os, ensurepip, venv;print(os.path.exists(os.path.join(sysconfig.get_paths()['include'], 'Python.h')))"
     )
     out = subprocess.run([python, "-c", probe], stdout=subprocess.PIPE, stderr=subprocess.PIPE, universal_newlines=True)
     if out.returncode:
@@ -100,8 +101,9 @@ def run(command, what, remedy, env=None):
             lines = [line.strip() for line in log if line.strip()]
         telling = [line for line in lines if re.search(r"error|fatal|no matching|not find", line, re.I)] or lines
         # pip that reaches no index says either so, or only that it knows of no version at all.
-        network = any(re.search(r"connection|name resolution|timed out|unreachable|proxy|from versions: none", line, re.I)
-                      for line in lines)
+        network = any(
+            re.search(r"connection|name resolution|timed out|unreachable|proxy|from versions: none", line, re.I) for line in lines
+        )
         if network:
             what, remedy = what + ": the package index cannot be reached", "check the network or proxy, then run make again"
         fail("%s (%s)" % (what, telling[-1][:200] if telling else "no output"), "%s; whole log: %s" % (remedy, LOG))
@@ -159,7 +161,7 @@ def write_system_requirements():
     """requirements.txt as it goes with a ROS 2 of the machine: without the ROS wheels, with its `#system` lines."""
     with open(os.path.join(ROOT, "requirements.txt")) as source:
         lines = source.read().split("\n")
-    system = [line[len("#system "):] for line in lines if line.startswith("#system ")]
+    system = [line[len("#system ") :] for line in lines if line.startswith("#system ")]
     names = {re.split("[<=>]", line)[0] for line in system}
     kept = [line for line in lines if not line.startswith("ros-") and re.split("[<=>]", line)[0] not in names]
     path = os.path.join(VENV, "requirements-system-ros.txt")
@@ -191,8 +193,16 @@ def relocate():
 
 def clean_environment():
     """The environment without another ROS workspace or virtual environment in it."""
-    drop = ("_ROS_WHEELS_BOOTSTRAP_COMPLETE", "LD_LIBRARY_PATH", "AMENT_PREFIX_PATH", "CMAKE_PREFIX_PATH",
-            "COLCON_PREFIX_PATH", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
+    drop = (
+        "_ROS_WHEELS_BOOTSTRAP_COMPLETE",
+        "LD_LIBRARY_PATH",
+        "AMENT_PREFIX_PATH",
+        "CMAKE_PREFIX_PATH",
+        "COLCON_PREFIX_PATH",
+        "PYTHONPATH",
+        "PYTHONHOME",
+        "VIRTUAL_ENV",
+    )
     return {key: value for key, value in os.environ.items() if key not in drop}
 
 
@@ -215,17 +225,34 @@ def build(system_ros):
     if stamped("build.stamp", stamp):
         return
     say("building the messages and the package with colcon")
-    installed = os.path.join(VENV, "lib", "python%d.%d" % version_of(os.path.join(VENV, "bin", "python")),
-                             "site-packages", "sentryfuse_ros")
+    installed = os.path.join(
+        VENV, "lib", "python%d.%d" % version_of(os.path.join(VENV, "bin", "python")), "site-packages", "sentryfuse_ros"
+    )
     shutil.rmtree(installed, ignore_errors=True)  # links to files that are gone would stay importable
     env = clean_environment()
     env["PATH"] = os.path.join(VENV, "bin") + os.pathsep + env.get("PATH", "")
     python = os.path.join(VENV, "bin", "python")
     command = [
-        os.path.join(VENV, "bin", "colcon"), "--log-base", os.path.join(VENV, "log"), "build",
-        "--merge-install", "--symlink-install", "--install-base", VENV, "--build-base", os.path.join(VENV, "build"),
-        "--base-paths", ROOT, "--packages-select", "sentryfuse_ros", "--event-handlers", "console_direct+",
-        "--cmake-args", "-GNinja", "-DPython3_EXECUTABLE=" + python, "-DBUILD_TESTING=OFF",
+        os.path.join(VENV, "bin", "colcon"),
+        "--log-base",
+        os.path.join(VENV, "log"),
+        "build",
+        "--merge-install",
+        "--symlink-install",
+        "--install-base",
+        VENV,
+        "--build-base",
+        os.path.join(VENV, "build"),
+        "--base-paths",
+        ROOT,
+        "--packages-select",
+        "sentryfuse_ros",
+        "--event-handlers",
+        "console_direct+",
+        "--cmake-args",
+        "-GNinja",
+        "-DPython3_EXECUTABLE=" + python,
+        "-DBUILD_TESTING=OFF",
     ]
     if system_ros:
         script = '. "%s/setup.bash" && exec "$@"' % system_ros
@@ -241,7 +268,7 @@ def write_environment_script(system_ros):
     """.venv/bin/with-ros COMMAND: runs it with the machine's ROS 2 sourced; with ROS 2 from PyPI nothing is needed."""
     path = os.path.join(VENV, "bin", "with-ros")
     sourced = ". '%s/setup.bash'\n. '%s/local_setup.bash'\n" % (system_ros, VENV) if system_ros else ""
-    write_executable(path, "#!/bin/bash\n%sexec \"$@\"\n" % sourced)
+    write_executable(path, '#!/bin/bash\n%sexec "$@"\n' % sourced)
     if system_ros:  # the verbs work without further sourcing here too
         start = os.path.join(VENV, "bin", "sentryfuse")
         os.unlink(start)

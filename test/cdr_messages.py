@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sentryfuse_ros.resources import data_root
+from sentryfuse_ros.paths import data_root
 
 pytest.importorskip("rosbags", reason="rosbags builds the test messages: pip install rosbags")
 from rosbags.highlevel import AnyReader  # noqa: E402
@@ -27,7 +27,7 @@ for _name, _text in _AUDIO.items():
 PORT_AUDIO = get_typestore(Stores.ROS2_JAZZY)
 for _name, _text in {
     "audio_common_msgs/msg/AudioData": "float32[] float32_data\nint32[] int32_data\nint16[] int16_data\n"
-                                       "int8[] int8_data\nuint8[] uint8_data",
+    "int8[] int8_data\nuint8[] uint8_data",
     "audio_common_msgs/msg/AudioInfo": "int32 format\nint32 channels\nint32 rate\nint32 chunk",
     "audio_common_msgs/msg/Audio": "audio_common_msgs/AudioData audio_data\naudio_common_msgs/AudioInfo info",
     "audio_common_msgs/msg/AudioStamped": "std_msgs/Header header\naudio_common_msgs/Audio audio",
@@ -60,8 +60,9 @@ def image(pixels: np.ndarray, encoding: str, pad: int = 0, big_endian: bool = Fa
     rows = np.ascontiguousarray(stored).view(np.uint8).reshape(len(pixels), pixels[:1].nbytes)
     junk = np.random.default_rng(len(rows)).integers(0, 256, (len(rows), pad), np.uint8)
     data = np.concatenate((rows, junk), axis=1)
-    return make("sensor_msgs/Image", header(**head), *pixels.shape[:2], encoding, int(big_endian), data.shape[1],
-                data.reshape(-1))
+    return make(
+        "sensor_msgs/Image", header(**head), *pixels.shape[:2], encoding, int(big_endian), data.shape[1], data.reshape(-1)
+    )
 
 
 def compressed(data: bytes | np.ndarray, coding: str, **head: Any) -> Any:
@@ -70,8 +71,16 @@ def compressed(data: bytes | np.ndarray, coding: str, **head: Any) -> Any:
 
 def imu(gyro: Any = (0.1, 0.2, 0.3), accel: Any = (0.0, 0.5, 9.81), orientation: float = 0.0, **head: Any) -> Any:
     vector, none = "geometry_msgs/Vector3", np.zeros(9)
-    return make("sensor_msgs/Imu", header(**head), make("geometry_msgs/Quaternion", orientation, 0.0, 0.0, 1.0), none,
-                make(vector, *map(float, gyro)), none, make(vector, *map(float, accel)), none)
+    return make(
+        "sensor_msgs/Imu",
+        header(**head),
+        make("geometry_msgs/Quaternion", orientation, 0.0, 0.0, 1.0),
+        none,
+        make(vector, *map(float, gyro)),
+        none,
+        make(vector, *map(float, accel)),
+        none,
+    )
 
 
 def audio(samples: np.ndarray, rate_hz: int = 16000, channels: int = 1, **head: Any) -> Any:
@@ -81,8 +90,9 @@ def audio(samples: np.ndarray, rate_hz: int = 16000, channels: int = 1, **head: 
 POINT_DATATYPES = {"i1": 1, "u1": 2, "i2": 3, "u2": 4, "i4": 5, "u4": 6, "f4": 7, "f8": 8}
 
 
-def cloud(layout: np.dtype, values: dict[str, np.ndarray], height: int = 1, row_pad: int = 0,
-          big_endian: bool = False, **head: Any) -> Any:
+def cloud(
+    layout: np.dtype, values: dict[str, np.ndarray], height: int = 1, row_pad: int = 0, big_endian: bool = False, **head: Any
+) -> Any:
     """sensor_msgs/PointCloud2 of points with the given numpy layout; bytes between the fields are junk."""
     count = len(values["x"])
     data = np.random.default_rng(count).integers(0, 256, (count, layout.itemsize), np.uint8)
@@ -90,20 +100,29 @@ def cloud(layout: np.dtype, values: dict[str, np.ndarray], height: int = 1, row_
     for name in layout.names:
         dtype, offset = layout.fields[name][:2]
         column = np.asarray(values[name]).astype(dtype.newbyteorder(">" if big_endian else "<"))
-        data[:, offset:offset + dtype.itemsize] = column[:, None].view(np.uint8)
+        data[:, offset : offset + dtype.itemsize] = column[:, None].view(np.uint8)
         fields.append(make("sensor_msgs/PointField", name, offset, POINT_DATATYPES[dtype.str[1:]], 1))
     rows = data.reshape(height, -1)
     rows = np.concatenate((rows, np.full((height, row_pad), 0xAB, np.uint8)), axis=1)
-    return make("sensor_msgs/PointCloud2", header(**head), height, count // height, fields, big_endian,
-                layout.itemsize, rows.shape[1], rows.reshape(-1), False)
+    return make(
+        "sensor_msgs/PointCloud2",
+        header(**head),
+        height,
+        count // height,
+        fields,
+        big_endian,
+        layout.itemsize,
+        rows.shape[1],
+        rows.reshape(-1),
+        False,
+    )
 
 
 def scan(ranges: np.ndarray, intensities: np.ndarray = (), angle_min: float = -np.pi, **head: Any) -> Any:
     ranges = np.asarray(ranges, np.float32)
     # Rounded as on the wire.
     geometry = np.array([angle_min, np.pi, 2 * np.pi / len(ranges), 0, 0.1, 0.1, 30], np.float32)
-    return make("sensor_msgs/LaserScan", header(**head), *geometry.tolist(), ranges,
-                np.asarray(intensities, np.float32))
+    return make("sensor_msgs/LaserScan", header(**head), *geometry.tolist(), ranges, np.asarray(intensities, np.float32))
 
 
 @cache
@@ -153,6 +172,7 @@ def to_rclpy(message: Any) -> Any:
             value = value.item()
         if isinstance(value, bytes):  # array.array, as a subscription delivers it
             import array
+
             value = array.array("B", value)
         setattr(out, field, value)
     return out

@@ -1,8 +1,13 @@
 """Fixtures. Tests over DDS run on a domain of their own, on this machine only."""
 
 import os
+import sys
+from pathlib import Path
 
 import pytest
+
+# For the tests of benchmarks/. Last, so that the installed package is tested and not the source tree beside it.
+sys.path.append(str(Path(__file__).parents[1]))
 
 # Before any rclpy.init: a robot on the same network must not hear the tests, nor they it.
 os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)

@@ -4,15 +4,21 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from sentryfuse_ros.bench import applications
-from sentryfuse_ros.bench.applications import APPLICATIONS, Application, load_examples
+from benchmarks.pruning import applications
+from benchmarks.pruning.applications import APPLICATIONS, Application, load_examples
 from sentryfuse_ros.datasets.windows import WindowSet
 
 SENSORS = ("a", "b", "c")
 MADE_UP = Application(
-    "made_up", tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
-    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS}, ("train",), ("val",), ("test",), ("a", "c"),
-    dict(epochs=3, batch=16))
+    "made_up",
+    tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
+    {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS},
+    ("train",),
+    ("val",),
+    ("test",),
+    ("a", "c"),
+    dict(epochs=3, batch=16),
+)
 
 
 def windows(specs, groups):
@@ -20,8 +26,13 @@ def windows(specs, groups):
     rng = np.random.default_rng(len(groups[0]))
     labels = np.arange(48) % 3
     at = np.linspace(0, 1, 16)[None, :, None]
-    inputs = {s.name: (np.sin(2 * np.pi * (1 + 2 * labels)[:, None, None] * (at + rng.random((48, 1, 2))))
-                       + 0.3 * (i + 1) * rng.standard_normal((48, 16, 2))).astype(np.float32) for i, s in enumerate(specs)}
+    inputs = {
+        s.name: (
+            np.sin(2 * np.pi * (1 + 2 * labels)[:, None, None] * (at + rng.random((48, 1, 2))))
+            + 0.3 * (i + 1) * rng.standard_normal((48, 16, 2))
+        ).astype(np.float32)
+        for i, s in enumerate(specs)
+    }
     return WindowSet(inputs, labels, np.repeat(groups, 48), np.arange(48), tuple(map(str, range(48))), np.ones(48))
 
 
@@ -30,7 +41,7 @@ def installed(monkeypatch):
     source = SimpleNamespace(CLASSES=("one", "two", "three"), PROVENANCE="made up", load=windows)
     monkeypatch.setattr(applications, "dataset", lambda name: source)
     monkeypatch.setitem(APPLICATIONS, "made_up", MADE_UP)
-    for name, value in dict(d_model=16, layers=2, head_dim=4, ffn_channels=32).items():
+    for name, value in dict(d_model=16, layers=2, head_dim=4, ffn_dim=32).items():
         monkeypatch.setitem(applications.NET, name, value)
     for attend in applications.ATTEND.values():
         monkeypatch.setitem(attend, "heads_per_group", 2)

@@ -12,12 +12,31 @@ NS = 1_000_000_000
 CLASSES = ("slow", "fast", "up")
 QUIET = Console(quiet=True)
 RECIPE = dict(
-    dataset="made_up", train_groups=[1, 2], validation_groups=[3], epochs=3, batch=8, validate_every=1, seed=5,
-    modalities=[{"name": "imu", "kind": "imu", "window_s": 1.0, "shape": [40, 6]},
-                {"name": "wheel", "kind": "series", "window_s": 1.0, "shape": [20, 2]}],
-    model=dict(d_model=16, layers=2, kv_groups=2, heads_per_group=2, head_dim=4, ffn_channels=32, channel_step=8,
-               readout_heads=2, gate_hidden=4, ratio_levels=[0.0, 0.5, 0.9],
-               tokenizer={"imu": {"stem_channels": 8}, "wheel": {"steps_per_token": 5, "stem_channels": 4}}))
+    dataset="made_up",
+    train_groups=[1, 2],
+    validation_groups=[3],
+    epochs=3,
+    batch=8,
+    validate_every=1,
+    seed=5,
+    modalities=[
+        {"name": "imu", "kind": "imu", "window_s": 1.0, "shape": [40, 6]},
+        {"name": "wheel", "kind": "series", "window_s": 1.0, "shape": [20, 2]},
+    ],
+    model=dict(
+        d_model=16,
+        layers=2,
+        num_kv_heads=2,
+        heads_per_group=2,
+        head_dim=4,
+        ffn_dim=32,
+        channel_step=8,
+        readout_heads=2,
+        gate_hidden=4,
+        ratio_levels=[0.0, 0.5, 0.9],
+        tokenizer={"imu": {"stem_channels": 8}, "wheel": {"steps_per_token": 5, "stem_channels": 4}},
+    ),
+)
 
 
 def recordings(groups=(1, 2, 3), each=4):
@@ -31,8 +50,11 @@ def recordings(groups=(1, 2, 3), each=4):
                 phase = 2 * np.pi * ((2, 6, 2)[label] * at / NS + rng.random())
                 wave = (np.sin(phase) + (0, 0, 2)[label])[:, None] + 0.1 * rng.standard_normal((40, 8))
                 rows = wave.astype(np.float32)
-                out.append(Recording(f"{group}-{label}-{i}", label, group,
-                                     {"imu": Stream(at, rows[:, :6]), "wheel": Stream(at, rows[:, 6:])}))
+                out.append(
+                    Recording(
+                        f"{group}-{label}-{i}", label, group, {"imu": Stream(at, rows[:, :6]), "wheel": Stream(at, rows[:, 6:])}
+                    )
+                )
     return out
 
 
@@ -54,5 +76,11 @@ def window_set(groups=("train", "val"), each=4):
     """The made-up recordings as windows that were cut without mean and std."""
     specs, found = recipe().specs, recordings((1, 2) if len(groups) > 1 else (3,), each)
     inputs = stack([whole_window(r, specs) for r in found])
-    return WindowSet(inputs, np.array([r.label for r in found]), np.array([groups[r.group % len(groups)] for r in found]),
-                     np.arange(len(found)), tuple(r.name for r in found), np.ones(len(found)))
+    return WindowSet(
+        inputs,
+        np.array([r.label for r in found]),
+        np.array([groups[r.group % len(groups)] for r in found]),
+        np.arange(len(found)),
+        tuple(r.name for r in found),
+        np.ones(len(found)),
+    )

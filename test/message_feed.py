@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from sentryfuse_ros.liveness import LivenessConfig, SensorLiveness, State
-from sentryfuse_ros.modalities.batch import Fault
+from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness, State
 
 MS = 1_000_000
 S = 1000 * MS

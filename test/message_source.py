@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from sentryfuse_ros.sync import SnapshotSynchronizer
+from sentryfuse_ros.sensing.snapshot_synchronizer import SnapshotSynchronizer
 
 MS = 1_000_000
 S = 1000 * MS

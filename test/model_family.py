@@ -3,21 +3,31 @@
 import numpy as np
 from tiny_model import SPECS, tiny_config
 
-from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.model.config import BACKBONES, FuseConfig
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 # Changes to `tiny_config`, by backbone; the streams have K/V heads of their own number.
 FAMILY = {
     "early": {},
-    "bottleneck": dict(backbone="bottleneck", layers=3, bottleneck_tokens=2, fusion_layer=1, kv_pattern="pooled",
-                       kv_groups={"camera": 2, "imu": 1, "wheel": 2}),
-    "cross_modal": dict(backbone="cross_modal", kv_groups={"camera": 1, "imu": 2, "wheel": 2}),
+    "bottleneck": dict(
+        backbone="bottleneck",
+        layers=3,
+        bottleneck_tokens=2,
+        fusion_layer=1,
+        kv_pattern="pooled",
+        num_kv_heads={"camera": 2, "imu": 1, "wheel": 2},
+    ),
+    "cross_modal": dict(backbone="cross_modal", num_kv_heads={"camera": 1, "imu": 2, "wheel": 2}),
 }
 # Three streams of one shape, as stacking wants them.
-ALIKE = dict(modalities=tuple(ModalitySpec(n, "series", 1.0, (20, 2)) for n in "abc"), kv_groups=2,
-             kv_stride=dict.fromkeys("abc", 2), tokenizer={n: {"steps_per_token": 4, "stem_channels": 4} for n in "abc"})
+ALIKE = dict(
+    modalities=tuple(ModalitySpec(n, "series", 1.0, (20, 2)) for n in "abc"),
+    num_kv_heads=2,
+    kv_stride=dict.fromkeys("abc", 2),
+    tokenizer={n: {"steps_per_token": 4, "stem_channels": 4} for n in "abc"},
+)
 
-assert tuple(FAMILY) == BACKBONES and {s.name for s in SPECS} == set(FAMILY["bottleneck"]["kv_groups"])
+assert tuple(FAMILY) == BACKBONES and {s.name for s in SPECS} == set(FAMILY["bottleneck"]["num_kv_heads"])
 
 
 def random_config(seed: int) -> FuseConfig:
@@ -32,9 +42,18 @@ def random_config(seed: int) -> FuseConfig:
         groups = {n: int(rng.choice([g for g in (1, 2, 4) if g <= most])) for n in names}
         groups[names[0]] = most
     return tiny_config(
-        modalities=specs, backbone=backbone, layers=layers, kv_groups=groups, heads_per_group=per_group,
-        head_dim=int(rng.integers(2, 6)), d_model=int(rng.choice([8, 12])), channel_step=step,
-        ffn_channels=step * int(rng.integers(1, 9)), kv_pattern=str(rng.choice(["strided", "pooled"])),
+        modalities=specs,
+        backbone=backbone,
+        layers=layers,
+        num_kv_heads=groups,
+        heads_per_group=per_group,
+        head_dim=int(rng.integers(2, 6)),
+        d_model=int(rng.choice([8, 12])),
+        channel_step=step,
+        ffn_dim=step * int(rng.integers(1, 9)),
+        kv_pattern=str(rng.choice(["strided", "pooled"])),
         kv_stride={n: int(rng.integers(1, 5)) for n in names if rng.random() < 0.7},
-        bottleneck_tokens=int(rng.integers(1, 5)), fusion_layer=int(rng.integers(0, layers - 1)),
-        tokenizer={n: {"steps_per_token": 2, "stem_channels": 2} for n in names})
+        bottleneck_tokens=int(rng.integers(1, 5)),
+        fusion_layer=int(rng.integers(0, layers - 1)),
+        tokenizer={n: {"steps_per_token": 2, "stem_channels": 2} for n in names},
+    )

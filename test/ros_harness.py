@@ -26,7 +26,7 @@ from sensor_msgs.msg import BatteryState, Image, Imu
 from sentryfuse_ros.msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
 from sentryfuse_ros.nodes.publish import to_time
 from sentryfuse_ros.nodes.spin import make_executor
-from sentryfuse_ros.resources import executable_path, share_path
+from sentryfuse_ros.paths import executable_path, share_path
 
 DEADLINE_S = 60.0
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)

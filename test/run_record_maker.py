@@ -29,9 +29,22 @@ def made_up_record(labels: Labels | None, script: FaultScript, end_s: float, wro
         wrong = rng.random() < wrong_share * (1 if mask[0] else 2)
         said = str(rng.choice(CLASSES)) if wrong else label
         valid = any(mask)
-        predictions.append(PredictionRow(
-            t, t, valid, "" if valid else "no live sensor", said if valid else "", float(rng.uniform(0.6, 1.0)) * valid, mask,
-            ratio, 3.0 + rng.random(), 12.0, 2.0 + rng.random(), i + 1))
+        predictions.append(
+            PredictionRow(
+                t,
+                t,
+                valid,
+                "" if valid else "no live sensor",
+                said if valid else "",
+                float(rng.uniform(0.6, 1.0)) * valid,
+                mask,
+                ratio,
+                3.0 + rng.random(),
+                12.0,
+                2.0 + rng.random(),
+                i + 1,
+            )
+        )
         lost = ("STALE", 0.0, f"no message <for> {NOTICED_S} s")
         states = {n: lost if n in gone else ("OK", 1 / PERIOD_S[n], "") for n in NAMES}
         statuses.append(StatusRow(t, states))
@@ -42,13 +55,20 @@ def made_up_record(labels: Labels | None, script: FaultScript, end_s: float, wro
 
 def summary_of(record: RunRecord) -> dict:
     """What `sentryfuse replay` would say of it."""
-    sound = {n: [t for t in np.arange(0, record.end_s, PERIOD_S[n]) if not any(
-        f.sensor == n and f.active(t) for f in record.script.faults)] for n in NAMES}
+    sound = {
+        n: [
+            t
+            for t in np.arange(0, record.end_s, PERIOD_S[n])
+            if not any(f.sensor == n and f.active(t) for f in record.script.faults)
+        ]
+        for n in NAMES
+    }
     every = {n: 3 for n in NAMES}
     limits = Limits(0.1, dict.fromkeys(NAMES, 0.3), every, every, every, PERIOD_S, dict.fromkeys(NAMES, 1.0))
     summary = summarise(record.predictions, record.statuses, record.script.faults, Truth(sound, sound), limits, record.end_s)
     model = record.model
-    summary["truth"] = judge_predictions(record.predictions, record.labels, record.script, model.modalities, model.classes,
-                                         model.window_s, record.end_s)
+    summary["truth"] = judge_predictions(
+        record.predictions, record.labels, record.script, model.modalities, model.classes, model.window_s, record.end_s
+    )
     summary["sensors"] = {name: "/" + name for name in NAMES}
     return summary

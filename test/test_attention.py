@@ -14,8 +14,8 @@ def reference(x, source, layer):
     k_all, v_all = kv.chunk(2, dim=-1)
     for head in range(layer.groups * layer.per_group):
         group = head // layer.per_group
-        k, v = (t[..., group * hd:(group + 1) * hd] for t in (k_all, v_all))
-        outs.append(F.scaled_dot_product_attention(q[..., head * hd:(head + 1) * hd], k, v))
+        k, v = (t[..., group * hd : (group + 1) * hd] for t in (k_all, v_all))
+        outs.append(F.scaled_dot_product_attention(q[..., head * hd : (head + 1) * hd], k, v))
     return layer.out(torch.cat(outs, -1))
 
 
@@ -48,9 +48,16 @@ def test_no_stride_needs_no_index():
     assert strided_index([5, 4], [1, 1]) is None
 
 
-@pytest.mark.parametrize("length, stride, parts", [
-    (6, 2, [(0, 2), (2, 4), (4, 6)]), (5, 2, [(0, 1), (1, 3), (3, 5)]), (7, 3, [(0, 1), (1, 4), (4, 7)]), (2, 3, [(0, 2)]),
-    (3, 1, [(0, 1), (1, 2), (2, 3)])])
+@pytest.mark.parametrize(
+    "length, stride, parts",
+    [
+        (6, 2, [(0, 2), (2, 4), (4, 6)]),
+        (5, 2, [(0, 1), (1, 3), (3, 5)]),
+        (7, 3, [(0, 1), (1, 4), (4, 7)]),
+        (2, 3, [(0, 2)]),
+        (3, 1, [(0, 1), (1, 2), (2, 3)]),
+    ],
+)
 def test_pool_takes_means_counted_from_the_newest_token(length, stride, parts):
     x = torch.randn(2, length, 3)
     torch.testing.assert_close(mean_pool(x, stride), torch.stack([x[:, a:b].mean(1) for a, b in parts], 1))

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from cdr_messages import PORT_AUDIO, audio, deserializer, header, longest_run, make, raw
 
-from sentryfuse_ros.modalities import Fault, make_decoder
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.modalities.resampling import Resampler
-from sentryfuse_ros.resources import data_path, data_root
+from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders.resampling import Resampler
+from sentryfuse_ros.paths import data_path, data_root
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 CHUNK = "sentryfuse_ros/msg/AudioChunk"
 NS = 1_000_000_000
@@ -32,7 +32,7 @@ def chunks(samples, rate_hz, size, channels=1, jitter_ns=()):
     out = []
     for i, begin in enumerate(range(0, len(samples), size)):
         late_ns = int(jitter_ns[i]) if len(jitter_ns) else 0
-        part = np.repeat(samples[begin:begin + size, None], channels, 1).reshape(-1)
+        part = np.repeat(samples[begin : begin + size, None], channels, 1).reshape(-1)
         out.append(audio(part, rate_hz, channels, stamp_ns=START_NS + begin * NS // rate_hz + late_ns))
     return out
 
@@ -57,8 +57,10 @@ def test_channels_are_mixed():
     np.testing.assert_allclose(batch.rows, stereo.mean(1) / 32768, atol=1e-7)
 
 
-@pytest.mark.parametrize("rate_in_hz, rate_out_hz", [(48000, 16000), (44100, 16000), (8000, 16000), (16000, 8000),
-                                                     (44100, 8000), (11025, 16000), (22050, 16001)])
+@pytest.mark.parametrize(
+    "rate_in_hz, rate_out_hz",
+    [(48000, 16000), (44100, 16000), (8000, 16000), (16000, 8000), (44100, 8000), (11025, 16000), (22050, 16001)],
+)
 def test_resampled_tone_keeps_time_and_level_across_chunks(rate_in_hz, rate_out_hz):
     hz = 500.0
     sound = tone(rate_in_hz // 2, rate_in_hz, hz)
@@ -72,8 +74,7 @@ def test_resampled_tone_keeps_time_and_level_across_chunks(rate_in_hz, rate_out_
     assert np.abs(batch.rows - expected)[middle].max() < 2e-3
 
 
-@pytest.mark.parametrize("rate_in_hz, rate_out_hz, hz",
-                         [(48000, 16000, 9500), (44100, 8000, 6000), (16000, 8000, 5000)])
+@pytest.mark.parametrize("rate_in_hz, rate_out_hz, hz", [(48000, 16000, 9500), (44100, 8000, 6000), (16000, 8000, 5000)])
 def test_what_the_lower_rate_cannot_carry_is_removed(rate_in_hz, rate_out_hz, hz):
     out, _ = Resampler(rate_in_hz, rate_out_hz)(tone(rate_in_hz, rate_in_hz, hz).astype(np.float32) / 32768)
     assert np.sqrt(np.mean(out[200:-200] ** 2)) < 0.5 / np.sqrt(2) * 1e-3  # -60 dB
@@ -85,7 +86,7 @@ def test_resampling_does_not_depend_on_the_cut(sizes):
     whole, at = Resampler(44100, 16000)(signal)
     resampler, begin, parts, positions = Resampler(44100, 16000), 0, [], []
     for size in [*sizes, 600 - sum(sizes)]:
-        out, where = resampler(signal[begin:begin + size])
+        out, where = resampler(signal[begin : begin + size])
         parts.append(out)
         positions.append(where + begin)
         begin += size
@@ -133,6 +134,7 @@ def test_reset_forgets_the_past():
 
 # -- other message types --------------------------------------------------------------------------------------------
 
+
 def test_audio_data_has_no_header_and_takes_its_arrival():
     sound = noise(160)
     message = make("audio_common_msgs/AudioData", np.frombuffer(sound.tobytes(), np.uint8))
@@ -155,8 +157,9 @@ def test_audio_data_stamped_takes_rate_and_channels_from_the_limits():
     assert batch.row_stamp_ns[0] == START_NS and len(batch.rows) == 160, batch.error
 
 
-@pytest.mark.parametrize("code, field, scale, offset", [(8, 2, 32768, 0), (1, 0, 1.0, 0), (2, 1, 2**31, 0),
-                                                        (16, 3, 128, 0), (32, 4, 128, 128)])
+@pytest.mark.parametrize(
+    "code, field, scale, offset", [(8, 2, 32768, 0), (1, 0, 1.0, 0), (2, 1, 2**31, 0), (16, 3, 128, 0), (32, 4, 128, 128)]
+)
 def test_port_audio_formats_give_the_same_sound(code, field, scale, offset):
     dtypes = (np.float32, np.int32, np.int16, np.int8, np.uint8)
     wave = tone(320, 16000) / 32768
@@ -166,9 +169,15 @@ def test_port_audio_formats_give_the_same_sound(code, field, scale, offset):
     def of(name, *values):
         return make(name, *values, store=PORT_AUDIO)
 
-    message = of("audio_common_msgs/AudioStamped", header(START_NS), of(
-        "audio_common_msgs/Audio", of("audio_common_msgs/AudioData", *parts),
-        of("audio_common_msgs/AudioInfo", code, 1, 16000, 320)))
+    message = of(
+        "audio_common_msgs/AudioStamped",
+        header(START_NS),
+        of(
+            "audio_common_msgs/Audio",
+            of("audio_common_msgs/AudioData", *parts),
+            of("audio_common_msgs/AudioInfo", code, 1, 16000, 320),
+        ),
+    )
     one = decoder(16000, "audio_common_msgs/msg/AudioStamped", PORT_AUDIO)
     for item in (message, raw(message, store=PORT_AUDIO)):
         one.reset()
@@ -198,21 +207,33 @@ quiet_room = np.random.default_rng(4).integers(-1, 2, 320).astype(np.int16)
 faint = (np.random.default_rng(4).random(320) < 0.03).astype(np.int16)
 
 
-@pytest.mark.parametrize("samples, settings, fault", [
-    (np.zeros(320, np.int16), {}, Fault.SILENT), (np.full(320, -1200, np.int16), {}, Fault.SILENT),
-    (one_step[:300] * 0 + 5, {}, Fault.SILENT), (clipped, {}, Fault.CLIPPED), (-np.abs(clipped), {}, Fault.CLIPPED),
-    (np.empty(0, np.int16), {}, Fault.EMPTY), (noise(), {"rate_hz": 0}, Fault.OUT_OF_RANGE),
-    (noise(), {"rate_hz": 2**32 - 1}, Fault.OUT_OF_RANGE), (noise(), {"channels": 0}, Fault.MALFORMED),
-    (noise(321), {"channels": 2}, Fault.MALFORMED),
-], ids=["zeros", "constant", "offset", "clipped", "clipped below", "empty", "rate 0", "rate huge", "no channel", "odd"])
+@pytest.mark.parametrize(
+    "samples, settings, fault",
+    [
+        (np.zeros(320, np.int16), {}, Fault.SILENT),
+        (np.full(320, -1200, np.int16), {}, Fault.SILENT),
+        (one_step[:300] * 0 + 5, {}, Fault.SILENT),
+        (clipped, {}, Fault.CLIPPED),
+        (-np.abs(clipped), {}, Fault.CLIPPED),
+        (np.empty(0, np.int16), {}, Fault.EMPTY),
+        (noise(), {"rate_hz": 0}, Fault.OUT_OF_RANGE),
+        (noise(), {"rate_hz": 2**32 - 1}, Fault.OUT_OF_RANGE),
+        (noise(), {"channels": 0}, Fault.MALFORMED),
+        (noise(321), {"channels": 2}, Fault.MALFORMED),
+    ],
+    ids=["zeros", "constant", "offset", "clipped", "clipped below", "empty", "rate 0", "rate huge", "no channel", "odd"],
+)
 def test_fault(samples, settings, fault):
     batch = decoder().decode([raw(audio(samples, **settings)), raw(audio(noise()))])
     assert batch.fault.tolist() == [fault, 0], batch.error
     assert CHUNK in batch.error and "expected" in batch.error and len(batch.rows) == 320
 
 
-@pytest.mark.parametrize("samples", [quiet_room, faint, grazing, noise(level=2)],
-                         ids=["quiet room", "fainter room", "grazing full scale", "hum of 2 steps"])
+@pytest.mark.parametrize(
+    "samples",
+    [quiet_room, faint, grazing, noise(level=2)],
+    ids=["quiet room", "fainter room", "grazing full scale", "hum of 2 steps"],
+)
 def test_no_fault(samples):
     batch = decoder().decode([raw(audio(samples))])
     assert batch.fault[0] == 0, batch.error
@@ -228,7 +249,7 @@ def test_a_microphone_that_flickers_by_one_step_now_and_then_is_dead_only_below_
 @pytest.mark.skipif(not (data_root() / "data" / "av_digits").exists(), reason="no av_digits under SENTRYFUSE_DATA")
 def test_recorded_speech_has_almost_no_faults_and_never_repeats():
     with np.load(data_path("data", "av_digits", "fsdd_audio_8k_i16.npz")) as digits:
-        speech = digits["data"][:8000 * 240]
+        speech = digits["data"][: 8000 * 240]
     batch = decoder(16000).decode(chunks(speech, 8000, 160))
     assert len(batch.fault) == 12000
     share = np.mean(batch.fault != 0)

@@ -8,15 +8,15 @@ import torch
 from model_family import ALIKE, FAMILY
 from tiny_model import tiny_batch, tiny_config, tiny_inputs, tiny_model
 
-from sentryfuse_ros.checkpoint import load_checkpoint, save_checkpoint
-from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import CheckpointError, ParameterError
 from sentryfuse_ros.model.backbones import stack_streams
+from sentryfuse_ros.model.checkpoint import load_checkpoint, save_checkpoint
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.sites import all_sites, live_sites
 from sentryfuse_ros.pruning.cost import count_params
 from sentryfuse_ros.pruning.saliency import SaliencyTeacher, alignment_loss, saliency, unit_scales
 from sentryfuse_ros.pruning.slicing import choose_plan, slice_weights
+from sentryfuse_ros.runtime.engine import Engine
 
 ALL, NO_CAMERA, IMU = (True, True, True), (False, True, True), (False, True, False)
 family = pytest.mark.parametrize("name", FAMILY)
@@ -30,13 +30,16 @@ def alike_batch(count=2):
 
 # absent sensors
 
+
 @family
 def test_nothing_of_an_absent_sensor_is_read(name):
     model, batch = tiny_model(**FAMILY[name]), tiny_batch()
     expected = model(batch, NO_CAMERA).logits
-    for parameter in [*model.tokenizers[0].parameters(), model.positions[0],
-                      *(p for site, b in zip(all_sites(model.config), model.backbone.blocks) if site.stream == 0
-                        for p in b.parameters())]:
+    for parameter in [
+        *model.tokenizers[0].parameters(),
+        model.positions[0],
+        *(p for site, b in zip(all_sites(model.config), model.backbone.blocks) if site.stream == 0 for p in b.parameters()),
+    ]:
         parameter.fill_(float("nan"))
     del batch["camera"]
     assert torch.equal(model(batch, NO_CAMERA).logits, expected)
@@ -86,6 +89,7 @@ def test_one_layer_of_the_bottleneck_is_before_the_fusion():
 
 # learning
 
+
 @family
 def test_gradient_reaches_every_parameter(name):
     model = tiny_model(**FAMILY[name]).requires_grad_(True).train()
@@ -122,6 +126,7 @@ def test_scales_of_one_change_nothing(name):
 
 # exactness
 
+
 @family
 def test_plan_of_everything_is_the_dense_network_bit_for_bit(name):
     model, batch = tiny_model(**FAMILY[name]), tiny_batch()
@@ -142,8 +147,9 @@ def test_stacked_streams_compute_what_they_do_one_by_one(name, pattern, ratio):
         assert sorted(i for w in stacked for i in w.sites) == [w.sites[0] for w in one_by_one]
         if ratio == 0.0:
             assert len(stacked) == model.config.layers
-        torch.testing.assert_close(model(alike_batch(), mask, stacked).logits, model(alike_batch(), mask, one_by_one).logits,
-                                   atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(
+            model(alike_batch(), mask, stacked).logits, model(alike_batch(), mask, one_by_one).logits, atol=1e-5, rtol=1e-4
+        )
         assert count_params(model, mask, stacked) == count_params(model, mask, one_by_one)
 
 
@@ -166,6 +172,7 @@ def test_streams_of_different_shape_are_not_stacked():
 
 
 # engine and files
+
 
 @family
 def test_engine_runs_all_masks_and_levels_and_counts(name):
@@ -199,8 +206,18 @@ def test_model_file_of_another_backbone_is_refused(tmp_path):
 
 
 @family
-@pytest.mark.parametrize("change", [{"d_model": 10**7}, {"d_model": 10**30}, {"kv_groups": [2]}, {"kv_stride": [2]},
-                                    {"kv_stride": {"imu": "2"}}, {"bottleneck_tokens": 2.5}, {"kv_pattern": None}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"d_model": 10**7},
+        {"d_model": 10**30},
+        {"num_kv_heads": [2]},
+        {"kv_stride": [2]},
+        {"kv_stride": {"imu": "2"}},
+        {"bottleneck_tokens": 2.5},
+        {"kv_pattern": None},
+    ],
+)
 def test_model_file_whose_config_does_not_fit_is_refused(name, change, tmp_path):
     folder = save_checkpoint(tiny_model(**FAMILY[name]), tmp_path)
     record = json.loads((folder / "model.json").read_text())
@@ -212,13 +229,21 @@ def test_model_file_whose_config_does_not_fit_is_refused(name, change, tmp_path)
 
 # configs
 
-@pytest.mark.parametrize("change, word", [
-    ({"kv_pattern": "random"}, "kv_pattern"), ({"kv_stride": {"imu": 0}}, "kv_stride"),
-    ({"kv_groups": {"camera": 2, "imu": 2, "wheel": 2}}, "early fusion"), ({"kv_groups": 0}, "kv_groups"),
-    ({"backbone": "cross_modal", "kv_groups": {"camera": 2}}, "kv_groups"),
-    ({"backbone": "cross_modal", "kv_groups": {"camera": 3, "imu": 2, "wheel": 2}, "heads_per_group": 1}, "divisors"),
-    ({"backbone": "bottleneck", "fusion_layer": 1}, "fusion_layer"), ({"backbone": "bottleneck", "fusion_layer": -1}, "fusion"),
-    ({"backbone": "bottleneck", "fusion_layer": 0, "bottleneck_tokens": 0}, "bottleneck_tokens")])
+
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"kv_pattern": "random"}, "kv_pattern"),
+        ({"kv_stride": {"imu": 0}}, "kv_stride"),
+        ({"num_kv_heads": {"camera": 2, "imu": 2, "wheel": 2}}, "early fusion"),
+        ({"num_kv_heads": 0}, "num_kv_heads"),
+        ({"backbone": "cross_modal", "num_kv_heads": {"camera": 2}}, "num_kv_heads"),
+        ({"backbone": "cross_modal", "num_kv_heads": {"camera": 3, "imu": 2, "wheel": 2}, "heads_per_group": 1}, "divisors"),
+        ({"backbone": "bottleneck", "fusion_layer": 1}, "fusion_layer"),
+        ({"backbone": "bottleneck", "fusion_layer": -1}, "fusion"),
+        ({"backbone": "bottleneck", "fusion_layer": 0, "bottleneck_tokens": 0}, "bottleneck_tokens"),
+    ],
+)
 def test_config_names_the_field_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         tiny_config(**change)
@@ -228,7 +253,7 @@ def test_config_names_the_field_that_is_wrong(change, word):
 def test_dense_attention_is_the_same_network_with_all_keys_and_a_kv_head_per_head(name):
     config = tiny_config(**FAMILY[name])
     dense = config.dense_attention()
-    assert dense.heads == config.heads and {s.kv_groups for s in all_sites(dense)} == {config.heads}
+    assert dense.heads == config.heads and {s.num_kv_heads for s in all_sites(dense)} == {config.heads}
     lengths = SentryFuse(dense).lengths
     live = live_sites(dense, lengths, NO_CAMERA)
     extra = 0 if name == "early" else {"bottleneck": 2, "cross_modal": lengths[1]}[name]

@@ -10,19 +10,19 @@ from cdr_messages import STORE, imu, raw
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
-from sentryfuse_ros.bag_windows.build import assign_splits, build
-from sentryfuse_ros.bag_windows.cut import CHANGES, FILLING, JUMP, NO_LABEL, cut_bag
-from sentryfuse_ros.bag_windows.labels import Labels, read_intervals, read_topic
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.labels import Labels, read_intervals, read_topic
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.engine import Engine
+from sentryfuse_ros.datasets.builder import assign_splits, build
+from sentryfuse_ros.datasets.extract import CHANGES, FILLING, JUMP, NO_LABEL, cut_bag
 from sentryfuse_ros.errors import BagError, DataError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.modalities.inputs.normalise import normalise
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
-from sentryfuse_ros.parameters import build_settings
-from sentryfuse_ros.pipeline import Pipeline
-from sentryfuse_ros.replay.bag import Bag
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.preprocessing.normalise import normalise
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.pipeline import Pipeline
+from sentryfuse_ros.settings import build_settings
 
 SPECS = (ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"), ModalitySpec("imu", "imu", 1.0, (20, 6)))
 SENSORS = build_settings({"sensors": ["camera", "imu"], "camera.topic": "cam/depth", "imu.topic": "imu/raw"}).sensors
@@ -39,6 +39,7 @@ def labelled(path, *rows, **options):
 
 # labels
 
+
 def test_label_over_a_stretch_of_time():
     labels = Labels((0, 10, 30), (10, 20, 40), ("sand", "sand", "wood"))
     assert labels.over(0, 9) == labels.over(2, 20) == "sand" and labels.over(31, 40) == "wood"
@@ -47,11 +48,18 @@ def test_label_over_a_stretch_of_time():
     assert joined.over(5, 15) == "" and joined.over(10, 20) == "wood"
 
 
-@pytest.mark.parametrize("text, word", [
-    ("from,to,label\n", "t_from,t_to,label"), ("t_from,t_to,label\n1,x,sand\n", "line 2"),
-    ("t_from,t_to,label\n2,1,sand\n", "line 2"),
-    ("t_from,t_to,label\n1,2,\n", "line 2"), ("t_from,t_to,label\n1,3,sand\n2,4,wood\n", "overlap"),
-    ("t_from,t_to,label\n1,nan,sand\n", "line 2"), ("", "t_from")])
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("from,to,label\n", "t_from,t_to,label"),
+        ("t_from,t_to,label\n1,x,sand\n", "line 2"),
+        ("t_from,t_to,label\n2,1,sand\n", "line 2"),
+        ("t_from,t_to,label\n1,2,\n", "line 2"),
+        ("t_from,t_to,label\n1,3,sand\n2,4,wood\n", "overlap"),
+        ("t_from,t_to,label\n1,nan,sand\n", "line 2"),
+        ("", "t_from"),
+    ],
+)
 def test_intervals_that_cannot_be_are_named(tmp_path, text, word):
     (tmp_path / "i.csv").write_text(text)
     with pytest.raises(DataError, match=word):
@@ -100,14 +108,27 @@ def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_pa
 
 # cut
 
+
 def test_windows_are_those_the_robot_cuts(tmp_path):
     """The same bag through the pipeline of the node, at the same moments, gives the same inputs to the bit."""
     folder = labelled(tmp_path / "b", (0, 4, "sand"), seconds=4)
     with Bag(folder) as bag:
         found = cut_bag(bag, SPECS, SENSORS, read_intervals(folder / "intervals.csv"), 0.5)
-        engine = Engine(SentryFuse(FuseConfig(SPECS, ("sand", "wood"), d_model=16, layers=1, kv_groups=2, heads_per_group=1,
-                                              head_dim=4, ffn_channels=16, tokenizer={"imu": {"steps_per_token": 5},
-                                                                                    "camera": {"grid": [1, 1]}})))
+        engine = Engine(
+            SentryFuse(
+                FuseConfig(
+                    SPECS,
+                    ("sand", "wood"),
+                    d_model=16,
+                    layers=1,
+                    num_kv_heads=2,
+                    heads_per_group=1,
+                    head_dim=4,
+                    ffn_dim=16,
+                    tokenizer={"imu": {"steps_per_token": 5}, "camera": {"grid": [1, 1]}},
+                )
+            )
+        )
         pipeline = Pipeline(build_settings({"sensors": ["camera", "imu"]}), engine)
         due, waiting, seen = T0 + NS // 2, {"camera": [], "imu": []}, {}
         names = {"/cam/depth": "camera", "/imu/raw": "imu"}
@@ -149,6 +170,7 @@ def test_bag_without_a_sensor_gives_windows_without_it_and_one_without_any_is_re
 
 
 # folder
+
 
 @pytest.fixture
 def bags(tmp_path):
@@ -204,6 +226,7 @@ def test_splits_follow_the_shares_and_the_seed():
         bags = [{"name": str(i), "windows": 5 + i % 3, "split": ""} for i in range(40)]
         assign_splits(bags, {"train": 0.7, "val": 0.15, "test": 0.15}, seed)
         return [b["split"] for b in bags]
+
     counts = {s: draw(0).count(s) for s in ("train", "val", "test")}
     assert draw(0) == draw(0) != draw(1) and 26 <= counts["train"] <= 30 and counts["val"] >= 5 and counts["test"] >= 5
 
@@ -230,16 +253,21 @@ def test_damaged_folder_and_other_windows_are_refused_by_name(tmp_path, bags):
         dataset(str(tmp_path / "set")).load(SPECS)
 
 
-@pytest.mark.parametrize("spec", [
-    ModalitySpec("camera", "camera", 1.0, (2, 3, 4, 5), "rgb", mean=(0.1, 0.2, 0.3), std=(2, 3, 4)),
-    ModalitySpec("depth", "camera", 1.0, (2, 1, 4, 5), "depth_m", mean=(1.0,), std=(2,)),
-    ModalitySpec("lidar", "lidar", 1.0, (2, 4, 3, 5), mean=(1, 2, 3, 4), std=(2, 3, 4, 5)),
-    ModalitySpec("imu", "imu", 1.0, (10, 6), mean=(1, 2, 3, 4, 5, 6), std=(1, 2, 3, 4, 5, 6)),
-    ModalitySpec("audio", "audio", 0.5, (10, 8), mean=(-5.0,) * 8, std=(2.0,) * 8)], ids=lambda s: s.name)
+@pytest.mark.parametrize(
+    "spec",
+    [
+        ModalitySpec("camera", "camera", 1.0, (2, 3, 4, 5), "rgb", mean=(0.1, 0.2, 0.3), std=(2, 3, 4)),
+        ModalitySpec("depth", "camera", 1.0, (2, 1, 4, 5), "depth_m", mean=(1.0,), std=(2,)),
+        ModalitySpec("lidar", "lidar", 1.0, (2, 4, 3, 5), mean=(1, 2, 3, 4), std=(2, 3, 4, 5)),
+        ModalitySpec("imu", "imu", 1.0, (10, 6), mean=(1, 2, 3, 4, 5, 6), std=(1, 2, 3, 4, 5, 6)),
+        ModalitySpec("audio", "audio", 0.5, (10, 8), mean=(-5.0,) * 8, std=(2.0,) * 8),
+    ],
+    ids=lambda s: s.name,
+)
 def test_mean_and_std_applied_afterwards_give_what_the_robot_computes(spec):
     from dataclasses import replace
 
-    from sentryfuse_ros.modalities.inputs import model_input
+    from sentryfuse_ros.preprocessing import model_input
 
     rng = np.random.default_rng(0)
     count = 8000 if spec.kind == "audio" else 20
@@ -253,6 +281,7 @@ def test_mean_and_std_applied_afterwards_give_what_the_robot_computes(spec):
 
 
 # what goes wrong on a user's own recordings
+
 
 def test_corrected_labels_are_read_again(tmp_path, bags):
     table = tmp_path / "all.csv"
@@ -300,6 +329,7 @@ def test_unwhole_part_is_cut_again(tmp_path, bags):
     def stop(done):
         if done == 2:
             raise KeyboardInterrupt
+
     with pytest.raises(KeyboardInterrupt):
         build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set", progress=stop)
     (tmp_path / "set" / "parts" / "run0.json").write_text('{"name": "ru')
@@ -307,10 +337,11 @@ def test_unwhole_part_is_cut_again(tmp_path, bags):
 
 
 def test_relief_of_a_picture_that_does_not_go_around_knows_no_other_side():
-    from sentryfuse_ros.modalities.inputs.lidar import lidar_frame
+    from sentryfuse_ros.preprocessing.lidar import lidar_frame
 
-    spec = ModalitySpec("lidar", "lidar", 1.0, (1, 5, 1, 40),
-                        options={"azimuth_fov_deg": 90, "min_elevation_deg": -80, "max_elevation_deg": 80})
+    spec = ModalitySpec(
+        "lidar", "lidar", 1.0, (1, 5, 1, 40), options={"azimuth_fov_deg": 90, "min_elevation_deg": -80, "max_elevation_deg": 80}
+    )
     azimuth = np.radians(45 - (np.arange(40) + 0.5) * 90 / 40)
     points = np.stack([2 * np.cos(azimuth), 2 * np.sin(azimuth), -0.5 + 0.02 * np.arange(40)], 1)  # a steady slope
     relief = lidar_frame(points, spec)[4, 0]

@@ -10,16 +10,16 @@ from made_up_application import installed
 from safetensors import safe_open
 from safetensors.torch import save
 
-from sentryfuse_ros.bench import applications, nets, summary, tables
-from sentryfuse_ros.bench.applications import APPLICATIONS, load_examples
-from sentryfuse_ros.bench.conditions import RATIOS, conditions
-from sentryfuse_ros.bench.nets import Net, recipe_of
-from sentryfuse_ros.bench.people import PeopleExamples, another
-from sentryfuse_ros.bench.variants import GROUPS, USUAL, VARIANTS
+from benchmarks.pruning import applications, nets, summary, tables
+from benchmarks.pruning.applications import APPLICATIONS, load_examples
+from benchmarks.pruning.conditions import RATIOS, conditions
+from benchmarks.pruning.nets import Net, recipe_of
+from benchmarks.pruning.people import PeopleExamples, another
+from benchmarks.pruning.variants import GROUPS, USUAL, VARIANTS
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training.evaluation import all_masks
 from sentryfuse_ros.training.examples import RecordingExamples
 from sentryfuse_ros.training.recipe import Recipe
@@ -34,6 +34,7 @@ def made_up(monkeypatch):
 
 
 # conditions
+
 
 def test_conditions_weigh_masks_as_chance_has_it():
     two = conditions(2)
@@ -52,9 +53,13 @@ def test_the_whole_comparison_has_enough_combinations():
 def test_people_are_others_in_training_only():
     rng = np.random.default_rng(0)
     joints = rng.standard_normal((30, 20, 3)).astype(np.float32)
-    streams = {"skeleton": Stream((np.arange(1, 31) * 10**9) // 30, joints.reshape(30, 60)),
-               **{n: Stream((np.arange(1, 51) * 10**9) // 50, joints.reshape(-1, 3)[k:50 + k])
-                  for k, n in enumerate(("gyroscope", "accelerometer"))}}
+    streams = {
+        "skeleton": Stream((np.arange(1, 31) * 10**9) // 30, joints.reshape(30, 60)),
+        **{
+            n: Stream((np.arange(1, 51) * 10**9) // 50, joints.reshape(-1, 3)[k : 50 + k])
+            for k, n in enumerate(("gyroscope", "accelerometer"))
+        },
+    }
     one = Recording("one", 0, 1, streams)
     specs = [ModalitySpec(n, "series", 1.0, (10, c)) for n, c in (("skeleton", 60), ("gyroscope", 3))]
     other = another(one, specs, np.random.default_rng(1))
@@ -74,29 +79,50 @@ def test_people_are_others_in_training_only():
 
 # figures on made-up cells
 
+
 def cell(variant, seed, plans, dense, application="app", backbone="early", **more):
     """A cell of two sensors; plans: name -> accuracy under (both, first only, second only), the same at every ratio."""
     bits = ("11", "10", "01")
-    return {"net": dict(application=application, backbone=backbone, variant=variant, seed=seed, quick=False), "sensors": 2,
-            "params": 1, "train_s": 1.0, "flops": 70, "flops_dense_attention": 100, "accuracy": dense[0],
-            "dense": dict(zip(bits, dense)), "whole": {str(r): ["10", "01"] if r < 0.6 else [] for r in RATIOS},
-            "test": {p: {str(r): dict(zip(bits, a)) for r in RATIOS} for p, a in plans.items()}, **more}
+    return {
+        "net": dict(application=application, backbone=backbone, variant=variant, seed=seed, quick=False),
+        "sensors": 2,
+        "params": 1,
+        "train_s": 1.0,
+        "flops": 70,
+        "flops_dense_attention": 100,
+        "accuracy": dense[0],
+        "dense": dict(zip(bits, dense)),
+        "whole": {str(r): ["10", "01"] if r < 0.6 else [] for r in RATIOS},
+        "test": {p: {str(r): dict(zip(bits, a)) for r in RATIOS} for p, a in plans.items()},
+        **more,
+    }
 
 
 FLAT = {c: (0.2, 0.2, 0.2) for c in USUAL}
 JOINT = {**FLAT, "gate": (0.8, 0.6, 0.4), "gate_blind": (0.8, 0.5, 0.3), "oracle": (0.8, 0.6, 0.4), "taylor": (0.7, 0.5, 0.3)}
-NORMAL = {**FLAT, "taylor": (0.4, 0.4, 0.4), "l1": (0.5, 0.1, 0.1), "oracle": (0.4, 0.4, 0.4),
-          "taylor_one_plan": (0.4, 0.3, 0.3), "l2_one_plan": (0.2, 0.2, 0.2), "snip_one_plan": (0.2, 0.2, 0.2)}
+NORMAL = {
+    **FLAT,
+    "taylor": (0.4, 0.4, 0.4),
+    "l1": (0.5, 0.1, 0.1),
+    "oracle": (0.4, 0.4, 0.4),
+    "taylor_one_plan": (0.4, 0.3, 0.3),
+    "l2_one_plan": (0.2, 0.2, 0.2),
+    "snip_one_plan": (0.2, 0.2, 0.2),
+}
 
 
 def by_hand():
-    return [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
-            cell("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
-            cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
-            cell("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
-            cell("joint", 1, JOINT, (0.9, 0.6, 0.5)), cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
-            cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck"),
-            cell("self_distilled", 0, {**FLAT, "snip": (0.6, 0.6, 0.2)}, (0.93, 0.6, 0.5))]
+    return [
+        cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+        cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
+        cell("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
+        cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
+        cell("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
+        cell("joint", 1, JOINT, (0.9, 0.6, 0.5)),
+        cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
+        cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck"),
+        cell("self_distilled", 0, {**FLAT, "snip": (0.6, 0.6, 0.2)}, (0.93, 0.6, 0.5)),
+    ]
 
 
 def test_figures_by_hand():
@@ -127,8 +153,16 @@ def test_figures_by_hand():
     passed |= {"all": 0.6, "one_missing": 0.4}
     assert s["gain_mean_rel_self_distilled"] == pytest.approx(np.mean([ours[n] / passed[n] - 1 for n in ours]), abs=1e-4)
     assert s["dense_gap_self_distilled_points"] == pytest.approx(3.0)
-    assert s["kv_groups"] == {"groups_2": {"flops_of_ours": 0.9, "points": pytest.approx(10.0), "points_r0": pytest.approx(5.0),
-                                           "applications": 1, "seeds": 1, "points_r0_by_seed": {"0": pytest.approx(5.0)}}}
+    assert s["num_kv_heads"] == {
+        "groups_2": {
+            "flops_of_ours": 0.9,
+            "points": pytest.approx(10.0),
+            "points_r0": pytest.approx(5.0),
+            "applications": 1,
+            "seeds": 1,
+            "points_r0_by_seed": {"0": pytest.approx(5.0)},
+        }
+    }
     # one missing: ours .5, trained blind .425, the joint net's blind plan .4; the stronger of the two counts, on seed 0 alone
     assert s["gain_vs_mask_blind_points"] == pytest.approx(7.5) and s["gain_vs_mask_blind_best"] == "mask_blind: gate_blind"
     assert basis["gain_vs_mask_blind_points"] == {"combinations": 3, "seeds": 1, "by_seed": {"0": pytest.approx(7.5)}}
@@ -171,8 +205,11 @@ def test_nets_pruned_further_in_training_are_compared_with_the_same_baseline():
 
 def test_ours_is_of_the_same_seeds_beside_every_plan():
     other = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
-    several = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("joint", 1, other, (0.5, 0.3, 0.2)),
-               cell("normal", 0, NORMAL, (0.95, 0.6, 0.5))]
+    several = [
+        cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+        cell("joint", 1, other, (0.5, 0.3, 0.2)),
+        cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
+    ]
     found = summary.summarise(several)
     one = summary.summarise([several[0], several[2]])
     assert found["plans"] == one["plans"] and found["summary"]["gain_mean_rel"] == one["summary"]["gain_mean_rel"]
@@ -184,9 +221,14 @@ def test_ours_is_of_the_same_seeds_beside_every_plan():
 
 def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():
     blind = {"gate": (0.8, 0.4, 0.4), "gate_blind": (0.7, 0.3, 0.3)}
-    found = summary.summarise([cell("joint", 0, JOINT, (0.9, 0.6, 0.5)), cell("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
-                               cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5)),
-                               cell("fixed_order", 0, {"gate": (0.8, 0.5, 0.42)}, (0.9, 0.6, 0.5))])["summary"]
+    found = summary.summarise(
+        [
+            cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+            cell("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
+            cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5)),
+            cell("fixed_order", 0, {"gate": (0.8, 0.5, 0.42)}, (0.9, 0.6, 0.5)),
+        ]
+    )["summary"]
     # ours .5 with one missing; mask_blind and the joint net's Taylor .4 each: the first of equals; fixed_order .46
     assert found["gain_vs_one_order_points"] == pytest.approx(10.0) and found["gain_vs_one_order_best"] == "mask_blind: gate"
     assert found["gain_vs_one_order_explained_points"] == pytest.approx(4.0)
@@ -220,6 +262,7 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
 
 # nets
 
+
 def test_the_most_telling_nets_come_first():
     order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
     explaining = [v for v in VARIANTS if VARIANTS[v].explains]
@@ -250,7 +293,7 @@ def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
 def test_dense_attention_is_the_same_net_but_for_attention():
     pair = [Net("borealtc", "early", v, 0) for v in ("joint", "dense_attention")]
     ours, dense = map(recipe_of, pair)
-    assert dense.model["kv_groups"] == 8 and dense.model["kv_stride"] == {} and ours.model["kv_groups"] == 4
+    assert dense.model["num_kv_heads"] == 8 and dense.model["kv_stride"] == {} and ours.model["num_kv_heads"] == 4
     assert {**ours.to_dict(), "model": 0} == {**dense.to_dict(), "model": 0}
 
 
@@ -260,7 +303,7 @@ def test_groups_of_a_sensor_leave_the_query_heads_alone():
         config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in recipe.specs], "classes": ("a", "b")})
         assert config.heads == 8
     worst = recipe_of(Net("borealtc", "bottleneck", "groups_worst", 0)).model
-    assert worst["kv_groups"] == {"gyroscope": 1, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 1}
+    assert worst["num_kv_heads"] == {"gyroscope": 1, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 1}
 
 
 @pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))

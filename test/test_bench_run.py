@@ -13,17 +13,17 @@ import pytest
 import torch
 from made_up_application import MADE_UP, installed
 
-from sentryfuse_ros.bench import cells, nets
-from sentryfuse_ros.bench.applications import APPLICATIONS, held_examples, load_examples
-from sentryfuse_ros.bench.archive import read_archive, write_archive
-from sentryfuse_ros.bench.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
-from sentryfuse_ros.bench.conditions import RATIOS, conditions
-from sentryfuse_ros.bench.nets import Net
-from sentryfuse_ros.bench.plots import save_pictures
-from sentryfuse_ros.bench.run import finished, report, run
+from benchmarks.pruning import cells, nets
+from benchmarks.pruning.applications import APPLICATIONS, held_examples, load_examples
+from benchmarks.pruning.archive import read_archive, write_archive
+from benchmarks.pruning.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
+from benchmarks.pruning.conditions import RATIOS, conditions
+from benchmarks.pruning.criteria import Calibration
+from benchmarks.pruning.nets import Net
+from benchmarks.pruning.plots import save_pictures
+from benchmarks.pruning.run import finished, report, run
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.pruning.criteria import Calibration
 from sentryfuse_ros.training.evaluation import all_masks
 from sentryfuse_ros.training.trainer import Trainer
 
@@ -36,6 +36,7 @@ def made_up(monkeypatch):
 
 # cells
 
+
 def test_a_cell_is_what_its_plans_give_on_the_test_split(made_up, tmp_path):
     net = Net("made_up", "early", "normal", 0)
     found = run_cell(net, tmp_path)
@@ -47,8 +48,13 @@ def test_a_cell_is_what_its_plans_give_on_the_test_split(made_up, tmp_path):
         right = {}
         for mode in ("even", "global"):
             asked = (name, mode, ratio)
-            right[mode] = np.mean([plan_accuracies(model, validation, m, make_plans(model, m, [asked], rank))[asked]
-                                   for m in all_masks(3) if sum(m) >= 2])
+            right[mode] = np.mean(
+                [
+                    plan_accuracies(model, validation, m, make_plans(model, m, [asked], rank))[asked]
+                    for m in all_masks(3)
+                    if sum(m) >= 2
+                ]
+            )
         mode = found["modes"][name][str(ratio)]
         assert right[mode] == max(right.values())
         mask, asked = (True, False, True), (name, mode, ratio)
@@ -123,8 +129,18 @@ def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypat
     assert [n.variant for n in finished(wanted, tmp_path / "broken")] == ["joint"]
     monkeypatch.setattr(Trainer, "run_epoch", counted)
     broken = list(run(wanted, tmp_path / "broken"))[-1]
-    assert epochs == [("pruned", 0), ("pruned", 1), ("pruned", 2), ("none", 0), ("none", 1), ("none", 2), ("none", 2),
-                      ("pruned", 0), ("pruned", 1), ("pruned", 2)]
+    assert epochs == [
+        ("pruned", 0),
+        ("pruned", 1),
+        ("pruned", 2),
+        ("none", 0),
+        ("none", 1),
+        ("none", 2),
+        ("none", 2),
+        ("pruned", 0),
+        ("pruned", 1),
+        ("pruned", 2),
+    ]
 
     def timeless(found):
         return [{k: v for k, v in found[net].items() if not k.endswith("_s")} for net in wanted]
@@ -170,6 +186,7 @@ def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path
 
 # finished nets beside the results
 
+
 def test_finished_nets_are_taken_from_the_archive_without_a_cache(made_up, tmp_path, monkeypatch):
     wanted = nets.nets(("made_up",), ("early",), (0,), ("one_order", "mask_blind"))
     whole = list(run(wanted, tmp_path / "cache"))[-1]
@@ -204,14 +221,39 @@ def test_archive_keeps_other_nets_but_not_those_of_recipes_that_are_gone(made_up
 
 # command line
 
+
 def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["sentryfuse", "bench", "pruning"])
     page = tmp_path / "PRUNING.md"
-    page.write_text("".join(f"<!-- {n} -->\n<!-- end {n} -->\n" for n in
-                            ("progress", "figures", "criteria", "controls", "controls_explained", "combinations", "attend",
-                             "groups", "accuracy")))
-    arguments = ["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache"),
-                 "--json", str(tmp_path / "out" / "pruning.json"), "--docs", str(tmp_path)]
+    page.write_text(
+        "".join(
+            f"<!-- {n} -->\n<!-- end {n} -->\n"
+            for n in (
+                "progress",
+                "figures",
+                "criteria",
+                "controls",
+                "controls_explained",
+                "combinations",
+                "attend",
+                "groups",
+                "accuracy",
+            )
+        )
+    )
+    arguments = [
+        "bench",
+        "pruning",
+        "--quick",
+        "--applications",
+        "made_up",
+        "--cache",
+        str(tmp_path / "cache"),
+        "--json",
+        str(tmp_path / "out" / "pruning.json"),
+        "--docs",
+        str(tmp_path),
+    ]
     assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out
     assert main(arguments) == 0
     out = capsys.readouterr().out
@@ -223,7 +265,7 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     assert main(arguments) == 0
     # A part of the nets, or none of them, does not take the place of the results that are there.
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sentryfuse_ros.cli.bench.RESULTS", tmp_path / "results.json")
+    monkeypatch.setattr("benchmarks.pruning.__main__.RESULTS", tmp_path / "results.json")
     assert main(["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache")]) == 0
     assert main(["bench", "pruning", "--no-run", "--cache", str(tmp_path / "none")]) == 0
     assert not (tmp_path / "results.json").exists()
@@ -271,8 +313,9 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"],
-                                   ["--jobs", "0"]))
+@pytest.mark.parametrize(
+    "wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"], ["--jobs", "0"])
+)
 def test_command_names_what_there_is_none_of(wrong, capsys):
     assert main(["bench", "pruning", *wrong]) == 2
     assert wrong[0] in capsys.readouterr().err

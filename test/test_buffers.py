@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentryfuse_ros.buffers import GROWTH_LIMIT, RESTART_AFTER, WindowBuffer
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.sensing.window_buffer import GROWTH_LIMIT, RESTART_AFTER, WindowBuffer
 
 MS = 1_000_000
 

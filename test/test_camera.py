@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from cdr_messages import bag_messages, compressed, deserializer, image, longest_run, raw, serialize_rclpy
 
-from sentryfuse_ros.modalities import Fault, make_decoder
-from sentryfuse_ros.modalities.camera import CameraDecoder
-from sentryfuse_ros.modalities.compressed_image import jpeg_size
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.modalities.inputs.camera import camera_frame
+from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders.compressed_image import jpeg_size
+from sentryfuse_ros.decoders.image import CameraDecoder
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.preprocessing.camera import camera_frame
 
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 RGB = ModalitySpec("camera", "camera", 0.5, (2, 3, 12, 16), "rgb")
@@ -40,10 +40,17 @@ def good_row(message, spec=RGB, msg_type=IMAGE):
 
 
 @pytest.mark.parametrize("pad", [0, 1, 7])
-@pytest.mark.parametrize("encoding, order", [
-    ("rgb8", [0, 1, 2]), ("bgr8", [2, 1, 0]), ("8UC3", [2, 1, 0]),
-    ("rgba8", [0, 1, 2, 3]), ("bgra8", [2, 1, 0, 3]), ("8UC4", [2, 1, 0, 3]),
-])
+@pytest.mark.parametrize(
+    "encoding, order",
+    [
+        ("rgb8", [0, 1, 2]),
+        ("bgr8", [2, 1, 0]),
+        ("8UC3", [2, 1, 0]),
+        ("rgba8", [0, 1, 2, 3]),
+        ("bgra8", [2, 1, 0, 3]),
+        ("8UC4", [2, 1, 0, 3]),
+    ],
+)
 @pytest.mark.parametrize("spec", [RGB, MONO], ids=["rgb", "mono"])
 def test_colour_encodings_agree(encoding, order, spec, pad):
     rgba = np.concatenate((scene(), np.full((48, 64, 1), 255, np.uint8)), -1)
@@ -54,11 +61,18 @@ def test_colour_encodings_agree(encoding, order, spec, pad):
 
 @pytest.mark.parametrize("pad", [0, 3])
 @pytest.mark.parametrize("big_endian", [False, True])
-@pytest.mark.parametrize("encoding, dtype, top, spec", [
-    ("mono8", np.uint8, 256, MONO), ("8UC1", np.uint8, 256, RGB), ("mono16", np.uint16, 65536, MONO),
-    ("16UC1", np.uint16, 5000, DEPTH), ("32FC1", np.float32, 5, DEPTH), ("mono16", np.uint16, 5000, DEPTH),
-    ("32FC1", np.float32, 1, MONO),
-])
+@pytest.mark.parametrize(
+    "encoding, dtype, top, spec",
+    [
+        ("mono8", np.uint8, 256, MONO),
+        ("8UC1", np.uint8, 256, RGB),
+        ("mono16", np.uint16, 65536, MONO),
+        ("16UC1", np.uint16, 5000, DEPTH),
+        ("32FC1", np.float32, 5, DEPTH),
+        ("mono16", np.uint16, 5000, DEPTH),
+        ("32FC1", np.float32, 1, MONO),
+    ],
+)
 def test_single_channel_encodings_equal_the_frame_function(encoding, dtype, top, spec, big_endian, pad):
     pixels = scene(1, dtype=np.float32, top=top).clip(0.01).astype(dtype)
     row = good_row(raw(image(pixels, encoding, pad, big_endian)), spec)
@@ -94,6 +108,7 @@ def test_without_a_model_images_are_checked_and_give_no_rows():
 
 # -- faults, each beside the scene that comes closest to it and is fine ----------------------------------------------
 
+
 def night(share=0.02, dtype=np.uint8):
     pixels = rng.integers(0, 3, (480, 640)).astype(dtype)
     lit = rng.random(pixels.shape) < share
@@ -110,8 +125,13 @@ def specks(share, dtype, value):
 BAD = [
     ("lens cap", "mono8", rng.integers(0, 3, (480, 640), np.uint8), MONO, Fault.BLACK),
     ("lens cap with hot pixels", "mono8", night(0.002), MONO, Fault.BLACK),
-    ("no light, opaque alpha", "rgba8", np.dstack([np.zeros((48, 64, 3), np.uint8), np.full((48, 64), 255, np.uint8)]),
-     RGB, Fault.BLACK),
+    (
+        "no light, opaque alpha",
+        "rgba8",
+        np.dstack([np.zeros((48, 64, 3), np.uint8), np.full((48, 64), 255, np.uint8)]),
+        RGB,
+        Fault.BLACK,
+    ),
     ("no light, 16 bit", "mono16", rng.integers(0, 8, (48, 64), np.uint16), MONO, Fault.BLACK),
     ("no light, float", "32FC1", np.zeros((48, 64), np.float32), MONO, Fault.BLACK),
     ("no depth", "16UC1", np.zeros((48, 64), np.uint16), DEPTH, Fault.BLACK),
@@ -130,15 +150,19 @@ BAD = [
 FINE = [
     ("night", "mono8", night(), MONO),
     ("dim but textured", "mono8", rng.integers(0, 5, (480, 640), np.uint8), MONO),
-    ("one lit row between the sampled ones", "rgb8", np.where(np.arange(480)[:, None, None] == 3, 90,
-     np.ones((480, 640, 3))).astype(np.uint8) + (np.arange(480)[:, None, None] > 470).astype(np.uint8) * 9, RGB),
+    (
+        "one lit row between the sampled ones",
+        "rgb8",
+        np.where(np.arange(480)[:, None, None] == 3, 90, np.ones((480, 640, 3))).astype(np.uint8)
+        + (np.arange(480)[:, None, None] > 470).astype(np.uint8) * 9,
+        RGB,
+    ),
     ("snow", "rgb8", rng.integers(250, 256, (480, 640, 3), np.uint8), RGB),
     ("dim 12 bit picture", "mono16", rng.integers(0, 100, (48, 64), np.uint16), MONO),
     ("5 % depth", "16UC1", specks(0.05, np.uint16, 2000), DEPTH),
     ("a single depth return", "16UC1", np.pad(np.full((1, 1), 900, np.uint16), ((7, 112), (3, 156))), DEPTH),
     ("mostly NaN depth", "32FC1", np.where(rng.random((120, 160)) < 0.01, 1.5, np.nan).astype(np.float32), DEPTH),
-    ("pure blue", "bgr8", np.dstack([np.full((48, 64), 255), np.zeros((48, 64)), np.zeros((48, 64))]).astype(np.uint8),
-     RGB),
+    ("pure blue", "bgr8", np.dstack([np.full((48, 64), 255), np.zeros((48, 64)), np.zeros((48, 64))]).astype(np.uint8), RGB),
 ]
 
 
@@ -164,8 +188,9 @@ def test_limits_move_the_faults():
     assert decode(raw(image(half.astype(np.uint8), "mono8")), MONO, saturated_share=0.4).fault[0] == Fault.SATURATED
 
 
-@pytest.mark.parametrize("field, value", [("step", 100), ("height", 49), ("width", 65), ("step", 2**32 - 1),
-                                          ("height", 2**32 - 1)])
+@pytest.mark.parametrize(
+    "field, value", [("step", 100), ("height", 49), ("width", 65), ("step", 2**32 - 1), ("height", 2**32 - 1)]
+)
 def test_sizes_that_contradict_the_data_are_malformed(field, value):
     message = image(scene(), "rgb8")
     object.__setattr__(message, field, value)
@@ -186,12 +211,12 @@ def test_fingerprint_is_of_pixels_and_not_of_padding_or_header():
 def test_a_static_but_noisy_scene_never_repeats_its_fingerprint():
     still = scene(height=480, width=640).astype(int)
     decoder = make_decoder("camera", IMAGE, None)
-    frames = [image((still + (rng.random(still.shape) < 0.001)).clip(0, 255).astype(np.uint8), "rgb8")
-              for _ in range(8)]
+    frames = [image((still + (rng.random(still.shape) < 0.001)).clip(0, 255).astype(np.uint8), "rgb8") for _ in range(8)]
     assert longest_run(decoder.decode(frames).fingerprint) == 1
 
 
 # -- compressed -----------------------------------------------------------------------------------------------------
+
 
 def coded(pixels, ext=".jpg", coding="jpeg"):
     return compressed(cv2.imencode(ext, pixels)[1], coding)
@@ -221,8 +246,7 @@ def test_a_large_jpeg_is_decoded_small():
 
 def test_a_16_bit_png_is_depth_in_millimetres():
     pixels = scene(1, dtype=np.uint16, top=4000)
-    for coding, head in (("16UC1; png compressed", b""),
-                         ("16UC1; compressedDepth png", struct.pack("<iff", 0, 0.0, 0.0))):
+    for coding, head in (("16UC1; png compressed", b""), ("16UC1; compressedDepth png", struct.pack("<iff", 0, 0.0, 0.0))):
         data = head + cv2.imencode(".png", pixels)[1].tobytes()
         row = good_row(raw(compressed(data, coding)), DEPTH, COMPRESSED)
         np.testing.assert_array_equal(row, camera_frame(pixels, DEPTH))
@@ -238,15 +262,19 @@ def test_compressed_float_depth_is_metres():
     np.testing.assert_allclose(row, camera_frame(metres, DEPTH), atol=0.02)
 
 
-@pytest.mark.parametrize("message, spec, fault", [
-    (compressed(b"", "jpeg"), RGB, Fault.EMPTY),
-    (compressed(b"GIF89a" + bytes(50), "gif"), RGB, Fault.UNSUPPORTED),
-    (compressed(bytes(20), "16UC1; compressedDepth rvl"), DEPTH, Fault.UNSUPPORTED),
-    (compressed(bytes(5), "16UC1; compressedDepth png"), DEPTH, Fault.MALFORMED),
-    (coded(np.zeros((48, 64, 3), np.uint8)), RGB, Fault.BLACK),
-    (coded(np.full((48, 64, 3), 255, np.uint8)), RGB, Fault.SATURATED),
-    (coded(scene()), DEPTH, Fault.UNSUPPORTED),
-], ids=["empty", "gif", "rvl", "short depth", "black", "white", "jpeg for depth"])
+@pytest.mark.parametrize(
+    "message, spec, fault",
+    [
+        (compressed(b"", "jpeg"), RGB, Fault.EMPTY),
+        (compressed(b"GIF89a" + bytes(50), "gif"), RGB, Fault.UNSUPPORTED),
+        (compressed(bytes(20), "16UC1; compressedDepth rvl"), DEPTH, Fault.UNSUPPORTED),
+        (compressed(bytes(5), "16UC1; compressedDepth png"), DEPTH, Fault.MALFORMED),
+        (coded(np.zeros((48, 64, 3), np.uint8)), RGB, Fault.BLACK),
+        (coded(np.full((48, 64, 3), 255, np.uint8)), RGB, Fault.SATURATED),
+        (coded(scene()), DEPTH, Fault.UNSUPPORTED),
+    ],
+    ids=["empty", "gif", "rvl", "short depth", "black", "white", "jpeg for depth"],
+)
 def test_compressed_fault(message, spec, fault):
     batch = decode(raw(message), spec, COMPRESSED)
     assert batch.fault[0] == fault, batch.error
@@ -256,7 +284,7 @@ def test_compressed_fault(message, spec, fault):
 @pytest.mark.parametrize("ext", [".jpg", ".png"])
 def test_a_cut_off_image_is_malformed(ext):
     data = cv2.imencode(ext, scene(height=480, width=640))[1].tobytes()
-    batch = decode(raw(compressed(data[:len(data) * 2 // 3], ext[1:])), RGB, COMPRESSED)
+    batch = decode(raw(compressed(data[: len(data) * 2 // 3], ext[1:])), RGB, COMPRESSED)
     assert batch.fault[0] == Fault.MALFORMED and "whole image" in batch.error
 
 
@@ -265,11 +293,14 @@ def test_an_image_larger_than_the_limit_is_not_decoded():
     assert batch.fault[0] == Fault.OUT_OF_RANGE and "64 x 48" in batch.error and "max_pixels" in batch.error
 
 
-@pytest.mark.parametrize("at, value", [(16, struct.pack(">II", 60000, 60000)), (33, b"\x80"), (8, b"\x7f")],
-                         ids=["size", "length of the data", "length of the header"])
+@pytest.mark.parametrize(
+    "at, value",
+    [(16, struct.pack(">II", 60000, 60000)), (33, b"\x80"), (8, b"\x7f")],
+    ids=["size", "length of the data", "length of the header"],
+)
 def test_a_corrupt_png_header_is_found_before_it_costs_memory(at, value):
     data = bytearray(cv2.imencode(".png", scene())[1].tobytes())
-    data[at:at + len(value)] = value
+    data[at : at + len(value)] = value
     batch = decode(raw(compressed(data, "png")), RGB, COMPRESSED)
     assert batch.fault[0] == Fault.MALFORMED and "cut off or corrupt" in batch.error
 

@@ -8,10 +8,10 @@ from cdr_messages import audio, cloud, compressed, deserializer, image, imu, raw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from sentryfuse_ros.decoders import MSG_TYPES, Fault, kind_of, make_decoder
+from sentryfuse_ros.decoders.cdr import CdrReader, ForeignEncoding
 from sentryfuse_ros.errors import DecodeError, ParameterError
-from sentryfuse_ros.modalities import MSG_TYPES, Fault, kind_of, make_decoder
-from sentryfuse_ros.modalities.cdr import CdrReader, ForeignEncoding
-from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 SPECS = {
     "camera": ModalitySpec("camera", "camera", 0.5, (2, 3, 12, 16), "rgb"),
@@ -26,6 +26,7 @@ XYZI = np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("intensity", "f4")])
 def examples():
     """One good message of every type with a raw fast path."""
     import cv2
+
     pixels = rng.integers(0, 256, (24, 32, 3), np.uint8)
     points = {name: rng.normal(0, 5, 200) for name in XYZI.names}
     noise = rng.normal(0, 3000, 400).astype(np.int16)
@@ -79,8 +80,12 @@ def test_another_encoding_is_left_to_the_deserialiser(head):
 def test_a_good_message_gives_rows_by_every_route(kind, msg_type, data, message):
     decoder = make_decoder(kind, msg_type, SPECS[kind], deserialize=deserializer(msg_type))
     by_route = {}
-    for route, item in (("raw", data), ("object", message), ("big-endian", raw(message, little_endian=False)),
-                        ("memoryview", memoryview(data))):
+    for route, item in (
+        ("raw", data),
+        ("object", message),
+        ("big-endian", raw(message, little_endian=False)),
+        ("memoryview", memoryview(data)),
+    ):
         decoder.reset()
         by_route[route] = batch = decoder.decode([item])
         assert not batch.fault.any() and batch.error == "", (route, batch.error)
@@ -91,8 +96,11 @@ def test_a_good_message_gives_rows_by_every_route(kind, msg_type, data, message)
         np.testing.assert_array_equal(batch.fingerprint, by_route["raw"].fingerprint)
 
 
-@pytest.mark.parametrize("kind, msg_type, data, message", [e for e in EXAMPLES if not e[1].startswith("sentryfuse")],
-                         ids=[i for i in IDS if not i.startswith("sentryfuse")])
+@pytest.mark.parametrize(
+    "kind, msg_type, data, message",
+    [e for e in EXAMPLES if not e[1].startswith("sentryfuse")],
+    ids=[i for i in IDS if not i.startswith("sentryfuse")],
+)
 def test_rclpy_bytes_decode_like_rosbags_bytes(kind, msg_type, data, message):
     decoder = make_decoder(kind, msg_type, SPECS[kind])
     ours, theirs = decoder.decode([data]), decoder.decode([serialize_rclpy(message)])
@@ -113,15 +121,18 @@ def test_every_truncation_is_a_fault_and_never_an_exception(kind, msg_type, data
 
 @pytest.mark.parametrize("kind, msg_type, data, message", EXAMPLES, ids=IDS)
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8), early=st.booleans(),
-       cut=st.integers(0, 20))
+@given(
+    flips=st.lists(st.tuples(st.floats(0, 1), st.integers(1, 255)), min_size=1, max_size=8),
+    early=st.booleans(),
+    cut=st.integers(0, 20),
+)
 def test_flipped_bits_never_raise(kind, msg_type, data, message, flips, early, cut):
     bad = bytearray(data)
     span = min(len(bad), 160) if early else len(bad)  # the fields before the payload do the most harm
     for where, mask in flips:
         bad[int(where * (span - 1))] ^= mask
     decoder = make_decoder(kind, msg_type, SPECS[kind], deserialize=deserializer(msg_type))
-    batch = decoder.decode([bytes(bad[:len(bad) - cut]), data])
+    batch = decoder.decode([bytes(bad[: len(bad) - cut]), data])
     assert batch.fault[1] == Fault.NONE, "a bad message must not spoil the next one"
     assert bool(batch.error) == bool(batch.fault[0])
     assert np.isfinite(batch.rows).all() and len(batch.rows) == len(batch.row_stamp_ns)
@@ -159,13 +170,16 @@ def test_kind_of_names_the_kind_of_a_type():
     assert kind_of("std_msgs/msg/String") is None
 
 
-@pytest.mark.parametrize("arguments, text", [
-    (("radar", "x"), "'radar'"),
-    (("camera", "sensor_msgs/msg/Imu"), "sensor_msgs/msg/Image"),
-    (("imu", "sensor_msgs/msg/Imu", SPECS["lidar"]), "a lidar sensor"),
-    (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro": 3}), "max_gyro_rad_s"),
-    (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro_rad_s": float("nan")}), "finite"),
-])
+@pytest.mark.parametrize(
+    "arguments, text",
+    [
+        (("radar", "x"), "'radar'"),
+        (("camera", "sensor_msgs/msg/Imu"), "sensor_msgs/msg/Image"),
+        (("imu", "sensor_msgs/msg/Imu", SPECS["lidar"]), "a lidar sensor"),
+        (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro": 3}), "max_gyro_rad_s"),
+        (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro_rad_s": float("nan")}), "finite"),
+    ],
+)
 def test_a_decoder_that_cannot_be_made_names_the_parameter(arguments, text):
     with pytest.raises(ParameterError, match=text):
         make_decoder(*arguments)

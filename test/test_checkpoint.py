@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from tiny_model import tiny_batch, tiny_model
 
-from sentryfuse_ros.checkpoint import load_checkpoint, save_checkpoint
 from sentryfuse_ros.errors import CheckpointError
+from sentryfuse_ros.model.checkpoint import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture
@@ -97,8 +97,9 @@ def test_version_of_the_future(folder):
     assert_refused(folder, "format_version", "saw 2", "expected 1")
 
 
-@pytest.mark.parametrize("config", [None, {}, {"modalities": 3, "classes": ["a", "b"]},
-                                    {"classes": ["a", "b"], "modalities": [{"name": "x"}]}])
+@pytest.mark.parametrize(
+    "config", [None, {}, {"modalities": 3, "classes": ["a", "b"]}, {"classes": ["a", "b"], "modalities": [{"name": "x"}]}]
+)
 def test_config_that_builds_no_network(folder, config):
     edit_json(folder, config=config)
     assert_refused(folder, "config")

@@ -8,11 +8,11 @@ import torch
 import torch.nn.functional as F
 from tiny_model import tiny_batch, tiny_config, tiny_model
 
+from benchmarks.pruning import criteria
+from benchmarks.pruning.criteria import CRITERIA, WITHOUT_DATA, Calibration, unit_scores
 from sentryfuse_ros.errors import ParameterError, SentryFuseError
 from sentryfuse_ros.model.attention import attend, strided_index
 from sentryfuse_ros.model.config import BACKBONES
-from sentryfuse_ros.pruning import criteria
-from sentryfuse_ros.pruning.criteria import CRITERIA, WITHOUT_DATA, Calibration, unit_scores
 from sentryfuse_ros.pruning.saliency import unit_scales
 from sentryfuse_ros.pruning.slicing import choose_plan, slice_weights
 
@@ -43,11 +43,12 @@ def test_magnitude_is_the_sum_over_a_units_weights(power):
             rows, group = slice(4 * head, 4 * head + 4), head // 2
             heads[layer, head] = sum((w.abs() ** power).sum() for w in (a.query.weight[rows], a.out.weight[:, rows]))
             for start in (0, 8):  # keys, values
-                own = a.kv.weight[start + 4 * group:start + 4 * group + 4]
+                own = a.kv.weight[start + 4 * group : start + 4 * group + 4]
                 heads[layer, head] += (own.abs() ** power).sum() / 2
         for channel in range(32):
-            channels[layer, channel] = (block.up.weight[channel].abs() ** power).sum() + (block.down.weight[:, channel].abs()
-                                                                                           ** power).sum()
+            channels[layer, channel] = (block.up.weight[channel].abs() ** power).sum() + (
+                block.down.weight[:, channel].abs() ** power
+            ).sum()
     for actual, expected in zip(scores(f"l{power}", model), (heads, channels)):
         proportional(actual, expected)
 
@@ -60,8 +61,9 @@ def test_snip_is_weight_times_gradient_of_the_batch():
     heads, channels = torch.zeros(2, 4), torch.zeros(2, 32)
     for layer, block in enumerate(model.backbone.blocks):
         a = block.attention
-        q, kv, o, up, down = ((w * w.grad).abs().detach() for w in (a.query.weight, a.kv.weight, a.out.weight,
-                                                                    block.up.weight, block.down.weight))
+        q, kv, o, up, down = (
+            (w * w.grad).abs().detach() for w in (a.query.weight, a.kv.weight, a.out.weight, block.up.weight, block.down.weight)
+        )
         for head in range(4):
             rows = range(4 * head, 4 * head + 4)
             shared = sum(kv[4 * (head // 2) + i].sum() + kv[8 + 4 * (head // 2) + i].sum() for i in range(4)) / 2
@@ -97,8 +99,12 @@ def test_wanda_is_weight_times_norm_of_its_input():
     outputs = attend(y, source, w._replace(out=torch.eye(16), out_bias=torch.zeros(16)), 4)  # of the heads, side by side
     x = x + attend(y, source, w, 4)
     hidden = F.gelu(block.up(F.layer_norm(x, (16,), block.norm_ffn.weight, block.norm_ffn.bias)))
-    heads = torch.stack([(block.attention.out.weight[:, r].abs() * outputs[..., r].square().sum((0, 1)).sqrt()).sum()
-                         for r in torch.arange(16).view(4, 4)])
+    heads = torch.stack(
+        [
+            (block.attention.out.weight[:, r].abs() * outputs[..., r].square().sum((0, 1)).sqrt()).sum()
+            for r in torch.arange(16).view(4, 4)
+        ]
+    )
     channels = torch.stack([block.down.weight[:, c].abs().sum() * hidden[..., c].norm() for c in range(32)])
     for actual, expected in zip(scores("wanda", model), (heads, channels)):
         proportional(actual[0], expected)
@@ -150,10 +156,13 @@ def test_random_is_repeatable_by_seed():
         assert torch.equal(once, again) and not torch.equal(once, other)
 
 
-@pytest.mark.parametrize("shape", [
-    *({"backbone": b} for b in BACKBONES),
-    {"backbone": "bottleneck", "heads_per_group": 1, "kv_groups": {"camera": 2, "imu": 4, "wheel": 1}},
-])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *({"backbone": b} for b in BACKBONES),
+        {"backbone": "bottleneck", "heads_per_group": 1, "num_kv_heads": {"camera": 2, "imu": 4, "wheel": 1}},
+    ],
+)
 @pytest.mark.parametrize("criterion", OURS)
 def test_scores_make_plans_that_run(criterion, shape):
     model = tiny_model(**shape)
@@ -231,7 +240,7 @@ def test_without_the_library_the_error_says_what_to_install(monkeypatch):
 @pytest.mark.parametrize("per_group", [1, 2])
 def test_the_library_ranks_as_the_formulas_it_implements(per_group, backbone):
     pytest.importorskip("torch_pruning", reason="torch-pruning is not installed: an optional benchmark dependency")
-    model = tiny_model(kv_groups=4 // per_group, heads_per_group=per_group, backbone=backbone)
+    model = tiny_model(num_kv_heads=4 // per_group, heads_per_group=per_group, backbone=backbone)
     for theirs, ours in (("torch_pruning_magnitude", "l2"), ("torch_pruning_taylor", "snip")):
         found, expected = scores(theirs, model), scores(ours, model)
         for a, b in zip(found[1], expected[1]):
@@ -250,7 +259,10 @@ def _without_keys_and_values(model, criterion):
         per_weight = [[w**2 for w in criteria.weights_of(b)] for b in model.backbone.blocks]
     else:
         gradients = criteria.loss_gradients(model, calibration())
-        per_weight = [[(w * g).abs() for w, g in zip(criteria.weights_of(b), gs)]
-                      for b, gs in zip(model.backbone.blocks, gradients)]
-    return [criteria.unit_sums(b, q, torch.zeros_like(kv), o, up, down)[0]
-            for b, (q, kv, o, up, down) in zip(model.backbone.blocks, per_weight)]
+        per_weight = [
+            [(w * g).abs() for w, g in zip(criteria.weights_of(b), gs)] for b, gs in zip(model.backbone.blocks, gradients)
+        ]
+    return [
+        criteria.unit_sums(b, q, torch.zeros_like(kv), o, up, down)[0]
+        for b, (q, kv, o, up, down) in zip(model.backbone.blocks, per_weight)
+    ]

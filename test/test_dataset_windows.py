@@ -5,8 +5,8 @@ import pytest
 
 from sentryfuse_ros.datasets import DATASETS, av_digits, borealtc, dataset
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.resources import data_root
+from sentryfuse_ros.paths import data_root
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 DRIVE = (
     ModalitySpec("gyroscope", "series", 5.0, (250, 3)),
@@ -123,8 +123,13 @@ def small_digits(tmp_path, monkeypatch):
     folder.mkdir(parents=True)
     ids = np.array([[d, 0, r] for d in (0, 1) for r in range(12)], np.int16)
     clips = [(16000 * np.sin(2 * np.pi * 500 * (d + 1) * np.arange(3200 + 80 * r) / 8000)).astype(np.int16) for d, _, r in ids]
-    np.savez(folder / "fsdd_audio_8k_i16.npz", data=np.concatenate(clips), ids=ids, speakers=np.array(["anna"]),
-             offset=np.concatenate([[0], np.cumsum([len(c) for c in clips])]))
+    np.savez(
+        folder / "fsdd_audio_8k_i16.npz",
+        data=np.concatenate(clips),
+        ids=ids,
+        speakers=np.array(["anna"]),
+        offset=np.concatenate([[0], np.cumsum([len(c) for c in clips])]),
+    )
     images = np.repeat(np.arange(1, 41, dtype=np.uint8), 28 * 28).reshape(40, 28, 28)
     images[:, 1:, 1:] = np.arange(27 * 27).reshape(27, 27) % 251
     np.savez(folder / "mnist5k_28x28_u8.npz", x=images, y=np.repeat(np.arange(2, dtype=np.uint8), 20))

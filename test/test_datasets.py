@@ -5,8 +5,8 @@ import pytest
 
 from sentryfuse_ros.datasets import dataset, split_groups, utd_mhad
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.resources import data_root
+from sentryfuse_ros.paths import data_root
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 SPECS = (
     ModalitySpec("camera", "camera", 4.5, (36, 1, 30, 40), "depth_m"),
@@ -77,8 +77,12 @@ def test_damaged_file_is_named(small_set):
 
 
 def test_offsets_that_do_not_fit_the_rows_are_refused(small_set):
-    np.savez(small_set / "inertial.npz", data=np.zeros((80, 6), np.float32), offset=np.array([0, 30, 60, 90]),
-             ids=np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16))
+    np.savez(
+        small_set / "inertial.npz",
+        data=np.zeros((80, 6), np.float32),
+        offset=np.array([0, 30, 60, 90]),
+        ids=np.array([[5, 1, 1], [27, 1, 1], [5, 2, 1]], np.int16),
+    )
     with pytest.raises(DataError, match="offsets"):
         utd_mhad.load(SPECS)
 

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 import torch
 
-from sentryfuse_ros.checkpoint import save_checkpoint
+from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, ParameterError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.replay import recording_cache
-from sentryfuse_ros.replay.bag import Bag
 from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_whole, make
 from sentryfuse_ros.simulation.ground import CLASSES
 
@@ -112,17 +112,26 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
 def demo(tmp_path, *arguments):
     env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID", "SENTRYFUSE_DATA")}
     return subprocess.Popen(
-        [SENTRYFUSE, "demo", "--out", tmp_path / "out", *map(str, arguments)], text=True, cwd=tmp_path,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**env, "XDG_CACHE_HOME": str(tmp_path / "cache")})
+        [SENTRYFUSE, "demo", "--out", tmp_path / "out", *map(str, arguments)],
+        text=True,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**env, "XDG_CACHE_HOME": str(tmp_path / "cache")},
+    )
 
 
 @pytest.fixture(scope="module")
 def untrained(tmp_path_factory):
     """A small model of the simulated robot's four sensors."""
     torch.manual_seed(0)
-    specs = (ModalitySpec("camera", "camera", 1.0, (2, 3, 18, 24), "rgb"), ModalitySpec("imu", "imu", 1.0, (100, 6)),
-             ModalitySpec("audio", "audio", 1.0, (50, 40)), ModalitySpec("lidar", "lidar", 1.0, (2, 4, 16, 40)))
-    config = FuseConfig(specs, CLASSES, d_model=16, layers=2, kv_groups=2, head_dim=4, ffn_channels=32, ratio_levels=(0.0, 0.5))
+    specs = (
+        ModalitySpec("camera", "camera", 1.0, (2, 3, 18, 24), "rgb"),
+        ModalitySpec("imu", "imu", 1.0, (100, 6)),
+        ModalitySpec("audio", "audio", 1.0, (50, 40)),
+        ModalitySpec("lidar", "lidar", 1.0, (2, 4, 16, 40)),
+    )
+    config = FuseConfig(specs, CLASSES, d_model=16, layers=2, num_kv_heads=2, head_dim=4, ffn_dim=32, ratio_levels=(0.0, 0.5))
     return save_checkpoint(SentryFuse(config), tmp_path_factory.mktemp("models") / "untrained")
 
 
@@ -147,10 +156,10 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     process = demo(tmp_path, "--model", untrained, "--duration", 7.5, "--headless")
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, out + err
-    bag, = (tmp_path / "cache" / "sentryfuse_ros" / "recordings").iterdir()
+    (bag,) = (tmp_path / "cache" / "sentryfuse_ros" / "recordings").iterdir()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["valid_predictions"] > 50 and summary["never_seen"] == [] and summary["fuse_node_exit_status"] == 0
-    frozen, = summary["faults"]  # the others come later than the end
+    (frozen,) = summary["faults"]  # the others come later than the end
     assert (frozen["sensor"], frozen["kind"], frozen["seen_as"][0]) == ("camera", "freeze", "FROZEN")
     assert summary["truth"]["overall"]["judged"] > 50
     assert {tuple(row["missing"]) for row in summary["truth"]["by_missing"]} >= {(), ("camera",)}

@@ -8,9 +8,9 @@ import torch
 from tiny_model import tiny_batch, tiny_inputs, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
-from sentryfuse_ros.checkpoint import save_checkpoint
-from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import CheckpointError, ParameterError
+from sentryfuse_ros.model.checkpoint import save_checkpoint
+from sentryfuse_ros.runtime.engine import Engine
 
 ALL = np.array([True, True, True])
 
@@ -61,15 +61,15 @@ def test_dense_params_are_all_but_the_gate(engine):
 @pytest.mark.parametrize("mask", [(1, 1, 1), (1, 0, 1), (0, 0, 1)])
 def test_probabilities_and_use_are_shares(engine, mask):
     out = engine.infer(tiny_inputs(), np.array(mask, bool), 0.3)
-    assert out.probabilities.sum() == pytest.approx(1, abs=1e-5) and out.modality_use.sum() == pytest.approx(1, abs=1e-5)
-    assert (out.modality_use[np.array(mask) == 0] == 0).all()
+    assert out.probabilities.sum() == pytest.approx(1, abs=1e-5) and out.attention_share.sum() == pytest.approx(1, abs=1e-5)
+    assert (out.attention_share[np.array(mask) == 0] == 0).all()
     assert out.class_name == engine.classes[out.class_id] and out.confidence == out.probabilities.max()
     assert out.probabilities.dtype == np.float32 and out.duration_s > 0
 
 
 def test_inputs_of_absent_sensors_are_not_needed(engine):
     out = engine.infer({"imu": tiny_inputs()["imu"]}, np.array([False, True, False]), 0.0)
-    assert out.modality_use.tolist() == [0, 1, 0]
+    assert out.attention_share.tolist() == [0, 1, 0]
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e38])
@@ -79,7 +79,7 @@ def test_bad_numbers_in_never_nan_out(engine, poison):
         value.flat[::3] = poison
     for ratio in (0.0, 0.5, 0.9):
         out = engine.infer(x, ALL, ratio)
-        assert np.isfinite(out.probabilities).all() and np.isfinite(out.modality_use).all()
+        assert np.isfinite(out.probabilities).all() and np.isfinite(out.attention_share).all()
 
 
 def test_a_network_that_overflows_says_nothing_instead_of_nan():
@@ -99,7 +99,7 @@ def test_answers_are_the_same_from_another_thread(engine):
 
 def test_no_live_sensor_is_said_and_not_guessed(engine):
     out = engine.infer({}, np.zeros(3, bool), 0.0)
-    assert out.class_id == -1 and out.class_name == "" and out.confidence == 0 and (out.modality_use == 0).all()
+    assert out.class_id == -1 and out.class_name == "" and out.confidence == 0 and (out.attention_share == 0).all()
     assert out.probabilities.tolist() == [0.25] * 4
 
 

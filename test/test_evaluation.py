@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 from tiny_model import SPECS, tiny_model
 
-from sentryfuse_ros.checkpoint import save_checkpoint
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.datasets.windows import WindowSet
-from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.evaluation.breakdown import condition_rows, confusion, confusions, reliability
 from sentryfuse_ros.evaluation.cost import costs
@@ -22,6 +20,8 @@ from sentryfuse_ros.evaluation.predictions import LastMoments, Predictions, mode
 from sentryfuse_ros.evaluation.report import evaluate
 from sentryfuse_ros.evaluation.summary import summarise
 from sentryfuse_ros.evaluation.table import accuracy_intervals, accuracy_rows, calibration_error
+from sentryfuse_ros.model.checkpoint import save_checkpoint
+from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training.calibration import expected_calibration_error
 from sentryfuse_ros.training.evaluation import all_masks, mask_bits
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
@@ -36,9 +36,13 @@ def made_up_windows(count=12, seed=0, **changes):
     recording = np.repeat(np.arange(4), count // 4)
     values = dict(
         inputs={s.name: rng.standard_normal((count, *s.shape)).astype(np.float32) for s in SPECS},
-        labels=rng.integers(0, 4, count), groups=np.full(count, "test"), recording=recording,
-        recordings=("a", "b", "c", "d"), end_s=np.arange(count) * 0.5,
-        conditions={"fog": recording <= 1, "wind": recording == 1, "mud": np.zeros(count, bool)})
+        labels=rng.integers(0, 4, count),
+        groups=np.full(count, "test"),
+        recording=recording,
+        recordings=("a", "b", "c", "d"),
+        end_s=np.arange(count) * 0.5,
+        conditions={"fog": recording <= 1, "wind": recording == 1, "mud": np.zeros(count, bool)},
+    )
     return WindowSet(**{**values, **changes})
 
 
@@ -50,14 +54,23 @@ def two_sensors(predicted, confidence=None, labels=(0, 0, 1, 1, 1), recording=(0
     """Predictions by hand: masks 11, 10, 01 at one level of five examples, three classes."""
     predicted = np.array(predicted)[:, None, :]
     confidence = np.full(predicted.shape, 0.9) if confidence is None else np.array(confidence, float)[:, None, :]
-    return Predictions(("eye", "ear"), ("a", "b", "c"), ((True, True), (True, False), (False, True)), (0.0,),
-                       np.array(labels), np.array(recording), predicted, confidence)
+    return Predictions(
+        ("eye", "ear"),
+        ("a", "b", "c"),
+        ((True, True), (True, False), (False, True)),
+        (0.0,),
+        np.array(labels),
+        np.array(recording),
+        predicted,
+        confidence,
+    )
 
 
 BY_HAND = two_sensors([[0, 0, 1, 1, 0], [0, 2, 1, -1, 0], [0, 0, 0, 1, 0]])
 
 
 # breakdown
+
 
 def test_confusion_counts_recall_and_precision_by_hand():
     all_sensors, eye = confusion(BY_HAND, 0), confusion(BY_HAND, 1)
@@ -76,7 +89,11 @@ def test_conditions_by_hand():
     fog, mud = np.array([True, False, True, False, False]), np.zeros(5, bool)
     rows = condition_rows(BY_HAND, {"fog": fog, "mud": mud})
     assert [(r["condition"], r["windows"], r["recordings"]) for r in rows] == [
-        ("all", 5, 3), ("undisturbed", 3, 3), ("fog", 2, 2), ("mud", 0, 0)]
+        ("all", 5, 3),
+        ("undisturbed", 3, 3),
+        ("fog", 2, 2),
+        ("mud", 0, 0),
+    ]
     assert rows[0]["accuracy"] == {"11": 0.8, "10": 0.5, "01": 0.6}
     assert rows[1]["accuracy"] == {"11": 0.6667, "10": 0.0, "01": 0.6667}
     assert rows[2]["accuracy"] == {"11": 1.0, "10": 1.0, "01": 0.5}
@@ -90,8 +107,10 @@ def test_conditions_show_all_each_missing_and_each_single_sensor():
 
 
 def test_reliability_bins_make_the_calibration_error_and_confidence_falls():
-    found = two_sensors([[0, 0, 1, 1, 0], [0, 2, 1, 2, 0], [0, 0, 0, 1, 0]],
-                        [[0.95, 0.91, 0.97, 0.99, 0.7], [0.6, 0.5, 0.6, 0.5, 0.6], [0.5, 0.5, 0.55, 0.6, 0.4]])
+    found = two_sensors(
+        [[0, 0, 1, 1, 0], [0, 2, 1, 2, 0], [0, 0, 0, 1, 0]],
+        [[0.95, 0.91, 0.97, 0.99, 0.7], [0.6, 0.5, 0.6, 0.5, 0.6], [0.5, 0.5, 0.55, 0.6, 0.4]],
+    )
     full, single = reliability(found)
     assert (full["name"], single["name"]) == ("all sensors", "single sensor") and single["masks"] == ["10", "01"]
     assert full["confidence"] == 0.904 and full["accuracy"] == 0.8 and single["confidence"] < full["confidence"]
@@ -101,23 +120,33 @@ def test_reliability_bins_make_the_calibration_error_and_confidence_falls():
         assert group["ece"] == pytest.approx(gap / sum(b["count"] for b in group["bins"]), abs=2e-4)
 
 
-@pytest.mark.parametrize("sensors, names", [
-    (1, ["all sensors"]), (3, ["all sensors", "one missing", "single sensor"]),
-    (6, ["all sensors", "one missing", "two missing", "three missing", "4 missing", "single sensor"])])
+@pytest.mark.parametrize(
+    "sensors, names",
+    [
+        (1, ["all sensors"]),
+        (3, ["all sensors", "one missing", "single sensor"]),
+        (6, ["all sensors", "one missing", "two missing", "three missing", "4 missing", "single sensor"]),
+    ],
+)
 def test_names_by_number_of_sensors_missing(sensors, names):
     masks = tuple(all_masks(sensors))
     blank = np.zeros((len(masks), 1, 2))
-    found = Predictions(tuple("abcdef"[:sensors]), ("x", "y"), masks, (0.0,), np.array([0, 1]), np.array([0, 1]),
-                        blank.astype(int), blank)
+    found = Predictions(
+        tuple("abcdef"[:sensors]), ("x", "y"), masks, (0.0,), np.array([0, 1]), np.array([0, 1]), blank.astype(int), blank
+    )
     assert [group["name"] for group in reliability(found)] == names
 
 
 # table and summary
 
+
 def test_rows_by_hand():
     rows = accuracy_rows(BY_HAND)
     assert [(r["mask"], r["live"], r["ratio"], r["accuracy"]) for r in rows] == [
-        ("11", ["eye", "ear"], 0.0, 0.8), ("10", ["eye"], 0.0, 0.5), ("01", ["ear"], 0.0, 0.6)]
+        ("11", ["eye", "ear"], 0.0, 0.8),
+        ("10", ["eye"], 0.0, 0.5),
+        ("01", ["ear"], 0.0, 0.6),
+    ]
     assert rows[0]["confidence"] == rows[1]["confidence"] == 0.9 and rows[0]["ece"] == 0.1 and rows[1]["ece"] == 0.4
     assert [r["judged"] for r in rows] == [5, 4, 5]
 
@@ -128,11 +157,23 @@ def test_windows_that_a_mask_cannot_see_are_not_judged():
     full, eye, ear = accuracy_rows(found)
     alone = accuracy_rows(two_sensors([seen[2:]] * 3, [sure[2:]] * 3, (1, 1, 1), (1, 1, 2)))[0]
     assert {**eye, "mask": "11", "live": full["live"]} == alone and eye["judged"] == 3 and eye["ci95"] is not None
-    assert ear == {"mask": "01", "live": ["ear"], "ratio": 0.0, "judged": 0, "accuracy": None, "ci95": None, "ece": None,
-                   "confidence": None}
+    assert ear == {
+        "mask": "01",
+        "live": ["ear"],
+        "ratio": 0.0,
+        "judged": 0,
+        "accuracy": None,
+        "ci95": None,
+        "ece": None,
+        "confidence": None,
+    }
     single = reliability(found)[1]
     assert (single["judged"], single["accuracy"], single["confidence"], single["ece"]) == (
-        3, alone["accuracy"], alone["confidence"], alone["ece"]) and sum(b["count"] for b in single["bins"]) == 3
+        3,
+        alone["accuracy"],
+        alone["confidence"],
+        alone["ece"],
+    ) and sum(b["count"] for b in single["bins"]) == 3
     assert condition_rows(found, {})[0]["accuracy"] == {"11": 0.6, "10": 0.6667, "01": None}
     assert [c["mask"] for c in confusions(found)] == ["11", "10"]
     summary = summarise([full, eye, ear], lambda ratio: 0.0)
@@ -142,13 +183,22 @@ def test_windows_that_a_mask_cannot_see_are_not_judged():
 
 def test_sensor_that_never_had_data_leaves_cells_empty_in_table_csv_and_page(tmp_path, capsys):
     from sentryfuse_ros.cli.evaluate import cautions, print_report
-    from sentryfuse_ros.evaluation.page import page
     from sentryfuse_ros.evaluation.report import write_csv
+    from sentryfuse_ros.reporting.evaluation_page import page
 
     report = evaluate(engine(), WindowExamples(made_up_windows(present={"imu": np.zeros(12, bool)})), latency_runs=0)
-    about = dict(model="[red]m[/red]", model_sha256="", dataset="d[/]", provenance="", groups=["test"], split="test", command="",
-                 machine={"threads": 1, "processor": "p", "torch": "t"}, warnings=cautions(report),
-                 model_data={"recordings": {"train": ["zebra", "gnu"], "validation": ["emu"]}})
+    about = dict(
+        model="[red]m[/red]",
+        model_sha256="",
+        dataset="d[/]",
+        provenance="",
+        groups=["test"],
+        split="test",
+        command="",
+        machine={"threads": 1, "processor": "p", "torch": "t"},
+        warnings=cautions(report),
+        model_data={"recordings": {"train": ["zebra", "gnu"], "validation": ["emu"]}},
+    )
     alone = next(row for row in report["rows"] if row["mask"] == "010")
     assert alone["judged"] == 0 and alone["accuracy"] is None and report["rows"][0]["judged"] == 12
     write_csv(tmp_path / "t.csv", report["rows"])
@@ -184,32 +234,55 @@ def test_interval_is_repeatable_and_knows_that_windows_of_a_recording_are_alike(
 
 def rows_of(accuracy, ece, names):
     """accuracy: {mask bits: one per level of 0, 0.5, 0.9}."""
-    return [{"mask": bits, "live": [n for n, b in zip(names, bits) if b == "1"], "ratio": level, "accuracy": a,
-             "ece": ece + level, "ci95": [0.1, 0.2]} for bits, row in accuracy.items() for level, a in zip(LEVELS, row)]
+    return [
+        {
+            "mask": bits,
+            "live": [n for n, b in zip(names, bits) if b == "1"],
+            "ratio": level,
+            "accuracy": a,
+            "ece": ece + level,
+            "ci95": [0.1, 0.2],
+        }
+        for bits, row in accuracy.items()
+        for level, a in zip(LEVELS, row)
+    ]
 
 
 def test_summary_by_hand():
-    rows = rows_of({"111": [0.9, 0.8, 0.7], "110": [0.8, 0.8, 0.8], "101": [0.7, 0.6, 0.6], "011": [0.85, 0.85, 0.75],
-                    "100": [0.6, 0.5, 0.1], "010": [0.65, 0.6, 0.6], "001": [0.5, 0.5, 0.4]}, 0.02, ("eye", "ear", "nose"))
+    rows = rows_of(
+        {
+            "111": [0.9, 0.8, 0.7],
+            "110": [0.8, 0.8, 0.8],
+            "101": [0.7, 0.6, 0.6],
+            "011": [0.85, 0.85, 0.75],
+            "100": [0.6, 0.5, 0.1],
+            "010": [0.65, 0.6, 0.6],
+            "001": [0.5, 0.5, 0.4],
+        },
+        0.02,
+        ("eye", "ear", "nose"),
+    )
     found = summarise(rows, lambda ratio: next(level for level in LEVELS if level >= ratio))
     assert found["accuracy_all"] == 0.9 and found["accuracy_all_ci95"] == [0.1, 0.2]
     assert (found["accuracy_one_missing_worst"], found["one_missing_worst_live"]) == (0.7, ["eye", "nose"])
     assert (found["accuracy_two_missing_worst"], found["two_missing_worst_live"]) == (0.5, ["nose"])
     assert found["best_single_sensor"] == {"name": "ear", "accuracy": 0.65}
-    assert found["drop_r50_points"] == 5.0       # (10 + 0 + 10 + 0 + 10 + 5 + 0) / 7
-    assert found["drop_r70_points"] == 15.0      # at 0.9, the next level: (20 + 0 + 10 + 10 + 50 + 5 + 10) / 7
+    assert found["drop_r50_points"] == 5.0  # (10 + 0 + 10 + 0 + 10 + 5 + 0) / 7
+    assert found["drop_r70_points"] == 15.0  # at 0.9, the next level: (20 + 0 + 10 + 10 + 50 + 5 + 10) / 7
     assert (found["level_r50"], found["level_r70"]) == (0.5, 0.9)
     assert found["ece_mean"] == 0.02 and found["ece_mean_all_ratios"] == pytest.approx(0.02 + 1.4 / 3, abs=1e-4)
 
 
-@pytest.mark.parametrize("accuracy, one, two", [({"1": [0.9, 0.9, 0.9]}, None, None),
-                                                ({"11": [0.9] * 3, "10": [0.8] * 3, "01": [0.7] * 3}, 0.7, None)])
+@pytest.mark.parametrize(
+    "accuracy, one, two", [({"1": [0.9, 0.9, 0.9]}, None, None), ({"11": [0.9] * 3, "10": [0.8] * 3, "01": [0.7] * 3}, 0.7, None)]
+)
 def test_summary_with_too_few_sensors_to_lose(accuracy, one, two):
     found = summarise(rows_of(accuracy, 0.0, ("eye", "ear")), lambda ratio: 0.5)
     assert (found["accuracy_one_missing_worst"], found["accuracy_two_missing_worst"]) == (one, two)
 
 
 # predictions
+
 
 def test_predictions_are_what_the_engine_says_of_each_window():
     temperatures = {mask_bits(mask): [0.5, 1.0, 3.0] for mask in all_masks(3)}
@@ -303,6 +376,7 @@ def test_calibration_error_is_that_of_training():
 
 # the command
 
+
 @pytest.fixture
 def model(tmp_path):
     """A model on disk, one of whose classes has an awkward name."""
@@ -325,16 +399,39 @@ def folder(tmp_path):
     for name, x in windows.inputs.items():
         np.save(out / f"{name}.npy", x)
     bags = [{"name": n, "conditions": ["fog"] if n == "a" else []} for n in "abcd"]
-    (out / "dataset.json").write_text(json.dumps({
-        "format": "sentryfuse windows", "format_version": 1, "command": "sentryfuse dataset here", "classes": classes,
-        "windows": 12, "modalities": [s.to_dict() for s in SPECS], "bags": bags}))
+    (out / "dataset.json").write_text(
+        json.dumps(
+            {
+                "format": "sentryfuse windows",
+                "format_version": 1,
+                "command": "sentryfuse dataset here",
+                "classes": classes,
+                "windows": 12,
+                "modalities": [s.to_dict() for s in SPECS],
+                "bags": bags,
+            }
+        )
+    )
     return out
 
 
 def test_command_writes_report_table_and_page(model, folder, tmp_path, capsys):
     json_path, csv_path, html_path = (tmp_path / "out" / f"report.{kind}" for kind in ("json", "csv", "html"))
-    status = main(["evaluate", str(model), str(folder), "--latency-runs", "1", "--json", str(json_path), "--csv", str(csv_path),
-                   "--html", str(html_path)])
+    status = main(
+        [
+            "evaluate",
+            str(model),
+            str(folder),
+            "--latency-runs",
+            "1",
+            "--json",
+            str(json_path),
+            "--csv",
+            str(csv_path),
+            "--html",
+            str(html_path),
+        ]
+    )
     assert status == 0
     report = json.loads(json_path.read_text())
     assert (report["windows"], report["recordings"], report["split"], report["groups"]) == (9, 3, "test", ["test"])
@@ -372,13 +469,21 @@ def check_page(html, report):
 
 
 def test_one_sensor_makes_a_page_too(tmp_path):
-    from sentryfuse_ros.evaluation.page import page
+    from sentryfuse_ros.reporting.evaluation_page import page
 
     spec = replace(SPECS[1], name="imu")
     one = Engine(tiny_model(modalities=(spec,), kv_stride={}, tokenizer={}, ratio_levels=LEVELS))
     report = evaluate(one, WindowExamples(made_up_windows()), latency_runs=0)
-    about = dict(model="m", model_sha256="", dataset="d", provenance="", groups=["test"], split="test", command="", machine={
-        "threads": 1, "processor": "p", "torch": "t"})
+    about = dict(
+        model="m",
+        model_sha256="",
+        dataset="d",
+        provenance="",
+        groups=["test"],
+        split="test",
+        command="",
+        machine={"threads": 1, "processor": "p", "torch": "t"},
+    )
     html = page({**about, **report})
     assert len(re.findall(r"<svg", html)) == 4 and "Latency was not measured" in html  # one matrix: nothing can be missing
 
@@ -396,13 +501,17 @@ def test_leaks_are_found_by_folder_by_group_and_by_recording(tmp_path, monkeypat
     (tmp_path / "windows").mkdir()
     (tmp_path / "link").symlink_to("windows")
     monkeypatch.chdir(tmp_path)
-    trained = {"dataset": "windows", "train_groups": ["train"], "validation_groups": [5],
-               "recordings": {"train": ["a", "b", "z"], "validation": ["c"]}}
+    trained = {
+        "dataset": "windows",
+        "train_groups": ["train"],
+        "validation_groups": [5],
+        "recordings": {"train": ["a", "b", "z"], "validation": ["c"]},
+    }
     for path in ("windows", "./windows/", "link", str(tmp_path / "windows")):
         assert "trained on train" in leaks(trained, path, ("train",), [])[0], path
     assert leaks(trained, "windows", ("test",), ["x"]) == leaks({}, "x", ("a",), []) == []
     assert leaks(trained, "other", ("train", 5), []) == []
-    held, = leaks(trained, "link", (5,), [])
+    (held,) = leaks(trained, "link", (5,), [])
     assert "validated on 5" in held and "temperatures and choices come from them" in held
     windows = made_up_windows().select(np.arange(3, 12))
     assert recording_names(WindowExamples(windows)) == ["b", "c", "d"] and recording_names(RecordingExamples([])) == []
@@ -410,9 +519,15 @@ def test_leaks_are_found_by_folder_by_group_and_by_recording(tmp_path, monkeypat
     assert len(shared) == 2 and "1 of the 3 recordings" in shared[0] and "(e.g. b)" in shared[0] and "(e.g. c)" in shared[1]
 
 
-@pytest.mark.parametrize("extra, words", [
-    (["--groups", "nowhere"], ("nowhere", "among test train val")), (["--split", "exam"], ("--split", "one of train, val, test")),
-    (["--latency-runs", "-1"], ("--latency-runs",)), (["--json", "/proc/none/x.json"], ("file /proc/none/x.json",))])
+@pytest.mark.parametrize(
+    "extra, words",
+    [
+        (["--groups", "nowhere"], ("nowhere", "among test train val")),
+        (["--split", "exam"], ("--split", "one of train, val, test")),
+        (["--latency-runs", "-1"], ("--latency-runs",)),
+        (["--json", "/proc/none/x.json"], ("file /proc/none/x.json",)),
+    ],
+)
 def test_bad_arguments_say_what_is_possible(model, folder, capsys, extra, words):
     assert main(["evaluate", str(model), str(folder), *extra]) == 2
     said = capsys.readouterr().err

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.replay.faults import KINDS, Fault, FaultScript, Injector, read_fault, read_script, stamp_of, stamped
-from sentryfuse_ros.resources import share_path
 
 
 def message(t_s, size=40):
@@ -109,16 +109,19 @@ def test_battery_curve_is_linear_between_points():
     assert math.isnan(FaultScript().battery_percent(1.0))
 
 
-@pytest.mark.parametrize(("entry", "expected"), [
-    ({"sensor": "camera", "kind": "explode", "from": 0, "to": 1}, "kind.*'explode'.*off, freeze"),
-    ({"kind": "off", "from": 0, "to": 1}, "sensor.*None"),
-    ({"sensor": "camera", "kind": "off", "from": 2, "to": 1}, "to.*later than from 2"),
-    ({"sensor": "camera", "kind": "off", "from": -2, "to": 1}, "from.*-2"),
-    ({"sensor": "camera", "kind": "off", "from": 0, "to": "late"}, "to.*'late'"),
-    ({"sensor": "camera", "kind": "off", "from": 0, "to": 1, "speed": 3}, "unknown speed"),
-    ({"sensor": "camera", "kind": "slow", "from": 0, "to": 1, "keep_every": 0}, "keep_every >= 1"),
-    ("camera off", "sensor: NAME"),
-])
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ({"sensor": "camera", "kind": "explode", "from": 0, "to": 1}, "kind.*'explode'.*off, freeze"),
+        ({"kind": "off", "from": 0, "to": 1}, "sensor.*None"),
+        ({"sensor": "camera", "kind": "off", "from": 2, "to": 1}, "to.*later than from 2"),
+        ({"sensor": "camera", "kind": "off", "from": -2, "to": 1}, "from.*-2"),
+        ({"sensor": "camera", "kind": "off", "from": 0, "to": "late"}, "to.*'late'"),
+        ({"sensor": "camera", "kind": "off", "from": 0, "to": 1, "speed": 3}, "unknown speed"),
+        ({"sensor": "camera", "kind": "slow", "from": 0, "to": 1, "keep_every": 0}, "keep_every >= 1"),
+        ("camera off", "sensor: NAME"),
+    ],
+)
 def test_bad_fault_is_named(entry, expected):
     with pytest.raises(ParameterError, match=expected):
         read_fault(entry, "fault file f.yaml faults[0]")
@@ -128,10 +131,16 @@ def test_bare_yaml_off_is_understood():
     assert read_fault({"sensor": "a", "kind": False, "from": 0, "to": 1}, "here").kind == "off"
 
 
-@pytest.mark.parametrize(("text", "expected"), [
-    ("faults: [", "valid YAML"), ("[1, 2]", "keys faults and battery"), ("fault: []", "keys faults and battery"),
-    ("battery: [[0, 100], [0, 90]]", r"battery\[1\].*ascending"), ("battery: [5]", r"battery\[0\]"),
-])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("faults: [", "valid YAML"),
+        ("[1, 2]", "keys faults and battery"),
+        ("fault: []", "keys faults and battery"),
+        ("battery: [[0, 100], [0, 90]]", r"battery\[1\].*ascending"),
+        ("battery: [5]", r"battery\[0\]"),
+    ],
+)
 def test_broken_script_is_named(tmp_path, text, expected):
     path = tmp_path / "script.yaml"
     path.write_text(text)

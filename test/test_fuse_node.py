@@ -37,7 +37,7 @@ def test_prediction_mask_and_model_are_published(probe, fed):
     assert list(p.modalities) == ["camera", "imu"] and list(p.sensors) == ["camera", "imu"]
     assert len(p.probabilities) == 27 and abs(sum(p.probabilities) - 1) < 1e-4
     assert p.confidence == pytest.approx(max(p.probabilities)) and p.class_name == probe.infos[-1].classes[p.class_id]
-    assert sum(p.modality_use) == pytest.approx(1, abs=1e-4) and p.inference_ms > 0
+    assert sum(p.attention_share) == pytest.approx(1, abs=1e-4) and p.inference_ms > 0
     assert p.header.frame_id == "base_link" and 0 <= p.latency_ms < 5000
     mask = probe.masks[-1]
     assert [s.name for s in mask.sensors] == ["camera", "imu", "audio", "lidar"]
@@ -49,7 +49,7 @@ def test_camera_unplugged_and_back(probe, fed):
     probe.silence("/camera/image_raw")
     probe.wait_state("camera", S.STALE, fed)
     p = probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [False, True], "a prediction from the IMU alone", fed)
-    assert p.modality_use[0] == 0 and list(p.sensors) == ["", "imu"]
+    assert p.attention_share[0] == 0 and list(p.sensors) == ["", "imu"]
     assert "no message for" in probe.status_of("camera").reason and probe.status_of("camera").alarm
     probe.feed_camera()
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "the camera's return", fed)
@@ -277,8 +277,12 @@ def test_publisher_of_another_type_is_named(probe, start):
     def told():
         statuses = {s.name.split()[-1]: s for s in probe.diagnostics[-1].status} if probe.diagnostics else {}
         camera, imu = statuses.get("camera"), statuses.get("imu")
-        return (camera and "publishes sensor_msgs/msg/Image" in camera.message and camera.level == DiagnosticStatus.WARN
-                and "publishes best effort" in imu.message)
+        return (
+            camera
+            and "publishes sensor_msgs/msg/Image" in camera.message
+            and camera.level == DiagnosticStatus.WARN
+            and "publishes best effort" in imu.message
+        )
 
     probe.wait("diagnostics that name both", told, node)
     assert "set camera.type or camera.topic" in node.log() and "set imu.reliability to auto" in node.log()

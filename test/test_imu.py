@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cdr_messages import assert_same_batch, bag_messages, deserializer, imu, longest_run, raw, serialize_rclpy
 
-from sentryfuse_ros.modalities import Fault, make_decoder
+from sentryfuse_ros.decoders import Fault, make_decoder
 
 IMU = "sensor_msgs/msg/Imu"
 rng = np.random.default_rng(3)
@@ -33,30 +33,42 @@ def test_every_recorded_message_equals_the_real_deserialiser(bag, count):
     assert not bulk.fault.any() and bulk.error == ""
     assert_same_batch(bulk, decoder().decode([item for _, item in messages]))
     for start in range(0, len(data), 997):  # in drains of every size a node may see
-        part = decoder().decode(data[start:start + start % 41 + 1])
-        np.testing.assert_array_equal(part.rows, bulk.rows[start:start + start % 41 + 1])
-        np.testing.assert_array_equal(part.fingerprint, bulk.fingerprint[start:start + start % 41 + 1])
+        part = decoder().decode(data[start : start + start % 41 + 1])
+        np.testing.assert_array_equal(part.rows, bulk.rows[start : start + start % 41 + 1])
+        np.testing.assert_array_equal(part.fingerprint, bulk.fingerprint[start : start + start % 41 + 1])
     first = messages[0][1]
     assert bulk.stamp_ns[0] == first.header.stamp.sec * 10**9 + first.header.stamp.nanosec
-    np.testing.assert_array_equal(bulk.rows[0], np.float32([
-        first.angular_velocity.x, first.angular_velocity.y, first.angular_velocity.z,
-        first.linear_acceleration.x, first.linear_acceleration.y, first.linear_acceleration.z]))
+    np.testing.assert_array_equal(
+        bulk.rows[0],
+        np.float32(
+            [
+                first.angular_velocity.x,
+                first.angular_velocity.y,
+                first.angular_velocity.z,
+                first.linear_acceleration.x,
+                first.linear_acceleration.y,
+                first.linear_acceleration.z,
+            ]
+        ),
+    )
     assert longest_run(bulk.fingerprint) < 10, "a real sensor would be called frozen"
 
 
 def test_rclpy_and_rosbags_bytes_give_the_same():
     messages = [imu(rng.normal(0, 1, 3), rng.normal(0, 9, 3)) for _ in range(20)]
-    assert_same_batch(decoder().decode([raw(m) for m in messages]),
-                      decoder().decode([serialize_rclpy(m) for m in messages]))
+    assert_same_batch(decoder().decode([raw(m) for m in messages]), decoder().decode([serialize_rclpy(m) for m in messages]))
 
 
-@pytest.mark.parametrize("gyro, accel, fault, text", [
-    ((np.nan, 0, 0), (0, 0, 9.8), Fault.NAN, "nan"),
-    ((0, 0, 0.1), (0, np.inf, 0), Fault.NAN, "inf"),
-    ((0, 101, 0), (0, 0, 9.8), Fault.OUT_OF_RANGE, "max_gyro_rad_s"),
-    ((0, 0, 0.1), (0, 0, -401), Fault.OUT_OF_RANGE, "max_accel_m_s2"),
-    ((0, 0, 0), (0, 0, 0), Fault.EMPTY, "allow_zero"),
-])
+@pytest.mark.parametrize(
+    "gyro, accel, fault, text",
+    [
+        ((np.nan, 0, 0), (0, 0, 9.8), Fault.NAN, "nan"),
+        ((0, 0, 0.1), (0, np.inf, 0), Fault.NAN, "inf"),
+        ((0, 101, 0), (0, 0, 9.8), Fault.OUT_OF_RANGE, "max_gyro_rad_s"),
+        ((0, 0, 0.1), (0, 0, -401), Fault.OUT_OF_RANGE, "max_accel_m_s2"),
+        ((0, 0, 0), (0, 0, 0), Fault.EMPTY, "allow_zero"),
+    ],
+)
 def test_a_fault_is_found_among_good_messages(gyro, accel, fault, text):
     good = [imu(rng.normal(0, 1, 3), rng.normal(0, 9, 3)) for _ in range(9)]
     messages = good[:4] + [imu(gyro, accel)] + good[4:]

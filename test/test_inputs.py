@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from sentryfuse_ros.errors import DecodeError, ParameterError
-from sentryfuse_ros.modalities.inputs import ModalitySpec, empty_input, model_input
-from sentryfuse_ros.modalities.inputs.camera import camera_frame, slot_rows
+from sentryfuse_ros.preprocessing import ModalitySpec, empty_input, model_input
+from sentryfuse_ros.preprocessing.camera import camera_frame, slot_rows
 
 NS = 1_000_000_000
 IMU = ModalitySpec("imu", "imu", 2.0, (100, 6))
@@ -26,11 +26,22 @@ def test_spec_survives_a_round_trip_through_a_dict():
     assert spec.row_shape == (3, 8, 8) and IMU.row_shape == (6,)
 
 
-@pytest.mark.parametrize("change, word", [
-    ({"kind": "radar"}, "kind"), ({"shape": (100, 5)}, "shape"), ({"shape": (0, 6)}, "shape"), ({"window_s": 0}, "window_s"),
-    ({"mean": (1.0,)}, "mean"), ({"std": (1, 1, 1, 1, 1, 0)}, "std"), ({"extra": 1}, "keys"),
-    ({"options": {"max_gap": 0.5}}, "max_gap_s"), ({"options": {"polar": 1}}, "option"),
-    ({"options": {"max_gap_s": "long"}}, "finite number"), ({"options": {"max_gap_s": float("nan")}}, "finite number")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"kind": "radar"}, "kind"),
+        ({"shape": (100, 5)}, "shape"),
+        ({"shape": (0, 6)}, "shape"),
+        ({"window_s": 0}, "window_s"),
+        ({"mean": (1.0,)}, "mean"),
+        ({"std": (1, 1, 1, 1, 1, 0)}, "std"),
+        ({"extra": 1}, "keys"),
+        ({"options": {"max_gap": 0.5}}, "max_gap_s"),
+        ({"options": {"polar": 1}}, "option"),
+        ({"options": {"max_gap_s": "long"}}, "finite number"),
+        ({"options": {"max_gap_s": float("nan")}}, "finite number"),
+    ],
+)
 def test_spec_names_the_field_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         ModalitySpec.from_dict({**IMU.to_dict(), **change})
@@ -131,8 +142,8 @@ def test_depth_frame_of_a_doubled_image_is_the_original():
 
 def test_depth_frame_averages_returns_only():
     image = np.zeros((12, 16), np.uint16)
-    image[0, 0:2], image[1, 0] = (2000, 3000), 4000       # three of four returned: their mean
-    image[0, 2] = 2000                                     # one of four: no return
+    image[0, 0:2], image[1, 0] = (2000, 3000), 4000  # three of four returned: their mean
+    image[0, 2] = 2000  # one of four: no return
     frame = camera_frame(image, DEPTH)
     assert frame.shape == (1, 6, 8) and frame[0, 0, 0] == pytest.approx(3.0) and frame[0, 0, 1] == 0
 
@@ -163,8 +174,8 @@ def test_camera_slots_show_the_newest_frame_not_after_them():
 
 
 def test_camera_slots_are_empty_before_the_first_and_after_the_last_frame():
-    at = stamps(15, 30, 1.0)                               # frames from 1.03 s to 1.5 s
-    index = slot_rows(at, 2 * NS, DEPTH)                   # slots end at .25, .5, ... 2.0
+    at = stamps(15, 30, 1.0)  # frames from 1.03 s to 1.5 s
+    index = slot_rows(at, 2 * NS, DEPTH)  # slots end at .25, .5, ... 2.0
     assert (index[:4] == -1).all() and index[4] == 6 and index[5] == 14 and index[6] == 14 and index[7] == -1
 
 
@@ -175,7 +186,7 @@ def test_camera_slots_skip_what_came_before_a_gap():
 
 
 def test_slow_camera_leaves_no_holes():
-    at = stamps(6, 3)                                      # slower than the 4 Hz slots
+    at = stamps(6, 3)  # slower than the 4 Hz slots
     assert (slot_rows(at, 2 * NS, DEPTH)[1:] >= 0).all()
 
 

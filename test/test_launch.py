@@ -11,7 +11,7 @@ pytest.importorskip("launch_ros", reason="launch and launch_ros come with a ROS 
 
 from ros_harness import Probe, environment
 
-from sentryfuse_ros.resources import share_path
+from sentryfuse_ros.paths import share_path
 
 RUN = """
 import sys
@@ -38,8 +38,14 @@ def launched(ros, tmp_path):
         env["AMENT_PREFIX_PATH"] = os.pathsep.join(dict.fromkeys([prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]))
         env["ROS_LOG_DIR"] = str(tmp_path)
         log = (tmp_path / "launch.log").open("wb")
-        process = subprocess.Popen([sys.executable, "-c", RUN, str(share_path("launch", "fuse.launch.py")), *arguments],
-                                   env=env, stdout=log, stderr=subprocess.STDOUT, cwd="/", start_new_session=True)
+        process = subprocess.Popen(
+            [sys.executable, "-c", RUN, str(share_path("launch", "fuse.launch.py")), *arguments],
+            env=env,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            cwd="/",
+            start_new_session=True,
+        )
         process.log = lambda: (tmp_path / "launch.log").read_text(errors="replace")
         process.alive = lambda: process.poll() is None
         started.append(process)
@@ -53,8 +59,9 @@ def launched(ros, tmp_path):
 
 
 def test_launch_with_namespace_and_topics(launched):
-    process = launched("model:=utd_mhad_depth_imu", "namespace:=bot", "camera_topic:=/front/depth", "imu_topic:=wrist",
-                       "log_level:=info")
+    process = launched(
+        "model:=utd_mhad_depth_imu", "namespace:=bot", "camera_topic:=/front/depth", "imu_topic:=wrist", "log_level:=info"
+    )
     probe = Probe("/bot")
     try:
         probe.feed_camera("/front/depth")
@@ -90,8 +97,10 @@ def test_launch_alone_runs_the_default_model(launched):
         probe.close()
 
 
-@pytest.mark.parametrize(("argument", "words"), [
-    ("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"), ("autostart:=maybe", "autostart: saw 'maybe'")])
+@pytest.mark.parametrize(
+    ("argument", "words"),
+    [("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"), ("autostart:=maybe", "autostart: saw 'maybe'")],
+)
 def test_wrong_argument_is_named(launched, argument, words):
     process = launched(argument)
     assert process.wait(60) != 0

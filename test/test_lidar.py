@@ -4,24 +4,33 @@ import numpy as np
 import pytest
 from cdr_messages import bag_messages, cloud, deserializer, longest_run, raw, scan, serialize_rclpy
 
+from sentryfuse_ros.decoders import Fault, make_decoder
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.modalities import Fault, make_decoder
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.modalities.inputs.lidar import lidar_frame
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.preprocessing.lidar import lidar_frame
 
 CLOUD, SCAN = "sensor_msgs/msg/PointCloud2", "sensor_msgs/msg/LaserScan"
 SPEC = ModalitySpec("lidar", "lidar", 0.5, (1, 4, 8, 32))
 POLAR = ModalitySpec("lidar", "lidar", 0.5, (1, 4, 8, 32), options={"polar": 1, "max_range_m": 20.0})
 LAYOUTS = {
     "packed": np.dtype([("x", "f4"), ("y", "f4"), ("z", "f4"), ("intensity", "f4")]),
-    "pcl": np.dtype({"names": ["x", "y", "z", "intensity"], "formats": ["f4"] * 4, "offsets": [0, 4, 8, 16],
-                     "itemsize": 32}),
-    "velodyne": np.dtype({"names": ["x", "y", "z", "intensity", "ring", "time"],
-                          "formats": ["f4", "f4", "f4", "f4", "u2", "f4"], "offsets": [0, 4, 8, 12, 16, 18],
-                          "itemsize": 22}),
-    "doubles, odd offsets": np.dtype({"names": ["t", "z", "y", "x", "intensity"],
-                                      "formats": ["u4", "f8", "f8", "f8", "u2"], "offsets": [0, 5, 13, 21, 33],
-                                      "itemsize": 37}),
+    "pcl": np.dtype({"names": ["x", "y", "z", "intensity"], "formats": ["f4"] * 4, "offsets": [0, 4, 8, 16], "itemsize": 32}),
+    "velodyne": np.dtype(
+        {
+            "names": ["x", "y", "z", "intensity", "ring", "time"],
+            "formats": ["f4", "f4", "f4", "f4", "u2", "f4"],
+            "offsets": [0, 4, 8, 12, 16, 18],
+            "itemsize": 22,
+        }
+    ),
+    "doubles, odd offsets": np.dtype(
+        {
+            "names": ["t", "z", "y", "x", "intensity"],
+            "formats": ["u4", "f8", "f8", "f8", "u2"],
+            "offsets": [0, 5, 13, 21, 33],
+            "itemsize": 37,
+        }
+    ),
     "integers": np.dtype([("x", "i2"), ("y", "i4"), ("z", "i1"), ("intensity", "u1")]),
 }
 
@@ -29,8 +38,13 @@ LAYOUTS = {
 def points(count=600, seed=0):
     generator = np.random.default_rng(seed)
     values = {axis: generator.normal(0, 6, count).astype(np.float32) for axis in "xy"}
-    values |= {"z": generator.normal(0, 1, count).astype(np.float32), "intensity": generator.integers(0, 200, count),
-               "ring": generator.integers(0, 32, count), "time": generator.random(count), "t": np.arange(count)}
+    values |= {
+        "z": generator.normal(0, 1, count).astype(np.float32),
+        "intensity": generator.integers(0, 200, count),
+        "ring": generator.integers(0, 32, count),
+        "time": generator.random(count),
+        "t": np.arange(count),
+    }
     return values
 
 
@@ -80,8 +94,10 @@ def test_fields_stay_views_on_the_message():
     data = raw(cloud(LAYOUTS["pcl"], points()))
     record = make_decoder("lidar", CLOUD, None)._read(data)
     address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
-    assert all(address < f.__array_interface__["data"][0] < address + len(data) and f.strides == (32,)
-               for f in (*record.xyz, record.intensity))
+    assert all(
+        address < f.__array_interface__["data"][0] < address + len(data) and f.strides == (32,)
+        for f in (*record.xyz, record.intensity)
+    )
 
 
 def test_points_without_return_are_dropped_and_no_fault():
@@ -103,15 +119,19 @@ def scattered(valid):
     return values
 
 
-@pytest.mark.parametrize("values, fault", [
-    ({name: column[:0] for name, column in points().items()}, Fault.EMPTY),
-    (scattered(0), Fault.EMPTY),
-    ({name: column * 0 for name, column in points().items()}, Fault.EMPTY),
-    ({name: column[:9] for name, column in points().items()}, Fault.EMPTY),
-    (scattered(9), Fault.EMPTY),
-    (scattered(10), Fault.NONE),
-    ({name: column[:10] for name, column in points().items()}, Fault.NONE),
-], ids=["no points", "all NaN", "all at origin", "9 points", "9 of 60000", "10 of 60000", "10 points"])
+@pytest.mark.parametrize(
+    "values, fault",
+    [
+        ({name: column[:0] for name, column in points().items()}, Fault.EMPTY),
+        (scattered(0), Fault.EMPTY),
+        ({name: column * 0 for name, column in points().items()}, Fault.EMPTY),
+        ({name: column[:9] for name, column in points().items()}, Fault.EMPTY),
+        (scattered(9), Fault.EMPTY),
+        (scattered(10), Fault.NONE),
+        ({name: column[:10] for name, column in points().items()}, Fault.NONE),
+    ],
+    ids=["no points", "all NaN", "all at origin", "9 points", "9 of 60000", "10 of 60000", "10 points"],
+)
 def test_empty(values, fault):
     batch = decode(raw(cloud(LAYOUTS["packed"], values)))
     assert batch.fault[0] == fault, batch.error
@@ -125,8 +145,10 @@ def test_limits_move_the_fault():
     assert decode(raw(cloud(LAYOUTS["packed"], points(0))), min_points=0).fault[0] == Fault.NONE
 
 
-@pytest.mark.parametrize("field, value", [("height", 2), ("width", 601), ("width", 2**32 - 1), ("point_step", 0),
-                                          ("point_step", 17), ("height", 2**32 - 1)])
+@pytest.mark.parametrize(
+    "field, value",
+    [("height", 2), ("width", 601), ("width", 2**32 - 1), ("point_step", 0), ("point_step", 17), ("height", 2**32 - 1)],
+)
 def test_sizes_that_contradict_the_data_are_malformed(field, value):
     message = cloud(LAYOUTS["packed"], points())
     object.__setattr__(message, field, value)
@@ -135,8 +157,9 @@ def test_sizes_that_contradict_the_data_are_malformed(field, value):
         assert batch.fault[0] == Fault.MALFORMED and "point_step" in batch.error
 
 
-@pytest.mark.parametrize("field, value, fault", [("offset", 13, Fault.MALFORMED), ("datatype", 9, Fault.MALFORMED),
-                                                 ("name", "u", Fault.UNSUPPORTED)])
+@pytest.mark.parametrize(
+    "field, value, fault", [("offset", 13, Fault.MALFORMED), ("datatype", 9, Fault.MALFORMED), ("name", "u", Fault.UNSUPPORTED)]
+)
 def test_fields_that_cannot_be_read_are_named(field, value, fault):
     message = cloud(LAYOUTS["packed"], points())
     object.__setattr__(message.fields[0], field, value)
@@ -148,13 +171,17 @@ def test_fingerprint_is_of_coordinates_and_not_of_padding_or_header():
     values, moved = points(), points()
     moved["y"][300] += 1e-3
     make_one = make_decoder("lidar", CLOUD, None)
-    messages = [cloud(LAYOUTS["packed"], values), cloud(LAYOUTS["pcl"], values, stamp_ns=1, frame_id="longer name"),
-                cloud(LAYOUTS["packed"], moved)]
+    messages = [
+        cloud(LAYOUTS["packed"], values),
+        cloud(LAYOUTS["pcl"], values, stamp_ns=1, frame_id="longer name"),
+        cloud(LAYOUTS["packed"], moved),
+    ]
     first, second, third = make_one.decode([raw(m) for m in messages]).fingerprint
     assert first == second != third
 
 
 # -- laser scan -----------------------------------------------------------------------------------------------------
+
 
 def test_a_scan_gives_its_ranges_around_the_robot():
     spec = ModalitySpec("lidar", "lidar", 0.5, (1, 4, 1, 8))
@@ -177,8 +204,9 @@ def test_beams_without_return_are_dropped():
     assert batch.fault[0] == 0 and round(np.expm1(batch.rows[0, 2]).sum()) == 30
 
 
-@pytest.mark.parametrize("ranges", [[], np.full(360, np.inf), np.full(360, np.nan), np.zeros(360)],
-                         ids=["no beams", "inf", "NaN", "zero"])
+@pytest.mark.parametrize(
+    "ranges", [[], np.full(360, np.inf), np.full(360, np.nan), np.zeros(360)], ids=["no beams", "inf", "NaN", "zero"]
+)
 def test_a_scan_without_returns_is_empty(ranges):
     assert decode(raw(scan(np.append(ranges, [])) if len(ranges) else empty_scan()), SPEC, SCAN).fault[0] == Fault.EMPTY
 
@@ -189,8 +217,9 @@ def empty_scan():
     return message
 
 
-@pytest.mark.parametrize("field, value", [("angle_min", np.nan), ("angle_increment", np.inf),
-                                          ("intensities", np.ones(3, np.float32))])
+@pytest.mark.parametrize(
+    "field, value", [("angle_min", np.nan), ("angle_increment", np.inf), ("intensities", np.ones(3, np.float32))]
+)
 def test_a_scan_that_contradicts_itself_is_malformed(field, value):
     message = scan(np.full(360, 5.0))
     object.__setattr__(message, field, value)

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from message_feed import EPOCH, MS, Feed, S, started
 
+from sentryfuse_ros.decoders.batch import Fault
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.liveness import LivenessConfig, SensorLiveness, State
-from sentryfuse_ros.modalities.batch import Fault
+from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness, State
 
 
 def first_not_ok(statuses):

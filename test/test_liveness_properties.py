@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_feed import MS, S, started
 
-from sentryfuse_ros.liveness import LivenessConfig, SensorLiveness
-from sentryfuse_ros.modalities.batch import Fault
+from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness
 
 message = st.tuples(
     st.integers(0, 3),  # periods lost before it

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sentryfuse_ros.errors import DecodeError, ParameterError
-from sentryfuse_ros.modalities.inputs import ModalitySpec, model_input
-from sentryfuse_ros.modalities.inputs import lidar as lidar_inputs
-from sentryfuse_ros.modalities.inputs.audio import log_mel, sample_rate_hz, window_signal
-from sentryfuse_ros.modalities.inputs.lidar import lidar_frame, point_step
+from sentryfuse_ros.preprocessing import ModalitySpec, model_input
+from sentryfuse_ros.preprocessing import lidar as lidar_inputs
+from sentryfuse_ros.preprocessing.audio import log_mel, sample_rate_hz, window_signal
+from sentryfuse_ros.preprocessing.lidar import lidar_frame, point_step
 
 NS = 1_000_000_000
 END_NS = 1_700_000_000 * NS
@@ -17,8 +17,10 @@ AUDIO = ModalitySpec("audio", "audio", 1.0, (50, 40), options={"sample_rate_hz":
 def sound(seconds=1.0, hz=1000.0, rate_hz=8000, level=0.5):
     """Stamps and samples of a tone that ends at END_NS."""
     count = round(seconds * rate_hz)
-    return (END_NS - np.arange(count - 1, -1, -1) * NS // rate_hz,
-            (level * np.sin(2 * np.pi * hz * np.arange(count) / rate_hz)).astype(np.float32))
+    return (
+        END_NS - np.arange(count - 1, -1, -1) * NS // rate_hz,
+        (level * np.sin(2 * np.pi * hz * np.arange(count) / rate_hz)).astype(np.float32),
+    )
 
 
 def band_of(hz, spec=AUDIO):
@@ -56,8 +58,7 @@ def test_a_click_stands_in_the_frame_of_its_time():
 
 def test_frames_without_sound_are_exactly_zero():
     stamps, samples = sound()
-    spec = ModalitySpec("audio", "audio", 1.0, (50, 40), mean=(3.0,) * 40, std=(2.0,) * 40,
-                        options={"sample_rate_hz": 8000})
+    spec = ModalitySpec("audio", "audio", 1.0, (50, 40), mean=(3.0,) * 40, std=(2.0,) * 40, options={"sample_rate_hz": 8000})
     keep = (np.arange(8000) >= 2400) & ~((np.arange(8000) >= 4800) & (np.arange(8000) < 5600))
     out = model_input(spec, stamps[keep], samples[keep], END_NS)
     empty = (out == 0).all(axis=1)
@@ -94,8 +95,15 @@ def test_every_band_hears_something(bands, n_fft):
     assert (log_mel(noise, spec)[2:-2] > np.log(1e-7)).all()
 
 
-@pytest.mark.parametrize("options, word", [({"sample_rate_hz": 0}, "sample_rate"), ({"f_min_hz": 9000.0}, "f_min_hz"),
-                                           ({"n_fft": 1}, "n_fft"), ({"sample_rate_hz": 8000.5}, "whole")])
+@pytest.mark.parametrize(
+    "options, word",
+    [
+        ({"sample_rate_hz": 0}, "sample_rate"),
+        ({"f_min_hz": 9000.0}, "f_min_hz"),
+        ({"n_fft": 1}, "n_fft"),
+        ({"sample_rate_hz": 8000.5}, "whole"),
+    ],
+)
 def test_options_that_make_no_spectrogram_are_refused(options, word):
     spec = ModalitySpec("audio", "audio", 1.0, (20, 16), options=options)
     with pytest.raises(ParameterError, match=word):
@@ -108,14 +116,19 @@ def test_rate_defaults_to_16_khz():
 
 # -- LiDAR ----------------------------------------------------------------------------------------------------------
 
+
 def lidar(channels=4, height=6, width=8, **options):
     return ModalitySpec("lidar", "lidar", 1.0, (2, channels, height, width), options=options)
 
 
 def at(range_m, azimuth_deg, elevation_deg=0.0, intensity=0.0):
     azimuth, elevation = np.radians((azimuth_deg, elevation_deg))
-    return [range_m * np.cos(elevation) * np.cos(azimuth), range_m * np.cos(elevation) * np.sin(azimuth),
-            range_m * np.sin(elevation), intensity]
+    return [
+        range_m * np.cos(elevation) * np.cos(azimuth),
+        range_m * np.cos(elevation) * np.sin(azimuth),
+        range_m * np.sin(elevation),
+        intensity,
+    ]
 
 
 def cell_of(frame):
@@ -125,8 +138,9 @@ def cell_of(frame):
     return int(rows[0]), int(columns[0])
 
 
-@pytest.mark.parametrize("azimuth, column", [(180, 0), (170, 0), (91, 1), (89, 2), (46, 2), (44, 3), (10, 3), (-10, 4),
-                                             (-89, 5), (-91, 6), (-179, 7)])
+@pytest.mark.parametrize(
+    "azimuth, column", [(180, 0), (170, 0), (91, 1), (89, 2), (46, 2), (44, 3), (10, 3), (-10, 4), (-89, 5), (-91, 6), (-179, 7)]
+)
 def test_columns_run_from_left_to_right(azimuth, column):
     assert cell_of(lidar_frame(np.array([at(5, azimuth)]), lidar()))[1] == column
 
@@ -176,9 +190,11 @@ def test_old_numpy_finds_the_same_nearest_points(monkeypatch):
     np.testing.assert_array_equal(lidar_frame(points, lidar(1)), fast)
 
 
-@pytest.mark.parametrize("point", [[0, 0, 0], [np.nan, 1, 1], [np.inf, 0, 0], [500, 0, 0], [0.01, 0, 0], [1, 0, 5],
-                                   [3e38, 3e38, 3e38]],
-                         ids=["origin", "NaN", "inf", "far", "near", "steep", "overflow"])
+@pytest.mark.parametrize(
+    "point",
+    [[0, 0, 0], [np.nan, 1, 1], [np.inf, 0, 0], [500, 0, 0], [0.01, 0, 0], [1, 0, 5], [3e38, 3e38, 3e38]],
+    ids=["origin", "NaN", "inf", "far", "near", "steep", "overflow"],
+)
 def test_points_out_of_the_picture_leave_no_trace(point):
     assert not lidar_frame(np.array([point], np.float64), lidar(3)).any()
     assert cell_of(lidar_frame(np.array([point, [2, -1e-3, 0]]), lidar(3)))[1] == 4
@@ -206,8 +222,10 @@ def test_points_of_another_shape_are_refused():
         lidar_frame(np.zeros((5, 2)), lidar())
 
 
-@pytest.mark.parametrize("options, word", [({"max_range_m": 0.05}, "max_range_m"), ({"azimuth_fov_deg": 0}, "azimuth"),
-                                           ({"min_elevation_deg": 40}, "elevation")])
+@pytest.mark.parametrize(
+    "options, word",
+    [({"max_range_m": 0.05}, "max_range_m"), ({"azimuth_fov_deg": 0}, "azimuth"), ({"min_elevation_deg": 40}, "elevation")],
+)
 def test_options_that_make_no_frame_are_refused(options, word):
     with pytest.raises(ParameterError, match=word):
         lidar_frame(np.ones((5, 3)), lidar(**options))
@@ -227,8 +245,13 @@ def test_lidar_model_input_normalises_points_and_leaves_the_rest_zero():
 def test_relief_is_roughness_along_the_ring_whatever_the_slope_and_the_edges():
     """A ring of points on a slope with bumps: relief is the bumps, a wall's edge is cut, gaps are left out, it wraps."""
     columns = 64
-    spec = ModalitySpec("lidar", "lidar", 0.5, (1, 5, 1, columns),
-                        options={"min_elevation_deg": -80, "max_elevation_deg": 80, "relief_columns": 5})
+    spec = ModalitySpec(
+        "lidar",
+        "lidar",
+        0.5,
+        (1, 5, 1, columns),
+        options={"min_elevation_deg": -80, "max_elevation_deg": 80, "relief_columns": 5},
+    )
     azimuth = -(np.arange(columns) + 0.5) / columns * 2 * np.pi + np.pi  # one point a cell, the leftmost first
     bumps = 0.004 * (-1.0) ** np.arange(columns)
     z = -0.5 + 0.1 * np.sin(azimuth) + bumps

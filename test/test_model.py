@@ -6,10 +6,10 @@ import torch
 from tiny_model import SPECS, tiny_batch, tiny_config, tiny_model
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.tokenizers import PowerSpectrum, TextureStatistics, make_tokenizer
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 
 def test_logits_and_use_have_their_shapes_and_use_sums_to_one():
@@ -59,9 +59,16 @@ def test_samples_of_a_batch_do_not_influence_each_other():
     torch.testing.assert_close(model(batch).logits[1:2], alone, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("kind, shape, encoding", [
-    ("camera", (4, 3, 16, 16), "rgb"), ("imu", (40, 6), ""), ("audio", (40, 16), ""), ("lidar", (2, 2, 16, 32), ""),
-    ("series", (20, 3), "")])
+@pytest.mark.parametrize(
+    "kind, shape, encoding",
+    [
+        ("camera", (4, 3, 16, 16), "rgb"),
+        ("imu", (40, 6), ""),
+        ("audio", (40, 16), ""),
+        ("lidar", (2, 2, 16, 32), ""),
+        ("series", (20, 3), ""),
+    ],
+)
 def test_every_kind_of_sensor_has_a_tokeniser(kind, shape, encoding):
     spec = ModalitySpec("s", kind, 1.0, shape, encoding)
     tokeniser = make_tokenizer(spec, 16)
@@ -91,10 +98,19 @@ def test_config_survives_a_round_trip_and_rebuilds_the_same_network():
     assert [p.shape for p in SentryFuse(again).parameters()] == [p.shape for p in SentryFuse(config).parameters()]
 
 
-@pytest.mark.parametrize("change, word", [
-    ({"backbone": "late"}, "backbone"), ({"ffn_channels": 30}, "ffn_channels"), ({"layers": 0}, "layers"),
-    ({"ratio_levels": (0.1, 0.5)}, "ratio_levels"), ({"ratio_levels": (0.0, 0.95)}, "ratio_levels"),
-    ({"classes": ("a",)}, "classes"), ({"kv_stride": {"sonar": 2}}, "kv_stride"), ({"modalities": ()}, "modalities")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"backbone": "late"}, "backbone"),
+        ({"ffn_dim": 30}, "ffn_dim"),
+        ({"layers": 0}, "layers"),
+        ({"ratio_levels": (0.1, 0.5)}, "ratio_levels"),
+        ({"ratio_levels": (0.0, 0.95)}, "ratio_levels"),
+        ({"classes": ("a",)}, "classes"),
+        ({"kv_stride": {"sonar": 2}}, "kv_stride"),
+        ({"modalities": ()}, "modalities"),
+    ],
+)
 def test_config_names_the_field_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         tiny_config(**change)
@@ -113,6 +129,7 @@ def test_same_seed_same_network():
 
 # what the tokenisers are given besides their convolutions
 
+
 def test_power_spectrum_sees_frequency_and_power_not_phase():
     spec = ModalitySpec("imu", "imu", 1.0, (200, 6))
     spectrum = PowerSpectrum(spec, 8, hop=20, steps=40)
@@ -125,6 +142,7 @@ def test_power_spectrum_sees_frequency_and_power_not_phase():
         x[0, :, 2] = level * torch.sin(2 * torch.pi * hz * t + phase)
         spectrum(x)
         return caught["x"][0].unflatten(0, (6, 21))[2, :, 5] * 3 - 7  # the fifth token's bins of channel 2, back to logarithms
+
     tone = powers(50.0, 0.3)
     assert tone.argmax() == 10 and tone[10] == pytest.approx(np.log(0.25), abs=0.05)
     torch.testing.assert_close(tone[9:12], powers(50.0, 2.0)[9:12], atol=0.02, rtol=0)
@@ -143,6 +161,7 @@ def test_texture_statistics_tell_rough_from_smooth_of_the_same_mean_and_leave_ou
     def look(x):
         texture(x, x != 0)
         return caught["x"][0, 0].unflatten(0, (4, 2, 2))  # mean and roughness at three scales; channel; half of the rows
+
     torch.manual_seed(0)
     smooth = torch.full((1, 1, 2, 4, 64), 3.0)
     rough = smooth.clone()

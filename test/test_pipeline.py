@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from cdr_messages import audio, cloud, image, imu, raw
 
-from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.liveness import State
-from sentryfuse_ros.modalities.inputs import ModalitySpec
-from sentryfuse_ros.parameters import build_settings
-from sentryfuse_ros.pipeline import Pipeline
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.pipeline import Pipeline
+from sentryfuse_ros.sensing.liveness import State
+from sentryfuse_ros.settings import build_settings
 
 NS = 1_000_000_000
 T0 = 1_700_000_000 * NS
@@ -65,9 +65,19 @@ class Robot:
 @pytest.fixture(scope="module")
 def engine():
     from tiny_model import tiny_model
-    return Engine(tiny_model(modalities=FOUR, kv_stride={}, tokenizer={
-        "camera": {"stem_channels": [4, 4], "grid": [2, 2]}, "imu": {"stem_channels": 8},
-        "lidar": {"frames_per_token": 1, "stem_channels": [4, 4], "grid": [2, 2]}}), {"name": "tiny"})
+
+    return Engine(
+        tiny_model(
+            modalities=FOUR,
+            kv_stride={},
+            tokenizer={
+                "camera": {"stem_channels": [4, 4], "grid": [2, 2]},
+                "imu": {"stem_channels": 8},
+                "lidar": {"frames_per_token": 1, "stem_channels": [4, 4], "grid": [2, 2]},
+            },
+        ),
+        {"name": "tiny"},
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.power import GovernorConfig, PowerGovernor
+from sentryfuse_ros.runtime.power_governor import GovernorConfig, PowerGovernor
 
 LEVELS = (0.0, 0.25, 0.5, 0.7, 0.9)
 NAN = float("nan")
@@ -27,8 +27,7 @@ def at_battery(fraction, charging=False, now_s=0.0, **options):
 
 @pytest.mark.parametrize(
     "battery, requested, ratio",
-    [(1.0, 0, 0), (0.8, 0, 0), (0.65, 0.15, 0.25), (0.5, 0.3, 0.5), (0.35, 0.5, 0.5), (0.2, 0.7, 0.7)]
-    + [(0.15, 0.8, 0.9)],
+    [(1.0, 0, 0), (0.8, 0, 0), (0.65, 0.15, 0.25), (0.5, 0.3, 0.5), (0.35, 0.5, 0.5), (0.2, 0.7, 0.7)] + [(0.15, 0.8, 0.9)],
 )
 def test_default_curve(battery, requested, ratio):
     state = at_battery(battery)

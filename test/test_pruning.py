@@ -37,7 +37,7 @@ def counted(model, mask, weights):
 def random_scores(config, seed):
     torch.manual_seed(seed)
     sites = len(all_sites(config))
-    return torch.randn(sites, config.heads), torch.randn(sites, config.ffn_channels)
+    return torch.randn(sites, config.heads), torch.randn(sites, config.ffn_dim)
 
 
 @pytest.mark.parametrize("seed", range(60))
@@ -63,6 +63,7 @@ def test_random_networks_cost_what_the_arithmetic_says_and_stay_within_budget(se
 
 def dearest_step(config, lengths, mask):
     """FLOPs of the largest step: a K/V group with its heads, or a channel step, in all streams of a layer."""
+
     def step(live, budget):
         return site_flops(config, budget, live.queries, live.keys)
 
@@ -118,11 +119,11 @@ def test_every_layer_keeps_a_head_and_a_channel_step_and_layers_differ_by_one_st
 
 @family
 def test_even_budget_keeps_about_the_same_share_of_every_stream(name):
-    config = tiny_config(**{**FAMILY[name], "ffn_channels": 128, "channel_step": 2, "kv_groups": 4, "heads_per_group": 1})
+    config = tiny_config(**{**FAMILY[name], "ffn_dim": 128, "channel_step": 2, "num_kv_heads": 4, "heads_per_group": 1})
     model = SentryFuse(config)
     for mask, ratio in product(MASKS, (0.3, 0.5, 0.7)):
         channels = [b.channels for b in plan_budget(config, model.lengths, mask, ratio)]
-        assert max(channels) - min(channels) <= 0.1 * config.ffn_channels
+        assert max(channels) - min(channels) <= 0.1 * config.ffn_dim
 
 
 @pytest.mark.parametrize("name", ["bottleneck", "cross_modal"])
@@ -135,7 +136,7 @@ def test_streams_with_the_same_work_keep_the_same_and_so_can_run_at_once(name):
 
 @family
 def test_global_budget_goes_where_the_scores_are(name):
-    model = tiny_model(**{**FAMILY[name], "ffn_channels": 64, "channel_step": 2})
+    model = tiny_model(**{**FAMILY[name], "ffn_dim": 64, "channel_step": 2})
     heads, channels = (torch.zeros_like(s) for s in model.gate(torch.tensor(MASKS[0])))
     heads[0], channels[0] = 1, 1
     first, *others = plan_budget(model.config, model.lengths, MASKS[0], 0.8, scores=(heads, channels))

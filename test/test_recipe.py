@@ -12,29 +12,62 @@ from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.schedule import Schedule
 
 
-@pytest.mark.parametrize("change, word", [
-    ({"epochs": 0}, "epochs"), ({"learning_rte": 1}, "learning_rte"), ({"augment": {"wobble": 1}}, "wobble"),
-    ({"schedule": 3}, "schedule"), ({"validation_groups": [1]}, "validation_groups"), ({"test_groups": [3]}, "test_groups"),
-    ({"train_groups": []}, "train_groups")])
+@pytest.mark.parametrize(
+    "change, word",
+    [
+        ({"epochs": 0}, "epochs"),
+        ({"learning_rte": 1}, "learning_rte"),
+        ({"augment": {"wobble": 1}}, "wobble"),
+        ({"schedule": 3}, "schedule"),
+        ({"validation_groups": [1]}, "validation_groups"),
+        ({"test_groups": [3]}, "test_groups"),
+        ({"train_groups": []}, "train_groups"),
+    ],
+)
 def test_recipe_names_the_key_that_is_wrong(change, word):
     with pytest.raises(ParameterError, match=word):
         recipe(**change)
 
 
-@pytest.mark.parametrize("line, key", [
-    ("batch: 2.5", "batch"), ("batch: true", "batch"), ("seed: -1", "seed"), ("seed: abc", "seed"), ("seed:", "seed"),
-    ("threads: 1.5", "threads"), ("learning_rate: fast", "learning_rate"), ("learning_rate: .inf", "learning_rate"),
-    ("distill: nan", "distill"), ("weight_decay: -1e-2", "weight_decay"), ("label_smoothing: 2", "label_smoothing"),
-    ("teacher_rate: 2", "teacher_rate"), ("clip: 0", "clip"), ("spend_freed: 1", "spend_freed"), ("dataset: 3", "dataset"),
-    ("modalities: 3", "modalities"), ("modalities: [3]", "modalities"), ("model: [1]", "model"),
-    ("modalities: [{name: imu}, {name: imu}]", "modalities"), ("train_groups: train", "train_groups"),
-    ("train_groups: [[1]]", "train_groups"), ("1: 2\na: 3", "keys"), ("schedule: []", "schedule keys"),
-    ("schedule: {freeze_at: 0}", "schedule freeze_at"), ("schedule: {ratio_until: 1.1}", "schedule ratio_until"),
-    ("schedule: {warmup: 1}", "schedule warmup"), ("schedule: {drop_to: 1.5}", "schedule drop_to"),
-    ("schedule: {missing: 0.5}", "schedule missing"), ("schedule: {missing: []}", "schedule missing"),
-    ("schedule: {missing: [a]}", "schedule missing"), ("augment: {imu_jitter: -1}", "augment imu_jitter"),
-    ("dense_temperature: 0", "dense_temperature"),
-    ("augment: {erase: 1.5}", "augment erase"), ("augment: {speed: x}", "augment speed")])
+@pytest.mark.parametrize(
+    "line, key",
+    [
+        ("batch: 2.5", "batch"),
+        ("batch: true", "batch"),
+        ("seed: -1", "seed"),
+        ("seed: abc", "seed"),
+        ("seed:", "seed"),
+        ("threads: 1.5", "threads"),
+        ("learning_rate: fast", "learning_rate"),
+        ("learning_rate: .inf", "learning_rate"),
+        ("distill: nan", "distill"),
+        ("weight_decay: -1e-2", "weight_decay"),
+        ("label_smoothing: 2", "label_smoothing"),
+        ("teacher_rate: 2", "teacher_rate"),
+        ("max_grad_norm: 0", "max_grad_norm"),
+        ("spend_freed: 1", "spend_freed"),
+        ("dataset: 3", "dataset"),
+        ("modalities: 3", "modalities"),
+        ("modalities: [3]", "modalities"),
+        ("model: [1]", "model"),
+        ("modalities: [{name: imu}, {name: imu}]", "modalities"),
+        ("train_groups: train", "train_groups"),
+        ("train_groups: [[1]]", "train_groups"),
+        ("1: 2\na: 3", "keys"),
+        ("schedule: []", "schedule keys"),
+        ("schedule: {freeze_at: 0}", "schedule freeze_at"),
+        ("schedule: {ratio_until: 1.1}", "schedule ratio_until"),
+        ("schedule: {warmup: 1}", "schedule warmup"),
+        ("schedule: {drop_to: 1.5}", "schedule drop_to"),
+        ("schedule: {missing: 0.5}", "schedule missing"),
+        ("schedule: {missing: []}", "schedule missing"),
+        ("schedule: {missing: [a]}", "schedule missing"),
+        ("augment: {imu_jitter: -1}", "augment imu_jitter"),
+        ("dense_temperature: 0", "dense_temperature"),
+        ("augment: {erase: 1.5}", "augment erase"),
+        ("augment: {speed: x}", "augment speed"),
+    ],
+)
 def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
     with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
         Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})

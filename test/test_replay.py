@@ -6,16 +6,16 @@ import pytest
 from bag_maker import NS, T0, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
+from sentryfuse_ros.bags.bag import Bag, find_battery, match_sensors
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.cli import replay as replay_verb
 from sentryfuse_ros.errors import BagError
-from sentryfuse_ros.parameters import build_settings
-from sentryfuse_ros.replay.bag import Bag, find_battery, match_sensors
+from sentryfuse_ros.paths import data_root
 from sentryfuse_ros.replay.faults import Fault, FaultScript, stamp_of
 from sentryfuse_ros.replay.judge import PredictionRow, StatusRow
-from sentryfuse_ros.replay.picture import draw_timeline, write_timeline
 from sentryfuse_ros.replay.schedule import Truth, deliveries
-from sentryfuse_ros.resources import data_root
+from sentryfuse_ros.reporting.run_timeline import draw_timeline, write_timeline
+from sentryfuse_ros.settings import build_settings
 
 SENSORS = build_settings({}).sensors
 
@@ -158,8 +158,8 @@ def test_live_view_renders_every_state():
 
     from rich.console import Console
 
-    from sentryfuse_ros.liveness import State
-    from sentryfuse_ros.replay.view import render
+    from sentryfuse_ros.reporting.live_view import render
+    from sentryfuse_ros.sensing.liveness import State
 
     sensors = [N(name=s.name.lower(), state=int(s), reason="why", rate_hz=3.0, age_s=0.1, model_input="camera") for s in State]
     prediction = N(
@@ -167,7 +167,7 @@ def test_live_view_renders_every_state():
         class_name="wave",
         confidence=0.7,
         modalities=["camera"],
-        modality_use=[1.0],
+        attention_share=[1.0],
         inference_ms=2.0,
         overhead_ms=3.0,
         reason="",
@@ -204,9 +204,9 @@ def test_a_topic_of_every_type_the_decoders_read_is_matched(tmp_path):
     """One list of types for node and bags: what the node can subscribe to, replay and dataset can take from a recording."""
     from types import SimpleNamespace
 
-    from sentryfuse_ros.modalities import MSG_TYPES
-    from sentryfuse_ros.parameters import build_settings
-    from sentryfuse_ros.replay.bag import Topic, match_sensors
+    from sentryfuse_ros.bags.bag import Topic, match_sensors
+    from sentryfuse_ros.decoders import MSG_TYPES
+    from sentryfuse_ros.settings import build_settings
 
     for sensor in build_settings({}).sensors:
         for msg_type in MSG_TYPES[sensor.kind]:

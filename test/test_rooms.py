@@ -9,14 +9,16 @@ import sentryfuse_ros
 
 PACKAGE = Path(sentryfuse_ros.__file__).parent
 FLOORS = (  # each may import from the floors before it and from its own
-    {"errors", "resources", "parameters", "worker"},
-    {"model", "modalities", "power", "simulation"},
-    {"pruning", "checkpoint", "streaming", "stream_rate", "buffers", "liveness", "sync", "datasets"},
-    {"engine", "training", "replay", "sensor"},
-    {"pipeline", "bag_windows", "evaluation"},
-    {"bench"},
-    {"cli"},
+    {"errors", "paths", "settings"},
+    {"preprocessing", "simulation"},
+    {"decoders", "model"},
+    {"pruning", "sensing", "bags"},
+    {"runtime", "datasets", "replay"},
+    {"training"},
+    {"evaluation"},
+    {"reporting"},
     {"nodes"},
+    {"cli"},
 )
 FLOOR_OF = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
@@ -63,19 +65,32 @@ def test_no_import_runs_up():
 
 def test_only_nodes_name_ros():
     ros = {"rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "diagnostic_msgs", "builtin_interfaces", "launch", "launch_ros"}
-    wrong = [f"{path.relative_to(PACKAGE)} imports {module}" for path, room in room_files() if room not in ("nodes", "cli")
-             for module, _ in imports(path) if module.split(".")[0] in ros or module.startswith("sentryfuse_ros.msg")]
-    wrong += [f"{path.relative_to(PACKAGE)} imports {module} at its top" for path, room in room_files() if room == "cli"
-              for module, top in imports(path) if top and module.split(".")[0] in ros]
+    wrong = [
+        f"{path.relative_to(PACKAGE)} imports {module}"
+        for path, room in room_files()
+        if room not in ("nodes", "cli")
+        for module, _ in imports(path)
+        if module.split(".")[0] in ros or module.startswith("sentryfuse_ros.msg")
+    ]
+    wrong += [
+        f"{path.relative_to(PACKAGE)} imports {module} at its top"
+        for path, room in room_files()
+        if room == "cli"
+        for module, top in imports(path)
+        if top and module.split(".")[0] in ros
+    ]
     assert not wrong
 
 
 def test_ros_free_rooms_import_without_rclpy():
     """In a fresh interpreter where importing anything of ROS fails."""
-    modules = sorted({
-        ".".join(("sentryfuse_ros", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
-        for path, room in room_files() if room != "nodes"
-    })
+    modules = sorted(
+        {
+            ".".join(("sentryfuse_ros", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__")
+            for path, room in room_files()
+            if room != "nodes"
+        }
+    )
     code = (
         "import sys\n"
         "class Refuse:\n"

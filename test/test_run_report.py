@@ -12,22 +12,22 @@ from bag_maker import write_bag
 from rosbags.highlevel import AnyReader
 from run_record_maker import CLASSES, NAMES, made_up_record, summary_of
 
+from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.cli.replay import read_truth
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.liveness import State
-from sentryfuse_ros.replay.bag import Bag
+from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.replay.faults import Fault, FaultScript, read_script
 from sentryfuse_ros.replay.frames import Frame, frames_at, frames_of_run, small_picture
 from sentryfuse_ros.replay.judge import PredictionRow
 from sentryfuse_ros.replay.losses import losses
-from sentryfuse_ros.replay.narrator import Narrator
-from sentryfuse_ros.replay.picture import STATE_COLOURS, stretches
-from sentryfuse_ros.replay.report import write_report
-from sentryfuse_ros.replay.report_plots import RED, draw_run
 from sentryfuse_ros.replay.run_record import PowerRow, RunRecord, read_about
 from sentryfuse_ros.replay.truth import Labels, find_intervals, judge_predictions, labels_of_run, segments
-from sentryfuse_ros.resources import share_path
+from sentryfuse_ros.reporting.narrator import Narrator
+from sentryfuse_ros.reporting.run_page import write_report
+from sentryfuse_ros.reporting.run_plots import RED, draw_run
+from sentryfuse_ros.reporting.run_timeline import STATE_COLOURS, stretches
+from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.simulation.run import simulate
 
 LABELS = Labels(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
@@ -76,10 +76,13 @@ def test_file_and_topic_tell_the_same_truth(simulated):
         assert read_truth(bag, None) is None
 
 
-@pytest.mark.parametrize(("arguments", "words"), [
-    (["--truth", "/no/such.csv"], ["/no/such.csv", "No such file"]),
-    (["--truth", "WRONG"], ["t_from,t_to,label"]),
-])
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--truth", "/no/such.csv"], ["/no/such.csv", "No such file"]),
+        (["--truth", "WRONG"], ["t_from,t_to,label"]),
+    ],
+)
 def test_truth_that_cannot_be_read_is_one_clear_line(simulated, tmp_path, capsys, arguments, words):
     (tmp_path / "wrong.csv").write_text("from,to,what\n1,2,sand\n")
     assert main(["replay", str(simulated), *[str(tmp_path / "wrong.csv") if a == "WRONG" else a for a in arguments]]) == 2
@@ -92,13 +95,13 @@ def test_truth_that_cannot_be_read_is_one_clear_line(simulated, tmp_path, capsys
 
 def test_predictions_are_judged_where_there_is_something_to_judge():
     rows = [
-        prediction(1.0, "sand"),                                       # right
-        prediction(2.5, "grass", (False, True), 0.4, 0.3),             # wrong, camera missing
-        prediction(3.5, "sand", (False, True), 0.6, 0.3),              # right, camera missing
-        prediction(4.2, "grass", (False, True), 0.9, 0.3),             # right, just after a border
-        prediction(4.5, "", (False, False)),                           # nothing said
-        prediction(6.5, "sand"),                                       # no label there
-        prediction(8.5, "sand"),                                       # right
+        prediction(1.0, "sand"),  # right
+        prediction(2.5, "grass", (False, True), 0.4, 0.3),  # wrong, camera missing
+        prediction(3.5, "sand", (False, True), 0.6, 0.3),  # right, camera missing
+        prediction(4.2, "grass", (False, True), 0.9, 0.3),  # right, just after a border
+        prediction(4.5, "", (False, False)),  # nothing said
+        prediction(6.5, "sand"),  # no label there
+        prediction(8.5, "sand"),  # right
     ]
     found = judge_predictions(rows, LABELS, SCRIPT, ("camera", "imu"), CLASSES, 1.0, 10.0)
     assert (found["overall"]["judged"], found["overall"]["right"], found["overall"]["silent"]) == (5, 4, 1)
@@ -107,7 +110,10 @@ def test_predictions_are_judged_where_there_is_something_to_judge():
     assert (found["sensor_missing"]["judged"], found["sensor_missing"]["right"], found["sensor_missing"]["ticks"]) == (3, 2, 4)
     assert (found["steady"]["judged"], found["steady"]["right"]) == (4, 3)
     assert {tuple(r["missing"]): (r["right"], r["judged"]) for r in found["by_missing"]} == {
-        (): (2, 2), ("camera",): (2, 3), ("camera", "imu"): (0, 0)}
+        (): (2, 2),
+        ("camera",): (2, 3),
+        ("camera", "imu"): (0, 0),
+    }
     second = found["segments"][1]
     assert (second["from_s"], second["to_s"], second["faults"], second["labels"]) == (2.0, 4.0, ["camera off"], ["sand"])
     assert second["said"] == {"grass": 1, "sand": 1} and second["ratios"] == [0.3] and second["confidence_p50"] == 0.5
@@ -120,8 +126,9 @@ def test_a_sensor_the_run_never_had_is_not_missing():
 
 
 def test_labels_the_model_has_no_class_for_are_not_held_against_it():
-    found = judge_predictions([prediction(1.0, "wave"), prediction(5.0, "grass")], LABELS, FaultScript(), ("a", "b"),
-                              ("wave", "grass"), 1.0, 10.0)
+    found = judge_predictions(
+        [prediction(1.0, "wave"), prediction(5.0, "grass")], LABELS, FaultScript(), ("a", "b"), ("wave", "grass"), 1.0, 10.0
+    )
     assert found["labels_without_class"] == ["sand"] and found["overall"]["judged"] == found["overall"]["right"] == 1
 
 
@@ -178,7 +185,7 @@ def test_a_black_picture_is_shown_and_a_broken_one_is_not(simulated):
 
 def test_depth_is_shown_in_grey(tmp_path):
     with Bag(write_bag(tmp_path / "bag", 1.0)) as bag:
-        frame, = frames_at(bag, bag.topics["/cam/depth"], [0.5])
+        (frame,) = frames_at(bag, bag.topics["/cam/depth"], [0.5])
     assert frame.pixels.shape == (54, 72, 3) and np.ptp(frame.pixels) > 0.5
     assert np.array_equal(frame.pixels[..., 0], frame.pixels[..., 2])
 
@@ -310,4 +317,5 @@ def test_narrator_speaks_where_mask_or_ratio_change():
     assert out.getvalue().splitlines() == [
         "   1.0 s  all sensors live; ratio 0.0; says sand 91 % (truth: sand)",
         "   2.0 s  camera STALE; ratio 0.0; says sand 91 % (truth: sand)",
-        "   3.0 s  camera STALE; ratio 0.3; says nothing: no live sensor (truth: sand)"]
+        "   3.0 s  camera STALE; ratio 0.3; says nothing: no live sensor (truth: sand)",
+    ]

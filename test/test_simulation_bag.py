@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
+from sentryfuse_ros.bags.bag import Bag, find_battery
 from sentryfuse_ros.cli import simulate as verb
+from sentryfuse_ros.decoders import Fault, make_decoder
 from sentryfuse_ros.errors import BagError, ParameterError
-from sentryfuse_ros.modalities import Fault, make_decoder
-from sentryfuse_ros.replay.bag import Bag, find_battery
 from sentryfuse_ros.simulation.recorder import TOPICS
 from sentryfuse_ros.simulation.run import START_NS, simulate
 
@@ -56,7 +56,7 @@ def test_a_shorter_run_is_the_begin_of_a_longer_one_and_another_seed_is_another(
     simulate(8, 2.0, tmp_path / "other")
     long, short, other = contents(bag), contents(tmp_path / "short"), contents(tmp_path / "other")
     for topic, entries in short.items():
-        assert entries and entries == long[topic][:len(entries)]
+        assert entries and entries == long[topic][: len(entries)]
         if topic != TOPICS["truth"][0]:
             assert entries[0][1] != other[topic][0][1]
 
@@ -122,8 +122,18 @@ def test_run_file_says_how_it_was_made(bag):
     assert set(about["nuisances"]) > {"darkness", "wind", "speed_mps"} and len(about["patches"]) == 12
 
 
-@pytest.mark.parametrize("change", [dict(duration_s=0.0), dict(duration_s=1e5), dict(seed=-1), dict(split="dev"),
-                                    dict(nuisances=["hail"]), dict(battery_wh=0.0), dict(battery_start=2.0)])
+@pytest.mark.parametrize(
+    "change",
+    [
+        dict(duration_s=0.0),
+        dict(duration_s=1e5),
+        dict(seed=-1),
+        dict(split="dev"),
+        dict(nuisances=["hail"]),
+        dict(battery_wh=0.0),
+        dict(battery_start=2.0),
+    ],
+)
 def test_a_bad_value_is_named_and_leaves_nothing(tmp_path, change):
     with pytest.raises(ParameterError, match="expected"):
         simulate(**{**dict(seed=1, duration_s=2.0, out=tmp_path / "run"), **change})

@@ -15,8 +15,18 @@ from sentryfuse_ros.simulation.rays import Look
 from sentryfuse_ros.simulation.robot import LIDAR_AT_M, LOAD, VELOCITY, Drive
 from sentryfuse_ros.simulation.worlds import build_world
 
-CALM = dict(undulation_mm=0.0, roughness_mm=0.0, ripple_mm=0.0, joint_pitch_m=0.0, blade_m=0.0, friction=0.8, gloss=0.0,
-            rolling_resistance=0.015, stiffness_kn_m=1000.0, grain_cover=0.0)
+CALM = dict(
+    undulation_mm=0.0,
+    roughness_mm=0.0,
+    ripple_mm=0.0,
+    joint_pitch_m=0.0,
+    blade_m=0.0,
+    friction=0.8,
+    gloss=0.0,
+    rolling_resistance=0.015,
+    stiffness_kn_m=1000.0,
+    grain_cover=0.0,
+)
 START = (2.0, 6.0, 0.0)  # in the middle row, with 12 m to go along x
 
 
@@ -44,7 +54,7 @@ def drive(world, speed_mps=0.8, seconds=2.0, payload_kg=3.0, turn_rad_s=0.0):
 def sound(world, rows, **nuisances):
     """Samples -1..1 of all rows."""
     microphone = Microphone(world, Nuisances(**nuisances), np.random.default_rng(0))
-    return np.concatenate([microphone.samples(rows[i:i + 160]) for i in range(0, len(rows) - 159, 160)]) / 32768
+    return np.concatenate([microphone.samples(rows[i : i + 160]) for i in range(0, len(rows) - 159, 160)]) / 32768
 
 
 def scan(world, robot, seed=0, **nuisances):
@@ -116,8 +126,15 @@ def test_loose_stones_rattle_high_and_faster_means_louder(world):
 
 def test_a_free_panel_rings_at_its_bending_mode(world):
     """pi h / (2 sqrt 12 L^2) sqrt(E / rho) of 28 mm of 10 GPa and 550 kg/m^3 over half a metre is 217 Hz."""
-    panel = dict(panel_thickness_mm=28.0, panel_span_m=0.5, panel_modulus_gpa=10.0, panel_density=550.0, panel_loss=0.03,
-                 texture_mm=0.4, texture_wavelength_mm=4.0)
+    panel = dict(
+        panel_thickness_mm=28.0,
+        panel_span_m=0.5,
+        panel_modulus_gpa=10.0,
+        panel_density=550.0,
+        panel_loss=0.03,
+        texture_mm=0.4,
+        texture_wavelength_mm=4.0,
+    )
     bedded, free = (everywhere(world, 0.0003, **panel, panel_free=f) for f in (0.0, 1.0))
     rows, _ = drive(bedded)
     quiet, loud = sound(bedded, rows), sound(free, rows)
@@ -200,6 +217,13 @@ def test_no_sensor_reads_a_label(world):
     readings = []
     for named in (world, renamed):
         rows, robot = drive(named, seconds=0.4)
-        readings.append((rows, Imu(Nuisances(), np.random.default_rng(0)).samples(rows), sound(named, rows),
-                         picture(named, robot), scan(named, robot)))
+        readings.append(
+            (
+                rows,
+                Imu(Nuisances(), np.random.default_rng(0)).samples(rows),
+                sound(named, rows),
+                picture(named, robot),
+                scan(named, robot),
+            )
+        )
     assert all((a == b).all() for a, b in zip(*readings))

@@ -68,8 +68,14 @@ def test_relief_is_as_rough_as_the_ground_says():
 
 
 def test_planks_leave_joints_at_their_pitch():
-    wood = dataclasses.replace(draw_ground("wood", np.random.default_rng(0)), undulation_mm=0.0, roughness_mm=0.0, lippage_mm=0.0,
-                               joint_pitch_m=0.2, joint_depth_mm=1.0)
+    wood = dataclasses.replace(
+        draw_ground("wood", np.random.default_rng(0)),
+        undulation_mm=0.0,
+        roughness_mm=0.0,
+        lippage_mm=0.0,
+        joint_pitch_m=0.2,
+        joint_depth_mm=1.0,
+    )
     relief = height_field(wood, PATCH_M, 0.0, np.random.default_rng(1))[40]
     deep = np.flatnonzero(relief < -0.9e-3)
     assert set(np.diff(deep)) == {round(0.2 / CELL_M)}

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from sentryfuse_ros.buffers import WindowBuffer
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.sync import take_snapshot
+from sentryfuse_ros.sensing.snapshot import take_snapshot
+from sentryfuse_ros.sensing.window_buffer import WindowBuffer
 
 MS = 1_000_000
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentryfuse_ros.stream_rate import NS, STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
+from sentryfuse_ros.sensing.rates import NS, STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
 
 MS = 1_000_000
 

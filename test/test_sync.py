@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from message_source import MS, S, Source, synchronizer
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.sync import MatchedSet, SnapshotSynchronizer
+from sentryfuse_ros.sensing.snapshot_synchronizer import MatchedSet, SnapshotSynchronizer
 
 # ---- matching -----------------------------------------------------------------------------------------------------
 

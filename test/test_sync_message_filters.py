@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sentryfuse_ros.sync import MatchedSet, SnapshotSynchronizer
+from sentryfuse_ros.sensing.snapshot_synchronizer import MatchedSet, SnapshotSynchronizer
 
 MS = 1_000_000
 S = 1000 * MS

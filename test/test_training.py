@@ -18,6 +18,7 @@ from sentryfuse_ros.training.trainer import Trainer, class_weights
 
 # trainer
 
+
 def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
     trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), RecordingExamples(recordings((1, 2))), CLASSES)
     while trainer.epoch < 60:
@@ -45,8 +46,9 @@ def test_dense_teacher_draws_the_full_width_answer_to_its_own():
     examples = RecordingExamples(recordings(groups=(1, 2)))
     answers = {}
     for weight in (0.0, 30.0):
-        trainer = learn(Trainer(Recipe.from_dict({**plain, "dense_distill": weight}), examples, CLASSES,
-                                dense_teachers=[teacher.average]))
+        trainer = learn(
+            Trainer(Recipe.from_dict({**plain, "dense_distill": weight}), examples, CLASSES, dense_teachers=[teacher.average])
+        )
         mask = (True, True)
         logits = predict_logits(trainer.average, examples, [mask], [0.0])["11"][0]
         answers[weight] = (logits.argmax(1) == examples.labels).mean()
@@ -62,8 +64,11 @@ def test_dense_teacher_of_other_data_is_refused_by_name(made_up, tmp_path):
     with pytest.raises(CheckpointError, match="dense teacher 1, modality 'imu' mean.*same data"):
         train(Recipe.from_dict({**taught, "train_groups": [1]}), tmp_path / "other", console=QUIET)
     with pytest.raises(CheckpointError, match="dense teacher 1, modalities"):
-        train(Recipe.from_dict({**taught, "modalities": RECIPE["modalities"][:1], "model": {**RECIPE["model"], "tokenizer": {}}}),
-              tmp_path / "fewer", console=QUIET)
+        train(
+            Recipe.from_dict({**taught, "modalities": RECIPE["modalities"][:1], "model": {**RECIPE["model"], "tokenizer": {}}}),
+            tmp_path / "fewer",
+            console=QUIET,
+        )
     with pytest.raises(CheckpointError, match="nowhere"):
         train(Recipe.from_dict({**taught, "dense_teachers": ["nowhere"]}), tmp_path / "none", console=QUIET)
 
@@ -89,6 +94,7 @@ def test_loss_that_is_no_number_stops_with_words(made_up):
 
 # calibration
 
+
 def test_temperature_undoes_a_known_overconfidence():
     rng = np.random.default_rng(0)
     logits = rng.standard_normal((20000, 5)) * 2
@@ -106,10 +112,15 @@ def test_calibration_error_of_known_cases():
 
 # classes
 
+
 def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
     def of(labels):
-        return WindowExamples(WindowSet({}, np.array(labels), np.array(["train"] * len(labels)), np.zeros(len(labels), int),
-                                        ("a",), np.zeros(len(labels))))
+        return WindowExamples(
+            WindowSet(
+                {}, np.array(labels), np.array(["train"] * len(labels)), np.zeros(len(labels), int), ("a",), np.zeros(len(labels))
+            )
+        )
+
     remarks = check_classes(CLASSES, of([0] * 60 + [1] * 10 + [2] * 30), of([0, 2]), recipe())
     assert "10 examples of fast, 60 of slow" in remarks[0] and "fast" in remarks[1] and "validation" in remarks[1]
     assert not check_classes(CLASSES, of([0, 1, 2]), of([0, 1, 2]), recipe())

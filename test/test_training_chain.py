@@ -9,24 +9,45 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sentryfuse_ros.engine import Engine
-from sentryfuse_ros.resources import share_path
+from sentryfuse_ros.paths import share_path
+from sentryfuse_ros.runtime.engine import Engine
 
 RECIPE = {
-    "dataset": "windows", "train_groups": ["train"], "validation_groups": ["val"], "test_groups": ["test"],
+    "dataset": "windows",
+    "train_groups": ["train"],
+    "validation_groups": ["val"],
+    "test_groups": ["test"],
     "modalities": [
         {"name": "camera", "kind": "camera", "encoding": "rgb", "window_s": 1.0, "shape": [1, 3, 27, 36]},
         {"name": "imu", "kind": "imu", "window_s": 1.0, "shape": [100, 6]},
         {"name": "audio", "kind": "audio", "window_s": 1.0, "shape": [40, 32], "options": {"n_fft": 640}},
-        {"name": "lidar", "kind": "lidar", "window_s": 1.0, "shape": [1, 4, 16, 40],
-         "options": {"min_elevation_deg": -45.6, "max_elevation_deg": 5.6, "max_range_m": 20, "intensity_scale": 0.0039}}],
-    "model": {"d_model": 32, "layers": 2, "kv_groups": 2, "heads_per_group": 2, "head_dim": 8, "ffn_channels": 64,
-              "ratio_levels": [0.0, 0.5, 0.7],
-              "tokenizer": {"camera": {"frames_per_token": 1, "stem_channels": [8, 16, 16], "grid": [1, 1]},
-                            "imu": {"steps_per_token": 20, "stem_channels": 16},
-                            "audio": {"steps_per_token": 10, "stem_channels": 16},
-                            "lidar": {"frames_per_token": 1, "stem_channels": [8, 16], "grid": [1, 2]}}},
-    "epochs": 15, "batch": 16, "learning_rate": 0.003, "validate_every": 5,
+        {
+            "name": "lidar",
+            "kind": "lidar",
+            "window_s": 1.0,
+            "shape": [1, 4, 16, 40],
+            "options": {"min_elevation_deg": -45.6, "max_elevation_deg": 5.6, "max_range_m": 20, "intensity_scale": 0.0039},
+        },
+    ],
+    "model": {
+        "d_model": 32,
+        "layers": 2,
+        "num_kv_heads": 2,
+        "heads_per_group": 2,
+        "head_dim": 8,
+        "ffn_dim": 64,
+        "ratio_levels": [0.0, 0.5, 0.7],
+        "tokenizer": {
+            "camera": {"frames_per_token": 1, "stem_channels": [8, 16, 16], "grid": [1, 1]},
+            "imu": {"steps_per_token": 20, "stem_channels": 16},
+            "audio": {"steps_per_token": 10, "stem_channels": 16},
+            "lidar": {"frames_per_token": 1, "stem_channels": [8, 16], "grid": [1, 2]},
+        },
+    },
+    "epochs": 15,
+    "batch": 16,
+    "learning_rate": 0.003,
+    "validate_every": 5,
     "augment": {"imu_rotation_deg": 5, "imu_jitter": 0.003, "lidar_noise": 0, "camera_noise": 0.02},
 }
 
@@ -37,22 +58,30 @@ def sentryfuse(tmp_path):
     command = Path(sys.prefix) / "bin" / "sentryfuse"
 
     def call(*arguments, status=0):
-        done = subprocess.run([command, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=600,
-                              env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "140"})
+        done = subprocess.run(
+            [command, *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+            env={**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "140"},
+        )
         assert done.returncode == status, done.stdout + done.stderr
         return done.stdout + done.stderr
+
     return call
 
 
 def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     for split, count in (("train", 24), ("val", 4), ("test", 6)):
-        sentryfuse("simulate", "--seed", 0, "--count", count, "--duration", 8, "--split", split, "--out", "worlds",
-                   "--jobs", 2)
-    assert "0 of them made now" in sentryfuse("simulate", "--seed", 0, "--count", 4, "--duration", 8, "--split", "val",
-                                               "--out", "worlds")
-    said = sentryfuse("dataset", "worlds", "--labels", "intervals.csv", "--config", "recipe.yaml", "--out", "windows",
-                      "--stride", 0.25)
+        sentryfuse("simulate", "--seed", 0, "--count", count, "--duration", 8, "--split", split, "--out", "worlds", "--jobs", 2)
+    assert "0 of them made now" in sentryfuse(
+        "simulate", "--seed", 0, "--count", 4, "--duration", 8, "--split", "val", "--out", "worlds"
+    )
+    said = sentryfuse(
+        "dataset", "worlds", "--labels", "intervals.csv", "--config", "recipe.yaml", "--out", "windows", "--stride", 0.25
+    )
     assert "train (24 bags)" in said and "the label changes inside the window" in said and "/odom (nav_msgs/msg/Odometry)" in said
     topic = sentryfuse("dataset", "worlds", "--labels", "/ground_truth/ground", "--config", "recipe.yaml", "--out", "by_topic")
     assert "34 bags" in topic
@@ -66,8 +95,9 @@ def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
     assert info["command"].startswith("sentryfuse train") and info["data"]["train_groups"] == ["train"]
     assert set(info["metrics"]["validation_accuracy"]) == set(info["temperatures"]) and len(info["temperatures"]) == 15
 
-    sentryfuse("evaluate", "model", "windows", "--json", "out.json", "--html", "out.html", "--csv", "out.csv",
-               "--latency-runs", 1)
+    sentryfuse(
+        "evaluate", "model", "windows", "--json", "out.json", "--html", "out.html", "--csv", "out.csv", "--latency-runs", 1
+    )
     report = json.loads((tmp_path / "out.json").read_text())
     # A few short drives teach little, but more than the commonest class (about a quarter).
     assert report["summary"]["accuracy_all"] > 0.4 and report["summary"]["ece_mean"] < 0.5

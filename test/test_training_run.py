@@ -12,9 +12,9 @@ import pytest
 import torch
 from made_up_training import QUIET, recipe, recordings
 
-from sentryfuse_ros.checkpoint import load_checkpoint
-from sentryfuse_ros.engine import Engine
 from sentryfuse_ros.errors import CheckpointError, DataError
+from sentryfuse_ros.model.checkpoint import load_checkpoint
+from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training import run as run_module
 from sentryfuse_ros.training.evaluation import predict_logits
 from sentryfuse_ros.training.examples import RecordingExamples
@@ -61,13 +61,17 @@ def test_metrics_of_a_run_from_before_a_column_existed_go_on_under_all(tmp_path)
     metrics.write(2, {"full": 0.3, "dense_distill": 0.125})
     metrics.close()
     rows = list(csv.DictReader((tmp_path / METRICS_FILE).open()))
-    assert [(r["epoch"], r["full"], r["gate"], r["dense_distill"]) for r in rows] == [("1", "0.5", "0.25", ""),
-                                                                                     ("2", "0.3", "", "0.125")]
+    assert [(r["epoch"], r["full"], r["gate"], r["dense_distill"]) for r in rows] == [
+        ("1", "0.5", "0.25", ""),
+        ("2", "0.3", "", "0.125"),
+    ]
 
 
 def test_seed_decides_the_result(made_up, tmp_path):
-    a, b, c = (tensors(train(recipe(epochs=1, seed=seed), tmp_path / name, console=QUIET))
-               for name, seed in (("a", 1), ("b", 1), ("c", 2)))
+    a, b, c = (
+        tensors(train(recipe(epochs=1, seed=seed), tmp_path / name, console=QUIET))
+        for name, seed in (("a", 1), ("b", 1), ("c", 2))
+    )
     assert all(torch.equal(a[n], b[n]) for n in a) and not torch.equal(a["readout.value.weight"], c["readout.value.weight"])
 
 
@@ -95,8 +99,9 @@ def test_run_ships_a_calibrated_model_that_can_be_evaluated(made_up, tmp_path):
 
 
 def test_all_groups_trained_on_takes_temperatures_from_other_runs(made_up, tmp_path):
-    folds = [train(recipe(epochs=1, train_groups=[g], validation_groups=[3 - g]), tmp_path / str(g), console=QUIET)
-             for g in (1, 2)]
+    folds = [
+        train(recipe(epochs=1, train_groups=[g], validation_groups=[3 - g]), tmp_path / str(g), console=QUIET) for g in (1, 2)
+    ]
     both = recipe(epochs=1, train_groups=[1, 2], validation_groups=[])
     whole = train(both, tmp_path / "all", calibrate_from=folds, console=QUIET)
     info = load_checkpoint(whole)[1]
@@ -124,6 +129,7 @@ def test_temperatures_rest_on_windows_that_have_the_sensors_of_their_mask():
 
 # a run is not taken for another
 
+
 def test_a_second_run_in_the_folder_of_a_first_is_refused_without_resume(made_up, tmp_path):
     train(recipe(epochs=1), tmp_path, console=QUIET)
     before = (tmp_path / "model.safetensors").read_bytes()
@@ -143,6 +149,7 @@ def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypa
 
 # several processes
 
+
 def test_two_ranks_train_one_network(tmp_path):
     """torchrun's variables, two real processes, gloo: both end with the same weights, and only the first writes."""
     code = (
@@ -157,14 +164,28 @@ def test_two_ranks_train_one_network(tmp_path):
         "def keep(self, *a, **k): init(self, *a, **k); trainers.append(self)\n"
         "Trainer.__init__ = keep\n"
         "run.train(t.recipe(epochs=2, batch=6), Path(sys.argv[2]), console=t.QUIET)\n"
-        "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n")
+        "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n"
+    )
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    ranks = [subprocess.Popen([sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")], text=True,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              env={**os.environ, "WORLD_SIZE": "2", "RANK": str(rank), "LOCAL_RANK": str(rank),
-                                   "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}) for rank in range(2)]
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env={
+                **os.environ,
+                "WORLD_SIZE": "2",
+                "RANK": str(rank),
+                "LOCAL_RANK": str(rank),
+                "MASTER_ADDR": "127.0.0.1",
+                "MASTER_PORT": port,
+            },
+        )
+        for rank in range(2)
+    ]
     said = [rank.communicate(timeout=120) for rank in ranks]
     assert [rank.returncode for rank in ranks] == [0, 0], said
     assert said[0][0].split()[-1] == said[1][0].split()[-1]

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from made_up_training import recipe, recordings, window_set
 
-from sentryfuse_ros.modalities.inputs import ModalitySpec
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training import windows as windows_module
 from sentryfuse_ros.training.augment import Augment, augment_windows
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
@@ -18,8 +18,18 @@ def test_windows_are_repeatable_and_augmented():
 
 
 def test_no_augmentation_gives_the_window_that_is_judged():
-    off = Augment(partial=0, lag_s=0, speed=0, imu_rotation_deg=0, imu_scale=0, imu_jitter=0, camera_shift=0,
-                  camera_zoom=0, camera_depth_scale=0, erase=0)
+    off = Augment(
+        partial=0,
+        lag_s=0,
+        speed=0,
+        imu_rotation_deg=0,
+        imu_scale=0,
+        imu_jitter=0,
+        camera_shift=0,
+        camera_zoom=0,
+        camera_depth_scale=0,
+        erase=0,
+    )
     specs, one = recipe().specs, recordings()[0]
     x = random_window(one, specs, off, np.random.default_rng(0))
     for name, expected in whole_window(one, specs).items():
@@ -49,6 +59,7 @@ def test_moved_frames_are_those_of_an_affine_warp():
 
 # windows cut beforehand
 
+
 def test_window_set_trains_to_the_same_numbers_as_windows_of_specs_with_mean_and_std():
     windows = WindowExamples(window_set())
     specs = windows.measured(recipe().specs)
@@ -60,8 +71,13 @@ def test_window_set_trains_to_the_same_numbers_as_windows_of_specs_with_mean_and
 
 
 def test_augmented_windows_are_repeatable_and_keep_what_is_empty_empty():
-    shapes = {"cam": ("camera", (2, 3, 6, 8), "rgb"), "imu": ("imu", (40, 6), ""), "mic": ("audio", (20, 10), ""),
-              "lid": ("lidar", (2, 4, 6, 8), ""), "deep": ("camera", (2, 1, 6, 8), "depth_m")}
+    shapes = {
+        "cam": ("camera", (2, 3, 6, 8), "rgb"),
+        "imu": ("imu", (40, 6), ""),
+        "mic": ("audio", (20, 10), ""),
+        "lid": ("lidar", (2, 4, 6, 8), ""),
+        "deep": ("camera", (2, 1, 6, 8), "depth_m"),
+    }
     specs = [ModalitySpec(n, kind, 1.0, shape, encoding) for n, (kind, shape, encoding) in shapes.items()]
     rng = np.random.default_rng(0)
     inputs = {s.name: rng.random((16, *s.shape), np.float32) + 0.5 for s in specs}
@@ -72,8 +88,23 @@ def test_augmented_windows_are_repeatable_and_keep_what_is_empty_empty():
     for name, x in inputs.items():
         assert np.array_equal(x, before[name]) and np.array_equal(a[name], b[name]) and not np.array_equal(a[name], c[name])
         assert not a[name][:, 0].any() and a[name].dtype == np.float32 and (a[name][:, 1:] != x[:, 1:]).any()
-    off = Augment(mirror=0, light=0, contrast=0, colour=0, camera_noise=0, camera_depth_scale=0, imu_rotation_deg=0, imu_scale=0,
-                  imu_jitter=0, loudness=0, bands_share=0, lidar_scale=0, lidar_noise=0, lidar_drop=0, erase=0)
+    off = Augment(
+        mirror=0,
+        light=0,
+        contrast=0,
+        colour=0,
+        camera_noise=0,
+        camera_depth_scale=0,
+        imu_rotation_deg=0,
+        imu_scale=0,
+        imu_jitter=0,
+        loudness=0,
+        bands_share=0,
+        lidar_scale=0,
+        lidar_noise=0,
+        lidar_drop=0,
+        erase=0,
+    )
     for name, x in augment_windows(inputs, specs, off, rng).items():
         np.testing.assert_allclose(x, inputs[name], atol=1e-6)
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from sentryfuse_ros.worker import LatestJobWorker
+from sentryfuse_ros.runtime.worker import LatestJobWorker
 
 
 def test_newest_job_wins_while_one_is_running():

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from sentryfuse_ros.modalities.inputs import ModalitySpec
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.preprocessing import ModalitySpec
 
 SPECS = (
     ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"),
@@ -16,11 +16,26 @@ SPECS = (
 
 def tiny_config(**changes) -> FuseConfig:
     """Three sensors, two layers, 4 query heads on 2 K/V heads, 32 channels."""
-    values = dict(modalities=SPECS, classes=("rest", "turn", "jump", "fall"), d_model=16, layers=2, kv_groups=2,
-                  heads_per_group=2, head_dim=4, ffn_channels=32, channel_step=8, readout_heads=2, gate_hidden=4,
-                  dropout=0.0, kv_stride={"camera": 1, "imu": 2},
-                  tokenizer={"camera": {"stem_channels": [4, 4], "grid": [2, 2]}, "imu": {"stem_channels": 8},
-                             "wheel": {"steps_per_token": 5, "stem_channels": 4}})
+    values = dict(
+        modalities=SPECS,
+        classes=("rest", "turn", "jump", "fall"),
+        d_model=16,
+        layers=2,
+        num_kv_heads=2,
+        heads_per_group=2,
+        head_dim=4,
+        ffn_dim=32,
+        channel_step=8,
+        readout_heads=2,
+        gate_hidden=4,
+        dropout=0.0,
+        kv_stride={"camera": 1, "imu": 2},
+        tokenizer={
+            "camera": {"stem_channels": [4, 4], "grid": [2, 2]},
+            "imu": {"stem_channels": 8},
+            "wheel": {"steps_per_token": 5, "stem_channels": 4},
+        },
+    )
     return FuseConfig(**{**values, **changes})
 
 

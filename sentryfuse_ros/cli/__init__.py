@@ -17,7 +17,6 @@ VERBS = {
     "dataset": "cut recordings into labelled windows to train and evaluate on",
     "train": "train a model",
     "evaluate": "accuracy, calibration and cost of a model per modality mask and pruning ratio",
-    "bench": "run-time pruning against the usual criteria and the controls, on public data sets",
 }
 
 

@@ -10,20 +10,36 @@ HELP = "cut recordings into labelled windows to train and evaluate on"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from ..resources import share_path
+    from ..paths import share_path
 
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders, or folders of such")
-    parser.add_argument("--labels", required=True, metavar="TOPIC|FILE",
-                        help="topic with the label (/ground_truth/ground), or CSV with t_from,t_to,label: the name of a file in "
-                             "every bag's folder (intervals.csv), or one file for all with a column bag")
-    parser.add_argument("--config", required=True, type=Path, metavar="FILE",
-                        help="training YAML; its modalities say what windows look like")
+    parser.add_argument(
+        "--labels",
+        required=True,
+        metavar="TOPIC|FILE",
+        help="topic with the label (/ground_truth/ground), or CSV with t_from,t_to,label: the name of a file in "
+        "every bag's folder (intervals.csv), or one file for all with a column bag",
+    )
+    parser.add_argument(
+        "--config", required=True, type=Path, metavar="FILE", help="training YAML; its modalities say what windows look like"
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write")
-    parser.add_argument("--params", type=Path, default=share_path("config", "fuse.yaml"), metavar="FILE",
-                        help="parameter file of fuse_node that names sensors and topics (default: the package's)")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        default=share_path("config", "fuse.yaml"),
+        metavar="FILE",
+        help="parameter file of fuse_node that names sensors and topics (default: the package's)",
+    )
     parser.add_argument("--stride", type=float, default=0.5, metavar="S", help="a window every S seconds (default %(default)s)")
-    parser.add_argument("--split", type=float, nargs=3, default=(0.7, 0.15, 0.15), metavar=("TRAIN", "VAL", "TEST"),
-                        help="shares, by bag; a run.json beside a bag may name its split instead (default 0.7 0.15 0.15)")
+    parser.add_argument(
+        "--split",
+        type=float,
+        nargs=3,
+        default=(0.7, 0.15, 0.15),
+        metavar=("TRAIN", "VAL", "TEST"),
+        help="shares, by bag; a run.json beside a bag may name its split instead (default 0.7 0.15 0.15)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the draw of splits (default 0)")
     parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
     parser.add_argument("--jobs", type=int, default=1, help="processes (default 1)")
@@ -37,9 +53,9 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..bag_windows.build import build
+    from ..datasets.builder import build
     from ..errors import ParameterError
-    from ..parameters import build_settings, read_yaml
+    from ..settings import build_settings, read_yaml
     from ..training.recipe import Recipe
 
     if not 0.01 <= args.stride <= 3600:
@@ -49,12 +65,24 @@ def run(args: argparse.Namespace) -> int:
     recipe, settings = Recipe.read(args.config), build_settings(read_yaml(args.params))
     bags = find_bags(args.bags)
     console = Console(stderr=True)
-    with Progress(TextColumn("cutting"), BarColumn(), MofNCompleteColumn(), TextColumn("bags"), TimeRemainingColumn(),
-                  console=console) as bar:
+    with Progress(
+        TextColumn("cutting"), BarColumn(), MofNCompleteColumn(), TextColumn("bags"), TimeRemainingColumn(), console=console
+    ) as bar:
         task = bar.add_task("", total=len(bags))
-        about = build(bags, args.labels, recipe.specs, settings.sensors, args.out, args.stride,
-                      dict(zip(("train", "val", "test"), args.split, strict=True)), args.seed, args.ignore, args.jobs,
-                      "sentryfuse " + shlex.join(sys.argv[1:]), lambda done: bar.update(task, completed=done))
+        about = build(
+            bags,
+            args.labels,
+            recipe.specs,
+            settings.sensors,
+            args.out,
+            args.stride,
+            dict(zip(("train", "val", "test"), args.split, strict=True)),
+            args.seed,
+            args.ignore,
+            args.jobs,
+            "sentryfuse " + shlex.join(sys.argv[1:]),
+            lambda done: bar.update(task, completed=done),
+        )
     print_report(about, Console())
     print(f"data set written to {args.out}")
     return 0
@@ -71,8 +99,12 @@ def find_bags(paths: list[Path]) -> list[Path]:
             continue
         inside = sorted(p.parent for p in path.glob("*/metadata.yaml"))
         if not inside:
-            raise BagError(f"bag {path}", "no metadata.yaml there or one folder below", "a rosbag2 folder, or a folder of such",
-                           "check the path")
+            raise BagError(
+                f"bag {path}",
+                "no metadata.yaml there or one folder below",
+                "a rosbag2 folder, or a folder of such",
+                "check the path",
+            )
         found += inside
     return found
 
@@ -110,8 +142,12 @@ def print_report(about: dict, console) -> None:
     for sensor in dict.fromkeys(sensor for bag in every for sensor in bag.get("faults", {})):
         texts = [f"{bag['name']}: {bag['faults'][sensor]}" for bag in every if sensor in bag.get("faults", {})]
         console.print(f"{sensor}: messages refused in {len(texts)} bags, as in {texts[0]}", markup=False)
-    missing = Counter(m["name"] for bag in about["bags"] for m in about["modalities"]
-                      if not any(s[3] == m["name"] and s[0] in bag["topics"] for s in about["sensors"]))
+    missing = Counter(
+        m["name"]
+        for bag in about["bags"]
+        for m in about["modalities"]
+        if not any(s[3] == m["name"] and s[0] in bag["topics"] for s in about["sensors"])
+    )
     for name, count in missing.items():
         console.print(f"no topic for {name} in {count} of {len(about['bags'])} bags: absent there")
     unused = {topic: kind for bag in about["bags"] for topic, kind in bag["unused"].items()}

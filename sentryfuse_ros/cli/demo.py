@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from ..errors import SentryFuseError
+from ..paths import model_path, share_path
 from ..replay.recording_cache import Drive, cache_folder, find, make
-from ..resources import model_path, share_path
 from . import replay
 
 HELP = "the main job in a minute: a simulated robot, sensor losses, a draining battery, a live view, a report"
@@ -40,14 +40,31 @@ def run(args: argparse.Namespace) -> int:
     parser = argparse.ArgumentParser()
     replay.add_arguments(parser)
     report = out / "report.html"
-    given = [str(bag), "--faults", str(share_path("config", "faults", FAULTS)), "--model", args.model, "--out", args.out,
-             "--html", str(report), "--to", str(args.duration)]
+    given = [
+        str(bag),
+        "--faults",
+        str(share_path("config", "faults", FAULTS)),
+        "--model",
+        args.model,
+        "--out",
+        args.out,
+        "--html",
+        str(report),
+        "--to",
+        str(args.duration),
+    ]
     given += ["--params-file", args.params_file] if args.params_file else []
     given += ["--headless"] if args.headless else []
     summary = replay.replay(parser.parse_args(given), narrate=True)
     replay.print_summary(summary, out)
-    print(json.dumps(
-        {k: summary[k] for k in ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "late_ms_p99")}))
+    print(
+        json.dumps(
+            {
+                k: summary[k]
+                for k in ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "overhead_ms_p99")
+            }
+        )
+    )
     print(f"report: {report.absolute()}")
     return 0 if summary["valid_predictions"] and (summary["promises_kept"] or not args.strict) else 1
 
@@ -62,8 +79,12 @@ def recording(drive: Drive, folders: list[Path]) -> Path:
         import mujoco  # noqa: F401
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError as error:
-        raise SentryFuseError("the simulation", f"no package {error.name}", "mujoco-core and rich",
-                              "run make setup, or pip install mujoco-core rich") from error
+        raise SentryFuseError(
+            "the simulation",
+            f"no package {error.name}",
+            "mujoco-core and rich",
+            "run make setup, or pip install mujoco-core rich",
+        ) from error
     print(f"simulating {drive.duration_s:g} s of a robot on changing ground; kept for the next time", flush=True)
     began = time.monotonic()
     columns = (BarColumn(), TextColumn("{task.completed:.0f} of {task.total:g} s"), TimeRemainingColumn())

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from ..errors import SentryFuseError
-from ..resources import data_root, executable_path, model_path, share_path
+from ..paths import data_root, executable_path, model_path, share_path
 
 HELP = "what is installed, what would lose messages, and what to do about it"
 
@@ -188,7 +188,7 @@ def check_transport():
 def check_model(model: str):
     try:
         path = model_path(model)
-        from ..engine import Engine
+        from ..runtime.engine import Engine
 
         engine = Engine.load(path)
         yield (

@@ -21,8 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, one row per set of sensors and ratio")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with plots, to open in a browser")
     parser.add_argument("--threads", type=int, default=1, help="torch threads (default: %(default)s)")
-    parser.add_argument("--latency-runs", type=int, default=60, metavar="N",
-                        help="windows timed per cell, 0 to skip (default: %(default)s)")
+    parser.add_argument(
+        "--latency-runs", type=int, default=60, metavar="N", help="windows timed per cell, 0 to skip (default: %(default)s)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -33,10 +34,10 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ..datasets import dataset
-    from ..engine import Engine
     from ..errors import ParameterError
     from ..evaluation.cost import machine
     from ..evaluation.report import evaluate
+    from ..runtime.engine import Engine
     from ..training.examples import examples_of
 
     if args.latency_runs < 0:
@@ -49,12 +50,19 @@ def run(args: argparse.Namespace) -> int:
     with Console(stderr=True).status(f"evaluating {len(examples)} windows"):
         measured = evaluate(engine, examples, source.CLASSES, args.latency_runs)
     report = {
-        "command": "sentryfuse " + shlex.join(sys.argv[1:]), "model": str(args.model),
-        "model_sha256": engine.info.get("sha256", ""), "model_command": engine.info.get("command", ""),
-        "model_data": engine.info.get("data", {}), "dataset": args.dataset, "provenance": source.PROVENANCE,
-        "split": None if args.groups else args.split, "groups": list(groups),
+        "command": "sentryfuse " + shlex.join(sys.argv[1:]),
+        "model": str(args.model),
+        "model_sha256": engine.info.get("sha256", ""),
+        "model_command": engine.info.get("command", ""),
+        "model_data": engine.info.get("data", {}),
+        "dataset": args.dataset,
+        "provenance": source.PROVENANCE,
+        "split": None if args.groups else args.split,
+        "groups": list(groups),
         "warnings": leaks(engine.info.get("data", {}), args.dataset, groups, recording_names(examples)) + cautions(measured),
-        "machine": machine(args.threads), **measured}
+        "machine": machine(args.threads),
+        **measured,
+    }
     print_report(report)
     write(report, args)
     return 0
@@ -78,8 +86,12 @@ def check_outputs(args: argparse.Namespace) -> None:
         try:
             import matplotlib  # noqa: F401
         except ImportError as error:
-            raise SentryFuseError("--html", "no package matplotlib", "matplotlib, which draws the plots",
-                                  "pip install matplotlib, or use --json and --csv") from error
+            raise SentryFuseError(
+                "--html",
+                "no package matplotlib",
+                "matplotlib, which draws the plots",
+                "pip install matplotlib, or use --json and --csv",
+            ) from error
 
 
 def write(report: dict[str, Any], args: argparse.Namespace) -> None:
@@ -93,7 +105,7 @@ def write(report: dict[str, Any], args: argparse.Namespace) -> None:
     if args.csv:
         write_csv(args.csv, report["rows"])
     if args.html:
-        from ..evaluation.page import page
+        from ..reporting.evaluation_page import page
 
         args.html.write_text(page(report), encoding="utf-8")
 
@@ -117,15 +129,18 @@ def leaks(trained: dict[str, Any], name: str, groups: tuple, recordings: list[st
     """What of these groups and recordings the model knows from its training, ``trained`` being its record of the data."""
     found = []
     for part, what, result in (
-            ("train", "trained on", "the numbers say nothing of new data"),
-            ("validation", "validated on", "temperatures and choices come from them, so the numbers flatter")):
+        ("train", "trained on", "the numbers say nothing of new data"),
+        ("validation", "validated on", "temperatures and choices come from them, so the numbers flatter"),
+    ):
         seen = sorted(set(map(str, trained.get(f"{part}_groups", ()))) & set(map(str, groups)))
         if seen and same_data(trained.get("dataset"), name):
             found.append(f"The model was {what} {', '.join(seen)} of this data set: {result}.")
         known = sorted(set(trained.get("recordings", {}).get(part, ())) & set(recordings))
         if known:
-            found.append(f"{len(known)} of the {len(recordings)} recordings bear names of recordings that the model was {what} "
-                         f"(e.g. {known[0]}): {result}.")
+            found.append(
+                f"{len(known)} of the {len(recordings)} recordings bear names of recordings that the model was {what} "
+                f"(e.g. {known[0]}): {result}."
+            )
     return found
 
 
@@ -149,12 +164,18 @@ def recording_names(examples: Any) -> list[str]:
 
 def cautions(measured: dict[str, Any]) -> list[str]:
     """What a reader must know of the data before believing the numbers."""
-    found = [f"{name} had data in only {100 * share:.1f} % of the windows: sets of sensors are judged on the windows in which "
-             "one of them had data, so their numbers are not of the same windows."
-             for name, share in measured["present"].items() if share < 1]
+    found = [
+        f"{name} had data in only {100 * share:.1f} % of the windows: sets of sensors are judged on the windows in which "
+        "one of them had data, so their numbers are not of the same windows."
+        for name, share in measured["present"].items()
+        if share < 1
+    ]
     if measured["recordings"] < FEW_RECORDINGS:
-        found.append(f"Only {measured['recordings']} recordings: the intervals are too narrow with so few."
-                     if measured["recordings"] > 1 else "Only 1 recording: there are no intervals.")
+        found.append(
+            f"Only {measured['recordings']} recordings: the intervals are too narrow with so few."
+            if measured["recordings"] > 1
+            else "Only 1 recording: there are no intervals."
+        )
     return found
 
 
@@ -168,10 +189,14 @@ def print_report(report: dict[str, Any]) -> None:
     summary, at = report["summary"], {(row["mask"], row["ratio"]): row for row in report["rows"]}
     levels = list(dict.fromkeys((0.0, summary["level_r50"], summary["level_r70"])))
     groups = report["split"] or "groups " + " ".join(map(str, report["groups"]))
-    title = (f"{report['model']} on {report['dataset']}, {groups}: {report['windows']} windows of "
-             f"{report['recordings']} recordings")
-    table = Table(title=escape(title), box=box.SIMPLE_HEAD,
-                  caption=f"accuracy % at pruning ratio r; MFLOPs and ms from r=0 to r={levels[-1]:g}; ECE at r=0")
+    title = (
+        f"{report['model']} on {report['dataset']}, {groups}: {report['windows']} windows of {report['recordings']} recordings"
+    )
+    table = Table(
+        title=escape(title),
+        box=box.SIMPLE_HEAD,
+        caption=f"accuracy % at pruning ratio r; MFLOPs and ms from r=0 to r={levels[-1]:g}; ECE at r=0",
+    )
     table.add_column("live sensors")
     for name in (*(f"r={level:g}" for level in levels), "ECE", "MFLOPs", "ms"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -179,8 +204,13 @@ def print_report(report: dict[str, Any]) -> None:
         rows = [at[mask, level] for level in levels]
         ms = "-" if rows[0]["latency_ms"] is None else f"{rows[0]['latency_ms']:.2f}-{rows[-1]['latency_ms']:.2f}"
         accuracy = ["-" if r["accuracy"] is None else f"{100 * r['accuracy']:.1f}" for r in rows]
-        table.add_row(escape("+".join(rows[0]["live"])), *accuracy, "-" if rows[0]["ece"] is None else f"{rows[0]['ece']:.3f}",
-                      f"{rows[0]['flops'] / 1e6:.1f}-{rows[-1]['flops'] / 1e6:.1f}", ms)
+        table.add_row(
+            escape("+".join(rows[0]["live"])),
+            *accuracy,
+            "-" if rows[0]["ece"] is None else f"{rows[0]['ece']:.3f}",
+            f"{rows[0]['flops'] / 1e6:.1f}-{rows[-1]['flops'] / 1e6:.1f}",
+            ms,
+        )
     console = Console()
     console.print(table)
     words = [f"all sensors {100 * summary['accuracy_all']:.1f} %"]
@@ -190,9 +220,12 @@ def print_report(report: dict[str, Any]) -> None:
         if summary[f"accuracy_{count}_missing_worst"] is not None:
             words.append(f"worst with {count} missing {100 * summary[f'accuracy_{count}_missing_worst']:.1f} %")
     best = summary["best_single_sensor"]
-    words += [f"best single sensor {best['name']} {100 * best['accuracy']:.1f} %",
-              f"lost at r={summary['level_r50']:g} {summary['drop_r50_points']:.2f} points",
-              f"at r={summary['level_r70']:g} {summary['drop_r70_points']:.2f} points", f"ECE {summary['ece_mean']:.3f}"]
+    words += [
+        f"best single sensor {best['name']} {100 * best['accuracy']:.1f} %",
+        f"lost at r={summary['level_r50']:g} {summary['drop_r50_points']:.2f} points",
+        f"at r={summary['level_r70']:g} {summary['drop_r70_points']:.2f} points",
+        f"ECE {summary['ece_mean']:.3f}",
+    ]
     console.print("; ".join(words), highlight=False, markup=False)
     for warning in report["warnings"]:
         console.print(warning, style="yellow", markup=False)

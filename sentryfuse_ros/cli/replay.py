@@ -10,17 +10,17 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..bags.bag import Bag, find_battery, match_sensors
+from ..decoders import kind_of
 from ..errors import ParameterError, SentryFuseError
-from ..modalities import kind_of
-from ..parameters import Settings, build_settings, read_yaml
-from ..replay.bag import Bag, find_battery, match_sensors
-from ..replay.console import print_summary, say_plan
+from ..paths import model_path, share_path
 from ..replay.faults import FaultScript, read_script
 from ..replay.judge import Limits, summarise
 from ..replay.run_record import ModelFacts, PowerRow, RunRecord, read_about
 from ..replay.schedule import Truth, deliveries
 from ..replay.truth import Labels, find_intervals, judge_predictions, labels_of_run
-from ..resources import model_path, share_path
+from ..reporting.run_console import print_summary, say_plan
+from ..settings import Settings, build_settings, read_yaml
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
 
@@ -109,7 +109,7 @@ def read_truth(bag: Bag, truth: str | Path | None) -> Labels | None:
     """What was really there: from a topic of the bag or a table of intervals. Raises DataError, BagError."""
     if truth is None:
         return None
-    from ..bag_windows.labels import read_intervals, read_topic
+    from ..bags.labels import read_intervals, read_topic
 
     topic = str(truth) in bag.topics
     read = read_topic(bag, str(truth)) if topic else read_intervals(Path(truth), bag.path.name)
@@ -119,8 +119,9 @@ def read_truth(bag: Bag, truth: str | Path | None) -> Labels | None:
 def limits_of(settings: Settings, delivered: Truth) -> Limits:
     """The promises in numbers for this configuration; periods measured where they are not configured."""
     period_s = {
-        s.name: 1.0 / s.values["expected_rate_hz"] if s.values["expected_rate_hz"] else median_period(
-            delivered.sound_s.get(s.name, []))
+        s.name: 1.0 / s.values["expected_rate_hz"]
+        if s.values["expected_rate_hz"]
+        else median_period(delivered.sound_s.get(s.name, []))
         for s in settings.sensors
     }
     return Limits(
@@ -153,8 +154,8 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
     prepared = prepare(args)
     require_ros()
     from ..nodes.play import NodeProcess, Player, transport_environment
-    from ..replay.narrator import Narrator
-    from ..replay.view import LiveView
+    from ..reporting.live_view import LiveView
+    from ..reporting.narrator import Narrator
 
     out = Path(args.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -190,7 +191,8 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
     record = record_of(prepared, player, script, min(end_s, to_s, args.repeat * (bag.duration_s + args.gap) - args.gap))
     model = record.model
     summary["truth"] = judge_predictions(
-        record.predictions, record.labels, script, model.modalities, model.classes, model.window_s, record.end_s)
+        record.predictions, record.labels, script, model.modalities, model.classes, model.window_s, record.end_s
+    )
     summary["fuse_node_exit_status"] = exit_status
     summary["bag"] = str(args.bag)
     summary["sensors"] = {name: topic.name for name, topic in matched.items()}
@@ -224,21 +226,45 @@ def node_arguments(prepared: Run, extra: dict) -> list[str]:
 def record_of(prepared: Run, player, script: FaultScript, end_s: float) -> RunRecord:
     """What the player collected until the recording's end: that the sensors fall silent then is no news."""
     info = player.live.info
-    model = ModelFacts() if info is None else ModelFacts(
-        info.name, tuple(info.modalities), tuple(info.classes), max(info.windows_s, default=0.0), info.parameters,
-        info.trained_on, info.sha256)
-    power = [PowerRow(t_s, 100 * m.battery_percentage, m.ratio, m.flops, m.flops_dense, m.reason)
-             for t_s, m in player.prunings if t_s <= end_s]
-    where = (f"ROS 2 {os.environ.get('ROS_DISTRO', '')}, Python {platform.python_version()}, {platform.machine()}, "
-             f"{os.cpu_count()} CPUs")
+    model = (
+        ModelFacts()
+        if info is None
+        else ModelFacts(
+            info.name,
+            tuple(info.modalities),
+            tuple(info.classes),
+            max(info.windows_s, default=0.0),
+            info.parameters,
+            info.trained_on,
+            info.sha256,
+        )
+    )
+    power = [
+        PowerRow(t_s, 100 * m.battery_percentage, m.ratio, m.flops, m.flops_dense, m.reason)
+        for t_s, m in player.prunings
+        if t_s <= end_s
+    ]
+    where = (
+        f"ROS 2 {os.environ.get('ROS_DISTRO', '')}, Python {platform.python_version()}, {platform.machine()}, "
+        f"{os.cpu_count()} CPUs"
+    )
     return RunRecord(
-        prepared.bag.path.name, [p for p in player.predictions if p.t_s <= end_s], [s for s in player.statuses if s.t_s <= end_s],
-        script, end_s, power, prepared.labels, model, about=read_about(prepared.bag.path), environment=where)
+        prepared.bag.path.name,
+        [p for p in player.predictions if p.t_s <= end_s],
+        [s for s in player.statuses if s.t_s <= end_s],
+        script,
+        end_s,
+        power,
+        prepared.labels,
+        model,
+        about=read_about(prepared.bag.path),
+        environment=where,
+    )
 
 
 def write_results(args: argparse.Namespace, record: RunRecord, summary: dict, matched: dict) -> None:
     """Timeline, picture and summary into --out, the report to --html."""
-    from ..replay.picture import draw_timeline, write_timeline
+    from ..reporting.run_timeline import draw_timeline, write_timeline
 
     out = Path(args.out)
     rows = (record.predictions, record.statuses, record.script)
@@ -248,8 +274,8 @@ def write_results(args: argparse.Namespace, record: RunRecord, summary: dict, ma
     if not args.html:
         return
     from ..replay.frames import frames_of_run
-    from ..replay.report import write_report
-    from ..replay.report_plots import frame_times
+    from ..reporting.run_page import write_report
+    from ..reporting.run_plots import frame_times
 
     camera = next((name for name, topic in matched.items() if kind_of(topic.msg_type) == "camera"), None)
     if camera:

@@ -18,10 +18,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; same result as without a stop")
     parser.add_argument("--seed", type=int, help="instead of the recipe's seed")
     parser.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
-    parser.add_argument("--validate-on", type=int, nargs="+", metavar="GROUP",
-                        help="take these groups out of training and validate on them (one fold of a cross-validation)")
-    parser.add_argument("--calibrate-from", type=Path, nargs="+", default=[], metavar="DIR",
-                        help="fit the temperatures on the pooled validation predictions of these runs")
+    parser.add_argument(
+        "--validate-on",
+        type=int,
+        nargs="+",
+        metavar="GROUP",
+        help="take these groups out of training and validate on them (one fold of a cross-validation)",
+    )
+    parser.add_argument(
+        "--calibrate-from",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="fit the temperatures on the pooled validation predictions of these runs",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,8 +48,9 @@ def run(args: argparse.Namespace) -> int:
         held = set(args.validate_on)
         changes["train_groups"] = tuple(g for g in recipe.train_groups + recipe.validation_groups if g not in held)
         changes["validation_groups"] = tuple(args.validate_on)
-    folder = train(replace(recipe, **changes), args.out, args.resume, args.calibrate_from,
-                   "sentryfuse " + shlex.join(sys.argv[1:]))
+    folder = train(
+        replace(recipe, **changes), args.out, args.resume, args.calibrate_from, "sentryfuse " + shlex.join(sys.argv[1:])
+    )
     if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
     return 0

@@ -20,14 +20,22 @@ def dataset(name: str) -> Any:
         return import_module(f".{name}", __name__)
     if Path(name).is_dir():
         return WindowFolder(name)
-    raise DataError("data set", name, "a folder written by sentryfuse dataset, or one of " + ", ".join(DATASETS),
-                    "correct the data set's name or path")
+    raise DataError(
+        "data set",
+        name,
+        "a folder written by sentryfuse dataset, or one of " + ", ".join(DATASETS),
+        "correct the data set's name or path",
+    )
 
 
 def split_groups(recordings: Sequence, groups: Sequence[int]) -> list:
     """Recordings whose group is among ``groups``; raises DataError where a group has none."""
     absent = set(groups) - {r.group for r in recordings}
     if absent:
-        raise DataError("data set groups", sorted({r.group for r in recordings}), f"{sorted(groups)} among them",
-                        "correct the groups in the training YAML")
+        raise DataError(
+            "data set groups",
+            sorted({r.group for r in recordings}),
+            f"{sorted(groups)} among them",
+            "correct the groups in the training YAML",
+        )
     return [r for r in recordings if r.group in set(groups)]

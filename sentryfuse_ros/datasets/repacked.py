@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError
-from ..resources import data_path
+from ..paths import data_path
 
 
 def set_file(folder: str, name: str, origin: str) -> Path:
@@ -17,8 +17,12 @@ def set_file(folder: str, name: str, origin: str) -> Path:
     try:
         return data_path("data", folder, name)
     except DataError as error:
-        raise DataError(error.thing, error.seen, error.expected,
-                        f"{error.remedy}; {origin}, in the layout that datasets/{folder}.py describes") from error
+        raise DataError(
+            error.thing,
+            error.seen,
+            error.expected,
+            f"{error.remedy}; {origin}, in the layout that datasets/{folder}.py describes",
+        ) from error
 
 
 def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dict[str, np.ndarray]:
@@ -39,6 +43,10 @@ def read_ragged(folder: str, name: str, origin: str) -> dict[str, np.ndarray]:
     table = read_arrays(folder, name, ("data", "offset", "ids"), origin)
     offset = table["offset"]
     if len(offset) != len(table["ids"]) + 1 or offset[-1] != len(table["data"]) or (np.diff(offset) < 1).any():
-        raise DataError(f"{folder} file {set_file(folder, name, origin)}", "offsets that do not match the rows",
-                        "rising to len(data), one more than ids", "fetch the file again")
+        raise DataError(
+            f"{folder} file {set_file(folder, name, origin)}",
+            "offsets that do not match the rows",
+            "rising to len(data), one more than ids",
+            "fetch the file again",
+        )
     return table

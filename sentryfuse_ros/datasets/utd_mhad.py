@@ -19,20 +19,45 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
-from ..modalities.inputs import ModalitySpec
-from ..modalities.inputs.camera import camera_frame
+from ..preprocessing import ModalitySpec
+from ..preprocessing.camera import camera_frame
 from .recording import Recording, Stream
 from .repacked import read_ragged
 
 CLASSES = (
-    "swipe_left", "swipe_right", "wave", "clap", "throw", "arm_cross", "basketball_shoot", "draw_x",
-    "draw_circle_clockwise", "draw_circle_counter_clockwise", "draw_triangle", "bowling", "boxing", "baseball_swing",
-    "tennis_swing", "arm_curl", "tennis_serve", "push", "knock", "catch", "pickup_and_throw", "jog", "walk",
-    "sit_to_stand", "stand_to_sit", "lunge", "squat",
+    "swipe_left",
+    "swipe_right",
+    "wave",
+    "clap",
+    "throw",
+    "arm_cross",
+    "basketball_shoot",
+    "draw_x",
+    "draw_circle_clockwise",
+    "draw_circle_counter_clockwise",
+    "draw_triangle",
+    "bowling",
+    "boxing",
+    "baseball_swing",
+    "tennis_swing",
+    "arm_curl",
+    "tennis_serve",
+    "push",
+    "knock",
+    "catch",
+    "pickup_and_throw",
+    "jog",
+    "walk",
+    "sit_to_stand",
+    "stand_to_sit",
+    "lunge",
+    "squat",
 )
 SPLIT = {"train": (1, 3, 5, 7), "test": (2, 4, 6, 8)}  # the authors' cross-subject split
-PROVENANCE = ("UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015), depth reduced to 60x80, skeleton and inertial; "
-              "no formal licence text, research use, cite the paper")
+PROVENANCE = (
+    "UTD-MHAD (Chen, Jafari, Kehtarnavaz, ICIP 2015), depth reduced to 60x80, skeleton and inertial; "
+    "no formal licence text, research use, cite the paper"
+)
 
 DEPTH_HZ = 30
 IMU_HZ = 50
@@ -63,7 +88,7 @@ def _skeleton(joints: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     distance from hip centre to shoulder centre, so neither place nor body size is seen. The hip's columns are zero."""
     # One length per trial: a single frame's can be off by a factor of twenty where joints were lost.
     torso = np.median(np.linalg.norm(joints[:, SHOULDER_CENTRE] - joints[:, HIP_CENTRE], axis=1))
-    return ((joints - joints[:, HIP_CENTRE:HIP_CENTRE + 1]) / torso).reshape(len(joints), -1).astype(np.float32)
+    return ((joints - joints[:, HIP_CENTRE : HIP_CENTRE + 1]) / torso).reshape(len(joints), -1).astype(np.float32)
 
 
 class Source(NamedTuple):
@@ -97,9 +122,12 @@ def source_of(spec: ModalitySpec) -> Source:
     source = SOURCES.get(spec.name)
     if source is None or source.kind != spec.kind:
         series = ", ".join(name for name, s in SOURCES.items() if s.kind == "series")
-        raise DataError(f"UTD-MHAD modality {spec.name!r}", f"kind {spec.kind} {spec.encoding}".strip(),
-                        f"camera with encoding depth_m, imu, or a series named {series}",
-                        "train this modality on another data set")
+        raise DataError(
+            f"UTD-MHAD modality {spec.name!r}",
+            f"kind {spec.kind} {spec.encoding}".strip(),
+            f"camera with encoding depth_m, imu, or a series named {series}",
+            "train this modality on another data set",
+        )
     if source.columns != spec.shape[1]:
         raise DataError(f"UTD-MHAD modality {spec.name!r} columns", spec.shape[1], source.columns, "correct the modality's shape")
     return source
@@ -125,7 +153,7 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> 
         for spec in specs:
             source = sources[spec.name]
             table = tables[source.file]
-            rows = source.rows(table["data"][int(table["offset"][i]):int(table["offset"][i + 1])], spec)
+            rows = source.rows(table["data"][int(table["offset"][i]) : int(table["offset"][i + 1])], spec)
             streams[spec.name] = Stream(_stamps(len(rows), source.rate_hz), rows)
         recordings.append(Recording(f"a{action}_s{subject}_t{trial}", action - 1, subject, streams))
     return recordings

@@ -1,8 +1,8 @@
 """The folder that `sentryfuse dataset` writes: one array per modality, one table of windows, one description.
 
-    dataset.json   format, command, classes, modalities (specs), bags with split, conditions and what was skipped
-    windows.csv    bag, end_s, stamp_ns, split, label, live sensors as bits; row i belongs to row i of the arrays
-    NAME.npy       (n, *shape) float32, not normalised; memory-mapped where the set is large
+dataset.json   format, command, classes, modalities (specs), bags with split, conditions and what was skipped
+windows.csv    bag, end_s, stamp_ns, split, label, live sensors as bits; row i belongs to row i of the arrays
+NAME.npy       (n, *shape) float32, not normalised; memory-mapped where the set is large
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
-from ..modalities.inputs import ModalitySpec
+from ..preprocessing import ModalitySpec
 from .windows import WindowSet
 
 FORMAT, FORMAT_VERSION = "sentryfuse windows", 1
@@ -48,8 +48,12 @@ class WindowFolder:
         for spec in specs:
             have = mine.get(spec.name)
             if have is None or _cutting(have) != _cutting(spec):
-                raise DataError(f"modality {spec.name!r} of data set {self.folder}", have and _cutting(have), _cutting(spec),
-                                "make the data set again with this training YAML")
+                raise DataError(
+                    f"modality {spec.name!r} of data set {self.folder}",
+                    have and _cutting(have),
+                    _cutting(spec),
+                    "make the data set again with this training YAML",
+                )
         windows = self._windows({spec.name for spec in specs})
         return windows if groups is None else windows.of_groups(groups)
 
@@ -63,14 +67,22 @@ class WindowFolder:
             labels = np.array([label_of[row["label"]] for row in table], np.int64)
             end_s = np.array([float(row["end_s"]) for row in table])
         except (KeyError, ValueError) as error:
-            raise DataError(f"data set table {self.folder / TABLE}", str(error), "bags and classes of dataset.json",
-                            _AGAIN) from error
+            raise DataError(
+                f"data set table {self.folder / TABLE}", str(error), "bags and classes of dataset.json", _AGAIN
+            ) from error
         live = np.array([[bit == "1" for bit in row["live"]] for row in table], bool).reshape(len(table), -1)
         known = sorted({c for bag in bags for c in bag["conditions"]})
         conditions = {c: np.array([c in bags[i]["conditions"] for i in recording], bool) for c in known}
         return WindowSet(
-            {name: self._array(name, len(table)) for name in names}, labels, np.array([row["split"] for row in table]), recording,
-            tuple(bag["name"] for bag in bags), end_s, {s.name: live[:, i] for i, s in enumerate(self.specs)}, conditions)
+            {name: self._array(name, len(table)) for name in names},
+            labels,
+            np.array([row["split"] for row in table]),
+            recording,
+            tuple(bag["name"] for bag in bags),
+            end_s,
+            {s.name: live[:, i] for i, s in enumerate(self.specs)},
+            conditions,
+        )
 
     def _array(self, name: str, count: int) -> np.ndarray:
         """All windows of a modality, read once for all splits."""
@@ -109,8 +121,9 @@ class WindowFolder:
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"data set table {path}", str(error), "a readable CSV file", _AGAIN) from error
         if len(rows) != self.about["windows"] or (rows and set(TABLE_COLUMNS) - set(rows[0])):
-            raise DataError(f"data set table {path}", f"{len(rows)} rows",
-                            f"{self.about['windows']} of {', '.join(TABLE_COLUMNS)}", _AGAIN)
+            raise DataError(
+                f"data set table {path}", f"{len(rows)} rows", f"{self.about['windows']} of {', '.join(TABLE_COLUMNS)}", _AGAIN
+            )
         return rows
 
 

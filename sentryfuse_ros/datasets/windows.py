@@ -41,15 +41,26 @@ class WindowSet:
         """The windows at ``chosen`` (bool (n,) or int (k,)); inputs are not copied."""
         index = np.flatnonzero(chosen) if np.asarray(chosen).dtype == bool else np.asarray(chosen)
         return WindowSet(
-            self.inputs, self.labels[index], self.groups[index], self.recording[index], self.recordings, self.end_s[index],
-            {n: p[index] for n, p in self.present.items()}, {n: c[index] for n, c in self.conditions.items()},
-            index if self.place is None else self.place[index])
+            self.inputs,
+            self.labels[index],
+            self.groups[index],
+            self.recording[index],
+            self.recordings,
+            self.end_s[index],
+            {n: p[index] for n, p in self.present.items()},
+            {n: c[index] for n, c in self.conditions.items()},
+            index if self.place is None else self.place[index],
+        )
 
     def of_groups(self, groups: Sequence) -> WindowSet:
         """The windows of some groups; raises DataError where a group has none."""
         names = [str(g) for g in groups]
         absent = set(names) - set(self.groups.tolist())
         if absent:
-            raise DataError("data set groups", sorted(set(self.groups.tolist())), f"{sorted(absent)} among them",
-                            "choose groups that it has, or make it with recordings for every split")
+            raise DataError(
+                "data set groups",
+                sorted(set(self.groups.tolist())),
+                f"{sorted(absent)} among them",
+                "choose groups that it has, or make it with recordings for every split",
+            )
         return self.select(np.isin(self.groups, names))

@@ -23,8 +23,11 @@ def confusion(predictions: Predictions, place: int, level: int = 0) -> dict[str,
     said = predicted >= 0
     counts = np.bincount(labels[said] * size + predicted[said], minlength=size * size).reshape(size, size)
     return {
-        "mask": mask_bits(predictions.masks[place]), "live": predictions.live(place), "ratio": predictions.levels[level],
-        "counts": counts.tolist(), "without_prediction": np.bincount(labels[~said], minlength=size).tolist(),
+        "mask": mask_bits(predictions.masks[place]),
+        "live": predictions.live(place),
+        "ratio": predictions.levels[level],
+        "counts": counts.tolist(),
+        "without_prediction": np.bincount(labels[~said], minlength=size).tolist(),
         "recall": _shares(counts.diagonal(), counts.sum(1)),
         "precision": _shares(counts.diagonal(), counts.sum(0)),
     }
@@ -59,9 +62,14 @@ def condition_rows(predictions: Predictions, conditions: Mapping[str, np.ndarray
     places = [predictions.masks.index(mask) for mask in dict.fromkeys([predictions.masks[0], *one_missing, *single])]
     rows, right, said = [], predictions.right, predictions.said
     for name, where in chosen.items():
-        rows.append({
-            "condition": name, "windows": int(where.sum()), "recordings": len(np.unique(predictions.recording[where])),
-            "accuracy": {mask_bits(predictions.masks[i]): mean(right[i, 0, where & said[i]]) for i in places}})
+        rows.append(
+            {
+                "condition": name,
+                "windows": int(where.sum()),
+                "recordings": len(np.unique(predictions.recording[where])),
+                "accuracy": {mask_bits(predictions.masks[i]): mean(right[i, 0, where & said[i]]) for i in places},
+            }
+        )
     return rows
 
 
@@ -79,11 +87,23 @@ def reliability(predictions: Predictions) -> list[dict[str, Any]]:
         bin_of = np.clip((confidence * BINS).astype(int), 0, BINS - 1)
         chosen = [bin_of == b for b in range(BINS) if (bin_of == b).any()]
         single = missing == len(predictions.modalities) - 1 > 0
-        out.append({
-            "name": "single sensor" if single else (*MISSING_NAMES, f"{missing} missing")[min(missing, len(MISSING_NAMES))],
-            "missing": missing, "masks": [mask_bits(predictions.masks[i]) for i in places],
-            "judged": len(right), "accuracy": mean(right), "confidence": mean(confidence),
-            "ece": round(calibration_error(confidence, right), 4) if len(right) else None,
-            "bins": [{"confidence": round(float(confidence[c].mean()), 4), "accuracy": round(float(right[c].mean()), 4),
-                      "count": int(c.sum())} for c in chosen]})
+        out.append(
+            {
+                "name": "single sensor" if single else (*MISSING_NAMES, f"{missing} missing")[min(missing, len(MISSING_NAMES))],
+                "missing": missing,
+                "masks": [mask_bits(predictions.masks[i]) for i in places],
+                "judged": len(right),
+                "accuracy": mean(right),
+                "confidence": mean(confidence),
+                "ece": round(calibration_error(confidence, right), 4) if len(right) else None,
+                "bins": [
+                    {
+                        "confidence": round(float(confidence[c].mean()), 4),
+                        "accuracy": round(float(right[c].mean()), 4),
+                        "count": int(c.sum()),
+                    }
+                    for c in chosen
+                ],
+            }
+        )
     return out

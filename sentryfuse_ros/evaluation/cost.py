@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..engine import Engine
+from ..runtime.engine import Engine
 from ..training.examples import Examples
 
 
@@ -32,14 +32,22 @@ def costs(engine: Engine, examples: Examples, masks: Sequence[Sequence[bool]], r
         for i in rng.permutation(len(plans)):
             seconds[k, i] = engine.infer(windows[k % len(windows)], *plans[i]).duration_s
     median_ms = 1e3 * np.median(seconds, axis=0) if runs else None
-    return [{"flops": r.flops, "params": r.params, "latency_ms": None if median_ms is None else round(float(median_ms[i]), 3)}
-            for i, r in enumerate(found)]
+    return [
+        {"flops": r.flops, "params": r.params, "latency_ms": None if median_ms is None else round(float(median_ms[i]), 3)}
+        for i, r in enumerate(found)
+    ]
 
 
 def machine(threads: int) -> dict[str, Any]:
     """What the latencies were measured on."""
-    return {"processor": processor(), "cores": os.cpu_count(), "system": platform.system(), "python": platform.python_version(),
-            "torch": torch.__version__, "threads": threads}
+    return {
+        "processor": processor(),
+        "cores": os.cpu_count(),
+        "system": platform.system(),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "threads": threads,
+    }
 
 
 def processor() -> str:

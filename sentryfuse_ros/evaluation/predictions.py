@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..engine import Engine
 from ..errors import DataError
-from ..modalities.inputs import ModalitySpec
+from ..preprocessing import ModalitySpec
+from ..runtime.engine import Engine
 from ..training.evaluation import all_masks, mask_bits, predict_logits
 from ..training.examples import Examples, RecordingExamples, WindowExamples
 from ..training.windows import stack, window_at
@@ -56,8 +56,9 @@ class Predictions:
 class LastMoments(RecordingExamples):
     """Examples of recordings as a robot has them at the last moment at which every sensor is live."""
 
-    def inputs(self, index: np.ndarray, specs: Sequence[ModalitySpec],
-               rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+    def inputs(
+        self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
+    ) -> dict[str, np.ndarray]:
         chosen = [self.recordings[i] for i in index]
         return stack([window_at(r, specs, min(int(s.stamp_ns[-1]) for s in r.streams.values())) for r in chosen])
 
@@ -87,8 +88,16 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
         predicted, confidence = without_absent(masks, here, predicted, confidence)
     else:
         recording = np.arange(len(examples))
-    return Predictions(engine.modalities, engine.classes, tuple(masks), engine.ratio_levels,
-                       model_labels(engine.classes, classes or engine.classes, examples.labels), recording, predicted, confidence)
+    return Predictions(
+        engine.modalities,
+        engine.classes,
+        tuple(masks),
+        engine.ratio_levels,
+        model_labels(engine.classes, classes or engine.classes, examples.labels),
+        recording,
+        predicted,
+        confidence,
+    )
 
 
 def present(known: Mapping[str, np.ndarray], modalities: Sequence[str], count: int) -> np.ndarray:
@@ -96,8 +105,9 @@ def present(known: Mapping[str, np.ndarray], modalities: Sequence[str], count: i
     return np.stack([known.get(name, np.ones(count, bool)) for name in modalities], 1)
 
 
-def without_absent(masks: Sequence[Sequence[bool]], here: np.ndarray, predicted: np.ndarray,
-                   confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def without_absent(
+    masks: Sequence[Sequence[bool]], here: np.ndarray, predicted: np.ndarray, confidence: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Predictions (masks, levels, n) with those of absent sensors replaced: each example under mask AND here (n, M)."""
     place_of = {tuple(mask): i for i, mask in enumerate(masks)}
     out_predicted, out_confidence = np.full_like(predicted, -1), np.zeros_like(confidence)
@@ -116,6 +126,10 @@ def model_labels(model_classes: Sequence[str], set_classes: Sequence[str], label
     """A data set's class ids -> the model's, by name; the set may have fewer classes or another order."""
     unknown = [name for name in set_classes if name not in model_classes]
     if unknown:
-        raise DataError("data set classes", ", ".join(set_classes), "classes of the model: " + ", ".join(model_classes),
-                        f"leave {', '.join(unknown)} out (sentryfuse dataset --ignore), or evaluate a model trained on them")
+        raise DataError(
+            "data set classes",
+            ", ".join(set_classes),
+            "classes of the model: " + ", ".join(model_classes),
+            f"leave {', '.join(unknown)} out (sentryfuse dataset --ignore), or evaluate a model trained on them",
+        )
     return np.array([model_classes.index(name) for name in set_classes], np.int64)[np.asarray(labels)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..engine import Engine
+from ..runtime.engine import Engine
 from ..training.examples import Examples, RecordingExamples, WindowExamples
 from .breakdown import condition_rows, confusions, reliability
 from .cost import costs
@@ -37,12 +37,19 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     known = examples.windows.present if isinstance(examples, WindowExamples) else {}
     shares = present(known, engine.modalities, len(examples)).mean(0)
     return {
-        "modalities": list(engine.modalities), "classes": list(engine.classes), "levels": list(engine.ratio_levels),
-        "windows": len(examples), "recordings": len(np.unique(found.recording)),
+        "modalities": list(engine.modalities),
+        "classes": list(engine.classes),
+        "levels": list(engine.ratio_levels),
+        "windows": len(examples),
+        "recordings": len(np.unique(found.recording)),
         "present": {name: share_of(float(share)) for name, share in zip(engine.modalities, shares)},
-        "latency_runs": latency_runs, "calibrated": bool(engine.info.get("temperatures")),
-        "summary": summarise(rows, engine.quantise), "rows": rows, "confusion": confusions(found),
-        "conditions": condition_rows(found, examples.conditions), "reliability": reliability(found),
+        "latency_runs": latency_runs,
+        "calibrated": bool(engine.info.get("temperatures")),
+        "summary": summarise(rows, engine.quantise),
+        "rows": rows,
+        "confusion": confusions(found),
+        "conditions": condition_rows(found, examples.conditions),
+        "reliability": reliability(found),
     }
 
 
@@ -56,8 +63,9 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     flat = []
     for row in rows:
         low, high = row["ci95"] or (None, None)
-        flat.append({**{k: v for k, v in row.items() if k != "ci95"}, "live": "+".join(row["live"]),
-                     "ci95_low": low, "ci95_high": high})
+        flat.append(
+            {**{k: v for k, v in row.items() if k != "ci95"}, "live": "+".join(row["live"]), "ci95_low": low, "ci95_high": high}
+        )
     with path.open("w", newline="", encoding="utf-8") as file:
         out = csv.DictWriter(file, list(flat[0]))
         out.writeheader()

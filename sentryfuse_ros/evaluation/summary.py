@@ -31,11 +31,17 @@ def summarise(rows: Sequence[dict[str, Any]], quantise: Callable[[float], float]
     single = max((row for mask, row in dense.items() if mask.count("1") == 1), key=lambda row: row["accuracy"])
     half, most = quantise(0.5), quantise(0.7)
     return {
-        "accuracy_all": dense["1" * sensors]["accuracy"], "accuracy_all_ci95": dense["1" * sensors]["ci95"],
-        "accuracy_one_missing_worst": one and one["accuracy"], "one_missing_worst_live": one and one["live"],
-        "accuracy_two_missing_worst": two and two["accuracy"], "two_missing_worst_live": two and two["live"],
+        "accuracy_all": dense["1" * sensors]["accuracy"],
+        "accuracy_all_ci95": dense["1" * sensors]["ci95"],
+        "accuracy_one_missing_worst": one and one["accuracy"],
+        "one_missing_worst_live": one and one["live"],
+        "accuracy_two_missing_worst": two and two["accuracy"],
+        "two_missing_worst_live": two and two["live"],
         "best_single_sensor": {"name": single["live"][0], "accuracy": single["accuracy"]},
-        "drop_r50_points": drop(half), "drop_r70_points": drop(most), "level_r50": half, "level_r70": most,
+        "drop_r50_points": drop(half),
+        "drop_r70_points": drop(most),
+        "level_r50": half,
+        "level_r70": most,
         "ece_mean": round(float(np.mean([row["ece"] for row in dense.values()])), 4),
         "ece_mean_all_ratios": round(float(np.mean([row["ece"] for row in rows])), 4),
     }

@@ -23,12 +23,18 @@ def accuracy_rows(predictions: Predictions, seed: int = 0) -> list[dict[str, Any
         all_levels = all_right[i][:, said[i]]
         intervals = accuracy_intervals(all_levels, predictions.recording[said[i]], seed)
         for right, sure, interval, level in zip(all_levels, predictions.confidence[i][:, said[i]], intervals, predictions.levels):
-            rows.append({
-                "mask": mask_bits(mask), "live": predictions.live(i), "ratio": level, "judged": len(right),
-                "accuracy": mean(right),
-                "ci95": None if np.isnan(interval).any() else [round(float(end), 4) for end in interval],
-                "ece": round(calibration_error(sure, right), 4) if len(right) else None, "confidence": mean(sure),
-            })
+            rows.append(
+                {
+                    "mask": mask_bits(mask),
+                    "live": predictions.live(i),
+                    "ratio": level,
+                    "judged": len(right),
+                    "accuracy": mean(right),
+                    "ci95": None if np.isnan(interval).any() else [round(float(end), 4) for end in interval],
+                    "ece": round(calibration_error(sure, right), 4) if len(right) else None,
+                    "confidence": mean(sure),
+                }
+            )
     return rows
 
 
@@ -52,7 +58,7 @@ def accuracy_intervals(right: np.ndarray, recording: np.ndarray, seed: int = 0, 
     if groups < 2:
         return np.full((*right.shape[:-1], 2), np.nan)
     flat = right.reshape(-1, right.shape[-1])
-    hits = np.stack([np.bincount(group, row, groups) for row in flat], 1)                          # (groups, rows)
-    times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), draws)    # (draws, groups)
-    accuracy = (times @ hits) / (times @ np.bincount(group, minlength=groups))[:, None]            # (draws, rows)
+    hits = np.stack([np.bincount(group, row, groups) for row in flat], 1)  # (groups, rows)
+    times = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), draws)  # (draws, groups)
+    accuracy = (times @ hits) / (times @ np.bincount(group, minlength=groups))[:, None]  # (draws, rows)
     return np.percentile(accuracy, (2.5, 97.5), axis=0).T.reshape(*right.shape[:-1], 2)

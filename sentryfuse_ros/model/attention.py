@@ -20,12 +20,12 @@ FEW_KEYS = 16  # fewer than a CPU's vector registers hold: a softmax along them 
 class AttendWeights(NamedTuple):
     """What one attention runs on: all of it, or the slice of the units that stay; a leading axis if several at once."""
 
-    query: Tensor        # (g*q*hd, D) rows ordered by group, head within group, dim
-    query_bias: Tensor   # (g*q*hd,)
-    kv: Tensor           # (2*g*hd, D) all keys, then all values
-    kv_bias: Tensor      # (2*g*hd,)
-    out: Tensor          # (D, g*q*hd)
-    out_bias: Tensor     # (D,)
+    query: Tensor  # (g*q*hd, D) rows ordered by group, head within group, dim
+    query_bias: Tensor  # (g*q*hd,)
+    kv: Tensor  # (2*g*hd, D) all keys, then all values
+    kv_bias: Tensor  # (2*g*hd,)
+    out: Tensor  # (D, g*q*hd)
+    out_bias: Tensor  # (D,)
     groups: int
 
 
@@ -48,13 +48,13 @@ def attend(x: Tensor, source: Tensor, w: AttendWeights, head_dim: int, head_scal
     per_group = heads // w.groups
     # The heads of a group see the same keys, so they are simply more queries: nothing is repeated.
     q = q.reshape(-1, N, w.groups, per_group, head_dim).permute(0, 2, 3, 1, 4)
-    q = q.reshape(-1, w.groups, per_group * N, head_dim)                                                # (B, g, q*N, hd)
+    q = q.reshape(-1, w.groups, per_group * N, head_dim)  # (B, g, q*N, hd)
     kv = linear(source, w.kv, w.kv_bias).reshape(-1, S, 2, w.groups, head_dim)
-    k, v = kv.permute(2, 0, 3, 1, 4)                                                                    # (B, g, S, hd)
+    k, v = kv.permute(2, 0, 3, 1, 4)  # (B, g, S, hd)
     if S < FEW_KEYS:
-        weights = torch.softmax((k @ q.transpose(-1, -2)) * head_dim ** -0.5, dim=-2).transpose(-1, -2)
+        weights = torch.softmax((k @ q.transpose(-1, -2)) * head_dim**-0.5, dim=-2).transpose(-1, -2)
     else:
-        weights = torch.softmax((q @ k.transpose(-1, -2)) * head_dim ** -0.5, dim=-1)                   # (B, g, q*N, S)
+        weights = torch.softmax((q @ k.transpose(-1, -2)) * head_dim**-0.5, dim=-1)  # (B, g, q*N, S)
     y = (weights @ v).view(-1, w.groups, per_group, N, head_dim)
     if head_scale is not None:
         y = y * head_scale.reshape(-1, w.groups, per_group, 1, 1)
@@ -65,17 +65,18 @@ def attend(x: Tensor, source: Tensor, w: AttendWeights, head_dim: int, head_scal
 class SentryAttend(nn.Module):
     """Holds the full weights; `attend` does the work, on these or on a slice of them."""
 
-    def __init__(self, d_model: int, kv_groups: int, heads_per_group: int, head_dim: int):
+    def __init__(self, d_model: int, num_kv_heads: int, heads_per_group: int, head_dim: int):
         super().__init__()
-        self.groups, self.per_group, self.head_dim = kv_groups, heads_per_group, head_dim
-        self.query = nn.Linear(d_model, kv_groups * heads_per_group * head_dim)
-        self.kv = nn.Linear(d_model, 2 * kv_groups * head_dim)
-        self.out = nn.Linear(kv_groups * heads_per_group * head_dim, d_model)
+        self.groups, self.per_group, self.head_dim = num_kv_heads, heads_per_group, head_dim
+        self.query = nn.Linear(d_model, num_kv_heads * heads_per_group * head_dim)
+        self.kv = nn.Linear(d_model, 2 * num_kv_heads * head_dim)
+        self.out = nn.Linear(num_kv_heads * heads_per_group * head_dim, d_model)
 
     def weights(self) -> AttendWeights:
         """The full weights, not copied."""
-        return AttendWeights(self.query.weight, self.query.bias, self.kv.weight, self.kv.bias,
-                             self.out.weight, self.out.bias, self.groups)
+        return AttendWeights(
+            self.query.weight, self.query.bias, self.kv.weight, self.kv.bias, self.out.weight, self.out.bias, self.groups
+        )
 
     def forward(self, x: Tensor, source: Tensor | None = None) -> Tensor:
         return attend(x, x if source is None else source, self.weights(), self.head_dim)

@@ -30,7 +30,7 @@ class Backbone(nn.Module):
         self.strides = tuple(config.stride_of(name) for name in config.names)
         self.sites = all_sites(config)
         # Called layers since before there were streams; the name is in the model files.
-        self.layers = nn.ModuleList(Block(config, site.kv_groups, site.heads_per_group) for site in self.sites)
+        self.layers = nn.ModuleList(Block(config, site.num_kv_heads, site.heads_per_group) for site in self.sites)
         self._keys: dict[tuple, KeyTokens] = {}
 
     @property
@@ -40,8 +40,11 @@ class Backbone(nn.Module):
 
     def weights(self, live: Sequence[int]) -> list[SiteWeights]:
         """Full weights of the sites that exist with the modalities ``live``, not copied."""
-        return [block.weights(i) for i, (block, site) in enumerate(zip(self.blocks, self.sites))
-                if site.stream is None or site.stream in live]
+        return [
+            block.weights(i)
+            for i, (block, site) in enumerate(zip(self.blocks, self.sites))
+            if site.stream is None or site.stream in live
+        ]
 
     def keys(self, lengths: Sequence[int], strides: Sequence[int], device: torch.device) -> KeyTokens:
         """The rule for these runs of tokens, made once."""
@@ -51,8 +54,9 @@ class Backbone(nn.Module):
                 self._keys[key] = KeyTokens(self.config.kv_pattern, lengths, strides, device)
         return self._keys[key]
 
-    def transform(self, x: Tensor, w: SiteWeights, keys: KeyTokens, extra: Tensor | None,
-                  scales: Sequence[SiteScales] | None) -> Tensor:
+    def transform(
+        self, x: Tensor, w: SiteWeights, keys: KeyTokens, extra: Tensor | None, scales: Sequence[SiteScales] | None
+    ) -> Tensor:
         """Run one block, or several stacked ones at once: x (B, N, D), or (P, B, N, D)."""
         chosen = None
         if scales is not None:
@@ -64,8 +68,13 @@ class Backbone(nn.Module):
 class EarlyFusion(Backbone):
     """One transformer over the concatenated tokens of the live sensors."""
 
-    def forward(self, x: Tensor, live: Sequence[int], weights: Sequence[SiteWeights] | None = None,
-                scales: Sequence[SiteScales] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        live: Sequence[int],
+        weights: Sequence[SiteWeights] | None = None,
+        scales: Sequence[SiteScales] | None = None,
+    ) -> Tensor:
         """x (B, N, D), the runs of the modalities ``live`` one after another -> (B, N, D)."""
         keys = self.keys([self.lengths[i] for i in live], [self.strides[i] for i in live], x.device)
         for w in self.weights(live) if weights is None else weights:
@@ -76,8 +85,13 @@ class EarlyFusion(Backbone):
 class StreamFusion(Backbone):
     """A transformer per live sensor; a kind of it says in `layer` what a stream sees of the others."""
 
-    def forward(self, x: Tensor, live: Sequence[int], weights: Sequence[SiteWeights] | None = None,
-                scales: Sequence[SiteScales] | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        live: Sequence[int],
+        weights: Sequence[SiteWeights] | None = None,
+        scales: Sequence[SiteScales] | None = None,
+    ) -> Tensor:
         """x (B, N, D), the runs of the modalities ``live`` one after another -> (B, N, D)."""
         streams = dict(zip(live, x.split([self.lengths[i] for i in live], 1)))
         layers: list[list[SiteWeights]] = [[] for _ in range(self.config.layers)]
@@ -92,8 +106,9 @@ class StreamFusion(Backbone):
         """What the streams share before the first layer."""
         raise NotImplementedError
 
-    def layer(self, number: int, layer: list[SiteWeights], streams: dict[int, Tensor], shared,
-              scales: Sequence[SiteScales] | None) -> tuple[dict[int, Tensor], object]:
+    def layer(
+        self, number: int, layer: list[SiteWeights], streams: dict[int, Tensor], shared, scales: Sequence[SiteScales] | None
+    ) -> tuple[dict[int, Tensor], object]:
         """All streams through one layer -> the streams, and what they share after it."""
         raise NotImplementedError
 
@@ -120,7 +135,7 @@ class BottleneckFusion(StreamFusion):
         self.bottleneck = nn.Parameter(torch.randn(config.bottleneck_tokens, config.d_model) * 0.02)
 
     def begin(self, streams: dict[int, Tensor]) -> Tensor:
-        return self.bottleneck.expand(len(next(iter(streams.values()))), -1, -1)            # (B, T, D)
+        return self.bottleneck.expand(len(next(iter(streams.values()))), -1, -1)  # (B, T, D)
 
     def layer(self, number, layer, streams, shared, scales):
         fused, last = number >= self.config.fusion_layer, number == self.config.layers - 1
@@ -138,7 +153,8 @@ class BottleneckFusion(StreamFusion):
             else:
                 keys = self.keys([length, shared.shape[-2]], [stride, 1], x.device)
                 x, version = self.transform(torch.cat([x, beside], -2), w, keys, None, scales).split(
-                    [length, shared.shape[-2]], -2)
+                    [length, shared.shape[-2]], -2
+                )
                 versions += scatter(version, members).values()
             after.update(scatter(x, members))
         return after, torch.stack(versions).mean(0) if versions else shared
@@ -155,7 +171,7 @@ class CrossModalFusion(StreamFusion):
         low = {i: self.keys([self.lengths[i]], [self.strides[i]], x.device)(x) for i, x in streams.items()}
         if len(low) == 1:
             return dict.fromkeys(low)
-        return {i: torch.cat([low[j] for j in low if j != i], 1) for i in low}               # (B, E, D)
+        return {i: torch.cat([low[j] for j in low if j != i], 1) for i in low}  # (B, E, D)
 
     def layer(self, number, layer, streams, shared, scales):
         after = {}

@@ -17,16 +17,16 @@ from .dropout import dropout as drop
 class SiteWeights(NamedTuple):
     """Weights one site runs on, full or sliced; those of several sites stacked have a leading axis."""
 
-    sites: tuple[int, ...]      # places among `sites.all_sites`
-    norm_attention: Tensor      # (D,)
+    sites: tuple[int, ...]  # places among `sites.all_sites`
+    norm_attention: Tensor  # (D,)
     norm_attention_bias: Tensor
     attention: AttendWeights
-    norm_ffn: Tensor            # (D,)
+    norm_ffn: Tensor  # (D,)
     norm_ffn_bias: Tensor
-    up: Tensor                  # (c, D)
-    up_bias: Tensor             # (c,)
-    down: Tensor                # (D, c)
-    down_bias: Tensor           # (D,)
+    up: Tensor  # (c, D)
+    up_bias: Tensor  # (c,)
+    down: Tensor  # (D, c)
+    down_bias: Tensor  # (D,)
 
     def tensors(self) -> list[Tensor]:
         """All of them, the attention's too."""
@@ -36,26 +36,35 @@ class SiteWeights(NamedTuple):
 class SiteScales(NamedTuple):
     """Multipliers on a site's units, one row per sample; their gradient is the saliency."""
 
-    heads: Tensor       # (B, H)
-    channels: Tensor    # (B, C)
+    heads: Tensor  # (B, H)
+    channels: Tensor  # (B, C)
 
 
 class Block(nn.Module):
     """Full weights of one site: SentryAttend and a GELU feed-forward, each behind a LayerNorm."""
 
-    def __init__(self, config: FuseConfig, kv_groups: int, heads_per_group: int):
+    def __init__(self, config: FuseConfig, num_kv_heads: int, heads_per_group: int):
         super().__init__()
         self.norm_attention = nn.LayerNorm(config.d_model)
-        self.attention = SentryAttend(config.d_model, kv_groups, heads_per_group, config.head_dim)
+        self.attention = SentryAttend(config.d_model, num_kv_heads, heads_per_group, config.head_dim)
         self.norm_ffn = nn.LayerNorm(config.d_model)
-        self.up = nn.Linear(config.d_model, config.ffn_channels)
-        self.down = nn.Linear(config.ffn_channels, config.d_model)
+        self.up = nn.Linear(config.d_model, config.ffn_dim)
+        self.down = nn.Linear(config.ffn_dim, config.d_model)
 
     def weights(self, site: int) -> SiteWeights:
         """The full weights, not copied."""
-        return SiteWeights((site,), self.norm_attention.weight, self.norm_attention.bias, self.attention.weights(),
-                           self.norm_ffn.weight, self.norm_ffn.bias,
-                           self.up.weight, self.up.bias, self.down.weight, self.down.bias)
+        return SiteWeights(
+            (site,),
+            self.norm_attention.weight,
+            self.norm_attention.bias,
+            self.attention.weights(),
+            self.norm_ffn.weight,
+            self.norm_ffn.bias,
+            self.up.weight,
+            self.up.bias,
+            self.down.weight,
+            self.down.bias,
+        )
 
 
 def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -65,8 +74,15 @@ def norm(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return torch.addcmul(bias[:, None, None], F.layer_norm(x, weight.shape[-1:]), weight[:, None, None])
 
 
-def transform(x: Tensor, w: SiteWeights, head_dim: int, keys: KeyTokens, extra: Tensor | None = None,
-              scales: SiteScales | None = None, dropout: float = 0.0) -> Tensor:
+def transform(
+    x: Tensor,
+    w: SiteWeights,
+    head_dim: int,
+    keys: KeyTokens,
+    extra: Tensor | None = None,
+    scales: SiteScales | None = None,
+    dropout: float = 0.0,
+) -> Tensor:
     """One block: x (..., N, D) -> (..., N, D), leading axes as in `attend`.
 
     Keys and values come from those of x that ``keys`` picks, and from the tokens ``extra`` (..., E, D).
@@ -76,7 +92,7 @@ def transform(x: Tensor, w: SiteWeights, head_dim: int, keys: KeyTokens, extra: 
     if extra is not None:
         source = torch.cat([source, norm(extra, w.norm_attention, w.norm_attention_bias)], -2)
     x = x + drop(attend(y, source, w.attention, head_dim, None if scales is None else scales.heads), dropout)
-    h = F.gelu(linear(norm(x, w.norm_ffn, w.norm_ffn_bias), w.up, w.up_bias))       # (..., N, c)
+    h = F.gelu(linear(norm(x, w.norm_ffn, w.norm_ffn_bias), w.up, w.up_bias))  # (..., N, c)
     if scales is not None:
         h = h * scales.channels.unsqueeze(-2)
     return x + drop(linear(h, w.down, w.down_bias), dropout)
@@ -84,6 +100,7 @@ def transform(x: Tensor, w: SiteWeights, head_dim: int, keys: KeyTokens, extra: 
 
 def stack_weights(parts: Sequence[SiteWeights]) -> SiteWeights:
     """Weights of sites of one shape, to be run at once. Copies; raises RuntimeError if the shapes differ."""
+
     def stack(tensors: Sequence[Tensor]) -> Tensor:
         if tensors[0].ndim == 1:
             return torch.stack(tensors)

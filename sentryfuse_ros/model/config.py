@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ..errors import ParameterError
-from ..modalities.inputs.spec import ModalitySpec
+from ..preprocessing.spec import ModalitySpec
 
 DEFAULT_RATIO_LEVELS = tuple(round(0.1 * i, 1) for i in range(10))
 BACKBONES = ("early", "bottleneck", "cross_modal")  # see backbones.py
@@ -23,13 +23,13 @@ class FuseConfig:
     backbone: str = "early"
     d_model: int = 96
     layers: int = 4
-    kv_groups: int | Mapping[str, int] = 4  # K/V heads; per modality where each has a stream, the query heads stay as many
-    heads_per_group: int = 2    # query heads that share a K/V head, where these are most
+    num_kv_heads: int | Mapping[str, int] = 4  # K/V heads; per modality where each has a stream, the query heads stay as many
+    heads_per_group: int = 2  # query heads that share a K/V head, where these are most
     head_dim: int = 12
-    ffn_channels: int = 384
-    channel_step: int = 16      # FFN channels are kept in multiples of this
+    ffn_dim: int = 384
+    channel_step: int = 16  # FFN channels are kept in multiples of this
     kv_pattern: str = "strided"  # K/V from every n-th token, or "pooled": from the mean of n neighbours
-    kv_stride: Mapping[str, int] = field(default_factory=dict)        # modality -> that n; 1 if absent
+    kv_stride: Mapping[str, int] = field(default_factory=dict)  # modality -> that n; 1 if absent
     bottleneck_tokens: int = 4  # bottleneck: tokens that the streams share
     fusion_layer: int | None = None  # bottleneck: first layer, from 0, that has them; half way if None
     tokenizer: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # modality -> options, see tokenizers.py
@@ -41,42 +41,68 @@ class FuseConfig:
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.modalities]
         self._check("modalities", names, bool(names) and len(set(names)) == len(names), "at least one, names distinct")
-        self._check("classes", self.classes, len(self.classes) > 1 and len(set(self.classes)) == len(self.classes),
-                    "at least two distinct names")
+        self._check(
+            "classes",
+            self.classes,
+            len(self.classes) > 1 and len(set(self.classes)) == len(self.classes),
+            "at least two distinct names",
+        )
         self._check("backbone", self.backbone, self.backbone in BACKBONES, "one of " + ", ".join(BACKBONES))
         self._check("kv_pattern", self.kv_pattern, self.kv_pattern in KV_PATTERNS, "one of " + ", ".join(KV_PATTERNS))
-        for name in ("d_model", "layers", "heads_per_group", "head_dim", "ffn_channels", "channel_step", "readout_heads",
-                     "gate_hidden", "bottleneck_tokens"):
+        for name in (
+            "d_model",
+            "layers",
+            "heads_per_group",
+            "head_dim",
+            "ffn_dim",
+            "channel_step",
+            "readout_heads",
+            "gate_hidden",
+            "bottleneck_tokens",
+        ):
             self._check(name, getattr(self, name), _counts([getattr(self, name)]), "a positive integer")
-        self._check_kv_groups(names)
+        self._check_num_kv_heads(names)
         if self.fusion_layer is None:
             object.__setattr__(self, "fusion_layer", (self.layers - 1) // 2)
         if self.backbone == "bottleneck":
-            self._check("fusion_layer", self.fusion_layer,
-                        isinstance(self.fusion_layer, int) and 0 <= self.fusion_layer <= self.layers - 2,
-                        f"0 to {self.layers - 2}: one of the {self.layers} layers must write the shared tokens, a later one read")
-        self._check("ffn_channels", self.ffn_channels, self.ffn_channels % self.channel_step == 0,
-                    f"a multiple of channel_step {self.channel_step}")
-        self._check("d_model", self.d_model, self.d_model % self.readout_heads == 0,
-                    f"a multiple of readout_heads {self.readout_heads}")
+            self._check(
+                "fusion_layer",
+                self.fusion_layer,
+                isinstance(self.fusion_layer, int) and 0 <= self.fusion_layer <= self.layers - 2,
+                f"0 to {self.layers - 2}: one of the {self.layers} layers must write the shared tokens, a later one read",
+            )
+        self._check(
+            "ffn_dim", self.ffn_dim, self.ffn_dim % self.channel_step == 0, f"a multiple of channel_step {self.channel_step}"
+        )
+        self._check(
+            "d_model", self.d_model, self.d_model % self.readout_heads == 0, f"a multiple of readout_heads {self.readout_heads}"
+        )
         self._check("dropout", self.dropout, isinstance(self.dropout, (int, float)) and 0 <= self.dropout <= 0.9, "0 to 0.9")
         for part in (self.kv_stride, self.tokenizer):
             self._check("kv_stride and tokenizer", sorted(part), set(part) <= set(names), f"keys among {names}")
         self._check("kv_stride", dict(self.kv_stride), _counts(self.kv_stride.values()), "positive integers")
         levels = tuple(float(r) for r in self.ratio_levels)
-        self._check("ratio_levels", levels, levels and levels[0] == 0.0 and levels[-1] <= 0.9 and
-                    all(a < b for a, b in zip(levels, levels[1:])), "rising from 0 to at most 0.9")
+        self._check(
+            "ratio_levels",
+            levels,
+            levels and levels[0] == 0.0 and levels[-1] <= 0.9 and all(a < b for a, b in zip(levels, levels[1:])),
+            "rising from 0 to at most 0.9",
+        )
         object.__setattr__(self, "ratio_levels", levels)
 
-    def _check_kv_groups(self, names: list[str]) -> None:
-        groups = self.kv_groups
+    def _check_num_kv_heads(self, names: list[str]) -> None:
+        groups = self.num_kv_heads
         if not isinstance(groups, Mapping):
-            self._check("kv_groups", groups, _counts([groups]), "a positive integer, or one per modality")
+            self._check("num_kv_heads", groups, _counts([groups]), "a positive integer, or one per modality")
             return
-        self._check("kv_groups", groups, self.backbone != "early", "one number: with early fusion all modalities share them")
-        self._check("kv_groups", sorted(groups), set(groups) == set(names), f"exactly {names}")
-        self._check("kv_groups", dict(groups), _counts(groups.values()) and all(self.heads % g == 0 for g in groups.values()),
-                    "divisors of the query heads, which are heads_per_group times the most groups")
+        self._check("num_kv_heads", groups, self.backbone != "early", "one number: with early fusion all modalities share them")
+        self._check("num_kv_heads", sorted(groups), set(groups) == set(names), f"exactly {names}")
+        self._check(
+            "num_kv_heads",
+            dict(groups),
+            _counts(groups.values()) and all(self.heads % g == 0 for g in groups.values()),
+            "divisors of the query heads, which are heads_per_group times the most groups",
+        )
 
     def _check(self, what: str, seen: Any, good: Any, expected: str) -> None:
         if not good:
@@ -90,12 +116,12 @@ class FuseConfig:
     @property
     def heads(self) -> int:
         """Query heads per site; the same everywhere."""
-        most = max(self.kv_groups.values()) if isinstance(self.kv_groups, Mapping) else self.kv_groups
+        most = max(self.num_kv_heads.values()) if isinstance(self.num_kv_heads, Mapping) else self.num_kv_heads
         return most * self.heads_per_group
 
-    def kv_groups_of(self, name: str | None) -> int:
+    def num_kv_heads_of(self, name: str | None) -> int:
         """K/V heads in the stream of a modality, or, with None, where all share the layers."""
-        return self.kv_groups[name] if isinstance(self.kv_groups, Mapping) else self.kv_groups
+        return self.num_kv_heads[name] if isinstance(self.num_kv_heads, Mapping) else self.num_kv_heads
 
     def stride_of(self, name: str) -> int:
         """One key from so many tokens of a modality."""
@@ -103,7 +129,7 @@ class FuseConfig:
 
     def dense_attention(self) -> FuseConfig:
         """The same network with ordinary attention: a K/V head for every query head, keys and values from every token."""
-        return replace(self, kv_groups=self.heads, heads_per_group=1, kv_pattern="strided", kv_stride={})
+        return replace(self, num_kv_heads=self.heads, heads_per_group=1, kv_pattern="strided", kv_stride={})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""

@@ -18,8 +18,8 @@ def dropout(x: Tensor, chance: float) -> Tensor:
     if x.device.type != "cpu":
         return F.dropout(x, chance)
     dropped = round(256 * chance)
-    noise = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-2**63, None).view(torch.uint8)
-    keep = (noise[:x.numel()] >= dropped).view(x.shape)
+    noise = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None).view(torch.uint8)
+    keep = (noise[: x.numel()] >= dropped).view(x.shape)
     return x * keep.to(x.dtype).mul_(256 / (256 - dropped))
 
 

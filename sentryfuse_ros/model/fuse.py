@@ -49,10 +49,10 @@ class Readout(nn.Module):
         """x (B, N, D), empty (B, N) -> logits (B, classes), share of attention per token (B, N)."""
         x = self.norm(x)
         # Finite, so that a window with no data at all still gives numbers.
-        score = self.score(x).masked_fill(empty.unsqueeze(-1), -1e4)                # (B, N, R)
+        score = self.score(x).masked_fill(empty.unsqueeze(-1), -1e4)  # (B, N, R)
         share = torch.softmax(score, dim=1)
-        value = self.value(x).unflatten(-1, (self.heads, -1))                       # (B, N, R, D/R)
-        pooled = (share.unsqueeze(-1) * value).sum(1).flatten(1)                    # (B, D)
+        value = self.value(x).unflatten(-1, (self.heads, -1))  # (B, N, R, D/R)
+        pooled = (share.unsqueeze(-1) * value).sum(1).flatten(1)  # (B, D)
         return self.classify(self.dropout(torch.nn.functional.gelu(pooled))), share.mean(-1)
 
 
@@ -64,20 +64,21 @@ class SentryFuse(nn.Module):
         self.config = config
         # Keyed by place, since a modality's name may hold characters a module name cannot.
         self.tokenizers = nn.ModuleList(
-            make_tokenizer(spec, config.d_model, config.tokenizer.get(spec.name)) for spec in config.modalities)
+            make_tokenizer(spec, config.d_model, config.tokenizer.get(spec.name)) for spec in config.modalities
+        )
         self.lengths = tuple(t.count for t in self.tokenizers)
         self.positions = nn.ParameterList(nn.Parameter(torch.randn(n, config.d_model) * 0.02) for n in self.lengths)
         self.backbone = make_backbone(config, self.lengths)
         self.readout = Readout(config.d_model, config.readout_heads, len(config.classes), config.dropout)
-        self.gate = SentryGate(len(config.modalities), len(all_sites(config)), config.heads, config.ffn_channels,
-                               config.gate_hidden)
+        self.gate = SentryGate(len(config.modalities), len(all_sites(config)), config.heads, config.ffn_dim, config.gate_hidden)
 
     def tokens(self, inputs: Mapping[str, Tensor], mask: Sequence[bool]) -> Tokens:
         """Tokens of the live modalities from their inputs (B, *spec.shape). Raises ParameterError if none is live."""
         live = tuple(i for i, present in enumerate(mask) if present)
         if not live or len(mask) != len(self.tokenizers):
-            raise ParameterError("modality mask", [bool(m) for m in mask],
-                                 f"{len(self.tokenizers)} entries, at least one of them true")
+            raise ParameterError(
+                "modality mask", [bool(m) for m in mask], f"{len(self.tokenizers)} entries, at least one of them true"
+            )
         x, empty = [], []
         for i in live:
             x_i, empty_i = self.tokenizers[i](inputs[self.config.names[i]])
@@ -85,8 +86,9 @@ class SentryFuse(nn.Module):
             empty.append(empty_i)
         return Tokens(torch.cat(x, 1), torch.cat(empty, 1), live)
 
-    def fuse(self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None,
-             scales: Sequence[SiteScales] | None = None) -> FuseOutput:
+    def fuse(
+        self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None, scales: Sequence[SiteScales] | None = None
+    ) -> FuseOutput:
         """Backbone and read-out on `tokens`, with full weights or the sliced ``weights`` of a plan.
 
         ``scales``: one per site of the whole network, those of absent streams unused.
@@ -99,8 +101,13 @@ class SentryFuse(nn.Module):
             use[:, i] = part.sum(1)
         return FuseOutput(logits, use)
 
-    def forward(self, inputs: Mapping[str, Tensor], mask: Sequence[bool] | None = None,
-                weights: Sequence[SiteWeights] | None = None, scales: Sequence[SiteScales] | None = None) -> FuseOutput:
+    def forward(
+        self,
+        inputs: Mapping[str, Tensor],
+        mask: Sequence[bool] | None = None,
+        weights: Sequence[SiteWeights] | None = None,
+        scales: Sequence[SiteScales] | None = None,
+    ) -> FuseOutput:
         """inputs: modality name -> (B, *spec.shape); mask (M,), all present if None; see `fuse`."""
         mask = [True] * len(self.tokenizers) if mask is None else mask
         return self.fuse(self.tokens(inputs, mask), weights, scales)

@@ -26,4 +26,4 @@ class SentryGate(nn.Module):
         # -1/+1 instead of 0/1: an absent sensor then has a voice of its own.
         x = mask.to(self.static.dtype) * 2 - 1
         scores = self.score(torch.tanh(self.hidden(x))) + self.static
-        return scores[:sites * heads].view(sites, heads), scores[sites * heads:].view(sites, channels)
+        return scores[: sites * heads].view(sites, heads), scores[sites * heads :].view(sites, channels)

@@ -16,23 +16,23 @@ class Site(NamedTuple):
     """One attention with its feed-forward."""
 
     layer: int
-    stream: int | None     # place of its modality in the mask; None where all modalities share it
-    kv_groups: int
+    stream: int | None  # place of its modality in the mask; None where all modalities share it
+    num_kv_heads: int
     heads_per_group: int
 
 
 class LiveSite(NamedTuple):
     """A site that a mask leaves, and its work."""
 
-    site: int              # its place among `all_sites`
-    queries: int           # tokens that attend and go through the feed-forward
-    keys: int              # tokens that give keys and values
+    site: int  # its place among `all_sites`
+    queries: int  # tokens that attend and go through the feed-forward
+    keys: int  # tokens that give keys and values
 
 
 def all_sites(config: FuseConfig) -> list[Site]:
     """Every site of a network, layer by layer, within a layer by modality."""
     streams = [None] if config.backbone == "early" else range(len(config.names))
-    groups = [config.kv_groups_of(None if s is None else config.names[s]) for s in streams]
+    groups = [config.num_kv_heads_of(None if s is None else config.names[s]) for s in streams]
     return [Site(layer, s, g, config.heads // g) for layer in range(config.layers) for s, g in zip(streams, groups)]
 
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import ParameterError
-from ..modalities.inputs.spec import ModalitySpec
+from ..preprocessing.spec import ModalitySpec
 
 
 class SeriesTokenizer(nn.Module):
@@ -26,8 +26,9 @@ class SeriesTokenizer(nn.Module):
     extra channel.
     """
 
-    def __init__(self, spec: ModalitySpec, d_model: int, steps_per_token: int = 10, stem_channels: int = 48,
-                 spectrum_steps: int = 0):
+    def __init__(
+        self, spec: ModalitySpec, d_model: int, steps_per_token: int = 10, stem_channels: int = 48, spectrum_steps: int = 0
+    ):
         super().__init__()
         steps, channels = spec.shape
         if steps % steps_per_token:
@@ -40,9 +41,9 @@ class SeriesTokenizer(nn.Module):
         self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, spectrum_steps) if spectrum_steps else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        seen = (x != 0).any(-1)                                            # (B, T)
-        tokens = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1)    # (B, T, C+1)
-        tokens = self.mix(F.gelu(self.norm(self.conv(tokens.transpose(1, 2)))))      # (B, D, N)
+        seen = (x != 0).any(-1)  # (B, T)
+        tokens = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1)  # (B, T, C+1)
+        tokens = self.mix(F.gelu(self.norm(self.conv(tokens.transpose(1, 2)))))  # (B, D, N)
         if self.spectrum is not None:
             tokens = tokens + self.spectrum(x)
         return tokens.transpose(1, 2), ~seen.unflatten(1, (self.count, self.patch)).any(-1)
@@ -70,10 +71,10 @@ class PowerSpectrum(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         B, _, C = x.shape
         x = F.pad(x.transpose(1, 2).flatten(0, 1).unsqueeze(1), (self.before, self.after))  # (B*C, 1, T + steps - hop)
-        part = F.conv1d(x, self.basis, stride=self.hop).unflatten(1, (2, -1))              # (B*C, 2, F, N)
+        part = F.conv1d(x, self.basis, stride=self.hop).unflatten(1, (2, -1))  # (B*C, 2, F, N)
         # A unit-variance input has a power around e^-5 in each bin; the floor is a ten-thousandth of that.
-        power = torch.log(part.square().sum(1) + 1e-6)                                     # (B*C, F, N)
-        return self.mix(((power + 7.0) / 3.0).unflatten(0, (B, C)).flatten(1, 2))          # (B, D, N)
+        power = torch.log(part.square().sum(1) + 1e-6)  # (B*C, F, N)
+        return self.mix(((power + 7.0) / 3.0).unflatten(0, (B, C)).flatten(1, 2))  # (B, D, N)
 
 
 class FrameTokenizer(nn.Module):
@@ -83,14 +84,22 @@ class FrameTokenizer(nn.Module):
     linear step away; with them comes where they are not zero (``solid``).
     """
 
-    def __init__(self, spec: ModalitySpec, d_model: int, frames_per_token: int = 2,
-                 stem_channels: tuple[int, ...] = (16, 24, 32), crop_columns: int = 0, grid: tuple[int, int] = (4, 3),
-                 motion: str = "none", solid: str = "each", statistics: tuple[int, ...] = ()):
+    def __init__(
+        self,
+        spec: ModalitySpec,
+        d_model: int,
+        frames_per_token: int = 2,
+        stem_channels: tuple[int, ...] = (16, 24, 32),
+        crop_columns: int = 0,
+        grid: tuple[int, int] = (4, 3),
+        motion: str = "none",
+        solid: str = "each",
+        statistics: tuple[int, ...] = (),
+    ):
         super().__init__()
         frames, channels, _, width = spec.shape
         if frames % frames_per_token:
-            raise ParameterError(f"tokenizer {spec.name!r} frames_per_token", frames_per_token,
-                                 f"a divisor of {frames}")
+            raise ParameterError(f"tokenizer {spec.name!r} frames_per_token", frames_per_token, f"a divisor of {frames}")
         self.patch = frames_per_token
         self.count = frames // frames_per_token
         crop = crop_columns or width
@@ -105,19 +114,20 @@ class FrameTokenizer(nn.Module):
         sizes = [frames_per_token * (channels + self.masks) * (2 if motion == "also" else 1), *stem_channels]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:])))
+            for i, (a, b) in enumerate(zip(sizes, sizes[1:]))
+        )
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for b in stem_channels)
         self.grid = tuple(grid)
         self.mix = nn.Linear(stem_channels[-1] * grid[0] * grid[1], d_model)
         self.statistics = TextureStatistics(spec, d_model, frames_per_token, tuple(statistics)) if statistics else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        x = frames = x[..., self.columns[0]:self.columns[1]]
+        x = frames = x[..., self.columns[0] : self.columns[1]]
         solid = x != 0
         empty = ~solid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
         if self.masks:
             mask = solid if self.masks > 1 else solid.any(2, keepdim=True)
-            x = torch.cat([x, mask.to(x.dtype)], dim=2)                    # (B, K, C + masks, H, W)
+            x = torch.cat([x, mask.to(x.dtype)], dim=2)  # (B, K, C + masks, H, W)
         if self.motion != "none":
             change = x[:, 1:] - x[:, :-1]
             # Between a frame and an empty slot there is no motion.
@@ -130,7 +140,7 @@ class FrameTokenizer(nn.Module):
             x = F.gelu(norm(conv(x)))
         if x.shape[-2:] != self.grid:
             x = F.adaptive_avg_pool2d(x, self.grid)
-        tokens = self.mix(x.flatten(1)).unflatten(0, (-1, self.count))                # (B, N, D)
+        tokens = self.mix(x.flatten(1)).unflatten(0, (-1, self.count))  # (B, N, D)
         return (tokens if self.statistics is None else tokens + self.statistics(frames, solid)), empty
 
 
@@ -154,7 +164,7 @@ class TextureStatistics(nn.Module):
 
     def forward(self, x: Tensor, solid: Tensor) -> Tensor:
         count = x.shape[1]
-        seen = solid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)         # (B*K, 1, H, W)
+        seen = solid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)  # (B*K, 1, H, W)
         x = x.flatten(0, 1) * seen
         found = [self._mean(x, seen)]
         for scale in range(self.SCALES):
@@ -166,7 +176,7 @@ class TextureStatistics(nn.Module):
                 share = F.avg_pool2d(seen, size)
                 x, seen = F.avg_pool2d(x, size) / share.clamp_min(0.25), (share >= 0.5).to(x.dtype)
                 x = x * seen
-        x = torch.cat([f.flatten(1) for f in found], 1)                     # (B*K, C * kinds * parts)
+        x = torch.cat([f.flatten(1) for f in found], 1)  # (B*K, C * kinds * parts)
         return self.mix(x.unflatten(0, (-1, count // self.patch, self.patch)).flatten(2))
 
     def _mean(self, x: Tensor, seen: Tensor) -> Tensor:
@@ -188,5 +198,6 @@ def make_tokenizer(spec: ModalitySpec, d_model: int, options: dict | None = None
     try:
         return kind(spec, d_model, **dict(options or {}))
     except TypeError as error:
-        raise ParameterError(f"tokenizer {spec.name!r} options", sorted(options), "those in model/tokenizers.py",
-                             str(error)) from error
+        raise ParameterError(
+            f"tokenizer {spec.name!r} options", sorted(options), "those in model/tokenizers.py", str(error)
+        ) from error

@@ -10,7 +10,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from ..errors import ParameterError
-from ..parameters import (
+from ..settings import (
     PARAMETERS,
     SENSOR_PARAMETERS,
     Parameter,
@@ -42,8 +42,9 @@ class DeclaredParameters:
                 self._declare(parameter, sensor + ".", sensor_default(sensor, parameter))
             for name in self.overrides:
                 if name.startswith(f"{sensor}.limits."):
-                    node.declare_parameter(name, descriptor=ParameterDescriptor(
-                        description="Payload limit of the decoder.", dynamic_typing=True))
+                    node.declare_parameter(
+                        name, descriptor=ParameterDescriptor(description="Payload limit of the decoder.", dynamic_typing=True)
+                    )
                     self._table[name] = (Parameter(name, 0.0, ""), "")
 
     def _declare(self, parameter: Parameter, prefix: str, default: Any) -> None:
@@ -90,8 +91,10 @@ class DeclaredParameters:
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
             if configured and not parameter.dynamic:
-                return SetParametersResult(successful=False, reason=(
-                    f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"))
+                return SetParametersResult(
+                    successful=False,
+                    reason=(f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"),
+                )
         for change in changes:
             self.problems.pop(change.name, None)  # a value that can be has come: what was wrong is mended
         return SetParametersResult(successful=True)

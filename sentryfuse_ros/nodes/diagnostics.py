@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-from ..liveness import State
-from ..pipeline import Pipeline
+from ..runtime.pipeline import Pipeline
+from ..sensing.liveness import State
 from .publish import to_time
 
 
@@ -43,8 +43,9 @@ def _p99(values: deque) -> float:
     return float(np.percentile(tuple(values), 99)) if values else math.nan
 
 
-def diagnostics_message(node: str, pipeline: Pipeline, receivers, figures: LoopFigures, worker,
-                        now_node_ns: int) -> DiagnosticArray:
+def diagnostics_message(
+    node: str, pipeline: Pipeline, receivers, figures: LoopFigures, worker, now_node_ns: int
+) -> DiagnosticArray:
     """One DiagnosticArray of the whole node."""
     ok, warn, error = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
     prefix = node.lstrip("/") + ": "

@@ -1,6 +1,6 @@
 """fuse_node: sensor topics in, fused predictions out. A managed (lifecycle) node around `sentryfuse_ros.pipeline`.
 
-    poll timer (steady) -> drain topics -> pipeline.feed -> when due: pipeline.snapshot -> worker: infer, publish
+poll timer (steady) -> drain topics -> pipeline.feed -> when due: pipeline.snapshot -> worker: infer, publish
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
-from ..engine import Engine
 from ..errors import SentryFuseError
-from ..modalities.inputs import empty_input
 from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
-from ..pipeline import Pipeline, Prediction, Tick, override_of
-from ..resources import model_path
-from ..worker import LatestJobWorker
+from ..paths import model_path
+from ..preprocessing import empty_input
+from ..runtime.engine import Engine
+from ..runtime.pipeline import Pipeline, Prediction, Tick, override_of
+from ..runtime.worker import LatestJobWorker
 from .declare import DeclaredParameters
 from .diagnostics import LoopFigures, diagnostics_message
 from .guard import guard_change_state
@@ -132,7 +132,8 @@ class FuseNode(LifecycleNode):
             if name not in seen:
                 self.get_logger().warning(
                     f"model input {name} has no sensor; set parameter model_input of a sensor to {name}, "
-                    "or it counts as absent for ever")
+                    "or it counts as absent for ever"
+                )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         self.dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
         warm_s = engine.warm() if settings["warm_up"] else 0.0
@@ -147,7 +148,8 @@ class FuseNode(LifecycleNode):
         self._outputs = [self.prediction_out, self.mask_out, self.pruning_out, self.info_out]
         self.get_logger().info(
             f"model {engine.info.get('name', '')}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
-            f"plans warm in {warm_s:.1f} s")
+            f"plans warm in {warm_s:.1f} s"
+        )
 
     def _activate(self) -> None:
         settings = self.settings
@@ -167,8 +169,9 @@ class FuseNode(LifecycleNode):
             self.create_subscription(BatteryState, settings["battery_topic"], self._on_battery, 10),
             self.create_subscription(Float32, settings["power_budget_topic"], self._on_budget, 10),
         ]
-        self.info_out.publish(model_info_message(
-            self.pipeline.engine, self.dense, str(self.model_file), self.get_clock().now().nanoseconds))
+        self.info_out.publish(
+            model_info_message(self.pipeline.engine, self.dense, str(self.model_file), self.get_clock().now().nanoseconds)
+        )
         # A whole number of polls per fuse period, so that every tick falls on a poll.
         self._poll_period_s = 1.0 / (settings["fuse_rate_hz"] * math.ceil(settings["poll_rate_hz"] / settings["fuse_rate_hz"]))
         self._timers_active = [
@@ -182,7 +185,8 @@ class FuseNode(LifecycleNode):
         modes = {("raw" if r.by_hand else "callback") for r in self.receivers}
         self.get_logger().info(
             f"active at {settings['fuse_rate_hz']:g} Hz, receive {'/'.join(sorted(modes))}: "
-            + ", ".join(f"{name} on {topic}" for name, topic in self.topics.items()))
+            + ", ".join(f"{name} on {topic}" for name, topic in self.topics.items())
+        )
 
     def _deactivate(self) -> None:
         for timer in self._timers_active:
@@ -216,6 +220,7 @@ class FuseNode(LifecycleNode):
 
     def _guarded(self, callback):
         """A timer's callback that cannot end the node: what it raises is logged and counted in diagnostics."""
+
         def call():
             if self.worker is None:
                 return  # it was due when the node was deactivated
@@ -225,6 +230,7 @@ class FuseNode(LifecycleNode):
                 self.figures.failed += 1
                 text = traceback.format_exc() if self.figures.failed == 1 else f"{type(error).__name__}: {error}"
                 self.get_logger().error(f"{callback.__name__} failed: {text}", throttle_duration_sec=5.0)
+
         return call
 
     # --- clocks --------------------------------------------------------------------------------------------
@@ -348,8 +354,11 @@ class FuseNode(LifecycleNode):
         node_ns, arrival_ns = self._now()
         if node_ns == 0:
             self.get_logger().warning("use_sim_time is set and no /clock has come yet", throttle_duration_sec=10.0)
-        self.diagnostics_out.publish(diagnostics_message(
-            self.get_fully_qualified_name(), self.pipeline, self.receivers, self.figures, self.worker, node_ns))
+        self.diagnostics_out.publish(
+            diagnostics_message(
+                self.get_fully_qualified_name(), self.pipeline, self.receivers, self.figures, self.worker, node_ns
+            )
+        )
 
 
 def main(args: list[str] | None = None) -> int:

@@ -18,14 +18,14 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState
 
+from ..bags.bag import Topic
 from ..errors import SentryFuseError
-from ..liveness import State
 from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
-from ..replay.bag import Topic
+from ..paths import executable_path, share_path
 from ..replay.faults import FaultScript
 from ..replay.judge import PredictionRow, StatusRow
 from ..replay.schedule import Delivery
-from ..resources import executable_path, share_path
+from ..sensing.liveness import State
 from .publish import to_time
 from .receive import message_class
 from .spin import make_executor
@@ -57,15 +57,23 @@ class NodeProcess:
         self.name, self.log_path = name, log_path
         self._log = log_path.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, str(executable_path(name)), *arguments], env=env, stdin=subprocess.DEVNULL,
-            stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, str(executable_path(name)), *arguments],
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=self._log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
 
     def check(self) -> None:
         """Raises SentryFuseError with the node's last words where it has ended."""
         if self.process.poll() is not None:
-            raise SentryFuseError(f"node {self.name}", f"exit status {self.process.returncode}: {self.last_words()}",
-                                  "it to keep running", f"see {self.log_path}")
+            raise SentryFuseError(
+                f"node {self.name}",
+                f"exit status {self.process.returncode}: {self.last_words()}",
+                "it to keep running",
+                f"see {self.log_path}",
+            )
 
     def check_transitions(self) -> None:
         """Raises SentryFuseError where a managed node said that it could not be configured or activated."""
@@ -105,8 +113,14 @@ class Live:
 class Player:
     """Publishes deliveries at their own rate, /clock and the battery beside them, and collects the fuser's topics."""
 
-    def __init__(self, sensors: dict[str, Topic], extra: dict[str, Topic], script: FaultScript, start_ns: int,
-                 battery_topic: str = "/battery_state"):
+    def __init__(
+        self,
+        sensors: dict[str, Topic],
+        extra: dict[str, Topic],
+        script: FaultScript,
+        start_ns: int,
+        battery_topic: str = "/battery_state",
+    ):
         self.script, self.start_ns = script, start_ns
         self.predictions: list[PredictionRow] = []
         self.statuses: list[StatusRow] = []
@@ -116,8 +130,10 @@ class Player:
         self.node = rclpy.create_node("sentryfuse_replay", enable_rosout=False)
         # Reliable with room: a replay that loses messages on its own would judge the fuser for it.
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
-        self.publishers = {t.name: self.node.create_publisher(message_class(t.msg_type), t.name, deep)
-                           for t in [*sensors.values(), *extra.values()]}
+        self.publishers = {
+            t.name: self.node.create_publisher(message_class(t.msg_type), t.name, deep)
+            for t in [*sensors.values(), *extra.values()]
+        }
         self.sensor_topics = [t.name for t in sensors.values()]
         self.clock = self.node.create_publisher(Clock, "/clock", QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT))
         self.battery = self.node.create_publisher(BatteryState, battery_topic, 10) if script.battery else None
@@ -146,14 +162,28 @@ class Player:
 
     def _on_prediction(self, m: FusedPrediction) -> None:
         self.live.prediction = m
-        self.predictions.append(PredictionRow(
-            self._since_start(m.tick), time.monotonic(), m.valid, m.reason, m.class_name, m.confidence, tuple(m.mask),
-            m.pruning_ratio, m.inference_ms, m.latency_ms, m.overhead_ms, m.sequence))
+        self.predictions.append(
+            PredictionRow(
+                self._since_start(m.tick),
+                time.monotonic(),
+                m.valid,
+                m.reason,
+                m.class_name,
+                m.confidence,
+                tuple(m.mask),
+                m.pruning_ratio,
+                m.inference_ms,
+                m.latency_ms,
+                m.overhead_ms,
+                m.sequence,
+            )
+        )
 
     def _on_mask(self, m: ModalityMask) -> None:
         self.live.mask = m
-        self.statuses.append(StatusRow(
-            self._since_start(m.header.stamp), {s.name: (State(s.state).name, s.rate_hz, s.reason) for s in m.sensors}))
+        self.statuses.append(
+            StatusRow(self._since_start(m.header.stamp), {s.name: (State(s.state).name, s.rate_hz, s.reason) for s in m.sensors})
+        )
 
     def _on_pruning(self, m: PruningState) -> None:
         self.live.pruning = m
@@ -176,8 +206,9 @@ class Player:
                 break
             if time.monotonic() > deadline:
                 why = f"topics not heard: {', '.join(deaf)}" if deaf and self.live.info else "it never became active"
-                raise SentryFuseError("fuse_node", f"{why}; {fuser.last_words()}", f"readiness within {timeout_s:g} s",
-                                      f"see {fuser.log_path}")
+                raise SentryFuseError(
+                    "fuse_node", f"{why}; {fuser.last_words()}", f"readiness within {timeout_s:g} s", f"see {fuser.log_path}"
+                )
             pause.wait(0.02)
         # The fuser begins best effort and follows what is offered; a subscription made anew loses what comes in
         # between, so the first message waits for that. A fuser told to stay best effort does not change: bounded.
@@ -190,8 +221,9 @@ class Player:
         infos = self.node.get_subscriptions_info_by_topic(topic)
         return bool(infos) and all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
 
-    def play(self, stream: Iterator[Delivery], speed: float, show: Callable[[Live], None] | None,
-             keep_going: Callable[[], None]) -> float:
+    def play(
+        self, stream: Iterator[Delivery], speed: float, show: Callable[[Live], None] | None, keep_going: Callable[[], None]
+    ) -> float:
         """Publish everything in time; returns the recording's seconds played. `show` is called about 8 times a second."""
         begin = time.monotonic()
         next_clock_s = next_battery_s = 0.0
@@ -220,13 +252,19 @@ class Player:
                     show(self.live)
             if delivery is None and now_s >= (tail_s or 0.0) + 0.3:
                 return t_s
-            due_s = min(next_clock_s, delivery.t_s if delivery is not None else now_s + 0.05,
-                        next_battery_s if self.battery is not None else now_s + 0.05)
+            due_s = min(
+                next_clock_s,
+                delivery.t_s if delivery is not None else now_s + 0.05,
+                next_battery_s if self.battery is not None else now_s + 0.05,
+            )
             pause.wait(max(0.0, min(0.05, (due_s - now_s) / speed)))
 
     def _publish_battery(self, t_s: float) -> None:
-        message = BatteryState(percentage=self.script.battery_percent(t_s) / 100.0, present=True,
-                               power_supply_status=BatteryState.POWER_SUPPLY_STATUS_DISCHARGING)
+        message = BatteryState(
+            percentage=self.script.battery_percent(t_s) / 100.0,
+            present=True,
+            power_supply_status=BatteryState.POWER_SUPPLY_STATUS_DISCHARGING,
+        )
         message.header.stamp = to_time(self.start_ns + int(t_s * 1e9))
         self.battery.publish(message)
 

@@ -7,10 +7,10 @@ import json
 import numpy as np
 from builtin_interfaces.msg import Time
 
-from ..engine import Engine, Inference
-from ..liveness import State, Status
 from ..msg import FusedPrediction, ModalityMask, ModalityStatus, ModelInfo, PruningState
-from ..pipeline import Pipeline, Prediction, Tick
+from ..runtime.engine import Engine, Inference
+from ..runtime.pipeline import Pipeline, Prediction, Tick
+from ..sensing.liveness import State, Status
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -28,7 +28,7 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
     message.modalities = list(engine.modalities)
     message.mask = tick.mask.tolist()
     message.sensors = list(tick.serving)
-    message.modality_use = [0.0] * len(tick.mask)
+    message.attention_share = [0.0] * len(tick.mask)
     message.pruning_ratio = float(tick.power.ratio)
     inference = prediction.inference
     if prediction.valid and inference is not None:
@@ -36,7 +36,7 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
         message.class_name = inference.class_name
         message.confidence = float(inference.confidence)
         message.probabilities = inference.probabilities.astype(np.float32).tolist()
-        message.modality_use = inference.modality_use.astype(np.float32).tolist()
+        message.attention_share = inference.attention_share.astype(np.float32).tolist()
         message.inference_ms = inference.duration_s * 1e3
         message.latency_ms = (now_node_ns - prediction.stamp_ns) * 1e-6
     return message
@@ -45,12 +45,20 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
 def status_message(pipeline: Pipeline, name: str, status: Status, topic: str) -> ModalityStatus:
     sensor = pipeline.sensors[name]
     return ModalityStatus(
-        name=name, kind=sensor.settings.kind, topic=topic, state=int(status.state), reason=status.reason,
+        name=name,
+        kind=sensor.settings.kind,
+        topic=topic,
+        state=int(status.state),
+        reason=status.reason,
         model_input=sensor.settings.model_input if sensor.spec is not None else "",
-        required=sensor.settings.values["required"], alarm=bool(status.alarm), rate_hz=float(status.rate_hz),
+        required=sensor.settings.values["required"],
+        alarm=bool(status.alarm),
+        rate_hz=float(status.rate_hz),
         expected_rate_hz=float(sensor.settings.values["expected_rate_hz"]),
         age_s=float(status.age_s) if status.state != State.NEVER_SEEN else -1.0,
-        latency_ms=float(status.latency_s) * 1e3, received=int(status.received), dropped=int(status.dropped),
+        latency_ms=float(status.latency_s) * 1e3,
+        received=int(status.received),
+        dropped=int(status.dropped),
         invalid=int(status.invalid),
     )
 
@@ -67,11 +75,18 @@ def pruning_message(pipeline: Pipeline, prediction: Prediction, dense: Inference
     """PruningState of a prediction; `dense` is an inference of the whole model, for comparison."""
     power, inference = prediction.tick.power, prediction.inference
     message = PruningState(
-        battery_percentage=float(power.battery_fraction), charging=bool(power.charging),
-        power_budget_w=float(power.budget_w), requested_ratio=float(power.requested_ratio), ratio=float(power.ratio),
-        overridden=bool(power.overridden), flops=inference.flops if inference else 0, flops_dense=dense.flops,
-        parameters=inference.params if inference else 0, parameters_dense=dense.params,
-        latency_p95_ms=pipeline.latency_p95_ms(), reason=power.reason,
+        battery_percentage=float(power.battery_fraction),
+        charging=bool(power.charging),
+        power_budget_w=float(power.budget_w),
+        requested_ratio=float(power.requested_ratio),
+        ratio=float(power.ratio),
+        overridden=bool(power.overridden),
+        flops=inference.flops if inference else 0,
+        flops_dense=dense.flops,
+        parameters=inference.params if inference else 0,
+        parameters_dense=dense.params,
+        latency_p95_ms=pipeline.latency_p95_ms(),
+        reason=power.reason,
     )
     message.header.stamp = to_time(prediction.tick.node_ns)
     return message
@@ -80,11 +95,18 @@ def pruning_message(pipeline: Pipeline, prediction: Prediction, dense: Inference
 def model_info_message(engine: Engine, dense: Inference, path: str, now_node_ns: int) -> ModelInfo:
     info = engine.info
     message = ModelInfo(
-        name=str(info.get("name", "")), path=path, sha256=str(info.get("sha256", "")),
-        backbone=str(info.get("config", {}).get("backbone", "")), modalities=list(engine.modalities),
-        kinds=[spec.kind for spec in engine.specs], windows_s=[float(spec.window_s) for spec in engine.specs],
-        classes=list(engine.classes), ratio_levels=[float(level) for level in engine.ratio_levels],
-        parameters=dense.params, flops=dense.flops, trained_on=json.dumps(info.get("data", {})),
+        name=str(info.get("name", "")),
+        path=path,
+        sha256=str(info.get("sha256", "")),
+        backbone=str(info.get("config", {}).get("backbone", "")),
+        modalities=list(engine.modalities),
+        kinds=[spec.kind for spec in engine.specs],
+        windows_s=[float(spec.window_s) for spec in engine.specs],
+        classes=list(engine.classes),
+        ratio_levels=[float(level) for level in engine.ratio_levels],
+        parameters=dense.params,
+        flops=dense.flops,
+        trained_on=json.dumps(info.get("data", {})),
         metrics_json=json.dumps(info.get("metrics", {})),
     )
     message.header.stamp = to_time(now_node_ns)

@@ -18,7 +18,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.validate_topic_name import validate_topic_name
 
 from ..errors import ParameterError
-from ..parameters import SensorSettings
+from ..settings import SensorSettings
 
 
 def message_class(type_name: str):
@@ -27,8 +27,12 @@ def message_class(type_name: str):
     try:
         return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
     except (ImportError, AttributeError, ValueError) as error:
-        raise ParameterError("message type", type_name, "an installed one such as sensor_msgs/msg/Image",
-                             f"install the package {parts[0]} or change the sensor's parameter type") from error
+        raise ParameterError(
+            "message type",
+            type_name,
+            "an installed one such as sensor_msgs/msg/Image",
+            f"install the package {parts[0]} or change the sensor's parameter type",
+        ) from error
 
 
 def check_topic(parameter: str, topic: str) -> None:
@@ -45,8 +49,12 @@ def make_receive_node(node: Node) -> Node:
     It ignores the global arguments, or `-r __node:=name` would give both nodes one name; topics come to it resolved.
     """
     return rclpy.create_node(
-        "_" + node.get_name() + "_receive", namespace=node.get_namespace(), context=node.context,
-        use_global_arguments=False, start_parameter_services=False, enable_rosout=False,
+        "_" + node.get_name() + "_receive",
+        namespace=node.get_namespace(),
+        context=node.context,
+        use_global_arguments=False,
+        start_parameter_services=False,
+        enable_rosout=False,
     )
 
 
@@ -130,12 +138,15 @@ class TopicReceiver:
     def _why_unheard(self, infos, heard) -> str:
         name = self.sensor.name
         if infos and not heard:
-            return (f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
-                    f"set {name}.type or {name}.topic")
+            return (
+                f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
+                f"set {name}.type or {name}.topic"
+            )
         deaf = self.sensor.values["reliability"] == "reliable"
         if deaf and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
-            return (f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; "
-                    f"set {name}.reliability to auto")
+            return (
+                f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
+            )
         return ""
 
     def destroy(self) -> None:

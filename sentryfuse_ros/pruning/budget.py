@@ -45,18 +45,27 @@ def prunable_flops(config: FuseConfig, budgets: Sequence[SiteBudget], lengths: S
 
 def full_budget(config: FuseConfig, mask: Sequence[bool] | None = None) -> list[SiteBudget]:
     """Everything stays, in the sites that a mask leaves; all of them if None."""
-    return [SiteBudget(site.kv_groups, site.heads_per_group, config.ffn_channels) for site in all_sites(config)
-            if mask is None or site.stream is None or mask[site.stream]]
+    return [
+        SiteBudget(site.num_kv_heads, site.heads_per_group, config.ffn_dim)
+        for site in all_sites(config)
+        if mask is None or site.stream is None or mask[site.stream]
+    ]
 
 
 def attention_ladder(site: Site) -> list[tuple[int, int]]:
     """(groups, heads per group) from least to most: whole groups go first, then heads of the last group."""
     heads = [(1, q) for q in range(1, site.heads_per_group + 1)]
-    return heads + [(g, site.heads_per_group) for g in range(2, site.kv_groups + 1)]
+    return heads + [(g, site.heads_per_group) for g in range(2, site.num_kv_heads + 1)]
 
 
-def plan_budget(config: FuseConfig, lengths: Sequence[int], mask: Sequence[bool], ratio: float, spend_freed: bool = True,
-                scores: tuple[Tensor, Tensor] | None = None) -> list[SiteBudget]:
+def plan_budget(
+    config: FuseConfig,
+    lengths: Sequence[int],
+    mask: Sequence[bool],
+    ratio: float,
+    spend_freed: bool = True,
+    scores: tuple[Tensor, Tensor] | None = None,
+) -> list[SiteBudget]:
     """Units of the sites that a mask (M,) leaves, for a ratio in [0, 0.9]; ``lengths`` (M,) are tokens per modality.
 
     Every site starts at its floor (one head, one channel step) and grows as long as all together stay within the
@@ -98,7 +107,7 @@ def _alike(config: FuseConfig, live: Sequence[LiveSite]) -> list[list[LiveSite]]
     sites, rows = all_sites(config), {}
     for place in live:
         site = sites[place.site]
-        rows.setdefault((site.layer, site.kv_groups, place.queries, place.keys), []).append(place)
+        rows.setdefault((site.layer, site.num_kv_heads, place.queries, place.keys), []).append(place)
     return list(rows.values())
 
 
@@ -113,18 +122,23 @@ class _Growth:
         self.config, self.allowed = config, allowed
         self.ladders = [attention_ladder(sites[place.site]) for place in self.live]
         self.rungs, self.steps = [0] * len(rows), [1] * len(rows)
-        self.most = config.ffn_channels // config.channel_step
+        self.most = config.ffn_dim // config.channel_step
         # Costs add up, so that a step's is known beforehand.
-        self.attention = [[len(row) * site_flops(config, SiteBudget(*rung, 0), row[0].queries, row[0].keys) for rung in ladder]
-                          for ladder, row in zip(self.ladders, rows)]
-        self.channel = [len(row) * site_flops(config, SiteBudget(0, 0, config.channel_step), row[0].queries, row[0].keys)
-                        for row in rows]
+        self.attention = [
+            [len(row) * site_flops(config, SiteBudget(*rung, 0), row[0].queries, row[0].keys) for rung in ladder]
+            for ladder, row in zip(self.ladders, rows)
+        ]
+        self.channel = [
+            len(row) * site_flops(config, SiteBudget(0, 0, config.channel_step), row[0].queries, row[0].keys) for row in rows
+        ]
         self.tight = False  # a step has been refused
         self.spent = sum(a[0] + c for a, c in zip(self.attention, self.channel))
 
     def budgets(self) -> list[SiteBudget]:
-        return [SiteBudget(*ladder[rung], steps * self.config.channel_step)
-                for ladder, rung, steps in zip(self.ladders, self.rungs, self.steps)]
+        return [
+            SiteBudget(*ladder[rung], steps * self.config.channel_step)
+            for ladder, rung, steps in zip(self.ladders, self.rungs, self.steps)
+        ]
 
     def grow_attention(self, i: int) -> bool:
         """One rung up, if there is one and the allowance holds it."""
@@ -169,8 +183,10 @@ class _Growth:
     def by_score(self, heads: Tensor, channels: Tensor) -> None:
         """Best next step first, the kind that lags first: the scores of heads and of channels have no common scale."""
         queues = ([], [])
-        worth = [[self._rung_worth(heads[place.site], ladder) for place, ladder in zip(self.live, self.ladders)],
-                 [self._step_worth(channels[place.site]) for place in self.live]]
+        worth = [
+            [self._rung_worth(heads[place.site], ladder) for place, ladder in zip(self.live, self.ladders)],
+            [self._step_worth(channels[place.site]) for place in self.live],
+        ]
         grow, taken = (self.grow_attention, self.grow_channels), (self.rungs, self.steps)
         for kind in (0, 1):
             queues[kind].extend((-w[taken[kind][i]], i) for i, w in enumerate(worth[kind]) if taken[kind][i] < len(w))

@@ -21,8 +21,7 @@ def count_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteW
 def fixed_flops(model: SentryFuse, mask: Sequence[bool]) -> int:
     """FLOPs of tokenisers and read-out, which no plan changes."""
     device = model.gate.static.device
-    inputs = {spec.name: torch.zeros(1, *spec.shape, device=device)
-              for spec, here in zip(model.config.modalities, mask) if here}
+    inputs = {spec.name: torch.zeros(1, *spec.shape, device=device) for spec, here in zip(model.config.modalities, mask) if here}
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         tokens = model.tokens(inputs, mask)
         model.readout(tokens.x, tokens.empty)

@@ -19,9 +19,13 @@ from ..model.sites import all_sites
 
 def unit_scales(config: FuseConfig, batch: int, device: torch.device | str = "cpu") -> list[SiteScales]:
     """Multipliers of one on every head and channel of every site, one row per sample, that collect gradients."""
-    return [SiteScales(torch.ones(batch, config.heads, device=device, requires_grad=True),
-                        torch.ones(batch, config.ffn_channels, device=device, requires_grad=True))
-            for _ in all_sites(config)]
+    return [
+        SiteScales(
+            torch.ones(batch, config.heads, device=device, requires_grad=True),
+            torch.ones(batch, config.ffn_dim, device=device, requires_grad=True),
+        )
+        for _ in all_sites(config)
+    ]
 
 
 def saliency(scales: Sequence[SiteScales]) -> tuple[Tensor, Tensor]:
@@ -31,8 +35,10 @@ def saliency(scales: Sequence[SiteScales]) -> tuple[Tensor, Tensor]:
     averaged first, gradients of opposite sign would hide a busy unit.
     """
     ran = torch.tensor([s.heads.grad is not None for s in scales])
-    return tuple(_of_mean_one(torch.stack([(torch.zeros_like(m) if m.grad is None else m.grad).abs().mean(0) for m in kind]),
-                              ran) for kind in zip(*scales))
+    return tuple(
+        _of_mean_one(torch.stack([(torch.zeros_like(m) if m.grad is None else m.grad).abs().mean(0) for m in kind]), ran)
+        for kind in zip(*scales)
+    )
 
 
 def _of_mean_one(x: Tensor, ran: Tensor) -> Tensor:

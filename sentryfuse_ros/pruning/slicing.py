@@ -22,27 +22,32 @@ class SiteKeep(NamedTuple):
     heads: Tensor
     channels: Tensor
     whole: bool
-    site: int = 0      # its place among `all_sites`
+    site: int = 0  # its place among `all_sites`
 
 
-def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: SiteBudget, kv_groups: int,
-                 site: int = 0) -> SiteKeep:
+def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: SiteBudget, num_kv_heads: int, site: int = 0) -> SiteKeep:
     """Scores of one site (H,), (C,) -> the best whole K/V groups, the best heads in each, the best channels.
 
     A group's score is the sum of its heads'. Nested: with the same scores a smaller budget keeps a subset.
     """
-    by_group = head_scores.detach().view(kv_groups, -1)                              # (G, Q)
+    by_group = head_scores.detach().view(num_kv_heads, -1)  # (G, Q)
     per_group = by_group.shape[1]
-    whole = (budget.groups, budget.heads_per_group, budget.channels) == (kv_groups, per_group, len(channel_scores))
-    groups = by_group.sum(1).argsort(descending=True, stable=True)[:budget.groups].sort().values
-    inside = by_group[groups].argsort(dim=1, descending=True, stable=True)[:, :budget.heads_per_group].sort(dim=1).values
+    whole = (budget.groups, budget.heads_per_group, budget.channels) == (num_kv_heads, per_group, len(channel_scores))
+    groups = by_group.sum(1).argsort(descending=True, stable=True)[: budget.groups].sort().values
+    inside = by_group[groups].argsort(dim=1, descending=True, stable=True)[:, : budget.heads_per_group].sort(dim=1).values
     heads = (groups.unsqueeze(1) * per_group + inside).flatten()
-    channels = channel_scores.detach().argsort(descending=True, stable=True)[:budget.channels].sort().values
+    channels = channel_scores.detach().argsort(descending=True, stable=True)[: budget.channels].sort().values
     return SiteKeep(groups, heads, channels, whole, site)
 
 
-def choose_plan(model: SentryFuse, mask: Sequence[bool], ratio: float, scores: tuple[Tensor, Tensor] | None = None,
-                budget_mode: str = "even", spend_freed: bool = True) -> list[SiteKeep]:
+def choose_plan(
+    model: SentryFuse,
+    mask: Sequence[bool],
+    ratio: float,
+    scores: tuple[Tensor, Tensor] | None = None,
+    budget_mode: str = "even",
+    spend_freed: bool = True,
+) -> list[SiteKeep]:
     """Units that stay, for every site that a mask leaves, by the gate or by ``scores`` (sites, H), (sites, C).
 
     ``budget_mode`` "even" gives every site its share, "global" lets the units of all sites compete by score;
@@ -55,7 +60,7 @@ def choose_plan(model: SentryFuse, mask: Sequence[bool], ratio: float, scores: t
     budgets = plan_budget(model.config, model.lengths, mask, ratio, spend_freed, scores if budget_mode == "global" else None)
     sites = all_sites(model.config)
     places = [live.site for live in live_sites(model.config, model.lengths, mask)]
-    return [choose_units(scores[0][i], scores[1][i], budget, sites[i].kv_groups, i) for i, budget in zip(places, budgets)]
+    return [choose_units(scores[0][i], scores[1][i], budget, sites[i].num_kv_heads, i) for i, budget in zip(places, budgets)]
 
 
 def slice_block(block: Block, keep: SiteKeep) -> SiteWeights:
@@ -67,12 +72,21 @@ def slice_block(block: Block, keep: SiteKeep) -> SiteWeights:
     rows = (keep.heads.unsqueeze(1) * hd + torch.arange(hd, device=keep.heads.device)).flatten()
     kv_rows = (keep.groups.unsqueeze(1) * hd + torch.arange(hd, device=keep.groups.device)).flatten()
     kv_rows = torch.cat([kv_rows, kv_rows + block.attention.groups * hd])
-    attention = AttendWeights(a.query.index_select(0, rows), a.query_bias.index_select(0, rows),
-                              a.kv.index_select(0, kv_rows), a.kv_bias.index_select(0, kv_rows),
-                              a.out.index_select(1, rows), a.out_bias, len(keep.groups))
-    return full._replace(attention=attention, up=full.up.index_select(0, keep.channels),
-                         up_bias=full.up_bias.index_select(0, keep.channels),
-                         down=full.down.index_select(1, keep.channels))
+    attention = AttendWeights(
+        a.query.index_select(0, rows),
+        a.query_bias.index_select(0, rows),
+        a.kv.index_select(0, kv_rows),
+        a.kv_bias.index_select(0, kv_rows),
+        a.out.index_select(1, rows),
+        a.out_bias,
+        len(keep.groups),
+    )
+    return full._replace(
+        attention=attention,
+        up=full.up.index_select(0, keep.channels),
+        up_bias=full.up_bias.index_select(0, keep.channels),
+        down=full.down.index_select(1, keep.channels),
+    )
 
 
 def slice_weights(model: SentryFuse, plan: Sequence[SiteKeep]) -> list[SiteWeights]:

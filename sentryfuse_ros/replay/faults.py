@@ -95,12 +95,16 @@ def read_fault(entry: Any, where: str) -> Fault:
         if name in entry:
             numbers[name] = entry.pop(name)
     if entry:
-        raise ParameterError(where, "unknown " + ", ".join(map(str, entry)),
-                             "sensor, kind, from, to, by_s, keep_every, period_s, on_share")
+        raise ParameterError(
+            where, "unknown " + ", ".join(map(str, entry)), "sensor, kind, from, to, by_s, keep_every, period_s, on_share"
+        )
     for name, value in numbers.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-            raise ParameterError(f"{where} {name.removesuffix('_s') if name in ('from_s', 'to_s') else name}", repr(value),
-                                 "a number that is not negative")
+            raise ParameterError(
+                f"{where} {name.removesuffix('_s') if name in ('from_s', 'to_s') else name}",
+                repr(value),
+                "a number that is not negative",
+            )
     fault = Fault(sensor, kind, **numbers)
     if fault.to_s <= fault.from_s:
         raise ParameterError(f"{where} to", fault.to_s, f"later than from {fault.from_s:g}")
@@ -119,13 +123,17 @@ def read_script(path: str | Path) -> FaultScript:
         raise ParameterError(f"fault file {path}", str(error).split("\n")[0], "valid YAML") from error
     tree = {} if tree is None else tree
     if not isinstance(tree, Mapping) or set(tree) - {"faults", "battery"}:
-        raise ParameterError(f"fault file {path}", tree if not isinstance(tree, Mapping) else sorted(map(str, tree)),
-                             "the keys faults and battery")
+        raise ParameterError(
+            f"fault file {path}", tree if not isinstance(tree, Mapping) else sorted(map(str, tree)), "the keys faults and battery"
+        )
     faults = [read_fault(entry, f"fault file {path} faults[{i}]") for i, entry in enumerate(tree.get("faults") or [])]
     battery = []
     for i, point in enumerate(tree.get("battery") or []):
-        good = isinstance(point, (list, tuple)) and len(point) == 2 and all(
-            isinstance(v, (int, float)) and not isinstance(v, bool) for v in point)
+        good = (
+            isinstance(point, (list, tuple))
+            and len(point) == 2
+            and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in point)
+        )
         if not good or (battery and point[0] <= battery[-1][0]):
             raise ParameterError(f"fault file {path} battery[{i}]", repr(point), "[seconds, percent], seconds ascending")
         battery.append((float(point[0]), float(point[1])))

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..bags.bag import Bag, Topic
+from ..decoders import make_decoder
+from ..decoders.cdr import CdrReader
 from ..errors import DecodeError
-from ..modalities import make_decoder
-from ..modalities.cdr import CdrReader
-from ..modalities.inputs import ModalitySpec
-from .bag import Bag, Topic
+from ..preprocessing import ModalitySpec
 
 HEIGHT = 54  # rows of a small picture; more than it is shown with
 USUAL_SHAPE = (3, 4)  # height to width, where the message does not say
@@ -46,8 +46,9 @@ def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
             break
     chosen += [(t, *newest) for t in wanted if newest]
     fresh = [entry for entry in chosen if entry[0] - entry[1] <= MAX_AGE_S]
-    return [Frame(t, recorded_s, pixels) for t, recorded_s, raw in fresh
-            if (pixels := small_picture(topic.msg_type, raw)) is not None]
+    return [
+        Frame(t, recorded_s, pixels) for t, recorded_s, raw in fresh if (pixels := small_picture(topic.msg_type, raw)) is not None
+    ]
 
 
 def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float) -> list[Frame]:

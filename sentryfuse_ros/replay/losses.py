@@ -39,10 +39,22 @@ def losses(record: RunRecord, verdicts: list[Mapping[str, Any]]) -> list[Loss]:
     for number, (fault, seen) in enumerate(zip(record.script.faults, verdicts, strict=True), 1):
         before = [p for p in record.predictions if fault.from_s - BEFORE_S <= p.t_s < fault.from_s]
         during = [p for p in record.predictions if fault.active(p.t_s)]
-        out.append(Loss(
-            number, fault, describe(fault), tuple(seen["seen_as"]), first_reason(record, fault), seen["mask_clear_s"],
-            seen["clear_limit_s"], back_after(record, fault) if seen["mask_clear_s"] is not None else None, seen["kept"],
-            seen["note"], score(before, record.labels, classes), score(during, record.labels, classes)))
+        out.append(
+            Loss(
+                number,
+                fault,
+                describe(fault),
+                tuple(seen["seen_as"]),
+                first_reason(record, fault),
+                seen["mask_clear_s"],
+                seen["clear_limit_s"],
+                back_after(record, fault) if seen["mask_clear_s"] is not None else None,
+                seen["kept"],
+                seen["note"],
+                score(before, record.labels, classes),
+                score(during, record.labels, classes),
+            )
+        )
     return out
 
 
@@ -66,6 +78,7 @@ def first_reason(record: RunRecord, fault: Fault) -> str:
 
 def back_after(record: RunRecord, fault: Fault) -> float | None:
     """Seconds from the fault's end to the first tick that trusts the sensor again."""
-    back = next((row.t_s for row in record.statuses if row.t_s >= fault.to_s and row.states.get(fault.sensor, ("",))[0] == "OK"),
-                None)
+    back = next(
+        (row.t_s for row in record.statuses if row.t_s >= fault.to_s and row.states.get(fault.sensor, ("",))[0] == "OK"), None
+    )
     return None if back is None else round(back - fault.to_s, 3)

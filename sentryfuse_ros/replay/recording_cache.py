@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .. import simulation
+from ..bags.bag import Bag
 from ..errors import BagError
-from .bag import Bag
 from .run_record import ABOUT_FILE
 from .truth import INTERVALS_FILE
 
@@ -30,8 +30,9 @@ class Drive:
 
     def folder_name(self) -> str:
         """Readable, and different for every version of the simulation's source."""
-        return (f"{self.split}-{self.seed}-{self.duration_s:g}s-{self.battery_wh:g}Wh-{self.battery_start:g}-"
-                f"{simulation_version()}")
+        return (
+            f"{self.split}-{self.seed}-{self.duration_s:g}s-{self.battery_wh:g}Wh-{self.battery_start:g}-{simulation_version()}"
+        )
 
 
 def simulation_version() -> str:
@@ -79,19 +80,34 @@ def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | 
 
     folder = next((f for f in folders if writable(f)), None)
     if folder is None:
-        raise BagError("the simulated recording", "no folder that can be written: " + ", ".join(map(str, folders)),
-                       "room for 40 MB a minute", "set XDG_CACHE_HOME, or give another --out")
+        raise BagError(
+            "the simulated recording",
+            "no folder that can be written: " + ", ".join(map(str, folders)),
+            "room for 40 MB a minute",
+            "set XDG_CACHE_HOME, or give another --out",
+        )
     remove_half_made(folder)
     bag, making = folder / drive.folder_name(), folder / f"{MAKING}{os.getpid()}"
     try:
-        simulate(drive.seed, drive.duration_s, making / bag.name, drive.split, battery_wh=drive.battery_wh,
-                 battery_start=drive.battery_start, progress=progress)
+        simulate(
+            drive.seed,
+            drive.duration_s,
+            making / bag.name,
+            drive.split,
+            battery_wh=drive.battery_wh,
+            battery_start=drive.battery_start,
+            progress=progress,
+        )
         if not is_whole(bag):  # else another process was quicker
             shutil.rmtree(bag, ignore_errors=True)
             (making / bag.name).rename(bag)
     except OSError as error:
-        raise BagError(f"recording {bag}", error.strerror or str(error), "a folder that can be written",
-                       "remove it, or set XDG_CACHE_HOME to another") from error
+        raise BagError(
+            f"recording {bag}",
+            error.strerror or str(error),
+            "a folder that can be written",
+            "remove it, or set XDG_CACHE_HOME to another",
+        ) from error
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return bag

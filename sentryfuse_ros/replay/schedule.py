@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from .bag import Bag, Topic
+from ..bags.bag import Bag, Topic
 from .faults import FaultScript, Injector, stamp_of, stamped
 
 
@@ -26,16 +26,26 @@ class Truth:
     sound_s: dict[str, list[float]] = field(default_factory=dict)  # outside every fault of the sensor
 
 
-def deliveries(bag: Bag, sensors: Mapping[str, Topic], extra: tuple[str, ...], script: FaultScript, repeat: int,
-               gap_s: float, truth: Truth, to_s: float = float("inf")) -> Iterator[Delivery]:
+def deliveries(
+    bag: Bag,
+    sensors: Mapping[str, Topic],
+    extra: tuple[str, ...],
+    script: FaultScript,
+    repeat: int,
+    gap_s: float,
+    truth: Truth,
+    to_s: float = float("inf"),
+) -> Iterator[Delivery]:
     """All deliveries in order of time. The recording is played `repeat` times in a row, `gap_s` apart, stamps moved on."""
     sensor_of = {topic.name: name for name, topic in sensors.items()}
 
     def stamp_at(t_s: float) -> int:
         return bag.start_ns + int(t_s * 1e9)
 
-    injectors = {name: Injector(tuple(f for f in script.faults if f.sensor == name), stamp_at, seed=index)
-                 for index, name in enumerate(sensors)}
+    injectors = {
+        name: Injector(tuple(f for f in script.faults if f.sensor == name), stamp_at, seed=index)
+        for index, name in enumerate(sensors)
+    }
     for name in sensors:
         truth.delivered_s[name], truth.sound_s[name] = [], []
 

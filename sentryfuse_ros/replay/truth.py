@@ -65,8 +65,12 @@ def labels_of_run(intervals_ns: Iterable[tuple[int, int, str]], where: str, star
         found.append((from_s, to_s, label))
     if not any(a < duration_s and b > 0 for a, b, _ in found):
         span = f"{found[0][0]:.1f} to {found[-1][1]:.1f} s of the recording" if found else "no interval"
-        raise DataError(f"truth {where}", span, f"intervals within its 0 to {duration_s:.1f} s",
-                        "the times are those of the messages' stamps; check that the truth belongs to this recording")
+        raise DataError(
+            f"truth {where}",
+            span,
+            f"intervals within its 0 to {duration_s:.1f} s",
+            "the times are those of the messages' stamps; check that the truth belongs to this recording",
+        )
     return Labels(tuple(found))
 
 
@@ -109,12 +113,20 @@ def segments(script: FaultScript, end_s: float) -> list[tuple[float, float, tupl
     return [(a, b, tuple(f for f in script.faults if f.active(a))) for a, b in zip(edges, edges[1:])]
 
 
-def judge_predictions(predictions: Sequence[PredictionRow], labels: Labels | None, script: FaultScript,
-                      modalities: Sequence[str], classes: Sequence[str], window_s: float, end_s: float) -> dict[str, Any]:
+def judge_predictions(
+    predictions: Sequence[PredictionRow],
+    labels: Labels | None,
+    script: FaultScript,
+    modalities: Sequence[str],
+    classes: Sequence[str],
+    window_s: float,
+    end_s: float,
+) -> dict[str, Any]:
     """The predictions against the truth, ready for JSON: in all, with and without missing sensors, piece by piece.
 
     ``window_s`` is the time that a prediction looks back on: `steady` counts only where the label held for that long.
     """
+
     def of(chosen: Sequence[PredictionRow]) -> dict[str, Any]:
         return score(chosen, labels, classes)
 
@@ -126,19 +138,27 @@ def judge_predictions(predictions: Sequence[PredictionRow], labels: Labels | Non
     pieces = []
     for from_s, to_s, faults in segments(script, end_s):
         inside = [p for p in predictions if from_s <= p.t_s < to_s]
-        pieces.append({
-            "from_s": round(from_s, 3), "to_s": round(to_s, 3), "faults": [f"{f.sensor} {f.kind}" for f in faults],
-            "labels": list(labels.between(from_s, to_s)) if labels else [],
-            "said": shares([p.class_name for p in inside if p.valid]),
-            "ratios": sorted({round(p.ratio, 4) for p in inside}), **of(inside)})
+        pieces.append(
+            {
+                "from_s": round(from_s, 3),
+                "to_s": round(to_s, 3),
+                "faults": [f"{f.sensor} {f.kind}" for f in faults],
+                "labels": list(labels.between(from_s, to_s)) if labels else [],
+                "said": shares([p.class_name for p in inside if p.valid]),
+                "ratios": sorted({round(p.ratio, 4) for p in inside}),
+                **of(inside),
+            }
+        )
     known = {label for _, _, label in labels.intervals} if labels else set()
     return {
         "overall": of(predictions),
         "all_sensors": of(whole),
         "sensor_missing": of([p for p in predictions if missing_inputs(p, used, modalities)]),
         "steady": of([p for p in predictions if labels and labels.steady(p.t_s, window_s)]),
-        "by_missing": [{"missing": list(names), **of(rows)}
-                       for names, rows in sorted(by_missing.items(), key=lambda item: (len(item[0]), -len(item[1])))],
+        "by_missing": [
+            {"missing": list(names), **of(rows)}
+            for names, rows in sorted(by_missing.items(), key=lambda item: (len(item[0]), -len(item[1])))
+        ],
         "segments": pieces,
         "labels_without_class": sorted(known - set(classes)),
     }

@@ -66,8 +66,9 @@ class Microphone:
         sound = sound[:count] + self._blow(count) + FLOOR * self._rng.standard_normal(count)
         return (np.clip(sound * self._gain, -1, 1) * 32767).astype(np.int16)
 
-    def _ground(self, ground: Ground, touching: np.ndarray, load: np.ndarray, change: np.ndarray, rolling: np.ndarray,
-                slip: np.ndarray) -> np.ndarray:
+    def _ground(
+        self, ground: Ground, touching: np.ndarray, load: np.ndarray, change: np.ndarray, rolling: np.ndarray, slip: np.ndarray
+    ) -> np.ndarray:
         """Spectrum of what one patch and the wheels on it sound like."""
         f, rubbing = self._frequency, 0.12 * rolling + slip
         mean_speed = max(float(rolling[touching].mean()) if touching.any() else 0.0, 0.05)
@@ -81,18 +82,22 @@ class Microphone:
         total = self._noise((touching * rolling * press).sum(axis=1) * ROLLING * ground.texture_mm * hard, band)
         # Scrub: rubber that lets go and grips again; the smoother the ground, the higher.
         squeak = 500 + 900 * np.exp(-ground.texture_mm / 0.5)
-        total = total + self._noise((touching * slip * np.maximum(load, 0)).sum(axis=1) * SCRUB * ground.friction * hard,
-                                    _resonance(f, squeak, 0.5))
+        total = total + self._noise(
+            (touching * slip * np.maximum(load, 0)).sum(axis=1) * SCRUB * ground.friction * hard, _resonance(f, squeak, 0.5)
+        )
         total = total + self._grains(ground, touching, rubbing)
         if ground.blade_m > 0:  # thin rods flicked aside: broad, high, and quieter the shorter they are
-            total = total + self._noise((touching * (rolling + 2 * slip) ** 1.5).sum(axis=1) * BLADES * np.sqrt(ground.blade_m),
-                                        np.exp(-0.5 * (np.log(np.maximum(f, 1) / 2600) / 0.8) ** 2))
+            total = total + self._noise(
+                (touching * (rolling + 2 * slip) ** 1.5).sum(axis=1) * BLADES * np.sqrt(ground.blade_m),
+                np.exp(-0.5 * (np.log(np.maximum(f, 1) / 2600) / 0.8) ** 2),
+            )
         # Knocks: the change of load, as sharp as the contact is short.
         knock = self._spectrum((touching * change).sum(axis=1)) / (1 + (2 * f * contact_s) ** 2)
         total = total + 0.25 * CHASSIS * knock * (f / 200) / (1 + f / 800)
         if ground.panel_thickness_mm > 0:
-            total = total + self._panel(ground, knock + self._noise(
-                (touching * rolling * press).sum(axis=1) * 1500 * ground.texture_mm, band))
+            total = total + self._panel(
+                ground, knock + self._noise((touching * rolling * press).sum(axis=1) * 1500 * ground.texture_mm, band)
+            )
         return total
 
     def _grains(self, ground: Ground, touching: np.ndarray, rubbing: np.ndarray) -> np.ndarray:
@@ -110,8 +115,11 @@ class Microphone:
             return self._noise(np.sqrt(expected / STEP_SAMPLES) * strength, shape)
         at = np.repeat(np.arange(len(expected)), self._rng.poisson(expected)) * STEP_SAMPLES
         at = at + self._rng.integers(0, STEP_SAMPLES, len(at))
-        hit = np.bincount(at, strength * self._rng.lognormal(-0.5, 1.0, len(at)) * self._rng.choice([-1, 1], len(at)),
-                          minlength=len(expected) * STEP_SAMPLES)
+        hit = np.bincount(
+            at,
+            strength * self._rng.lognormal(-0.5, 1.0, len(at)) * self._rng.choice([-1, 1], len(at)),
+            minlength=len(expected) * STEP_SAMPLES,
+        )
         return np.fft.rfft(hit, _FFT) * shape
 
     def _panel(self, ground: Ground, force: np.ndarray) -> np.ndarray:
@@ -121,7 +129,8 @@ class Microphone:
         first = np.pi * thickness / (2 * np.sqrt(12) * ground.panel_span_m**2) * wave
         mass = ground.panel_density * thickness * ground.panel_span_m**2
         modes = _resonance(self._frequency, first, ground.panel_loss) + 0.5 * _resonance(
-            self._frequency, 4 * first, ground.panel_loss)
+            self._frequency, 4 * first, ground.panel_loss
+        )
         return PANEL / 1e3 * ground.panel_free / mass * force * modes
 
     def _spectrum(self, per_step: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ class Footing:
         whole = np.zeros((ROWS * cells + 1, COLUMNS * cells + 1), np.float32)
         for index, patch in enumerate(world.patches):
             row, column = index // COLUMNS * cells, index % COLUMNS * cells
-            whole[row:row + cells + 1, column:column + cells + 1] = patch.height_m
+            whole[row : row + cells + 1, column : column + cells + 1] = patch.height_m
         felt = _felt(whole)
         self._height = cv2.resize(felt, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_CUBIC).astype(np.float64)
         self._per_m = FINER / CELL_M
@@ -81,6 +81,6 @@ def _felt(height_m: np.ndarray) -> np.ndarray:
     for dy in range(-reach, reach + 1):
         for dx in range(-reach, reach + 1):
             drop = WHEEL_RADIUS_M - np.sqrt(max(WHEEL_RADIUS_M**2 - (dx * dx + dy * dy) * CELL_M**2, 0))
-            shifted = padded[reach + dy:reach + dy + height_m.shape[0], reach + dx:reach + dx + height_m.shape[1]]
+            shifted = padded[reach + dy : reach + dy + height_m.shape[0], reach + dx : reach + dx + height_m.shape[1]]
             np.maximum(felt, shifted - drop, out=felt)
     return felt

@@ -38,7 +38,8 @@ class Imu:
         # Force that the mount passes on after an impulse: k x + c v of x'' + 2 d w x' + w^2 x = base.
         answer = np.exp(-damping * omega * time_s) * (
             2 * damping * omega * np.cos(ringing * time_s)
-            + (omega**2 * (1 - 2 * damping**2)) / ringing * np.sin(ringing * time_s))
+            + (omega**2 * (1 - 2 * damping**2)) / ringing * np.sin(ringing * time_s)
+        )
         self._answer = answer / answer.sum()  # a constant force passes unchanged
         self._past: np.ndarray | None = None
 
@@ -48,7 +49,7 @@ class Imu:
         if self._past is None:
             self._past = np.repeat(force[:1], len(self._answer) - 1, axis=0)
         whole = np.concatenate([self._past, force])
-        self._past = whole[len(force):]
+        self._past = whole[len(force) :]
         felt = np.stack([np.convolve(whole[:, k], self._answer, mode="valid") for k in range(3)], axis=1)
         clean = np.concatenate([rows[:, GYRO], felt], axis=1).reshape(-1, STEPS_PER_SAMPLE, 6).mean(axis=1)
         walk = np.cumsum(self._walk * self._rng.standard_normal(clean.shape), axis=0)

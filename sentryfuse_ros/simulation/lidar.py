@@ -25,10 +25,12 @@ class Lidar:
     def __init__(self, world: World, look: Look, nuisances: Nuisances, rng: np.random.Generator):
         self._look, self._rng, self._patches = look, rng, len(world.patches)
         elevation, azimuth = np.meshgrid(ELEVATION_RAD, np.arange(AZIMUTHS) * 2 * np.pi / AZIMUTHS, indexing="ij")
-        self._rays = np.stack([np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)],
-                              -1).reshape(-1, 3)
-        self._reflectance = np.array([p.ground.nir_reflectance for p in world.patches]
-                                     + [o.nir_reflectance for o in world.obstacles])
+        self._rays = np.stack(
+            [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)], -1
+        ).reshape(-1, 3)
+        self._reflectance = np.array(
+            [p.ground.nir_reflectance for p in world.patches] + [o.nir_reflectance for o in world.obstacles]
+        )
         self._gloss = np.array([p.ground.gloss for p in world.patches] + [0.0] * len(world.obstacles))
         self._blade_m = np.array([p.ground.blade_m for p in world.patches] + [0.0] * len(world.obstacles))
         self._mean_luma = np.array([float((level @ _LUMA).mean()) for level in world.atlas[-1]] + [1.0] * len(world.obstacles))

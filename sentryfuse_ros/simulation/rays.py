@@ -29,8 +29,9 @@ def cast(model: mujoco.MjModel, data: mujoco.MjData, origin_m: np.ndarray, direc
     """Cast unit rays ``direction`` (n, 3) from one point."""
     count = len(direction)
     geom, distance, normal = np.empty(count, np.int32), np.empty(count), np.empty(3 * count)
-    mujoco.mj_multiRay(model, data, origin_m, np.ascontiguousarray(direction).ravel(), _SEEN, True, -1, geom, distance, normal,
-                       count, reach_m)
+    mujoco.mj_multiRay(
+        model, data, origin_m, np.ascontiguousarray(direction).ravel(), _SEEN, True, -1, geom, distance, normal, count, reach_m
+    )
     missed = geom < 0
     distance[missed] = reach_m
     normal = normal.reshape(count, 3)

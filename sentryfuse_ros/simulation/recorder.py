@@ -10,7 +10,7 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
-from ..resources import share_path
+from ..paths import share_path
 from .battery import Battery
 from .odometry import WheelOdometry
 
@@ -44,8 +44,9 @@ class Recorder:
         # Version 8: what every ROS 2 from Iron on reads.
         self._writer = Writer(self._folder, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
-        self._connections = {name: self._writer.add_connection(topic, kind, typestore=self._store)
-                             for name, (topic, kind) in TOPICS.items()}
+        self._connections = {
+            name: self._writer.add_connection(topic, kind, typestore=self._store) for name, (topic, kind) in TOPICS.items()
+        }
         return self
 
     def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -54,8 +55,11 @@ class Recorder:
 
     def _flush(self, until_ns: int | None) -> None:
         self._pending.sort()
-        ready = len(self._pending) if until_ns is None else next(
-            (i for i, entry in enumerate(self._pending) if entry[0] > until_ns), len(self._pending))
+        ready = (
+            len(self._pending)
+            if until_ns is None
+            else next((i for i, entry in enumerate(self._pending) if entry[0] > until_ns), len(self._pending))
+        )
         for time_ns, _, name, raw in self._pending[:ready]:
             self._writer.write(self._connections[name], time_ns, raw)
         del self._pending[:ready]
@@ -99,16 +103,32 @@ class Recorder:
     def image(self, stamp_ns: int, received_ns: int, picture: np.ndarray) -> None:
         """(H, W, 3) uint8 rgb."""
         height, width, _ = picture.shape
-        self._put("camera", received_ns, self._new(
-            "sensor_msgs/msg/Image", self._header(stamp_ns, "camera"), height, width, "rgb8", 0, 3 * width, picture.ravel()))
+        self._put(
+            "camera",
+            received_ns,
+            self._new(
+                "sensor_msgs/msg/Image", self._header(stamp_ns, "camera"), height, width, "rgb8", 0, 3 * width, picture.ravel()
+            ),
+        )
 
     def imu(self, stamp_ns: int, received_ns: int, sample: np.ndarray) -> None:
         """(6,) gyro xyz, specific force xyz. No orientation: REP 145 says so by -1."""
         unknown = self._identity.copy()
         unknown[0] = -1.0
-        self._put("imu", received_ns, self._new(
-            "sensor_msgs/msg/Imu", self._header(stamp_ns, "imu"), self._new("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0),
-            unknown, self._vector(sample[:3]), self._identity, self._vector(sample[3:]), self._identity))
+        self._put(
+            "imu",
+            received_ns,
+            self._new(
+                "sensor_msgs/msg/Imu",
+                self._header(stamp_ns, "imu"),
+                self._new("geometry_msgs/msg/Quaternion", 0.0, 0.0, 0.0, 1.0),
+                unknown,
+                self._vector(sample[:3]),
+                self._identity,
+                self._vector(sample[3:]),
+                self._identity,
+            ),
+        )
 
     def audio(self, stamp_ns: int, received_ns: int, rate_hz: int, samples: np.ndarray) -> None:
         """int16 mono."""
@@ -119,31 +139,71 @@ class Recorder:
         names = ("x", "y", "z", "intensity")
         fields = [self._new("sensor_msgs/msg/PointField", name, 4 * i, 7, 1) for i, name in enumerate(names)]
         count = len(points)
-        self._put("lidar", received_ns, self._new(
-            "sensor_msgs/msg/PointCloud2", self._header(stamp_ns, "lidar"), 1, count, fields, False, 16, 16 * count,
-            np.frombuffer(points.astype("<f4").tobytes(), np.uint8), True))
+        self._put(
+            "lidar",
+            received_ns,
+            self._new(
+                "sensor_msgs/msg/PointCloud2",
+                self._header(stamp_ns, "lidar"),
+                1,
+                count,
+                fields,
+                False,
+                16,
+                16 * count,
+                np.frombuffer(points.astype("<f4").tobytes(), np.uint8),
+                True,
+            ),
+        )
 
     def battery(self, stamp_ns: int, state: Battery) -> None:
         """Charge 0..1 in ``percentage``, as sensor_msgs/BatteryState has it; current is negative when discharging."""
         volts, unknown = state.voltage_v, float("nan")
         capacity_ah = state.capacity_wh / 25.9
-        self._put("battery", stamp_ns, self._new(
-            "sensor_msgs/msg/BatteryState", self._header(stamp_ns, "battery"), volts, unknown, -state.current_a,
-            state.fraction * capacity_ah, capacity_ah, capacity_ah, state.fraction, 2, 1, 2, True,
-            np.zeros(0, np.float32), np.zeros(0, np.float32), "", ""))
+        self._put(
+            "battery",
+            stamp_ns,
+            self._new(
+                "sensor_msgs/msg/BatteryState",
+                self._header(stamp_ns, "battery"),
+                volts,
+                unknown,
+                -state.current_a,
+                state.fraction * capacity_ah,
+                capacity_ah,
+                capacity_ah,
+                state.fraction,
+                2,
+                1,
+                2,
+                True,
+                np.zeros(0, np.float32),
+                np.zeros(0, np.float32),
+                "",
+                "",
+            ),
+        )
 
     def odometry(self, stamp_ns: int, odometry: WheelOdometry) -> None:
         """Pose in `odom`, twist in `base_link`."""
         half = odometry.yaw_rad / 2
         point = self._new("geometry_msgs/msg/Point", odometry.x_m, odometry.y_m, 0.0)
         turn = self._new("geometry_msgs/msg/Quaternion", 0.0, 0.0, float(np.sin(half)), float(np.cos(half)))
-        twist = self._new("geometry_msgs/msg/Twist", self._vector((odometry.speed_mps, 0, 0)),
-                          self._vector((0, 0, odometry.turn_rad_s)))
+        twist = self._new(
+            "geometry_msgs/msg/Twist", self._vector((odometry.speed_mps, 0, 0)), self._vector((0, 0, odometry.turn_rad_s))
+        )
         covariance = np.zeros(36)
-        self._put("odometry", stamp_ns, self._new(
-            "nav_msgs/msg/Odometry", self._header(stamp_ns, "odom"), "base_link",
-            self._new("geometry_msgs/msg/PoseWithCovariance", self._new("geometry_msgs/msg/Pose", point, turn), covariance),
-            self._new("geometry_msgs/msg/TwistWithCovariance", twist, covariance)))
+        self._put(
+            "odometry",
+            stamp_ns,
+            self._new(
+                "nav_msgs/msg/Odometry",
+                self._header(stamp_ns, "odom"),
+                "base_link",
+                self._new("geometry_msgs/msg/PoseWithCovariance", self._new("geometry_msgs/msg/Pose", point, turn), covariance),
+                self._new("geometry_msgs/msg/TwistWithCovariance", twist, covariance),
+            ),
+        )
 
 
 def _seconds(time_ns: int) -> str:

@@ -12,8 +12,14 @@ from .worlds import PATCH_M, World, patch_nodes
 
 STEP_S = 0.00125  # 800 Hz: four steps per IMU sample
 TRACK_M, WHEELBASE_M = 0.44, 0.36
-WHEEL_XY_M = np.array([[WHEELBASE_M / 2, TRACK_M / 2], [WHEELBASE_M / 2, -TRACK_M / 2],
-                       [-WHEELBASE_M / 2, TRACK_M / 2], [-WHEELBASE_M / 2, -TRACK_M / 2]])  # left, right, left, right
+WHEEL_XY_M = np.array(
+    [
+        [WHEELBASE_M / 2, TRACK_M / 2],
+        [WHEELBASE_M / 2, -TRACK_M / 2],
+        [-WHEELBASE_M / 2, TRACK_M / 2],
+        [-WHEELBASE_M / 2, -TRACK_M / 2],
+    ]
+)  # left, right, left, right
 BODY_KG, WHEEL_KG = 15.0, 1.0
 # Time in which grip stops a slip. As short as the contact's own damping, sliding would lift the wheels.
 GRIP_S = 0.03
@@ -38,19 +44,26 @@ def build_model(world: World, payload_kg: float) -> mujoco.MjModel:
         low, depth = _span(patch.height_m)
         fields.append(f'<hfield name="h{index}" nrow="{nodes}" ncol="{nodes}" size="{half} {half} {depth:.9g} 0.2"/>')
         grounds.append(f'<geom type="hfield" hfield="h{index}" pos="{patch.x_m} {patch.y_m} {low:.9g}" {seen}/>')
-    things = [f'<geom type="{o.kind}" size="{" ".join(f"{s:.9g}" for s in o.size_m)}" {seen} '
-              f'pos="{" ".join(f"{p:.9g}" for p in o.position_m)}"/>' for o in world.obstacles]
+    things = [
+        f'<geom type="{o.kind}" size="{" ".join(f"{s:.9g}" for s in o.size_m)}" {seen} '
+        f'pos="{" ".join(f"{p:.9g}" for p in o.position_m)}"/>'
+        for o in world.obstacles
+    ]
     footings, contacts, wheels, motors, speeds, torques, loads = [], [], [], [], [], [], []
     for k, (x, y) in enumerate(WHEEL_XY_M):
         # Each wheel meets its own plane only.
         footings.append(
-            f'<body name="footing{k}" mocap="true"><geom name="footing{k}" type="plane" size="1 1 0.1" {unseen}/></body>')
-        contacts.append(f'<pair geom1="footing{k}" geom2="tyre{k}" condim="4" solimp="{IMPEDANCE} {IMPEDANCE} 0.001" '
-                        f'solreffriction="{GRIP_S} 1"/>')
+            f'<body name="footing{k}" mocap="true"><geom name="footing{k}" type="plane" size="1 1 0.1" {unseen}/></body>'
+        )
+        contacts.append(
+            f'<pair geom1="footing{k}" geom2="tyre{k}" condim="4" solimp="{IMPEDANCE} {IMPEDANCE} 0.001" '
+            f'solreffriction="{GRIP_S} 1"/>'
+        )
         wheels.append(
             f'<body name="wheel{k}" pos="{x} {y} 0"><joint name="wheel{k}" type="hinge" axis="0 1 0" damping="0.03" '
             f'armature="0.01"/><geom name="tyre{k}" type="sphere" size="{WHEEL_RADIUS_M}" mass="{WHEEL_KG}" {unseen}/>'
-            f'<site name="wheel{k}" type="sphere" size="{1.5 * WHEEL_RADIUS_M}"/></body>')
+            f'<site name="wheel{k}" type="sphere" size="{1.5 * WHEEL_RADIUS_M}"/></body>'
+        )
         motors.append(f'<velocity name="wheel{k}" joint="wheel{k}" kv="6" forcerange="-18 18"/>')
         speeds.append(f'<jointvel joint="wheel{k}"/>')
         torques.append(f'<actuatorfrc actuator="wheel{k}"/>')
@@ -72,7 +85,7 @@ def build_model(world: World, payload_kg: float) -> mujoco.MjModel:
     for index, patch in enumerate(world.patches):
         start = model.hfield_adr[index]
         low, depth = _span(patch.height_m)
-        model.hfield_data[start:start + nodes * nodes] = ((patch.height_m - low) / depth).ravel()
+        model.hfield_data[start : start + nodes * nodes] = ((patch.height_m - low) / depth).ravel()
     return model
 
 
@@ -157,6 +170,11 @@ def wheel_motion(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     w, x, y, z = rows[:, ORIENTATION].T
     yaw = np.arctan2(2 * (w * z + x * y), 1 - 2 * (y * y + z * z))
     cos, sin = np.cos(yaw)[:, None], np.sin(yaw)[:, None]
-    position = np.stack([rows[:, POSITION][:, :1] + cos * WHEEL_XY_M[:, 0] - sin * WHEEL_XY_M[:, 1],
-                         rows[:, POSITION][:, 1:2] + sin * WHEEL_XY_M[:, 0] + cos * WHEEL_XY_M[:, 1]], axis=-1)
+    position = np.stack(
+        [
+            rows[:, POSITION][:, :1] + cos * WHEEL_XY_M[:, 0] - sin * WHEEL_XY_M[:, 1],
+            rows[:, POSITION][:, 1:2] + sin * WHEEL_XY_M[:, 0] + cos * WHEEL_XY_M[:, 1],
+        ],
+        axis=-1,
+    )
     return position, np.abs(rolling), slip

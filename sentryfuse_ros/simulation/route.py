@@ -46,8 +46,11 @@ class Route:
 
     def _next(self) -> None:
         row, column = divmod(self.patch, COLUMNS)
-        near = [r * COLUMNS + c for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
-                if 0 <= r < ROWS and 0 <= c < COLUMNS]
+        near = [
+            r * COLUMNS + c
+            for r, c in ((row - 1, column), (row + 1, column), (row, column - 1), (row, column + 1))
+            if 0 <= r < ROWS and 0 <= c < COLUMNS
+        ]
         onward = [p for p in near if p != self.previous] or near
         fewest = min(self.visits[self.world.patches[p].name] for p in onward)
         best = [p for p in onward if self.visits[self.world.patches[p].name] == fewest]

@@ -56,8 +56,9 @@ class Tick:
 class Run:
     """A robot in a world under nuisances; iterate `ticks`."""
 
-    def __init__(self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0,
-                 battery_start: float | None = None):
+    def __init__(
+        self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0, battery_start: float | None = None
+    ):
         number = world_number(split, seed)
         self.nuisances: Nuisances = choose_nuisances(nuisances, generator(number, "nuisances"))
         self.world: World = build_world(number)
@@ -87,15 +88,28 @@ class Run:
                 block = []
             patch = int(self.world.patch_at(*pose.position_m[:2]))
             yield Tick(
-                START_NS + count * TICK_NS, pose, self.world.patches[patch].name, self.imu.samples(rows),
+                START_NS + count * TICK_NS,
+                pose,
+                self.world.patches[patch].name,
+                self.imu.samples(rows),
                 self.camera.frame(self.drive.model, self.drive.data, pose) if count % CAMERA_TICKS == 0 else None,
                 self.lidar.cloud(self.drive.model, self.drive.data, pose) if count % LIDAR_TICKS == 3 else None,
-                sound, self.battery, self.odometry)
+                sound,
+                self.battery,
+                self.odometry,
+            )
 
 
-def simulate(seed: int, duration_s: float, out: str | Path, split: str = "train", nuisances: Sequence[str] = (),
-             battery_wh: float = 20.0, battery_start: float | None = None,
-             progress: Callable[[float], None] | None = None) -> dict:
+def simulate(
+    seed: int,
+    duration_s: float,
+    out: str | Path,
+    split: str = "train",
+    nuisances: Sequence[str] = (),
+    battery_wh: float = 20.0,
+    battery_start: float | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> dict:
     """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns what run.json holds.
 
     ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value, BagError where ``out``
@@ -109,8 +123,9 @@ def simulate(seed: int, duration_s: float, out: str | Path, split: str = "train"
     if battery_start is not None and not 0 <= battery_start <= 1:
         raise ParameterError("battery at the start", battery_start, "a fraction, 0 to 1")
     if out.exists():
-        raise BagError(f"recording {out}", "something there already", "a folder that does not exist",
-                       "choose another --out, or remove it")
+        raise BagError(
+            f"recording {out}", "something there already", "a folder that does not exist", "choose another --out, or remove it"
+        )
     run = Run(split, seed, nuisances, battery_wh, battery_start)
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -123,14 +138,24 @@ def simulate(seed: int, duration_s: float, out: str | Path, split: str = "train"
                 if progress and done % AUDIO_TICKS == 0:
                     progress(done * TICK_NS * 1e-9)
         recorder.close_intervals(tick.stamp_ns)
-        about = {"split": split, "seed": seed, "world": run.world.number, "duration_s": duration_s,
-                 "nuisances": run.nuisances.as_dict(), "disturbed": list(run.nuisances.disturbed()),
-                 "patches": [{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches]}
+        about = {
+            "split": split,
+            "seed": seed,
+            "world": run.world.number,
+            "duration_s": duration_s,
+            "nuisances": run.nuisances.as_dict(),
+            "disturbed": list(run.nuisances.disturbed()),
+            "patches": [{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
+        }
         (partial / out.name / RUN_FILE).write_text(json.dumps(about, indent=1) + "\n")
         (partial / out.name).rename(out)
     except OSError as error:
-        raise BagError(f"recording {out}", error.strerror or str(error), "a folder that can be written",
-                       "choose another --out, or free some space") from error
+        raise BagError(
+            f"recording {out}",
+            error.strerror or str(error),
+            "a folder that can be written",
+            "choose another --out, or free some space",
+        ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return about
@@ -161,6 +186,10 @@ def record(recorder: Recorder, tick: Tick, count: int) -> None:
         for i in range(len(tick.audio) // CHUNK_SAMPLES):
             stamp = first + i * chunk_ns
             if stamp >= START_NS:  # before it there is only the filters' beginning
-                recorder.audio(stamp, stamp + chunk_ns + LATENCY_NS["audio"], audio.RATE_HZ,
-                               tick.audio[i * CHUNK_SAMPLES:(i + 1) * CHUNK_SAMPLES])
+                recorder.audio(
+                    stamp,
+                    stamp + chunk_ns + LATENCY_NS["audio"],
+                    audio.RATE_HZ,
+                    tick.audio[i * CHUNK_SAMPLES : (i + 1) * CHUNK_SAMPLES],
+                )
         recorder.flush(first + (len(tick.audio) // CHUNK_SAMPLES) * chunk_ns)

@@ -15,7 +15,8 @@ LEVELS = 8  # each half the size of the one before
 def albedo(name: str, ground: Ground, extent_m: float, angle_rad: float, rng: np.random.Generator) -> np.ndarray:
     """Linear albedo (PIXELS, PIXELS, 3) of a piece of ground ``extent_m`` wide."""
     picture = {"asphalt": _asphalt, "gravel": _gravel, "grass": _grass, "sand": _sand, "tiles": _slabs, "wood": _slabs}[name](
-        name, ground, extent_m, angle_rad, rng)
+        name, ground, extent_m, angle_rad, rng
+    )
     stains = 1 + rng.uniform(0.03, 0.16) * smooth_noise(PIXELS, rng.uniform(20, 70), rng)[..., None]
     return np.clip(picture * stains, 0.01, 0.95).astype(np.float32)
 
@@ -109,8 +110,9 @@ def _slabs(name, ground, extent, angle, rng) -> np.ndarray:
     row = np.floor(along + 1e-6).astype(int)
     shade = np.exp(spread * rng.standard_normal((column.max() + 1, row.max() + 1)))[column, row]
     joint_m = rng.uniform(0.003, 0.012)
-    gap_m = np.minimum(np.abs(across - np.round(across)) * ground.joint_pitch_m,
-                       np.abs(along - np.round(along)) * slab_length_m(ground))
+    gap_m = np.minimum(
+        np.abs(across - np.round(across)) * ground.joint_pitch_m, np.abs(along - np.round(along)) * slab_length_m(ground)
+    )
     picture = base * ((1 + inner) * shade)[..., None]
     # A joint is narrower than a pixel or two: it covers a share of it.
     cover = np.clip((joint_m / 2 - gap_m) / (extent / PIXELS) + 0.5, 0, 1)[..., None]

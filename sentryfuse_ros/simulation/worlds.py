@@ -85,14 +85,16 @@ def build_world(number: int) -> World:
         height = height_field(ground, PATCH_M, angle, rng)
         extent = textures.extent_m(ground)
         pictures.append(textures.pyramid(textures.albedo(name, ground, extent, angle, rng)))
-        patches.append(Patch(name, ground, (index % COLUMNS + 0.5) * PATCH_M, (index // COLUMNS + 0.5) * PATCH_M, angle,
-                             height, extent))
+        patches.append(
+            Patch(name, ground, (index % COLUMNS + 0.5) * PATCH_M, (index // COLUMNS + 0.5) * PATCH_M, angle, height, extent)
+        )
     atlas = tuple(np.stack(level) for level in zip(*pictures))
     return World(number, tuple(patches), _obstacles(rng), atlas)
 
 
 def _layout(rng: np.random.Generator) -> list[str]:
     """Class of each patch: of some random layouts, the one with the fewest equal neighbours."""
+
     def equal_neighbours(names: list[str]) -> int:
         grid = np.array(names).reshape(ROWS, COLUMNS)
         return int((grid[1:] == grid[:-1]).sum() + (grid[:, 1:] == grid[:, :-1]).sum())
@@ -109,8 +111,12 @@ def _obstacles(rng: np.random.Generator) -> tuple[Obstacle, ...]:
         return dict(colour=colour, nir_reflectance=float(rng.uniform(0.1, 0.8)))
 
     found = []
-    for x, y, half_x, half_y in ((width / 2, -1.0, width / 2 + 1, 0.1), (width / 2, depth + 1, width / 2 + 1, 0.1),
-                                 (-1.0, depth / 2, 0.1, depth / 2 + 1), (width + 1, depth / 2, 0.1, depth / 2 + 1)):
+    for x, y, half_x, half_y in (
+        (width / 2, -1.0, width / 2 + 1, 0.1),
+        (width / 2, depth + 1, width / 2 + 1, 0.1),
+        (-1.0, depth / 2, 0.1, depth / 2 + 1),
+        (width + 1, depth / 2, 0.1, depth / 2 + 1),
+    ):
         height = float(rng.uniform(0.3, 1.5))
         found.append(Obstacle("box", (half_x, half_y, height), (x, y, height - 0.1), **look()))
     for column in range(COLUMNS + 1):

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..modalities.inputs import ModalitySpec
-from ..modalities.inputs.normalise import present_cells
+from ..preprocessing import ModalitySpec
+from ..preprocessing.normalise import present_cells
 
 
 @dataclass(frozen=True)
@@ -20,35 +20,36 @@ class Augment:
     """Strengths of the augmentation; zero switches a part off."""
 
     # of recordings (one window of each is drawn while training)
-    partial: float = 0.5              # share of windows that end before the recording does
-    partial_from: float = 0.4         # earliest such end, as a share of the recording
-    lag_s: float = 0.3                # a window may end up to this long after a sensor's last row
-    speed: float = 0.2                # time runs 1 +- this fast, each sensor on its own
-    camera_shift: float = 0.06        # share of the image
+    partial: float = 0.5  # share of windows that end before the recording does
+    partial_from: float = 0.4  # earliest such end, as a share of the recording
+    lag_s: float = 0.3  # a window may end up to this long after a sensor's last row
+    speed: float = 0.2  # time runs 1 +- this fast, each sensor on its own
+    camera_shift: float = 0.06  # share of the image
     camera_zoom: float = 0.1
-    camera_depth_scale: float = 0.1   # thickness of the body in depth
+    camera_depth_scale: float = 0.1  # thickness of the body in depth
     # of both
-    imu_rotation_deg: float = 15.0    # standard deviation of the mounting error
-    imu_scale: float = 0.1            # standard deviation, gyro and accel apart
-    imu_jitter: float = 0.05          # standard deviation, in normalised units
-    erase: float = 0.3                # chance that a stretch of a window is blanked out
-    erase_share: float = 0.2          # longest such stretch
+    imu_rotation_deg: float = 15.0  # standard deviation of the mounting error
+    imu_scale: float = 0.1  # standard deviation, gyro and accel apart
+    imu_jitter: float = 0.05  # standard deviation, in normalised units
+    erase: float = 0.3  # chance that a stretch of a window is blanked out
+    erase_share: float = 0.2  # longest such stretch
     # of windows cut before; standard deviations in normalised units unless said
-    mirror: float = 0.5               # chance that left and right of a camera or LiDAR window change places
-    turn: float = 0.0                 # chance that a LiDAR window that looks all around is turned by any angle
-    light: float = 0.4                # brightness of a camera window
-    contrast: float = 0.25            # its contrast, relative
-    colour: float = 0.1               # brightness of each colour apart
+    mirror: float = 0.5  # chance that left and right of a camera or LiDAR window change places
+    turn: float = 0.0  # chance that a LiDAR window that looks all around is turned by any angle
+    light: float = 0.4  # brightness of a camera window
+    contrast: float = 0.25  # its contrast, relative
+    colour: float = 0.1  # brightness of each colour apart
     camera_noise: float = 0.1
-    loudness: float = 0.5             # of an audio window, in units of its bands' deviation
-    bands_share: float = 0.2          # widest run of mel bands that is levelled out
-    lidar_scale: float = 0.1          # intensity and relief, relative to their deviations
+    loudness: float = 0.5  # of an audio window, in units of its bands' deviation
+    bands_share: float = 0.2  # widest run of mel bands that is levelled out
+    lidar_scale: float = 0.1  # intensity and relief, relative to their deviations
     lidar_noise: float = 0.05
-    lidar_drop: float = 0.1           # largest share of cells that lose their return
+    lidar_drop: float = 0.1  # largest share of cells that lose their return
 
 
-def augment_windows(inputs: Mapping[str, np.ndarray], specs: Sequence[ModalitySpec], augment: Augment,
-                    rng: np.random.Generator) -> dict[str, np.ndarray]:
+def augment_windows(
+    inputs: Mapping[str, np.ndarray], specs: Sequence[ModalitySpec], augment: Augment, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """Normalised windows (n, *spec.shape) -> the same, each changed on its own."""
     change = {"camera": _camera, "imu": _imu, "audio": _audio, "lidar": _lidar, "series": _series}
     out = {}

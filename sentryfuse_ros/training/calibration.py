@@ -19,7 +19,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
         return float(F.cross_entropy(z * float(np.exp(-log_t)), y))
 
     low, high = np.log(LOWEST), np.log(HIGHEST)
-    golden = (5 ** 0.5 - 1) / 2
+    golden = (5**0.5 - 1) / 2
     for _ in range(40):
         a, b = high - golden * (high - low), low + golden * (high - low)
         low, high = (low, b) if cost(a) < cost(b) else (a, high)
@@ -35,5 +35,10 @@ def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bi
     """(n, C), (n,) -> mean gap between confidence and accuracy over equal-width confidence bins, weighted by size."""
     confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.clip((confidence * bins).astype(int), 0, bins - 1)
-    return float(sum(abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
-                     for b in range(bins) if (place == b).any()))
+    return float(
+        sum(
+            abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+            for b in range(bins)
+            if (place == b).any()
+        )
+    )

@@ -25,8 +25,14 @@ def mask_bits(mask: Sequence[bool]) -> str:
 
 
 @torch.inference_mode()
-def predict_logits(model: SentryFuse, examples: Examples, masks: Sequence[Sequence[bool]], levels: Sequence[float],
-                   batch: int = 128, index: np.ndarray | None = None) -> dict[str, list[np.ndarray]]:
+def predict_logits(
+    model: SentryFuse,
+    examples: Examples,
+    masks: Sequence[Sequence[bool]],
+    levels: Sequence[float],
+    batch: int = 128,
+    index: np.ndarray | None = None,
+) -> dict[str, list[np.ndarray]]:
     """{mask bits: [logits (n, classes) per level]} of all examples, or of those at ``index``."""
     model.eval()
     device = next(model.parameters()).device
@@ -34,7 +40,7 @@ def predict_logits(model: SentryFuse, examples: Examples, masks: Sequence[Sequen
     weights = {mask_bits(mask): [slice_weights(model, choose_plan(model, mask, level)) for level in levels] for mask in masks}
     parts: dict[str, list[list[np.ndarray]]] = {bits: [[] for _ in levels] for bits in weights}
     for start in range(0, len(index), batch):
-        inputs = examples.inputs(index[start:start + batch], model.config.modalities)
+        inputs = examples.inputs(index[start : start + batch], model.config.modalities)
         chunk = {n: torch.from_numpy(x).to(device) for n, x in inputs.items()}
         for mask in masks:
             tokens = model.tokens(chunk, mask)

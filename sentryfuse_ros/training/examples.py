@@ -9,8 +9,8 @@ import numpy as np
 
 from ..datasets.recording import Recording
 from ..datasets.windows import WindowSet
-from ..modalities.inputs import ModalitySpec
-from ..modalities.inputs.normalise import measure, normalise
+from ..preprocessing import ModalitySpec
+from ..preprocessing.normalise import measure, normalise
 from .augment import Augment, augment_windows
 from .windows import measure_recordings, random_window, stack, whole_window
 
@@ -29,8 +29,9 @@ class Examples(Protocol):
         """Where examples come from, for people."""
         ...
 
-    def inputs(self, index: np.ndarray, specs: Sequence[ModalitySpec],
-               rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+    def inputs(
+        self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
+    ) -> dict[str, np.ndarray]:
         """Normalised inputs (k, *spec.shape) per spec of the examples ``index`` (k,); augmented if ``rng`` is given."""
         ...
 
@@ -53,8 +54,9 @@ class WindowExamples:
         w = self.windows
         return [f"{w.recordings[w.recording[i]]} at {w.end_s[i]:.2f} s" for i in index]
 
-    def inputs(self, index: np.ndarray, specs: Sequence[ModalitySpec],
-               rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+    def inputs(
+        self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
+    ) -> dict[str, np.ndarray]:
         out = {s.name: normalise(s, self.windows.rows(s.name, index)) for s in specs}
         return out if rng is None else augment_windows(out, specs, self.augment, rng)
 
@@ -80,8 +82,9 @@ class RecordingExamples:
     def names(self, index: Sequence[int]) -> list[str]:
         return [self.recordings[i].name for i in index]
 
-    def inputs(self, index: np.ndarray, specs: Sequence[ModalitySpec],
-               rng: np.random.Generator | None = None) -> dict[str, np.ndarray]:
+    def inputs(
+        self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
+    ) -> dict[str, np.ndarray]:
         chosen = [self.recordings[i] for i in index]
         if rng is None:
             return stack([whole_window(r, specs) for r in chosen])

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from ..errors import ParameterError
-from ..modalities.inputs import ModalitySpec
+from ..preprocessing import ModalitySpec
 from .augment import Augment
 from .schedule import Schedule
 
@@ -28,18 +28,45 @@ _BELOW_ONE = (lambda v: 0 <= v < 1, "0 to 1, 1 excluded")
 _TIME = (lambda v: 0 < v <= 1, "above 0, at most 1")  # divided by
 _SEED = (lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")
 _RECIPE_RANGES = {
-    "seed": _SEED, "epochs": _COUNT, "batch": _COUNT, "validate_every": _COUNT, "threads": _COUNT,
-    "learning_rate": _POSITIVE, "gate_learning_rate": _STRENGTH, "weight_decay": _STRENGTH, "clip": _POSITIVE,
-    "label_smoothing": _BELOW_ONE, "balance": _SHARE, "distill": _STRENGTH, "dense_distill": _STRENGTH, "gate_loss": _STRENGTH,
-    "dense_temperature": _POSITIVE, "teacher_rate": _SHARE, "ema": _BELOW_ONE,
+    "seed": _SEED,
+    "epochs": _COUNT,
+    "batch": _COUNT,
+    "validate_every": _COUNT,
+    "threads": _COUNT,
+    "learning_rate": _POSITIVE,
+    "gate_learning_rate": _STRENGTH,
+    "weight_decay": _STRENGTH,
+    "max_grad_norm": _POSITIVE,
+    "label_smoothing": _BELOW_ONE,
+    "balance": _SHARE,
+    "distill": _STRENGTH,
+    "dense_distill": _STRENGTH,
+    "gate_loss": _STRENGTH,
+    "dense_temperature": _POSITIVE,
+    "teacher_rate": _SHARE,
+    "ema_decay": _BELOW_ONE,
 }
 _SCHEDULE_RANGES = {
-    "drop_from": _SHARE, "drop_to": _SHARE, "drop_until": _TIME, "ratio_max": _SHARE, "ratio_until": _TIME,
-    "ratio_from": _SHARE, "freeze_at": _TIME, "warmup": _BELOW_ONE,
+    "drop_from": _SHARE,
+    "drop_to": _SHARE,
+    "drop_until": _TIME,
+    "ratio_max": _SHARE,
+    "ratio_until": _TIME,
+    "ratio_from": _SHARE,
+    "freeze_at": _TIME,
+    "warmup": _BELOW_ONE,
 }
 _AUGMENT_RANGES = {f.name: _STRENGTH for f in fields(Augment)} | {
-    "partial": _SHARE, "partial_from": _SHARE, "speed": _BELOW_ONE, "camera_zoom": _BELOW_ONE, "erase": _SHARE,
-    "erase_share": _SHARE, "mirror": _SHARE, "turn": _SHARE, "bands_share": _SHARE, "lidar_drop": _SHARE,
+    "partial": _SHARE,
+    "partial_from": _SHARE,
+    "speed": _BELOW_ONE,
+    "camera_zoom": _BELOW_ONE,
+    "erase": _SHARE,
+    "erase_share": _SHARE,
+    "mirror": _SHARE,
+    "turn": _SHARE,
+    "bands_share": _SHARE,
+    "lidar_drop": _SHARE,
 }
 
 
@@ -50,8 +77,8 @@ class Recipe:
     dataset: str
     modalities: tuple[Mapping[str, Any], ...]
     train_groups: tuple[int | str, ...] = ("train",)  # subjects, folds or splits, as the data set has them
-    validation_groups: tuple[int | str, ...] = ()     # held out of training; temperatures and choices come from them
-    test_groups: tuple[int | str, ...] = ()           # only `sentryfuse evaluate` reads these
+    validation_groups: tuple[int | str, ...] = ()  # held out of training; temperatures and choices come from them
+    test_groups: tuple[int | str, ...] = ()  # only `sentryfuse evaluate` reads these
     model: Mapping[str, Any] = field(default_factory=dict)  # FuseConfig fields but modalities and classes
     seed: int = 0
     epochs: int = 120
@@ -59,23 +86,23 @@ class Recipe:
     learning_rate: float = 1e-3
     gate_learning_rate: float = 3e-3
     weight_decay: float = 0.05
-    clip: float = 2.0                         # gradient norm
+    max_grad_norm: float = 2.0  # gradient norm
     label_smoothing: float = 0.05
-    balance: float = 0.0                      # weight of a class in the loss: its count to the power of minus this
-    distill: float = 1.0                      # weight of KL(pruned || full)
-    dense_teachers: tuple[str, ...] = ()      # folders of trained models; the full-width pass also learns from their mean answer
-    dense_distill: float = 1.0                # weight of KL(dense teachers || full)
-    dense_temperature: float = 1.0            # both are divided by it: above 1 the teachers' doubts weigh more
-    gate_loss: float = 1.0                    # weight of the saliency alignment
-    teacher_rate: float = 0.1                 # moving average of the saliency
-    ema: float = 0.99                         # moving average of the weights that is evaluated and shipped; 0 = none
+    balance: float = 0.0  # weight of a class in the loss: its count to the power of minus this
+    distill: float = 1.0  # weight of KL(pruned || full)
+    dense_teachers: tuple[str, ...] = ()  # folders of trained models; the full-width pass also learns from their mean answer
+    dense_distill: float = 1.0  # weight of KL(dense teachers || full)
+    dense_temperature: float = 1.0  # both are divided by it: above 1 the teachers' doubts weigh more
+    gate_loss: float = 1.0  # weight of the saliency alignment
+    teacher_rate: float = 0.1  # moving average of the saliency
+    ema_decay: float = 0.99  # moving average of the weights that is evaluated and shipped; 0 = none
     # The next three are for comparisons (sentryfuse bench); anything but the defaults is a control, not a better recipe.
-    second_pass: str = "pruned"               # pruned; full: the same width again (self-distillation alone); none
-    gate: str = "mask"                        # mask; blind: one learned order for all masks; fixed: a random one, not learned
-    spend_freed: bool = True                  # the pruned pass spends what absent sensors free
-    validate_every: int = 10                  # epochs
-    threads: int = 1                          # torch threads on the CPU
-    device: str = "auto"                      # cpu, cuda, or auto: CUDA where there is one
+    second_pass: str = "pruned"  # pruned; full: the same width again (self-distillation alone); none
+    gate: str = "mask"  # mask; blind: one learned order for all masks; fixed: a random one, not learned
+    spend_freed: bool = True  # the pruned pass spends what absent sensors free
+    validate_every: int = 10  # epochs
+    threads: int = 1  # torch threads on the CPU
+    device: str = "auto"  # cpu, cuda, or auto: CUDA where there is one
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)
 
@@ -91,8 +118,10 @@ class Recipe:
             "second_pass": (self.second_pass in SECOND_PASSES, ", ".join(SECOND_PASSES)),
             "gate": (self.gate in GATES, ", ".join(GATES)),
             "validation_groups": (not set(self.validation_groups) & set(self.train_groups), "groups that do not overlap"),
-            "test_groups": (not set(self.test_groups) & {*self.train_groups, *self.validation_groups},
-                            "groups that do not overlap"),
+            "test_groups": (
+                not set(self.test_groups) & {*self.train_groups, *self.validation_groups},
+                "groups that do not overlap",
+            ),
         }
         for name, (good, expected) in checks.items():
             if not good:
@@ -134,11 +163,13 @@ class Recipe:
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ParameterError(f"training recipe {path}", str(error), "a readable YAML file",
-                                 "start from config/train_utd_mhad.yaml") from error
+            raise ParameterError(
+                f"training recipe {path}", str(error), "a readable YAML file", "start from config/train_utd_mhad.yaml"
+            ) from error
         if not isinstance(values, dict):
-            raise ParameterError(f"training recipe {path}", type(values).__name__, "a mapping",
-                                 "start from config/train_utd_mhad.yaml")
+            raise ParameterError(
+                f"training recipe {path}", type(values).__name__, "a mapping", "start from config/train_utd_mhad.yaml"
+            )
         return cls.from_dict(values)
 
 
@@ -166,13 +197,18 @@ def _typed(value: Any, declared: str, what: str) -> Any:
     if declared.startswith("tuple["):
         if not isinstance(value, (list, tuple)):
             raise ParameterError(what, repr(value), "a list", _REMEDY)
-        return tuple(_typed(v, declared[len("tuple["):-len(", ...]")], f"{what}[{i}]") for i, v in enumerate(value))
+        return tuple(_typed(v, declared[len("tuple[") : -len(", ...]")], f"{what}[{i}]") for i, v in enumerate(value))
     if declared == "float":
         return _number(value, what)
     kinds, expected = {
-        "int": (int, "a whole number"), "int | str": ((int, str), "a name or a whole number"), "str": (str, "text"),
-        "bool": (bool, "true or false"), "Mapping[str, Any]": (Mapping, "a mapping of keys to values"),
-        "Schedule": (Schedule, "a mapping"), "Augment": (Augment, "a mapping")}[declared]
+        "int": (int, "a whole number"),
+        "int | str": ((int, str), "a name or a whole number"),
+        "str": (str, "text"),
+        "bool": (bool, "true or false"),
+        "Mapping[str, Any]": (Mapping, "a mapping of keys to values"),
+        "Schedule": (Schedule, "a mapping"),
+        "Augment": (Augment, "a mapping"),
+    }[declared]
     if not isinstance(value, kinds) or isinstance(value, bool) and declared != "bool":
         raise ParameterError(what, repr(value), expected, _REMEDY)
     return value

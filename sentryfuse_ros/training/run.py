@@ -11,25 +11,31 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..checkpoint import load_checkpoint, save_checkpoint
 from ..datasets import dataset, split_groups
 from ..errors import CheckpointError, DataError
+from ..model.checkpoint import load_checkpoint, save_checkpoint
 from .calibration import fit_temperatures
+from .distributed import Ranks
 from .evaluation import accuracy, all_masks, mask_bits, predict_logits
 from .examples import Examples, WindowExamples, examples_of
 from .metrics import LOSSES, Metrics
-from .ranks import Ranks
 from .recipe import Recipe
 from .state import STATE_FILE, load_state, save_state
 from .trainer import Trainer
 
 PREDICTIONS_FILE = "validation_predictions.npz"
 WATCHED = 1024  # validation examples looked at while training; all of them at its end
-UNEVEN = 5.0    # from this ratio of the largest to the smallest class on it is said
+UNEVEN = 5.0  # from this ratio of the largest to the smallest class on it is said
 
 
-def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Sequence[Path] = (), command: str = "",
-          console: Console | None = None) -> Path:
+def train(
+    recipe: Recipe,
+    out: Path,
+    resume: bool = False,
+    calibrate_from: Sequence[Path] = (),
+    command: str = "",
+    console: Console | None = None,
+) -> Path:
     """Train by a recipe into ``out``: state, metrics.csv, validation predictions, model.safetensors + model.json.
 
     Temperatures are fitted on the run's own validation groups, or on the pooled validation predictions of the
@@ -50,9 +56,11 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
     if resume:
         load_state(trainer, out)
     params = sum(p.numel() for p in trainer.model.parameters())
-    console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out, "
-                  f"{params / 1e6:.2f} M parameters, {trainer.steps_per_epoch} steps an epoch, on {trainer.device}"
-                  + (f", {ranks.count} ranks" if ranks.count > 1 else ""))
+    console.print(
+        f"{len(training)} examples, {0 if validation is None else len(validation)} held out, "
+        f"{params / 1e6:.2f} M parameters, {trainer.steps_per_epoch} steps an epoch, on {trainer.device}"
+        + (f", {ranks.count} ranks" if ranks.count > 1 else "")
+    )
     fit(trainer, out, validation, console)
     ranks.wait()
     ranks.close()
@@ -60,13 +68,20 @@ def train(recipe: Recipe, out: Path, resume: bool = False, calibrate_from: Seque
         return out
 
     info: dict[str, Any] = {
-        "command": command, "recipe": recipe.to_dict(),
-        "data": {"dataset": recipe.dataset, "provenance": source.PROVENANCE, "train_groups": list(recipe.train_groups),
-                 "validation_groups": list(recipe.validation_groups), "train_examples": len(training)},
+        "command": command,
+        "recipe": recipe.to_dict(),
+        "data": {
+            "dataset": recipe.dataset,
+            "provenance": source.PROVENANCE,
+            "train_groups": list(recipe.train_groups),
+            "validation_groups": list(recipe.validation_groups),
+            "train_examples": len(training),
+        },
     }
     if isinstance(training, WindowExamples):
-        info["data"]["recordings"] = {name: _recordings(part) for name, part in (("train", training), ("validation", validation))
-                                      if part is not None}
+        info["data"]["recordings"] = {
+            name: _recordings(part) for name, part in (("train", training), ("validation", validation)) if part is not None
+        }
     if validation is not None:
         predictions = _validate(trainer, validation)
         np.savez_compressed(out / PREDICTIONS_FILE, **predictions)
@@ -86,11 +101,16 @@ def _check_folder(out: Path, resume: bool) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise CheckpointError(f"training folder {out}", error.strerror or str(error), "a folder that can be written",
-                              "choose another --out") from error
+        raise CheckpointError(
+            f"training folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
+        ) from error
     if not resume and (out / STATE_FILE).exists():
-        raise CheckpointError(f"training folder {out}", "a run that is there already", "an empty folder",
-                              "go on with it by --resume, or choose another --out")
+        raise CheckpointError(
+            f"training folder {out}",
+            "a run that is there already",
+            "an empty folder",
+            "go on with it by --resume, or choose another --out",
+        )
 
 
 def _recordings(examples: WindowExamples) -> list[str]:
@@ -109,19 +129,29 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
     counts = np.bincount(training.labels, minlength=len(classes))
     absent = [name for name, count in zip(classes, counts) if not count]
     if absent:
-        raise DataError("training examples", "none of class " + ", ".join(absent), "some of every class",
-                        "record it, move a recording with it to the training groups, or leave the label out of the data set")
+        raise DataError(
+            "training examples",
+            "none of class " + ", ".join(absent),
+            "some of every class",
+            "record it, move a recording with it to the training groups, or leave the label out of the data set",
+        )
     remarks = []
     if counts.max() > UNEVEN * counts.min():
         rare, often = classes[counts.argmin()], classes[counts.argmax()]
-        remarks.append(f"uneven classes: {counts.min()} examples of {rare}, {counts.max()} of {often}; "
-                       + (f"the loss is balanced by count ** -{recipe.balance:g}" if recipe.balance else
-                          "to weigh rare ones more, set balance (0.5 to 1) in the training YAML"))
+        remarks.append(
+            f"uneven classes: {counts.min()} examples of {rare}, {counts.max()} of {often}; "
+            + (
+                f"the loss is balanced by count ** -{recipe.balance:g}"
+                if recipe.balance
+                else "to weigh rare ones more, set balance (0.5 to 1) in the training YAML"
+            )
+        )
     if validation is not None:
         unseen = [name for i, name in enumerate(classes) if not (validation.labels == i).any()]
         if unseen:
-            remarks.append("not in the validation groups: " + ", ".join(unseen)
-                           + "; accuracy and temperatures say nothing of them")
+            remarks.append(
+                "not in the validation groups: " + ", ".join(unseen) + "; accuracy and temperatures say nothing of them"
+            )
     return remarks
 
 
@@ -130,15 +160,27 @@ def check_modalities(training: Examples, recipe: Recipe) -> None:
     present = training.windows.present if isinstance(training, WindowExamples) else {}
     absent = [spec.name for spec in recipe.specs if spec.name in present and not present[spec.name].any()]
     if absent:
-        raise DataError("training examples", "no data at all of " + ", ".join(absent), "some of every modality",
-                        "drop it from the modalities of the training YAML, or correct its topic and make the data set again")
+        raise DataError(
+            "training examples",
+            "no data at all of " + ", ".join(absent),
+            "some of every modality",
+            "drop it from the modalities of the training YAML, or correct its topic and make the data set again",
+        )
 
 
 def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Console) -> None:
     """Run the epochs that are left; after each, write state.safetensors and a line of metrics."""
     recipe, first = trainer.recipe, trainer.ranks.first
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn(), TextColumn("steps"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+    columns = (
+        TextColumn("epoch {task.fields[epoch]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("steps"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
     metrics = Metrics(out, trainer.epoch) if first else None
     with Progress(*columns, console=console) as progress:
         total = recipe.epochs * trainer.steps_per_epoch
@@ -147,16 +189,22 @@ def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Conso
             began, losses = time.monotonic(), []
             for step in trainer.run_epoch():
                 losses.append([step[name] for name in LOSSES])
-                progress.update(bar, advance=1, epoch=f"{trainer.epoch + 1}/{recipe.epochs}",
-                                note=f"loss {step['full']:.3f} pruned {step['pruned']:.3f}")
+                progress.update(
+                    bar,
+                    advance=1,
+                    epoch=f"{trainer.epoch + 1}/{recipe.epochs}",
+                    note=f"loss {step['full']:.3f} pruned {step['pruned']:.3f}",
+                )
             if not first:
                 continue
             line = dict(zip(LOSSES, np.ma.masked_invalid(losses).mean(0).filled(np.nan).round(5).tolist()))
             line |= {"learning_rate": trainer.optimiser.param_groups[0]["lr"], "seconds": round(time.monotonic() - began, 2)}
             if validation is not None and (trainer.epoch % recipe.validate_every == 0 or trainer.epoch == recipe.epochs):
                 line |= watch(trainer, validation)
-                console.print(f"epoch {trainer.epoch}: loss {line['full']:.3f} validation accuracy {line['accuracy_0.0']:.3f}, "
-                              f"half pruned {line['accuracy_0.5']:.3f}, mean over masks {line['accuracy_masks']:.3f}")
+                console.print(
+                    f"epoch {trainer.epoch}: loss {line['full']:.3f} validation accuracy {line['accuracy_0.0']:.3f}, "
+                    f"half pruned {line['accuracy_0.5']:.3f}, mean over masks {line['accuracy_masks']:.3f}"
+                )
             metrics.write(trainer.epoch, line)
             save_state(trainer, out)
     if metrics is not None:
@@ -169,8 +217,11 @@ def watch(trainer: Trainer, validation: Examples) -> dict[str, float]:
     masks, labels = all_masks(len(trainer.model.lengths)), validation.labels[index]
     logits = predict_logits(trainer.average, validation, masks, (0.0, 0.5), index=index)
     whole = logits[mask_bits(masks[0])]
-    return {"accuracy_0.0": round(accuracy(whole[0], labels), 4), "accuracy_0.5": round(accuracy(whole[1], labels), 4),
-            "accuracy_masks": round(float(np.mean([accuracy(rows[0], labels) for rows in logits.values()])), 4)}
+    return {
+        "accuracy_0.0": round(accuracy(whole[0], labels), 4),
+        "accuracy_0.5": round(accuracy(whole[1], labels), 4),
+        "accuracy_masks": round(float(np.mean([accuracy(rows[0], labels) for rows in logits.values()])), 4),
+    }
 
 
 def _validate(trainer: Trainer, validation: Examples) -> dict[str, np.ndarray]:
@@ -218,9 +269,17 @@ def _read_predictions(folders: Sequence[Path]) -> dict[str, np.ndarray]:
             with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
                 pooled.append({name: file[name] for name in file})
         except (OSError, ValueError) as error:
-            raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error),
-                            "a run trained with validation_groups", "correct --calibrate-from") from error
+            raise DataError(
+                f"validation predictions {folder / PREDICTIONS_FILE}",
+                str(error),
+                "a run trained with validation_groups",
+                "correct --calibrate-from",
+            ) from error
     if len({tuple((n, p[n].shape[0], p[n].shape[-1]) for n in sorted(_masks(p))) + ("present" in p,) for p in pooled}) != 1:
-        raise DataError("validation predictions", "runs of different masks, levels or classes", "runs of one recipe",
-                        "correct --calibrate-from")
+        raise DataError(
+            "validation predictions",
+            "runs of different masks, levels or classes",
+            "runs of one recipe",
+            "correct --calibrate-from",
+        )
     return {n: np.concatenate([p[n] for p in pooled], axis=0 if n in ("labels", "present") else 1) for n in pooled[0]}

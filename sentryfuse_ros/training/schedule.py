@@ -12,15 +12,15 @@ import numpy as np
 class Schedule:
     """Times are shares of the training; docs/MODEL.md says where the numbers come from."""
 
-    drop_from: float = 0.2           # chance that a batch lacks a sensor, at the start
-    drop_to: float = 0.8             # and after drop_until
+    drop_from: float = 0.2  # chance that a batch lacks a sensor, at the start
+    drop_to: float = 0.8  # and after drop_until
     drop_until: float = 0.4
     missing: tuple[float, ...] = (0.45, 0.40, 0.15)  # chances of 1, 2, 3 missing sensors, given that some are
-    ratio_max: float = 0.9           # pruned pass: ratio uniform in 0 .. this, the highest that is deployed,
-    ratio_until: float = 0.3         # reached at this time,
-    ratio_from: float = 0.1          # starting from this share of it
-    freeze_at: float = 0.4           # gate learns and selection is noisy (Gumbel, tau 1 -> 0) until then
-    warmup: float = 0.05             # learning rate rises over this share, then falls as a cosine
+    ratio_max: float = 0.9  # pruned pass: ratio uniform in 0 .. this, the highest that is deployed,
+    ratio_until: float = 0.3  # reached at this time,
+    ratio_from: float = 0.1  # starting from this share of it
+    freeze_at: float = 0.4  # gate learns and selection is noisy (Gumbel, tau 1 -> 0) until then
+    warmup: float = 0.05  # learning rate rises over this share, then falls as a cosine
 
     def drop_chance(self, t: float) -> float:
         """Chance that a batch lacks at least one sensor."""
@@ -30,7 +30,7 @@ class Schedule:
         """One mask for a batch: at least one sensor stays."""
         mask = np.ones(modalities, bool)
         if modalities > 1 and rng.random() < self.drop_chance(t):
-            weights = np.array(self.missing[:modalities - 1])
+            weights = np.array(self.missing[: modalities - 1])
             count = 1 + rng.choice(len(weights), p=weights / weights.sum())
             mask[rng.choice(modalities, count, replace=False)] = False
         return tuple(mask.tolist())

@@ -26,8 +26,9 @@ def save_state(trainer: Trainer, folder: Path) -> None:
     tensors = {f"model.{n}": t for n, t in trainer.model.state_dict().items()}
     tensors |= {f"average.{n}": t for n, t in trainer.average.state_dict().items()}
     tensors |= {f"teacher.{n}": t for n, t in trainer.teacher.state_dict().items()}
-    tensors |= {f"optimiser.{i}.{key}": t for i, slots in trainer.optimiser.state_dict()["state"].items()
-                for key, t in slots.items()}
+    tensors |= {
+        f"optimiser.{i}.{key}": t for i, slots in trainer.optimiser.state_dict()["state"].items() for key, t in slots.items()
+    }
     # The epoch and the recipe travel in the same file as the tensors, so they can never disagree.
     metadata = {"epoch": str(trainer.epoch), "recipe": _recipe_json(trainer), "data": json.dumps(_data(trainer))}
     partial = folder / (STATE_FILE + ".partial")
@@ -35,8 +36,12 @@ def save_state(trainer: Trainer, folder: Path) -> None:
         partial.write_bytes(save_tensors({n: t.contiguous() for n, t in tensors.items()}, metadata))
         os.replace(partial, folder / STATE_FILE)
     except OSError as error:
-        raise CheckpointError(f"training state {folder / STATE_FILE}", error.strerror or str(error), "room to write",
-                              "free some space, then go on with --resume") from error
+        raise CheckpointError(
+            f"training state {folder / STATE_FILE}",
+            error.strerror or str(error),
+            "room to write",
+            "free some space, then go on with --resume",
+        ) from error
 
 
 def load_state(trainer: Trainer, folder: Path) -> None:
@@ -59,17 +64,25 @@ def load_state(trainer: Trainer, folder: Path) -> None:
     old, new = ({**_recipe_defaults(), **json.loads(r)} for r in (recipe, _recipe_json(trainer)))
     if old != new:
         changed = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
-        raise CheckpointError(f"training state {path}", f"another recipe (differs in {', '.join(changed)})",
-                              "the recipe it was started with", _RESTART)
+        raise CheckpointError(
+            f"training state {path}",
+            f"another recipe (differs in {', '.join(changed)})",
+            "the recipe it was started with",
+            _RESTART,
+        )
     # The examples too: classes in another order would give the old weights other names.
     then, now = json.loads(metadata.get("data", "{}")), _data(trainer)
     changed = [name for name in then if then[name] != now[name]]
     if changed:
-        raise CheckpointError(f"training state {path}", f"another data set (differs in {', '.join(changed)})",
-                              "the examples it was started with", _RESTART)
+        raise CheckpointError(
+            f"training state {path}",
+            f"another data set (differs in {', '.join(changed)})",
+            "the examples it was started with",
+            _RESTART,
+        )
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
-        return {n[len(prefix):]: t for n, t in tensors.items() if n.startswith(prefix)}
+        return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
 
     slots: dict[int, dict[str, torch.Tensor]] = {}
     for name, t in part("optimiser.").items():
@@ -80,8 +93,9 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         trainer.average.load_state_dict(part("average."))
         trainer.optimiser.load_state_dict({**trainer.optimiser.state_dict(), "state": slots})
     except (RuntimeError, ValueError) as error:
-        raise CheckpointError(f"training state {path}", str(error).splitlines()[0], "the network of the recipe",
-                              _RESTART) from error
+        raise CheckpointError(
+            f"training state {path}", str(error).splitlines()[0], "the network of the recipe", _RESTART
+        ) from error
     trainer.teacher.load_state_dict(part("teacher."))
     trainer.epoch = epoch
 
@@ -92,8 +106,11 @@ def _recipe_defaults() -> dict[str, Any]:
 
 def _data(trainer: Trainer) -> dict[str, Any]:
     config = trainer.model.config
-    return {"examples": len(trainer.examples), "classes": list(config.classes),
-            "modalities": json.loads(json.dumps([spec.to_dict() for spec in config.modalities]))}
+    return {
+        "examples": len(trainer.examples),
+        "classes": list(config.classes),
+        "modalities": json.loads(json.dumps([spec.to_dict() for spec in config.modalities])),
+    }
 
 
 def _recipe_json(trainer: Trainer) -> str:

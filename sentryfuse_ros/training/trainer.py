@@ -15,8 +15,8 @@ from ..model.fuse import SentryFuse, Tokens
 from ..model.gate import SentryGate
 from ..pruning.saliency import SaliencyTeacher, alignment_loss, saliency, unit_scales
 from ..pruning.slicing import choose_plan, slice_weights
+from .distributed import Ranks
 from .examples import Examples
-from .ranks import Ranks
 from .recipe import Recipe
 
 
@@ -27,8 +27,14 @@ class Trainer:
     pass also learns from ``dense_teachers``, trained networks of the same modalities and classes, where there are any.
     """
 
-    def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], ranks: Ranks | None = None,
-                 dense_teachers: Sequence[SentryFuse] = ()):
+    def __init__(
+        self,
+        recipe: Recipe,
+        examples: Examples,
+        classes: Sequence[str],
+        ranks: Ranks | None = None,
+        dense_teachers: Sequence[SentryFuse] = (),
+    ):
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         self.recipe, self.examples, self.ranks = recipe, examples, ranks or Ranks()
@@ -58,8 +64,11 @@ class Trainer:
         gate = list(self.model.gate.parameters())
         rest = [p for n, p in self.model.named_parameters() if not n.startswith("gate.")]
         r = self.recipe
-        groups = [([p for p in rest if p.ndim > 1], r.learning_rate, r.weight_decay),
-                  ([p for p in rest if p.ndim <= 1], r.learning_rate, 0.0), (gate, r.gate_learning_rate, 0.0)]
+        groups = [
+            ([p for p in rest if p.ndim > 1], r.learning_rate, r.weight_decay),
+            ([p for p in rest if p.ndim <= 1], r.learning_rate, 0.0),
+            (gate, r.gate_learning_rate, 0.0),
+        ]
         return [{"params": p, "lr": lr, "base_lr": lr, "weight_decay": decay} for p, lr, decay in groups]
 
     @property
@@ -76,7 +85,7 @@ class Trainer:
         order = rng.permutation(len(self.examples))
         self.model.train()
         for step in range(self.steps_per_epoch):
-            chosen = self.ranks.share(order[step * self.recipe.batch:(step + 1) * self.recipe.batch])
+            chosen = self.ranks.share(order[step * self.recipe.batch : (step + 1) * self.recipe.batch])
             t = (self.epoch * self.steps_per_epoch + step) / (self.recipe.epochs * self.steps_per_epoch)
             mask = self.recipe.schedule.draw_mask(t, len(self.model.lengths), rng)
             live = [spec for spec, here in zip(self.model.config.modalities, mask) if here]
@@ -84,15 +93,19 @@ class Trainer:
             labels = torch.from_numpy(self.examples.labels[chosen]).to(self.device)
             losses = self._step(inputs, labels, mask, t, rng)
             if not np.isfinite(total := losses["full"] + losses["pruned"] + losses["dense_distill"]):
-                raise SentryFuseError(f"training loss in epoch {self.epoch + 1}, step {step + 1}",
-                                      f"{total} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
-                                      "a finite number", "lower learning_rate, or look for wild values in these recordings"
-                                      + (", or in what dense_teachers were trained on" if self.dense_teachers else ""))
+                raise SentryFuseError(
+                    f"training loss in epoch {self.epoch + 1}, step {step + 1}",
+                    f"{total} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
+                    "a finite number",
+                    "lower learning_rate, or look for wild values in these recordings"
+                    + (", or in what dense_teachers were trained on" if self.dense_teachers else ""),
+                )
             yield losses
         self.epoch += 1
 
-    def _step(self, inputs: dict[str, Tensor], labels: Tensor, mask: tuple[bool, ...], t: float,
-              rng: np.random.Generator) -> dict[str, float]:
+    def _step(
+        self, inputs: dict[str, Tensor], labels: Tensor, mask: tuple[bool, ...], t: float, rng: np.random.Generator
+    ) -> dict[str, float]:
         recipe, schedule, model = self.recipe, self.recipe.schedule, self.model
         learning = t < schedule.freeze_at and recipe.learns_order
         for group in self.optimiser.param_groups:
@@ -116,9 +129,14 @@ class Trainer:
         loss_gate = alignment_loss(scores, target) if target is not None else None
         if loss_gate is not None:
             loss = loss + recipe.gate_loss * loss_gate
-        losses = {"full": loss_full.item(), "pruned": loss_again.item(), "distill": distill.item(),
-                  "dense_distill": dense_distill.item(), "gate": float("nan") if loss_gate is None else loss_gate.item(),
-                  "gradient": float("nan")}
+        losses = {
+            "full": loss_full.item(),
+            "pruned": loss_again.item(),
+            "distill": distill.item(),
+            "dense_distill": dense_distill.item(),
+            "gate": float("nan") if loss_gate is None else loss_gate.item(),
+            "gradient": float("nan"),
+        }
         if not torch.isfinite(loss):
             return losses  # before the weights are spoilt; the caller knows which examples these were
         self.optimiser.zero_grad(set_to_none=True)
@@ -128,7 +146,7 @@ class Trainer:
             measured = saliency(scales)
             self.ranks.average(measured)
             self._teach(mask, measured)
-        losses["gradient"] = torch.nn.utils.clip_grad_norm_(self._weights, recipe.clip, foreach=True).item()
+        losses["gradient"] = torch.nn.utils.clip_grad_norm_(self._weights, recipe.max_grad_norm, foreach=True).item()
         self.optimiser.step()
         self._follow(t)
         return losses
@@ -142,8 +160,9 @@ class Trainer:
             answer = torch.stack([net(inputs, mask).logits for net in self.dense_teachers]).mean(0)
         return t * t * F.kl_div(F.log_softmax(full / t, 1), F.log_softmax(answer / t, 1), log_target=True, reduction="batchmean")
 
-    def _second_pass(self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float,
-                     tau: float) -> Tensor | None:
+    def _second_pass(
+        self, tokens: Tokens, mask: tuple[bool, ...], scores: tuple[Tensor, Tensor], ratio: float, tau: float
+    ) -> Tensor | None:
         """Logits (B, classes) of the recipe's second pass; None if it has none."""
         if self.recipe.second_pass == "none":
             return None
@@ -176,7 +195,7 @@ class Trainer:
     def _follow(self, t: float) -> None:
         """Move the average towards the weights."""
         steps = t * self.recipe.epochs * self.steps_per_epoch
-        rate = 1.0 - min(self.recipe.ema, (1 + steps) / (10 + steps))
+        rate = 1.0 - min(self.recipe.ema_decay, (1 + steps) / (10 + steps))
         for pairs, share in ((self._copied, 1.0), (self._followed, rate)):
             torch._foreach_lerp_(*map(list, zip(*pairs)), share)
 
@@ -192,8 +211,10 @@ def make_optimiser(groups: list[dict]) -> torch.optim.Optimizer:
 def check_dense_teacher(teacher: SentryFuse, config: FuseConfig, which: str) -> None:
     """Raises CheckpointError where a network cannot answer for one of ``config``: it must be given the same numbers."""
     remedy = "name one in dense_teachers that was trained on the same data with the same modalities"
-    parts = [("classes", list(teacher.config.classes), list(config.classes)),
-             ("modalities", list(teacher.config.names), list(config.names))]
+    parts = [
+        ("classes", list(teacher.config.classes), list(config.classes)),
+        ("modalities", list(teacher.config.names), list(config.names)),
+    ]
     for theirs, ours in zip(teacher.config.modalities, config.modalities):
         theirs, ours = theirs.to_dict(), ours.to_dict()
         parts += [(f"modality {ours['name']!r} {key}", theirs.get(key), ours[key]) for key in ours]

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from ..datasets.recording import Recording, Stream
-from ..modalities.inputs import ModalitySpec, model_input
+from ..preprocessing import ModalitySpec, model_input
 from .augment import Augment
 
 NS = 1_000_000_000
@@ -32,8 +32,9 @@ def _cut(stream: Stream, spec: ModalitySpec, end_ns: int) -> np.ndarray:
     return model_input(spec, stream.stamp_ns, stream.rows, end_ns)
 
 
-def random_window(recording: Recording, specs: Sequence[ModalitySpec], augment: Augment,
-                  rng: np.random.Generator) -> dict[str, np.ndarray]:
+def random_window(
+    recording: Recording, specs: Sequence[ModalitySpec], augment: Augment, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
     """One augmented window. Either every sensor is seen whole, or all end at one moment on the way, as live."""
     partial = rng.random() < augment.partial
     common_share = rng.uniform(augment.partial_from, 1.0)
@@ -60,7 +61,7 @@ def random_window(recording: Recording, specs: Sequence[ModalitySpec], augment: 
 
 
 def _turn_and_scale(rows: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    rotation, _ = cv2.Rodrigues(np.deg2rad(augment.imu_rotation_deg) / 3 ** 0.5 * rng.standard_normal(3))
+    rotation, _ = cv2.Rodrigues(np.deg2rad(augment.imu_rotation_deg) / 3**0.5 * rng.standard_normal(3))
     scale = 1 + augment.imu_scale * rng.standard_normal(2)
     out = np.empty_like(rows)
     out[:, :3] = rows[:, :3] @ (rotation.T * scale[0]).astype(np.float32)
@@ -90,7 +91,7 @@ def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndar
         length = int(rng.integers(1, max(2, int(augment.erase_share * len(x)) + 1)))
         start = int(rng.integers(0, len(x) - length + 1))
         x = x.copy()
-        x[start:start + length] = 0
+        x[start : start + length] = 0
     return x
 
 

@@ -1,0 +1,265 @@
+"""The report as Markdown tables, and their place in a document: between ``<!-- NAME -->`` and ``<!-- end NAME -->``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sentryfuse_ros.errors import DataError
+
+from .conditions import RATIOS
+from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, USUAL, VARIANTS
+
+NOT_RUN = "not run yet"
+WORDS = {
+    GATE: "own order",
+    GATE_MODE: "own order, budget mode chosen",
+    GATE_BLIND: "own order, blind to the mask, freed budget wasted",
+    ORACLE: "oracle per mask",
+    **{name: f"{c}, one plan for all masks, freed budget wasted" for name, c in STATIC.items()},
+}
+FIGURES = {
+    "gain_mean_rel": ("relative gain over the strongest baseline, all combinations", "share"),
+    "gain_mean_rel_early": ("of these early fusion", "share"),
+    "gain_mean_rel_bottleneck": ("of these bottleneck", "share"),
+    "gain_mean_rel_cross_modal": ("of these cross-modal", "share"),
+    "gain_dropout_rel": ("the same under dropout (one or two missing, or each by chance), r >= .5", "share"),
+    "gain_missing_rel": ("of these one or two missing", "share"),
+    "gain_mean_rel_where_pruned": ("over all combinations whose budget prunes at all", "share"),
+    "gain_mean_rel_best_each": ("over all combinations, against whichever criterion is best in each", "share"),
+    "gain_mean_rel_to_90": ("the first of these, of our nets pruned up to r = .9 in training", "share"),
+    "gain_mean_rel_self_distilled": ("over the strongest on nets with ours' second pass and distillation, never pruned", "share"),
+    "gain_mean_rel_static": (
+        "over the strongest of L2, SNIP and Taylor as published: one plan for all masks, fewer FLOPs",
+        "share",
+    ),
+    "gain_mean_rel_plain": ("over the strongest on a net that never saw a sensor missing, at our FLOPs: dropout's gain", "share"),
+    "gain_vs_mask_blind_points": (
+        "points over the best plan blind to the mask, freed budget wasted, one or two missing, r >= .5",
+        "points",
+    ),
+    "gain_vs_one_order_points": ("points over the best plan with one order for all masks at our FLOPs, the same", "points"),
+    "gain_vs_one_order_explained_points": ("the same, nets trained with one order and with a random one among them", "points"),
+    "kept_r50": ("accuracy kept at r = .5 of the same net's at r = 0, all sensors", "share"),
+    "kept_r70": ("the same at r = .7", "share"),
+    "kept_r80": ("the same at r = .8", "share"),
+    "kept_r50_baseline": ("accuracy that the strongest baseline keeps of its net's at r = .5", "share"),
+    "kept_r70_baseline": ("the same at r = .7", "share"),
+    "kept_r80_baseline": ("the same at r = .8", "share"),
+    "kept_r50_of_normal": ("our accuracy at r = .5 as a share of the normally trained net's at r = 0", "share"),
+    "kept_r70_of_normal": ("the same at r = .7", "share"),
+    "dense_gap_points": ("points that our net is behind the normally trained one at r = 0", "points"),
+    "dense_gap_self_distilled_points": ("the same behind one with a second pass of full width", "points"),
+}
+
+
+def tables(report: Mapping[str, Any]) -> dict[str, str]:
+    """Name of a place in the document -> Markdown."""
+    parts = {
+        "progress": _progress,
+        "figures": _figures,
+        "criteria": _criteria,
+        "controls": lambda r: _controls(r["plans"]),
+        "controls_explained": lambda r: _controls(r["plans_explained"]),
+        "combinations": _combinations,
+        "attend": _attend,
+        "groups": _groups,
+        "accuracy": _accuracy,
+    }
+    return {name: part(report) for name, part in parts.items()}
+
+
+def insert(path: Path, parts: Mapping[str, str]) -> None:
+    """Replace what stands between the marks of each part; raises DataError where a mark or the document is missing."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(
+            f"document {path}",
+            error.strerror or str(error),
+            "a page with marks for the tables",
+            "copy docs/PRUNING.md there, or give --docs docs",
+        ) from error
+    for name, part in parts.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
+        text, count = re.subn(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.DOTALL)
+        if count != 1:
+            raise DataError(
+                f"document {path}",
+                f"{count} places for {name}",
+                f"<!-- {name} --> and <!-- end {name} --> once",
+                "put the marks back",
+            )
+    path.write_text(text, encoding="utf-8")
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Markdown; NOT_RUN where there is no row."""
+    if not rows:
+        return NOT_RUN + "\n"
+    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+    return "\n".join(lines) + "\n"
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.934 -> 93.4"""
+    return "-" if value is None else f"{100 * value:.{digits}f}"
+
+
+def _points(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.1f}"
+
+
+def _seeds(by_seed: Mapping[str, float], words: Callable[[float], str]) -> str:
+    """How far seeds are apart; nothing of one alone."""
+    return f" (by seed: {', '.join(map(words, by_seed.values()))})" if len(by_seed) > 1 else ""
+
+
+def _progress(report: Mapping[str, Any]) -> str:
+    return f"{report['finished']} of {report['asked']} nets are finished. Command: `{report['command']}`.\n"
+
+
+def _figures(report: Mapping[str, Any]) -> str:
+    summary, basis, rows = report["summary"], report["basis"], []
+    for name, (words, kind) in FIGURES.items():
+        value, on = summary.get(name), basis.get(name, {})
+        shown = NOT_RUN if value is None else f"{percent(value)} %" if kind == "share" else f"{value:+.1f}"
+        shown += _seeds(on.get("by_seed", {}), percent if kind == "share" else _points)
+        what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} nets" if "nets" in on else "-"
+        rows.append((words, shown, what, str(on.get("seeds", "-"))))
+    return table(("figure", "value", "rests on", "seeds, at least"), rows)
+
+
+def _criteria(report: Mapping[str, Any]) -> str:
+    """Every criterion on both trainings, mean accuracy by ratio."""
+    at = {(row["variant"], row["plan"]): row for row in report["plans"]}
+    rows = []
+    for plan in (*USUAL, ORACLE):
+        found = [at.get((variant, plan)) for variant in ("normal", "joint")]
+        if any(found):
+            rows.append(
+                (
+                    plan.replace("_", " "),
+                    *(percent(row["by_ratio"][str(r)]["accuracy"]) if row else "-" for row in found for r in RATIOS),
+                )
+            )
+    ours = at.get(("normal", USUAL[0]))
+    if ours:
+        rows.append(("ours (the gate)", *["-"] * len(RATIOS), *(percent(ours["by_ratio"][str(r)]["ours"]) for r in RATIOS)))
+    return table(("criterion", *(f"{training}, r = {r:g}" for training in ("normal", "joint") for r in RATIOS)), rows)
+
+
+def _controls(plans: Sequence[Mapping[str, Any]]) -> str:
+    """Ours less each control, on the combinations that both have."""
+    rows = []
+    for row in controls_shown(plans):
+        rows.append(
+            (
+                f"{row['variant']}: {VARIANTS[row['variant']].what}",
+                ranked_by(row),
+                _points(row["points_r0"]),
+                *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS),
+                _points(row["points"]) + _seeds(row["by_seed"], _points),
+                percent(row["spent"]),
+                str(row["combinations"]),
+                str(row["seeds"]),
+            )
+        )
+    return table(
+        (
+            "training",
+            "ranked by",
+            *(f"r = {r:g}" for r in (0, *RATIOS)),
+            "mean, r > 0",
+            "FLOPs spent, %",
+            "combinations",
+            "seeds, at least",
+        ),
+        rows,
+    )
+
+
+def controls_shown(plans: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Of the plans compared with ours: of the usual criteria on one kind of training only the strongest."""
+    best: dict[str, Mapping[str, Any]] = {}
+    for row in plans:
+        key = row["variant"] + ("" if row["plan"] in USUAL else row["plan"])
+        if key not in best or row["points"] < best[key]["points"]:
+            best[key] = row
+    return list(best.values())
+
+
+def ranked_by(row: Mapping[str, Any]) -> str:
+    """What orders the units of a plan, in words."""
+    return WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
+
+
+def _combinations(report: Mapping[str, Any]) -> str:
+    """Ours / strongest baseline by application, backbone and condition."""
+    rows: dict[tuple, dict[float, str]] = {}
+    for line in report["combinations"]:
+        key = (line["application"], line["backbone"], line["condition"])
+        cell = f"{percent(line['ours'])} / {percent(line['strongest'])}" + ("" if line["pruned_share"] else " *")
+        rows.setdefault(key, {0.0: f"{percent(line['dense_ours'])} / {percent(line['dense_normal'])}"})[line["ratio"]] = cell
+    return table(
+        ("application", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *RATIOS))),
+        [(a, b, c.replace("_", " "), *(row.get(r, "-") for r in (0.0, *RATIOS))) for (a, b, c), row in rows.items()],
+    )
+
+
+def _attend(report: Mapping[str, Any]) -> str:
+    summary, basis = report["summary"], report["basis"]
+    gaps, by_net, on = summary["attend_gap_points"], summary["attend_gap_points_by_net"], basis["attend_gap_points"]
+    applications = list(dict.fromkeys(net.rsplit("-", 1)[0] for net in by_net))
+    rows = [
+        (
+            b,
+            f"{percent(saving)} %",
+            _points(gaps[b]) + _seeds(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
+            *(_points(by_net.get(f"{a}-{b}")) for a in applications),
+            str(on["seeds"]),
+        )
+        for b, saving in summary["flops_saving"].items()
+    ]
+    return table(
+        ("backbone", "FLOPs saved", "points behind ordinary attention", *(f"on {a}" for a in applications), "seeds, at least"),
+        rows,
+    )
+
+
+def _groups(report: Mapping[str, Any]) -> str:
+    rows = [
+        (
+            VARIANTS[name].what.removeprefix("as ours, "),
+            f"{percent(row['flops_of_ours'])} %",
+            _points(row["points_r0"]) + _seeds(row["points_r0_by_seed"], _points),
+            _points(row["points"]),
+            str(row["applications"]),
+            str(row["seeds"]),
+        )
+        for name, row in report["summary"]["num_kv_heads"].items()
+    ]
+    return table(
+        (
+            "K/V groups",
+            "FLOPs, of ours",
+            "points behind ours at r = 0",
+            "pruned, at r of its own FLOPs",
+            "applications",
+            "seeds, at least",
+        ),
+        rows,
+    )
+
+
+def _accuracy(report: Mapping[str, Any]) -> str:
+    basis = report["basis"]["accuracy_r0"]
+    return table(
+        ("application", "backbone", "accuracy", "seeds"),
+        [
+            (a, basis[a]["backbone"], f"{percent(value)} %", ", ".join(percent(v) for v in basis[a]["by_seed"].values()))
+            for a, value in report["summary"]["accuracy_r0"].items()
+        ],
+    )

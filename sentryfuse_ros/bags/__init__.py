@@ -1,0 +1,1 @@
+"""Reading recordings: messages, labels, run descriptions."""

@@ -1,0 +1,114 @@
+"""Read a rosbag2 recording (sqlite3 or mcap) with `rosbags`, and match its topics to sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rosbags.rosbag2 import Reader
+
+from ..decoders import MSG_TYPES
+from ..errors import BagError
+from ..settings import SensorSettings
+
+BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
+
+
+@dataclass(frozen=True)
+class Topic:
+    name: str
+    msg_type: str
+    count: int
+
+
+class Bag:
+    """A recording: `topics`, `connections` (with their types' definitions), `start_ns`, `duration_s`, messages in order."""
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        if not self.path.exists():
+            raise BagError(
+                f"bag {path}",
+                "nothing there",
+                "a rosbag2 folder with metadata.yaml",
+                "check the path; for the development bags set SENTRYFUSE_DATA",
+            )
+        folder = self.path if self.path.is_dir() else self.path.parent
+        if not (folder / "metadata.yaml").exists():
+            raise BagError(f"bag {path}", "no metadata.yaml", "a rosbag2 folder", "give the folder, or run ros2 bag reindex")
+        try:
+            self._reader = Reader(folder)
+            self._reader.open()
+        except Exception as error:  # a damaged file raises whatever its storage and compression raise
+            raise BagError(
+                f"bag {path}", str(error) or type(error).__name__, "a readable rosbag2 recording", "check it with: ros2 bag info"
+            ) from error
+        self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self._reader.connections}
+        self.connections = tuple(self._reader.connections)
+        self.start_ns = self._reader.start_time
+        self.duration_s = self._reader.duration * 1e-9
+        if not any(topic.count for topic in self.topics.values()):
+            raise BagError(f"bag {path}", "no messages", "a recording of sensors")
+
+    def messages(self, topics: Sequence[str]) -> Iterator[tuple[str, int, bytes]]:
+        """(topic, time ns, serialised message) in order of time. A damaged bag raises BagError where it breaks."""
+        chosen = [c for c in self._reader.connections if c.topic in set(topics)]
+        if not chosen:
+            return
+        messages = iter(self._reader.messages(chosen))
+        while True:
+            try:
+                connection, time_ns, raw = next(messages)
+            except StopIteration:
+                return
+            except Exception as error:  # a damaged file raises whatever its storage and compression raise
+                raise BagError(
+                    f"bag {self.path}",
+                    str(error) or type(error).__name__,
+                    "undamaged messages",
+                    "the bag may be cut short; ros2 bag reindex can save what is there",
+                ) from error
+            yield connection.topic, time_ns, bytes(raw)
+
+    def close(self) -> None:
+        self._reader.close()
+
+    def __enter__(self) -> Bag:
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.close()
+
+
+def match_sensors(bag: Bag, sensors: Sequence[SensorSettings], chosen: Mapping[str, str]) -> dict[str, Topic]:
+    """Sensor name to the bag's topic: by `chosen`, else by configured name, else the busiest free topic of its kind.
+
+    Sensors the bag has nothing for are left out. Raises BagError for a chosen topic that is not there or not of the kind.
+    """
+    by_name = {s.name: s for s in sensors}
+    matched: dict[str, Topic] = {}
+    for name, topic in chosen.items():
+        if name not in by_name:
+            raise BagError(f"sensor {name}", "not configured", "one of " + ", ".join(by_name))
+        full = topic if topic.startswith("/") else "/" + topic
+        if full not in bag.topics:
+            raise BagError(f"topic {full} for {name}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)))
+        if bag.topics[full].msg_type not in MSG_TYPES[by_name[name].kind]:
+            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(MSG_TYPES[by_name[name].kind]))
+        matched[name] = bag.topics[full]
+    for sensor in sensors:
+        if sensor.name in matched:
+            continue
+        taken = {t.name for t in matched.values()}
+        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in MSG_TYPES[sensor.kind] and t.count]
+        if not free:
+            continue
+        own = "/" + sensor.topic.lstrip("/")
+        matched[sensor.name] = next((t for t in free if t.name == own), max(free, key=lambda t: t.count))
+    return matched
+
+
+def find_battery(bag: Bag) -> Topic | None:
+    """The bag's BatteryState topic, if it has one."""
+    return next((t for t in bag.topics.values() if t.msg_type == BATTERY_TYPE and t.count), None)

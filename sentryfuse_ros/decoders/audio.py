@@ -1,0 +1,252 @@
+"""Sound messages -> rows (k,) mono float32, full scale -1..1, at the rate of the model's input.
+
+Read: sentryfuse_ros/AudioChunk; audio_common_msgs/AudioData and AudioDataStamped (ros-drivers: bytes of S16LE PCM,
+the capture node's ``format: wave``; MP3 cannot be told from noise here); audio_common_msgs/AudioStamped with a
+format, channel count and rate of its own (PortAudio's names). Messages that do not say rate or channels take them
+from the limits. A message without a header is stamped by its arrival, less the time its samples took.
+
+Rows go on smoothly from chunk to chunk: stamps that jitter around the sample clock are drawn towards it, and a
+stamp that jumps starts a new stretch.
+
+Faults: EMPTY no samples; SILENT all samples equal or an RMS that no microphone has, a quiet room has noise;
+CLIPPED too many samples at full scale; OUT_OF_RANGE a rate no sound card has; NAN float samples that are not finite.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import DecodeError
+from ..preprocessing.audio import sample_rate_hz
+from ..preprocessing.spec import ModalitySpec
+from .batch import Fault
+from .cdr import NS_PER_S, CdrReader, ForeignEncoding, field_array, message_stamp_ns
+from .decoder import MessageDecoder, Rejected
+from .resampling import Resampler
+
+# PortAudio sample format -> field of audio_common_msgs/AudioData, sample type, zero level, full scale
+_PORT_AUDIO = {
+    1: ("float32_data", "f4", 0.0, 1.0),
+    2: ("int32_data", "i4", 0.0, 2.0**31),
+    4: ("int24_data", "i4", 0.0, 2.0**23),
+    8: ("int16_data", "i2", 0.0, 32768.0),
+    16: ("int8_data", "i1", 0.0, 128.0),
+    32: ("uint8_data", "u1", 128.0, 128.0),
+}
+_JITTER_S = 0.01  # a stamp that far from the sample clock (or by half a chunk) still continues it
+_PULL = 1 / 8  # share of a stamp's deviation that the sample clock follows per chunk
+
+
+@dataclass
+class Sound:
+    """One chunk: interleaved samples (n * channels,) as sent."""
+
+    stamp_ns: int
+    samples: np.ndarray
+    channels: int
+    rate_hz: int
+    zero: float = 0.0
+    full_scale: float = 32768.0
+    stamped: bool = True  # by a header; else by arrival, after the last sample
+
+
+class AudioDecoder(MessageDecoder):
+    """Decoder of the message types above; a new stretch starts after a fault, a gap or a jump of the stamps."""
+
+    kind = "audio"
+    msg_types = (
+        "sentryfuse_ros/msg/AudioChunk",
+        "audio_common_msgs/msg/AudioData",
+        "audio_common_msgs/msg/AudioDataStamped",
+        "audio_common_msgs/msg/AudioStamped",
+    )
+    default_limits = {
+        "sample_rate_hz": 16000,  # of messages that do not say; audio_common's capture node has sample_rate 16000
+        "channels": 1,  # of messages that do not say
+        # RMS about the mean, of full scale 1, below which the microphone is dead: a tenth of a 16-bit step, which is
+        # 1 % of the samples one step off. Negative: never.
+        "silent_rms": 3e-6,
+        "clipped_share": 0.2,  # share of samples at full scale above which the sound is useless
+        "min_rate_hz": 1000,
+        "max_rate_hz": 400000,
+    }
+
+    def __init__(
+        self,
+        msg_type: str = msg_types[0],
+        spec: ModalitySpec | None = None,
+        limits: Mapping[str, float] | None = None,
+        deserialize: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        super().__init__(msg_type, spec, limits, deserialize)
+        self._rate_out_hz = sample_rate_hz(spec) if spec is not None else 0
+        self._resampler: Resampler | None = None
+        self._due_ns: int | None = None  # when the sample after the last chunk is due
+        self._sample_ns = 0.0  # time from sample to sample in the last chunk
+
+    def reset(self) -> None:
+        """Begin a new stretch of sound."""
+        self._due_ns = None
+
+    _refused = reset
+
+    def _stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
+        sound.stamp_ns, sound.stamped = arrival_ns, False
+
+    def _read_raw(self, reader: CdrReader) -> Sound:
+        name = self.msg_type.rpartition("/")[2]
+        if name == "AudioChunk":
+            stamp_ns, rate_hz, channels = reader.header(), reader.uint32(), reader.uint8()
+            return Sound(stamp_ns, reader.array("<i2"), channels, rate_hz)
+        stamped = name != "AudioData"
+        if name == "AudioStamped":
+            raise ForeignEncoding(
+                f"{self.msg_type} layout",
+                "raw bytes",
+                "a message object",
+                "pass the deserialize function: this type is not read in place",
+            )
+        try:
+            stamp_ns = reader.header() if stamped else 0
+            samples = self._pcm16(reader.array(np.uint8))
+            if reader.left >= 4:  # more than padding: another package's message of the same name
+                raise DecodeError(self.msg_type, f"{reader.size} bytes", f"{reader.offset}")
+        except DecodeError as error:
+            raise ForeignEncoding(
+                f"{self.msg_type} layout",
+                f"{reader.size} bytes that do not fit it",
+                "ros-drivers' audio_common_msgs",
+                "pass the deserialize function",
+            ) from error
+        return self._unsaid(stamp_ns, samples, stamped)
+
+    def _read_object(self, message: Any) -> Sound:
+        if hasattr(message, "samples"):
+            return Sound(
+                message_stamp_ns(message), field_array(message.samples, np.int16), int(message.channels), int(message.sample_rate)
+            )
+        stamped = hasattr(message, "header")
+        stamp_ns = message_stamp_ns(message) if stamped else 0
+        info = None
+        while not hasattr(message, "data") and not hasattr(message, "int16_data"):
+            info = getattr(message, "info", info)
+            inner = getattr(message, "audio_data", None)
+            message = inner if inner is not None else message.audio
+        if hasattr(message, "data"):
+            return self._unsaid(stamp_ns, self._pcm16(field_array(message.data, np.uint8)), stamped)
+        code = (
+            int(info.format)
+            if info is not None
+            else next((code for code, (field, *_) in _PORT_AUDIO.items() if len(getattr(message, field, ()))), 8)
+        )
+        if code not in _PORT_AUDIO:
+            raise Rejected(
+                Fault.UNSUPPORTED,
+                f"{self.msg_type} sample format",
+                code,
+                "a PortAudio code of " + ", ".join(map(str, _PORT_AUDIO)),
+                "change the driver's format",
+            )
+        field, dtype, zero, full_scale = _PORT_AUDIO[code]
+        sound = self._unsaid(stamp_ns, field_array(getattr(message, field), dtype), stamped)
+        sound.zero, sound.full_scale = zero, full_scale
+        if info is not None:
+            sound.channels, sound.rate_hz = int(info.channels), int(info.rate)
+        return sound
+
+    def _unsaid(self, stamp_ns: int, samples: np.ndarray, stamped: bool) -> Sound:
+        return Sound(stamp_ns, samples, int(self.limits["channels"]), int(self.limits["sample_rate_hz"]), stamped=stamped)
+
+    def _pcm16(self, data: np.ndarray) -> np.ndarray:
+        if data.size % 2:
+            raise DecodeError(
+                f"{self.msg_type} data",
+                f"{data.size} bytes",
+                "whole 16-bit samples",
+                "set the capture node's format to wave, S16LE",
+            )
+        return data.view("<i2")
+
+    def _fingerprint(self, sound: Sound) -> int:
+        samples = np.ascontiguousarray(sound.samples)
+        return zlib.crc32(samples) | (samples.size & 0xFFFFFFFF) << 32
+
+    def _check(self, sound: Sound) -> None:
+        limits, samples, count = self.limits, sound.samples, sound.samples.size
+        if sound.channels < 1 or count % max(sound.channels, 1):
+            raise DecodeError(
+                self.msg_type,
+                f"{count} samples of {sound.channels} channels",
+                "at least one channel and as many samples of each",
+                "check the driver",
+            )
+        if not limits["min_rate_hz"] <= sound.rate_hz <= limits["max_rate_hz"]:
+            raise Rejected(
+                Fault.OUT_OF_RANGE,
+                f"{self.msg_type} sample rate",
+                f"{sound.rate_hz} Hz",
+                f"{limits['min_rate_hz']:g} to {limits['max_rate_hz']:g} Hz",
+                "check the driver",
+            )
+        if count == 0:
+            raise Rejected(Fault.EMPTY, self.msg_type, "0 samples", "at least one", "check the driver")
+        low, high = float(samples.min()), float(samples.max())
+        if not np.isfinite(high - low):
+            raise Rejected(Fault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
+        # A range of several steps is loud enough; only near-constant chunks are worth their exact RMS.
+        silent = limits["silent_rms"] * sound.full_scale
+        if silent >= 0 and (
+            high == low
+            or high - low <= 2 * silent
+            or ((high - low) ** 2 <= 4 * count * silent**2 and float(np.std(samples, dtype=np.float64)) < silent)
+        ):
+            raise Rejected(
+                Fault.SILENT,
+                self.msg_type,
+                f"all samples {low:g} to {high:g} of {sound.full_scale:g}",
+                f"an RMS of at least {limits['silent_rms']:g} of full scale",
+                "check the microphone, or lower silent_rms (-1: never silent)",
+            )
+        # The last step below full scale counts too: many cards stop there.
+        top = sound.full_scale * (1 - 2.0**-15)
+        if high - sound.zero >= top or low - sound.zero <= -top:
+            at_full = np.count_nonzero(samples >= top + sound.zero) + np.count_nonzero(samples <= sound.zero - top)
+            if at_full > limits["clipped_share"] * count:
+                raise Rejected(
+                    Fault.CLIPPED,
+                    self.msg_type,
+                    f"{at_full / count:.0%} of the samples at full scale",
+                    f"at most {limits['clipped_share']:.0%}",
+                    "lower the gain, or raise clipped_share",
+                )
+
+    def _rows(self, sound: Sound) -> tuple[np.ndarray, np.ndarray]:
+        """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""
+        mono = sound.samples.astype(np.float32)
+        if sound.channels > 1:
+            mono = mono.reshape(-1, sound.channels) @ np.full(sound.channels, 1 / sound.channels, np.float32)
+        mono = (mono - np.float32(sound.zero)) * np.float32(1 / sound.full_scale)
+        if self._resampler is None or self._resampler.rate_in_hz != sound.rate_hz:
+            self._resampler, self._due_ns = Resampler(sound.rate_hz, self._rate_out_hz), None
+        length_ns = len(mono) * NS_PER_S / sound.rate_hz
+        stamp_ns = sound.stamp_ns - (0 if sound.stamped else round(length_ns))
+        late_ns = np.inf if self._due_ns is None else stamp_ns - self._due_ns
+        # Whoever stamps by arrival has the jitter of the scheduler and the network on top.
+        if abs(late_ns) > max(_JITTER_S * NS_PER_S, length_ns / 2) * (1 if sound.stamped else 4):
+            self._resampler.reset()
+            begin_ns, late_ns, self._sample_ns = stamp_ns, 0, 0.0
+        else:
+            begin_ns = self._due_ns
+        # Within the chunk the clock is stretched towards its stamp, never far enough to run backwards.
+        sample_ns = (length_ns + max(late_ns * _PULL, -length_ns / 2)) / len(mono)
+        self._due_ns = begin_ns + round(sample_ns * len(mono))
+        rows, positions = self._resampler(mono)
+        # Outputs that the filter held back lie before this chunk and keep the pace of the one they came from.
+        pace = np.where(positions < 0, self._sample_ns or sample_ns, sample_ns)
+        self._sample_ns = sample_ns
+        return begin_ns + np.rint(positions * pace).astype(np.int64), rows

@@ -1,0 +1,170 @@
+"""sensor_msgs/CompressedImage -> the pixels `camera` works on: JPEG, PNG (8 and 16 bit) and compressed depth.
+
+A JPEG is decoded at 1/2, 1/4 or 1/8 where the model's input is that much smaller: the codec skips the work.
+Compressed depth (compressed_depth_image_transport) is a 12-byte header and a PNG; 32FC1 in it is stored as
+inverse depth, depth = A / (value - B).
+
+Faults beside those of `camera`: MALFORMED a cut-off or undecodable image; OUT_OF_RANGE more pixels than
+``max_pixels``; UNSUPPORTED another format.
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+
+from ..errors import DecodeError
+from .batch import Fault
+from .cdr import CdrReader, field_array, message_stamp_ns
+from .decoder import Rejected
+from .image import SAMPLE_BYTES, CameraDecoder, Picture, fingerprint_bytes
+
+_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_DEPTH_HEADER = struct.Struct("<iff")  # format, quantisation A and B
+_MAX_PIXELS_PER_BYTE = 1100  # deflate packs at most 1032 to one, and JPEG no more
+_MAX_CHUNKS = 16384  # writers cut a PNG's data every 8 kB or more
+_TAIL_BYTES = 4096  # cameras pad their JPEGs with zeros after the end mark
+_WATCHED_SIZE = 48, 64  # height and width that show whether there is light, where no model takes the image
+_SMALLER = {1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE)} | {
+    k: (getattr(cv2, f"IMREAD_REDUCED_COLOR_{k}"), getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{k}")) for k in (2, 4, 8)
+}
+
+
+@dataclass
+class CodedPicture(Picture):
+    """A compressed image; its pixels are there once it was checked."""
+
+    data: np.ndarray | None = None  # (n,) uint8
+
+
+class CompressedCameraDecoder(CameraDecoder):
+    """Decoder of sensor_msgs/CompressedImage."""
+
+    msg_types = ("sensor_msgs/msg/CompressedImage",)
+    default_limits = {
+        **CameraDecoder.default_limits,
+        "max_pixels": 64e6,  # a corrupt header may claim any size; no robot's camera has more
+    }
+
+    def _read_raw(self, reader: CdrReader) -> CodedPicture:
+        stamp_ns, coding = reader.header(), reader.string()
+        return self._coded(stamp_ns, coding, reader.array(np.uint8))
+
+    def _read_object(self, message: Any) -> CodedPicture:
+        return self._coded(message_stamp_ns(message), message.format, field_array(message.data, np.uint8))
+
+    def _coded(self, stamp_ns: int, coding: str, data: np.ndarray) -> CodedPicture:
+        # Compressed bytes depend on all before them: beginning and end stand for the image.
+        half = SAMPLE_BYTES // 2
+        sample = data if data.size <= SAMPLE_BYTES else np.concatenate((data[:half], data[-half:]))
+        return CodedPicture(stamp_ns, np.empty(0, np.uint8), "", coding, fingerprint_bytes(sample, data.size), data)
+
+    def _check(self, picture: CodedPicture) -> None:
+        picture.pixels, picture.order = self._decompress(picture)
+        super()._check(picture)
+
+    def _decompress(self, picture: CodedPicture) -> tuple[np.ndarray, str]:
+        """Pixels (H, W) or (H, W, 3) and their order."""
+        data, coding = picture.data, picture.encoding
+        what = f"{self.msg_type} format {coding[:60]!r}"
+        if data.size == 0:
+            raise Rejected(Fault.EMPTY, what, "0 bytes", "an image", "check the camera driver")
+        depth_header = None
+        if "compressedDepth" in coding:
+            if data.size < _DEPTH_HEADER.size:
+                raise DecodeError(what, f"{data.size} bytes", f"a header of {_DEPTH_HEADER.size} bytes and a PNG")
+            depth_header, data = _DEPTH_HEADER.unpack_from(data), data[_DEPTH_HEADER.size :]
+        start = data[:8].tobytes()
+        png = start == _PNG
+        if png:
+            size = png_size(data)
+        elif start.startswith(_JPEG) and depth_header is None:
+            size = jpeg_size(data) if _JPEG_END in data[-_TAIL_BYTES:].tobytes() else None
+        else:
+            raise Rejected(
+                Fault.UNSUPPORTED,
+                what,
+                f"data starting with 0x{start[:4].hex()}",
+                "JPEG, PNG or compressed depth as PNG",
+                "set the transport's format to jpeg or png",
+            )
+        if size is None or size[0] * size[1] > _MAX_PIXELS_PER_BYTE * data.size:
+            raise DecodeError(
+                what, f"{data.size} bytes that are cut off or corrupt", "a whole image", "check the transport for lost data"
+            )
+        if not 0 < size[0] * size[1] <= self.limits["max_pixels"]:
+            raise Rejected(
+                Fault.OUT_OF_RANGE,
+                what,
+                f"{size[0]} x {size[1]} pixels",
+                f"1 to {self.limits['max_pixels']:g} pixels",
+                "check the driver, or raise max_pixels",
+            )
+        pixels = cv2.imdecode(data, self._read_flags(data, size, png, depth_header is not None))
+        if pixels is None:
+            raise DecodeError(what, f"{data.size} bytes that do not decode", "a whole image", "check the camera driver")
+        if depth_header is not None and coding.startswith("32FC1"):
+            return _inverse_depth(pixels, *depth_header[1:]), "depth"
+        if pixels.ndim == 3:
+            return pixels, "bgr"
+        return pixels, "depth" if depth_header is not None or coding.startswith("16UC1") else "mono"
+
+    def _read_flags(self, data: np.ndarray, size: tuple[int, int], png: bool, depth: bool) -> int:
+        """How to decode: 16-bit PNG as it is, else colour or grey, at the smallest scale that is large enough."""
+        if depth or (png and data[24] == 16 and data[25] == 0):  # bit depth and colour type of the IHDR chunk
+            return cv2.IMREAD_UNCHANGED
+        height, width = self.spec.shape[2:] if self.spec is not None else _WATCHED_SIZE
+        factor = 1 if png else max((k for k in _SMALLER if size[0] >= k * width and size[1] >= k * height), default=1)
+        grey = self.spec is None or self.spec.encoding == "mono"
+        return _SMALLER[factor][grey] | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def png_size(data: np.ndarray) -> tuple[int, int] | None:
+    """(width, height) of a PNG whose chunks are all there (PNG specification, 5.3), else None.
+
+    Looked through beforehand because the codec believes a chunk's length, and one flipped bit asks it for 2 GB.
+    """
+    view, at, size = memoryview(data), len(_PNG), None
+    for _ in range(_MAX_CHUNKS):
+        if at + 12 > len(view):
+            return None
+        length, name = struct.unpack_from(">I4s", view, at)
+        if at + 12 + length > len(view):
+            return None
+        if size is None:
+            if name != b"IHDR" or length != 13:
+                return None
+            size = struct.unpack_from(">II", view, at + 8)
+        if name == b"IEND":
+            return size
+        at += 12 + length
+    return None
+
+
+def jpeg_size(data: np.ndarray) -> tuple[int, int] | None:
+    """(width, height) from a JPEG's frame header (ITU-T T.81 B.2.2), None where there is none."""
+    at = 2
+    for _ in range(256):  # segments before the frame header; a real file has some ten
+        if at + 9 > data.size or data[at] != 0xFF:
+            break
+        marker = int(data[at + 1])
+        if marker == 0xFF:  # a fill byte before the marker
+            at += 1
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9].tobytes())
+            return width, height
+        at += 2 + max(2, int(data[at + 2]) << 8 | int(data[at + 3]))
+    return None
+
+
+def _inverse_depth(pixels: np.ndarray, quant_a: float, quant_b: float) -> np.ndarray:
+    """Quantised inverse depth (H, W) -> metres float32, 0 where there was no return."""
+    with np.errstate(all="ignore"):  # header values come from the wire
+        metres = np.float32(quant_a) / (pixels.astype(np.float32) - np.float32(quant_b))
+    return np.where((pixels > 0) & np.isfinite(metres), metres, np.float32(0))

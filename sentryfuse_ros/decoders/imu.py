@@ -1,0 +1,163 @@
+"""sensor_msgs/Imu -> rows (k, 6): gyro xyz [rad/s], accel xyz [m/s^2].
+
+Messages arrive at hundreds of hertz, so a drained list is read at once: equal-length raw messages are joined and
+seen as one array. An Imu ends in 37 doubles (orientation 4, covariance 9, gyro 3, covariance 9, accel 3,
+covariance 9), so gyro is 13-15 and accel 25-27.
+
+Faults: NAN not finite; OUT_OF_RANGE beyond the limits; EMPTY all six values exactly 0 (a sensor that measures
+nothing; a real one has noise).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import DecodeError
+from ..preprocessing.spec import ModalitySpec
+from .batch import Batch, Fault
+from .cdr import HEADER_BYTES, NS_PER_S, CdrReader, ForeignEncoding, message_stamp_ns
+from .decoder import failure, with_limits
+
+DOUBLES = 37
+BODY_BYTES = DOUBLES * 8
+GYRO, ACCEL = slice(13, 16), slice(25, 28)
+_LENGTH_AT = HEADER_BYTES + 8  # of frame_id, after the stamp
+_STRING_AT = 12  # of frame_id's text, counted from the end of the CDR header
+# Odd constants (golden ratio multiples) that tell the six columns apart in a fingerprint.
+_MIX = (np.arange(1, 7, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
+
+
+class ImuDecoder:
+    """Decoder of sensor_msgs/Imu; the spec is not needed, rows are in SI units whatever the model takes."""
+
+    kind = "imu"
+    msg_types = ("sensor_msgs/msg/Imu",)
+    default_limits = {
+        "max_accel_m_s2": 400.0,  # 40 g: no robot's own motion; shock sensors need more
+        "max_gyro_rad_s": 100.0,  # 5700 deg/s, over every common gyro's full scale
+        "allow_zero": 0,  # 1: all six values exactly 0 are valid (a simulator, a dead band with gravity removed)
+    }
+
+    def __init__(
+        self,
+        msg_type: str = msg_types[0],
+        spec: ModalitySpec | None = None,
+        limits: Mapping[str, float] | None = None,
+        deserialize: Callable[[bytes], Any] | None = None,
+    ) -> None:
+        self.msg_type, self.spec, self.deserialize = msg_type, spec, deserialize
+        self.limits = with_limits(self.kind, self.default_limits, limits)
+
+    def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | None = None) -> Batch:
+        """See `Decoder`."""
+        count = len(messages)
+        stamp_ns, fault = np.zeros(count, np.int64), np.zeros(count, np.uint8)
+        values = np.zeros((count, 6))  # float64: a fingerprint of float32 could be equal for unequal payloads
+        error = ""
+        alone: Sequence[int] = range(count)
+        if count and set(map(type, messages)) == {bytes} and len(set(map(len, messages))) == 1:
+            readable = _read_equal_lengths(messages, stamp_ns, values)
+            alone = () if readable.all() else np.flatnonzero(~readable)
+        for i in alone:
+            try:
+                stamp_ns[i], values[i] = self._read_one(messages[i])
+            except Exception as problem:  # whatever a publisher sends must end as a counted fault
+                fault[i], error = failure(problem, self.msg_type)
+        parsed = fault == Fault.NONE
+        if arrival_stamp_ns is not None:
+            unstamped = parsed & ((stamp_ns == 0) | bool(self.limits["use_arrival_stamp"]))
+            stamp_ns = np.where(unstamped, np.asarray(arrival_stamp_ns, np.int64), stamp_ns)
+        fingerprint = np.where(parsed, _hash_rows(values), np.uint64(0))
+        error = self._check(values, fault, parsed) or error
+        good = fault == Fault.NONE
+        if good.all():
+            return Batch(stamp_ns, fault, fingerprint, stamp_ns, values.astype(np.float32), error)
+        return Batch(stamp_ns, fault, fingerprint, stamp_ns[good], values[good].astype(np.float32), error)
+
+    def reset(self) -> None:
+        """Nothing is remembered from message to message."""
+
+    def _read_one(self, message: Any) -> tuple[int, Any]:
+        if not isinstance(message, (bytes, bytearray, memoryview)):
+            return _read_object(message)
+        try:
+            reader = CdrReader(message, self.msg_type)
+        except ForeignEncoding:
+            if self.deserialize is None:
+                raise
+            return _read_object(self.deserialize(bytes(message)))
+        stamp_ns = reader.header()
+        doubles = np.frombuffer(message, "<f8", DOUBLES, reader.take(BODY_BYTES, 8))
+        if reader.left >= HEADER_BYTES:  # a serialised payload may be padded to a multiple of 4, never by more
+            raise DecodeError(
+                self.msg_type,
+                f"{reader.size} bytes",
+                f"{reader.offset} for its frame_id",
+                "the message is corrupt or of another type",
+            )
+        return stamp_ns, np.concatenate((doubles[GYRO], doubles[ACCEL]))
+
+    def _check(self, values: np.ndarray, fault: np.ndarray, parsed: np.ndarray) -> str:
+        """Set the faults of parsed rows (n, 6) in place; returns the text of the last one, "" where all are good."""
+        limits = self.limits
+        size = np.abs(values)
+        # One test passes a good batch: NaN and inf fail it too.
+        fine = (size[:, :3] <= limits["max_gyro_rad_s"]).all(1) & (size[:, 3:] <= limits["max_accel_m_s2"]).all(1)
+        if not limits["allow_zero"]:
+            fine &= values.any(axis=1)
+        bad = np.flatnonzero(parsed & ~fine)
+        if not len(bad):
+            return ""
+        finite, nonzero = np.isfinite(values[bad]).all(axis=1), values[bad].any(axis=1)
+        fault[bad] = np.where(~finite, Fault.NAN, np.where(nonzero, Fault.OUT_OF_RANGE, Fault.EMPTY))
+        seen = "gyro [{:.4g} {:.4g} {:.4g}] rad/s, accel [{:.4g} {:.4g} {:.4g}] m/s^2".format(*values[bad[-1]])
+        expected, remedy = {
+            Fault.NAN: ("finite numbers", "check the driver"),
+            Fault.OUT_OF_RANGE: (
+                f"at most {limits['max_gyro_rad_s']:g} rad/s and {limits['max_accel_m_s2']:g} m/s^2",
+                "check the driver's units, or raise max_gyro_rad_s or max_accel_m_s2",
+            ),
+            Fault.EMPTY: ("values that are not all exactly 0", "check the sensor, or set allow_zero"),
+        }[Fault(int(fault[bad[-1]]))]
+        return str(DecodeError(self.msg_type, seen, expected, remedy))
+
+
+def _read_equal_lengths(messages: Sequence[bytes], stamp_ns: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Fill stamps (n,) and values (n, 6) from raw messages of one length; True (n,) where that could be done."""
+    count, size = len(messages), len(messages[0])
+    body = size - BODY_BYTES
+    if body < HEADER_BYTES + _STRING_AT:
+        return np.zeros(count, bool)
+    data = b"".join(messages)
+
+    def columns(offset: int, dtype: str, width: int) -> np.ndarray:
+        itemsize = np.dtype(dtype).itemsize
+        return np.ndarray((count, width), dtype, data, offset, (size, itemsize))
+
+    # frame_id must end where, aligned to 8, the doubles begin; only then is this an Imu as laid out above.
+    text_bytes = columns(_LENGTH_AT, "<u4", 1)[:, 0].astype(np.int64)
+    begins = HEADER_BYTES + (_STRING_AT + text_bytes + 7) // 8 * 8
+    nanosecond = columns(HEADER_BYTES + 4, "<u4", 1)[:, 0]
+    readable = (begins == body) & (columns(0, ">u2", 1)[:, 0] == 1) & (nanosecond < NS_PER_S)
+    np.multiply(columns(HEADER_BYTES, "<i4", 1)[:, 0], NS_PER_S, out=stamp_ns, dtype=np.int64)
+    stamp_ns += nanosecond
+    values[:, :3] = columns(body + GYRO.start * 8, "<f8", 3)
+    values[:, 3:] = columns(body + ACCEL.start * 8, "<f8", 3)
+    if not readable.all():
+        stamp_ns[~readable], values[~readable] = 0, 0.0
+    return readable
+
+
+def _read_object(message: Any) -> tuple[int, list[float]]:
+    gyro, accel = message.angular_velocity, message.linear_acceleration
+    return message_stamp_ns(message), [gyro.x, gyro.y, gyro.z, accel.x, accel.y, accel.z]
+
+
+def _hash_rows(values: np.ndarray) -> np.ndarray:
+    """(n, 6) float64 -> (n,) uint64, equal for equal rows."""
+    bits = values.view(np.uint64)
+    bits = (bits ^ (bits >> np.uint64(29))) * _MIX  # wraps
+    return np.bitwise_xor.reduce(bits ^ (bits >> np.uint64(32)), axis=1)

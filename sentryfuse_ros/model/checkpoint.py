@@ -1,0 +1,172 @@
+"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Never pickle."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from ..errors import CheckpointError, ParameterError
+from .config import FuseConfig
+from .fuse import SentryFuse
+
+FORMAT = "sentryfuse-checkpoint"
+FORMAT_VERSION = 1
+_RETRAIN = "train it again (sentryfuse train) or restore the file from the release"
+
+
+def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
+    """(tensors, json) of a model given as its folder or its .safetensors file."""
+    path = Path(path)
+    tensors = path if path.suffix == ".safetensors" else path / "model.safetensors"
+    return tensors, tensors.with_suffix(".json")
+
+
+def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any] | None = None) -> Path:
+    """Write a model and its JSON; returns the folder.
+
+    ``info`` may hold: temperatures {mask bits: [one per ratio level]}, metrics, data, command. The JSON is written
+    last and both files are replaced as a whole, so a crash never leaves a half-written model that loads.
+    """
+    tensors_path, json_path = checkpoint_paths(path)
+    tensors_path.parent.mkdir(parents=True, exist_ok=True)
+    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    payload = save_tensors(tensors)
+    record = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "config": model.config.to_dict(),
+        "sha256": hashlib.sha256(payload).hexdigest(),
+        "tensors": {n: {"shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")} for n, t in tensors.items()},
+        "temperatures": {},
+        "metrics": {},
+        "data": {},
+        "command": "",
+        **dict(info or {}),
+    }
+    for target, content in ((tensors_path, payload), (json_path, (json.dumps(record, indent=1) + "\n").encode())):
+        partial = target.with_name(target.name + ".partial")
+        partial.write_bytes(content)
+        os.replace(partial, target)
+    return tensors_path.parent
+
+
+def load_checkpoint(path: str | Path) -> tuple[SentryFuse, dict[str, Any]]:
+    """Read a model: (network in eval mode, its JSON plus its ``name``). Every tensor's name, shape, type and values
+    are checked.
+
+    Raises CheckpointError naming the file, what it holds, what was expected, and the remedy.
+    """
+    tensors_path, json_path = checkpoint_paths(path)
+    info = _read_json(json_path)
+    try:
+        config = FuseConfig.from_dict(info["config"])
+        with torch.device("meta"):  # shapes without memory, which a wrong config might ask for without measure
+            expected = SentryFuse(config).state_dict()
+    except (ParameterError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+        raise CheckpointError(
+            f"model file {json_path} config", str(error), "a network this version can build", _RETRAIN
+        ) from error
+    tensors = _read_tensors(tensors_path, info)
+    _check_tensors(tensors_path, tensors, expected)
+    _check_temperatures(json_path, info, config)
+    model = SentryFuse(config)
+    model.load_state_dict(tensors)
+    info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
+    return model.eval().requires_grad_(False), info
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            f"model file {path}",
+            "no such file",
+            "a JSON file beside the .safetensors",
+            "give the folder that holds model.safetensors and model.json",
+        ) from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise CheckpointError(f"model file {path}", str(error), "readable JSON", _RETRAIN) from error
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        seen = info.get("format") if isinstance(info, dict) else type(info).__name__
+        raise CheckpointError(f"model file {path} format", seen, FORMAT, "give a model written by sentryfuse train")
+    if info.get("format_version") != FORMAT_VERSION:
+        raise CheckpointError(
+            f"model file {path} format_version",
+            info.get("format_version"),
+            FORMAT_VERSION,
+            "use the release that wrote it, or train it again",
+        )
+    return info
+
+
+def _read_tensors(path: Path, info: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    try:
+        payload = path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(
+            f"model file {path}",
+            error.strerror,
+            "a safetensors file",
+            "give the folder that holds model.safetensors and model.json",
+        ) from error
+    try:
+        tensors = load_tensors(payload)
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise CheckpointError(f"model file {path}", str(error), "a whole safetensors file", _RETRAIN) from error
+    digest = hashlib.sha256(payload).hexdigest()
+    if digest != info.get("sha256"):
+        raise CheckpointError(
+            f"model file {path} sha256",
+            digest[:12],
+            str(info.get("sha256"))[:12] + " (in the JSON)",
+            "the two files do not belong together or one is damaged: " + _RETRAIN,
+        )
+    return tensors
+
+
+def _check_tensors(path: Path, tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+    for what, names in (("is missing", set(expected) - set(tensors)), ("is unknown", set(tensors) - set(expected))):
+        if names:
+            raise CheckpointError(
+                f"model file {path}", f"tensor {min(names)} {what}", "the tensors of the network in its JSON", _RETRAIN
+            )
+    for name, want in expected.items():
+        have = tensors[name]
+        if have.shape != want.shape or have.dtype != want.dtype:
+            raise CheckpointError(
+                f"model file {path} tensor {name}",
+                f"{tuple(have.shape)} {have.dtype}",
+                f"{tuple(want.shape)} {want.dtype}",
+                _RETRAIN,
+            )
+        if not torch.isfinite(have).all():
+            raise CheckpointError(f"model file {path} tensor {name}", "NaN or infinity", "finite values", _RETRAIN)
+
+
+def _check_temperatures(path: Path, info: Mapping[str, Any], config: FuseConfig) -> None:
+    levels, bits = len(config.ratio_levels), len(config.modalities)
+    temperatures = info.get("temperatures", {})
+    good = isinstance(temperatures, dict) and all(
+        len(mask) == bits
+        and isinstance(row, list)
+        and len(row) == levels
+        and all(isinstance(t, (int, float)) and 0 < t < 1e3 for t in row)
+        for mask, row in temperatures.items()
+    )
+    if not good:
+        raise CheckpointError(
+            f"model file {path} temperatures",
+            str(temperatures)[:80],
+            f"{{mask of {bits} bits: {levels} positive numbers}}",
+            _RETRAIN,
+        )

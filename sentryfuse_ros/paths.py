@@ -1,0 +1,87 @@
+"""Where the package's own files and the development data lie.
+
+Installed (colcon or pip), ``config/``, ``models/`` and ``launch/`` are under
+``<prefix>/share/sentryfuse_ros``; in a source tree they stand beside the package.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .errors import DataError, SentryFuseError
+
+PACKAGE = "sentryfuse_ros"
+
+
+def share_path(*parts: str) -> Path:
+    """Path of a shipped file or folder, e.g. ``share_path("config", "fuse.yaml")``.
+
+    Raises SentryFuseError where it is not part of this installation.
+    """
+    # Not resolved: with --symlink-install the package's files are links into the source tree,
+    # and the prefix that holds share/ is found from where they are linked, not where they point.
+    here = Path(__file__).absolute().parent
+    looked = []
+    for parent in here.parents:
+        for base in (parent / "share" / PACKAGE, parent):
+            candidate = base.joinpath(*parts)
+            if base != parent or parent == here.parent:  # the source tree only right above the package
+                looked.append(str(base))
+                if candidate.exists():
+                    return candidate
+    raise SentryFuseError(
+        f"shipped file {'/'.join(parts)}",
+        "none of " + ", ".join(looked[:4]),
+        "it beside the installed package",
+        "reinstall the package (make setup, or colcon build)",
+    )
+
+
+def data_root() -> Path:
+    """Folder of development data and bags: ``$SENTRYFUSE_DATA``, else ``../shared`` from the working folder."""
+    return Path(os.environ.get("SENTRYFUSE_DATA", os.path.join("..", "shared")))
+
+
+def data_path(*parts: str) -> Path:
+    """A file or folder below `data_root`; raises DataError naming the setting where it is absent."""
+    path = data_root().joinpath(*parts)
+    if not path.exists():
+        raise DataError(
+            f"data {'/'.join(parts)}",
+            f"nothing at {path}",
+            "the recorded data",
+            "set SENTRYFUSE_DATA to the folder that holds data/ and bags/",
+        )
+    return path
+
+
+def model_path(model: str) -> Path:
+    """A checkpoint: an existing path, or the name of a folder in the package's models/.
+
+    Raises SentryFuseError with the names that ship.
+    """
+    path = Path(model).expanduser()
+    if path.exists():
+        return path
+    if path.name == model:
+        models = share_path("models")
+        if (models / model).exists():
+            return models / model
+        shipped = sorted(p.name for p in models.iterdir() if p.is_dir())
+        raise SentryFuseError("parameter model", repr(model), f"a path, or one of {', '.join(shipped)}")
+    raise SentryFuseError("parameter model", f"no file at {path}", "a checkpoint folder or .safetensors file")
+
+
+def executable_path(name: str) -> Path:
+    """Start script of a node, `<prefix>/lib/sentryfuse_ros/<name>`; raises SentryFuseError where none is installed."""
+    for parent in Path(__file__).absolute().parents:
+        candidate = parent / "lib" / PACKAGE / name
+        if candidate.exists():
+            return candidate
+    raise SentryFuseError(
+        f"node {name}",
+        "no start script beside this installation",
+        "a build by colcon",
+        "run make setup, or colcon build and source install/setup.bash",
+    )

@@ -1,0 +1,128 @@
+"""Mono samples -> log-mel spectrogram: T frames of n_mels bands; frame t is centred on the t-th part of the window.
+
+Options (all optional):
+  sample_rate_hz  rate of the rows, which the decoder resamples to. Default 16000.
+  n_fft           samples per frame, under a Hann window. Default: the power of two from 25 ms on.
+  f_min_hz        lower edge of the lowest band. Default 50.
+  f_max_hz        upper edge of the highest band. Default half the sample rate.
+  log_floor       added to a band's power before the logarithm (full-scale sine: 0.25). Default 1e-8.
+The hop is window_s / T. Frames of which less than half was recorded are exactly zero after normalisation; the
+tokeniser reads that as "empty". Mel scale: 2595 log10(1 + f / 700) (O'Shaughnessy 1987), triangles of equal height.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from math import ceil, log2
+
+import numpy as np
+
+from ..errors import ParameterError
+from .spec import ModalitySpec
+
+DEFAULT_SAMPLE_RATE_HZ = 16000
+NS = 1_000_000_000
+_GAP_SAMPLES = 4  # stamps further apart than this start a new piece; under it they only jitter
+
+
+def sample_rate_hz(spec: ModalitySpec) -> int:
+    """Rate of the rows that `model_input` takes [Hz]; raises ParameterError where it is no whole positive number."""
+    rate = spec.options.get("sample_rate_hz", DEFAULT_SAMPLE_RATE_HZ)
+    if not 0 < rate <= 400000 or rate != int(rate):
+        raise ParameterError(
+            f"modality {spec.name!r} sample_rate_hz",
+            repr(rate),
+            "a whole number in (0, 400000]",
+            "correct the modality's options",
+        )
+    return int(rate)
+
+
+def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
+    """Samples (k,) full scale -1..1 at stamps (k,) [ns], sorted -> (T, n_mels) float32 normalised."""
+    frames, bands = spec.shape
+    signal, recorded = window_signal(row_stamp_ns, rows, end_ns, spec)
+    if not recorded.any():
+        return np.zeros((frames, bands), np.float32)
+    out = log_mel(signal, spec)
+    if spec.mean:
+        out -= np.asarray(spec.mean, np.float32)
+    if spec.std:
+        out /= np.asarray(spec.std, np.float32)
+    edges = np.linspace(0, len(signal), frames + 1).round().astype(np.int64)
+    known = np.concatenate(([0], np.cumsum(recorded)))
+    out[2 * (known[edges[1:]] - known[edges[:-1]]) < np.diff(edges)] = 0.0
+    return out
+
+
+def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
+    """The window's samples (W,) on a regular grid that ends at ``end_ns``, 0 where there are none, and where there
+    are some (W,) bool."""
+    rate = sample_rate_hz(spec)
+    length = round(spec.window_s * rate)
+    signal, recorded = np.zeros(length, np.float32), np.zeros(length, bool)
+    start_ns = int(end_ns) - round(spec.window_s * NS)
+    first, last = np.searchsorted(row_stamp_ns, (start_ns, int(end_ns)), side="right")
+    if first == last:
+        return signal, recorded
+    stamps, rows = row_stamp_ns[first:last], rows[first:last]
+    # Pieces without a gap are laid down as they are, by their last sample: rounding each sample's own stamp to the
+    # grid would leave holes and doubles, which a spectrogram shows as clicks.
+    breaks = np.flatnonzero(np.diff(stamps) > _GAP_SAMPLES * NS / rate) + 1
+    for begin, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(stamps)), strict=True):
+        stop = min(length, ceil((int(stamps[end - 1]) - start_ns) * rate / NS - 1e-3))
+        count = min(stop, end - begin)
+        if count > 0:
+            signal[stop - count : stop] = rows[end - count : end]
+            recorded[stop - count : stop] = True
+    return signal, recorded
+
+
+def log_mel(signal: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """Signal (W,) of the whole window -> (T, n_mels) float32, natural logarithm of band power, not normalised."""
+    index, window, bank = _plan(spec.shape[0], spec.shape[1], len(signal), *_plan_options(spec))
+    n_fft = len(window)
+    padded = np.pad(signal, (n_fft // 2, n_fft))  # what lies outside the window is not known: silence
+    spectrum = np.fft.rfft(padded[index] * window, axis=1)  # (T, n_fft / 2 + 1)
+    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
+    return np.log(power @ bank + np.float32(spec.options.get("log_floor", 1e-8)))  # (T, n_mels)
+
+
+def _plan_options(spec: ModalitySpec) -> tuple[int, int, float, float]:
+    """Rate, n_fft and band edges; raises ParameterError where they make no filter bank."""
+    rate, options = sample_rate_hz(spec), spec.options
+    n_fft = int(options.get("n_fft", 2 ** ceil(log2(max(0.025 * rate, 2)))))
+    low, high = float(options.get("f_min_hz", 50.0)), float(options.get("f_max_hz", rate / 2))
+    if not (2 <= n_fft <= 65536 and 0 <= low < high <= rate / 2):
+        raise ParameterError(
+            f"modality {spec.name!r} spectrogram",
+            f"n_fft {n_fft}, {low:g} to {high:g} Hz",
+            f"2 <= n_fft <= 65536 and 0 <= f_min_hz < f_max_hz <= {rate / 2:g}",
+            "correct the modality's options",
+        )
+    return rate, n_fft, low, high
+
+
+@lru_cache(maxsize=32)
+def _plan(
+    frames: int, bands: int, length: int, rate: int, n_fft: int, low_hz: float, high_hz: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sample index (T, n_fft) into the padded window, Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
+    centre = ((np.arange(frames) + 0.5) * length / frames).astype(np.int64)
+    index = centre[:, None] + np.arange(n_fft)  # the padding of n_fft / 2 makes the frame's middle its centre
+    window = np.hanning(n_fft + 1)[:-1]
+    window = (window / window.sum()).astype(np.float32)  # a full-scale sine has power 0.25 at its bin
+
+    def mel(hz: np.ndarray | float) -> np.ndarray:
+        return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
+
+    edges_hz = 700.0 * (10 ** (np.linspace(mel(low_hz), mel(high_hz), bands + 2) / 2595.0) - 1.0)
+    bins_hz = np.arange(n_fft // 2 + 1) * rate / n_fft
+    left, middle, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
+    rising = (bins_hz[:, None] - left) / (middle - left)
+    falling = (right - bins_hz[:, None]) / (right - middle)
+    bank = np.maximum(0.0, np.minimum(rising, falling))
+    # Low bands can be narrower than a bin and touch none: they take the nearest one.
+    empty = np.flatnonzero(bank.sum(axis=0) < 1e-3)
+    bank[np.abs(bins_hz[:, None] - middle[empty]).argmin(axis=0), empty] = 1.0
+    return index, window, bank.astype(np.float32)

@@ -1,0 +1,125 @@
+"""Camera images -> frames -> model input.
+
+Options (all optional):
+  max_gap_s       a silence longer than this splits the window (see `series`). Default 0.5.
+  hold_s          a slot without a new frame repeats the last one for at most this long, then is empty. Default 0.25.
+  relative_depth  1: subtract the window's median foreground depth, so the distance to the camera does not matter.
+                  Depth only. Default 0.
+  centre_columns  1: shift the window sideways so that its foreground stands in the middle column. Depth only. Default 0.
+Empty slots are exactly zero; the tokeniser reads that as "no frame". In depth frames 0 also means "no return".
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..errors import DecodeError
+from .series import DEFAULT_MAX_GAP_S, NS, rows_since_gap
+from .spec import ModalitySpec
+
+DEFAULT_HOLD_S = 0.25
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+
+
+def camera_frame(image: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """One image (H0, W0) or (H0, W0, 3) -> (C, H, W) float32, cheap enough to run once per received frame.
+
+    depth_m: uint16 is read as millimetres (REP 118), floating point as metres; out in metres, each pixel the mean
+    of the returns it covers, 0 where fewer than half of them returned. rgb, mono: integers are scaled to 0..1 by
+    their type's range. Raises DecodeError on any other shape.
+    """
+    image = np.asarray(image)
+    _, channels, height, width = spec.shape
+    colour = image.ndim == 3 and image.shape[2] == 3
+    if not (image.ndim == 2 or (colour and spec.encoding != "depth_m")) or 0 in image.shape:
+        raise DecodeError(
+            f"image for {spec.name!r}",
+            image.shape,
+            f"(H, W) or (H, W, 3) as {spec.encoding}",
+            "remap the topic or change the modality's encoding",
+        )
+    if spec.encoding == "depth_m":
+        if image.dtype == np.uint16:
+            metres = image.astype(np.float32) * np.float32(1e-3)
+        else:
+            metres = image.astype(np.float32, copy=True)
+            metres[~np.isfinite(metres)] = 0.0
+        return _resize_depth(metres, height, width)[None]
+    scale = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0
+    if image.shape[:2] != (height, width):
+        shrinks = image.shape[0] >= height and image.shape[1] >= width
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+    frame = image.astype(np.float32) / np.float32(scale)
+    if spec.encoding == "mono":
+        return (frame @ _LUMA if colour else frame)[None]
+    return np.ascontiguousarray(frame.transpose(2, 0, 1)) if colour else np.repeat(frame[None], channels, 0)
+
+
+def _resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H0, W0) -> (height, width): mean of the non-zero pixels, 0 where fewer than half are non-zero."""
+    if metres.shape == (height, width):
+        return metres
+    if metres.shape[0] < height or metres.shape[1] < width:
+        return cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)
+    total = cv2.resize(metres, (width, height), interpolation=cv2.INTER_AREA)
+    share = cv2.resize((metres > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    return np.where(share >= 0.499, total / np.maximum(share, 1e-6), 0.0).astype(np.float32)
+
+
+def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
+    """For each of the K slots the index of the row to show, or -1 where the slot is empty. (K,) int64.
+
+    Slot k ends at end - window + (k + 1) window / K and shows the newest row not after that.
+    """
+    slots = spec.shape[0]
+    start_ns = int(end_ns) - round(spec.window_s * NS)
+    used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
+    slot_end_ns = int(end_ns) - np.arange(slots - 1, -1, -1) * round(spec.window_s * NS / slots)
+    index = np.searchsorted(row_stamp_ns[used], slot_end_ns, side="right") - 1 + used.start
+    held = np.maximum(index, used.start)
+    if used.stop <= used.start:
+        return np.full(slots, -1)
+    # At least one slot length, so that a camera slower than the slots leaves no holes.
+    hold_ns = max(spec.options.get("hold_s", DEFAULT_HOLD_S), spec.window_s / slots) * NS
+    empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > hold_ns)
+    return np.where(empty, -1, index)
+
+
+def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
+    """Frames (k, C, H, W) of `camera_frame` at stamps (k,) [ns], sorted -> (K, C, H, W) float32 normalised.
+
+    Depth is normalised at returns only: no return stays 0.
+    """
+    index = slot_rows(row_stamp_ns, end_ns, spec)
+    filled = index >= 0
+    out = np.zeros(spec.shape, np.float32)
+    if not filled.any():
+        return out
+    frames = rows[index[filled]].astype(np.float32, copy=False)
+    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)[:, None, None]
+    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)[:, None, None]
+    if spec.encoding != "depth_m":
+        out[filled] = (frames - mean) / std
+        return out
+    returns = frames > 0
+    if not returns.any():
+        return out
+    if spec.options.get("relative_depth"):
+        frames = frames - np.median(frames[returns])
+    out[filled] = np.where(returns, (frames - mean) / std, 0.0)
+    if spec.options.get("centre_columns"):
+        columns = returns.sum(axis=(0, 1, 2))
+        centroid = float((columns * np.arange(len(columns))).sum() / columns.sum())
+        _shift_columns(out, int(round((len(columns) - 1) / 2 - centroid)))
+    return out
+
+
+def _shift_columns(frames: np.ndarray, by: int) -> None:
+    """Move (..., W) right by ``by`` columns in place; what enters is zero."""
+    if by > 0:
+        frames[..., by:] = frames[..., :-by].copy()
+        frames[..., :by] = 0
+    elif by < 0:
+        frames[..., :by] = frames[..., -by:].copy()
+        frames[..., by:] = 0

@@ -1,0 +1,127 @@
+"""What a model expects of one sensor: the one description that robot, training and checkpoint share."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import ParameterError
+
+KINDS = ("camera", "imu", "audio", "lidar", "series")
+CAMERA_ENCODINGS = {"depth_m": 1, "rgb": 3, "mono": 1}  # encoding -> channels
+# Names a kind's options may have; the top of its file says what they mean.
+_SLOTS = ("max_gap_s", "hold_s")
+OPTIONS = {
+    "camera": (*_SLOTS, "relative_depth", "centre_columns"),
+    "imu": ("max_gap_s",),
+    "audio": ("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
+    "lidar": (
+        *_SLOTS,
+        "polar",
+        "min_range_m",
+        "max_range_m",
+        "min_elevation_deg",
+        "max_elevation_deg",
+        "azimuth_fov_deg",
+        "intensity_scale",
+        "relief_columns",
+        "relief_limit_m",
+        "max_points",
+    ),
+    "series": ("max_gap_s",),
+}
+_NDIM = {"camera": 4, "imu": 2, "audio": 2, "lidar": 4, "series": 2}
+
+
+@dataclass(frozen=True)
+class ModalitySpec:
+    """One model input slot.
+
+    Shape is without the batch axis: camera (K, C, H, W), imu (T, 6), audio (T, n_mels), lidar (K, C, H, W),
+    series (T, C). ``mean`` and ``std`` are per channel and applied by `model_input`; empty means 0 and 1.
+    ``options`` are kind-specific numbers, listed at the top of that kind's file.
+    Raises ParameterError naming the field that is wrong.
+    """
+
+    name: str
+    kind: str
+    window_s: float
+    shape: tuple[int, ...]
+    encoding: str = ""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    options: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        def bad(what: str, seen: Any, expected: Any) -> ParameterError:
+            return ParameterError(
+                f"modality {self.name!r} {what}",
+                repr(seen),
+                expected,
+                "correct the modality's entry in the model's JSON or training YAML",
+            )
+
+        if not self.name or not isinstance(self.name, str):
+            raise ParameterError("modality name", repr(self.name), "a non-empty string", "name the model input slot")
+        if self.kind not in KINDS:
+            raise bad("kind", self.kind, "one of " + ", ".join(KINDS))
+        if not (isinstance(self.window_s, (int, float)) and 0 < self.window_s < 3600):
+            raise bad("window_s", self.window_s, "a number of seconds in (0, 3600)")
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        if len(self.shape) != _NDIM[self.kind] or min(self.shape) < 1:
+            raise bad("shape", self.shape, f"{_NDIM[self.kind]} positive sizes for kind {self.kind}")
+        if self.kind == "imu" and self.shape[1] != 6:
+            raise bad("shape", self.shape, "(T, 6): gyro xyz, accel xyz")
+        if self.kind == "camera" and CAMERA_ENCODINGS.get(self.encoding) != self.shape[1]:
+            raise bad("encoding", self.encoding, f"one of {CAMERA_ENCODINGS} with that many channels in {self.shape}")
+        for part in ("mean", "std"):
+            values = tuple(float(v) for v in getattr(self, part))
+            object.__setattr__(self, part, values)
+            if values and len(values) != self.channels:
+                raise bad(part, values, f"{self.channels} numbers, one per channel")
+        if any(not s > 0 for s in self.std):
+            raise bad("std", self.std, "positive numbers")
+        for name, value in self.options.items():
+            if name not in OPTIONS[self.kind]:
+                close = difflib.get_close_matches(name, OPTIONS[self.kind], 1)
+                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(OPTIONS[self.kind]))
+            if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
+                raise bad(f"option {name}", value, "a finite number")
+        object.__setattr__(self, "options", dict(self.options))
+
+    @property
+    def channels(self) -> int:
+        """Number of channels that ``mean`` and ``std`` cover."""
+        return self.shape[1]
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Shape of one buffered row, for a window buffer."""
+        if self.kind in ("camera", "lidar"):
+            return self.shape[1:]
+        return () if self.kind == "audio" else self.shape[1:]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict for JSON."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "window_s": float(self.window_s),
+            "shape": list(self.shape),
+            "encoding": self.encoding,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "options": dict(self.options),
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> ModalitySpec:
+        """Inverse of `to_dict`; raises ParameterError on a missing or unknown key."""
+        known = set(cls.__dataclass_fields__)
+        missing = {"name", "kind", "window_s", "shape"} - set(values)
+        if missing or set(values) - known:
+            raise ParameterError("modality spec keys", sorted(values), sorted(known), "add the missing, drop the rest")
+        return cls(**values)

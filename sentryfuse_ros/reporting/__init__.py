@@ -1,0 +1,1 @@
+"""Every page, table and figure that a person looks at."""

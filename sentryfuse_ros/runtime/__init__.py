@@ -1,0 +1,1 @@
+"""The fuser without ROS: engine, pipeline, power governor."""

@@ -1,0 +1,41 @@
+"""What is known at one moment: the newest data of every live sensor, never waiting for a silent one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ParameterError
+from .window_buffer import WindowBuffer
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Windows of the live sensors, all cut at ``end_ns``."""
+
+    end_ns: int
+    mask: np.ndarray  # bool (M,) live, and with at least one row in the window
+    windows: dict[str, tuple[np.ndarray, np.ndarray]]  # name -> stamps int64 (k,), rows (k, ...); only where mask
+    newest_ns: int  # stamp of the newest row in any window, 0 when there is none
+
+
+def take_snapshot(buffers: Mapping[str, WindowBuffer | None], mask: Sequence[bool], end_ns: int) -> Snapshot:
+    """Cut the window ending at end_ns from every buffer whose mask bit is set.
+
+    buffers: in mask order, None for a slot that no sensor serves; mask: bool (M,). The rows are views into the
+    buffers: use them before half a window of further rows is appended. Raises ParameterError when the lengths differ.
+    """
+    if len(mask) != len(buffers):
+        raise ParameterError("take_snapshot mask", f"{len(mask)} bits", f"{len(buffers)}", "one bit per buffer")
+    windows, newest_ns, used = {}, 0, np.zeros(len(buffers), bool)
+    for slot, (name, buffer) in enumerate(buffers.items()):
+        if not mask[slot] or buffer is None:
+            continue
+        stamps, rows = buffer.window(end_ns)
+        if len(stamps):
+            windows[name] = stamps, rows
+            used[slot] = True
+            newest_ns = max(newest_ns, int(stamps[-1]))
+    return Snapshot(int(end_ns), used, windows, newest_ns)

@@ -1,0 +1,153 @@
+"""The last seconds of one sensor, always readable as one contiguous array.
+
+A mirrored ring: every row is written twice, ``capacity`` rows apart, so that any run of rows is a plain
+slice. Writing costs two copies of the new rows; reading a window costs two binary searches and no copy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..errors import ParameterError
+
+NS = 1_000_000_000
+SLACK = 1.5  # capacity over window: a view handed out stays untouched until half a window of new rows came
+GROWTH_LIMIT = 16  # a sensor up to 16 times faster than configured still fits; beyond that rows are lost and counted
+RESTART_AFTER = 3  # appends in a row wholly before the window: the clock went back, not one delayed message
+
+
+class WindowBuffer:
+    """Rows of one sensor, sorted by stamp, for the last ``window_s`` seconds.
+
+    window_s: length of the window [s]. rate_hz: rows per second, a first guess of the size: the ring grows
+    where the sensor is faster. row_shape: shape of one row, ``()`` for audio. Not thread-safe: one thread
+    appends and reads. Raises ParameterError for a window or rate that is not positive and finite.
+    """
+
+    def __init__(self, window_s: float, rate_hz: float, row_shape: tuple[int, ...] = (), dtype=np.float32):
+        for name, value in (("window_s", window_s), ("rate_hz", rate_hz)):
+            if not (np.isfinite(value) and value > 0):
+                raise ParameterError(f"WindowBuffer {name}", value, "a positive number", f"set {name} of this sensor")
+        self.window_s, self.rate_hz = float(window_s), float(rate_hz)
+        self.row_shape, self.dtype = tuple(row_shape), np.dtype(dtype)
+        self.skipped = 0  # rows refused since the start: older than the window when they came
+        self.lost = 0  # rows overwritten while still inside the window: far more of them than rate_hz said
+        self._window_ns = round(window_s * NS)
+        self._capacity_limit = 0
+        self._allocate(max(16, int(np.ceil(window_s * rate_hz * SLACK)) + 2))
+        self._capacity_limit = self._capacity * GROWTH_LIMIT
+        self.clear()
+
+    def __len__(self) -> int:
+        return self._count
+
+    @property
+    def newest_ns(self) -> int:
+        """Stamp of the newest row, 0 when empty."""
+        return self._newest_ns
+
+    def clear(self) -> None:
+        """Forget all rows; the counters ``skipped`` and ``lost`` stay."""
+        self._next = self._count = self._newest_ns = self._old_appends = 0
+
+    def append(self, row_stamp_ns: np.ndarray, rows: np.ndarray) -> None:
+        """Add rows; late ones are sorted in, those older than the window are skipped and counted.
+
+        row_stamp_ns: int64 (k,); rows: (k, *row_shape). Raises ParameterError where the shapes do not fit.
+        """
+        stamps = np.asarray(row_stamp_ns, np.int64)
+        rows = np.asarray(rows, self.dtype)
+        k = len(stamps)
+        if rows.shape != (k, *self.row_shape):
+            raise ParameterError("rows of WindowBuffer.append", rows.shape, (k, *self.row_shape), "check the decoder")
+        if k == 0:
+            return
+        if np.count_nonzero(stamps[1:] < stamps[:-1]):
+            order = np.argsort(stamps, kind="stable")
+            stamps, rows = stamps[order], rows[order]
+        if self._count and stamps[0] < self._newest_ns:
+            stamps, rows = self._merge(stamps, rows)
+            if not len(stamps):
+                return
+        self._old_appends = 0
+        self._make_room(stamps)
+        self._write(stamps, rows)
+
+    def window(self, end_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows with ``end_ns - window_s < stamp <= end_ns``: stamps int64 (k,), rows (k, *row_shape).
+
+        Both are contiguous views, not copies: take what you need before half a window of further rows came.
+        For the same reason a window is complete only where it ends less than half a window before the newest row.
+        """
+        stop = self._next + self._capacity
+        start = stop - self._count
+        stamps = self._stamps[start:stop]
+        low = start + int(stamps.searchsorted(end_ns - self._window_ns, "right"))
+        high = start + int(stamps.searchsorted(end_ns, "right"))
+        return self._stamps[low:high], self._rows[low:high]
+
+    def _merge(self, stamps: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Take back the newer tail of the ring and return it sorted together with the late rows."""
+        oldest_kept = int(np.searchsorted(stamps, self._newest_ns - self._window_ns, "right"))
+        self.skipped += oldest_kept
+        if oldest_kept == len(stamps):
+            self._old_appends += 1
+            if self._old_appends < RESTART_AFTER:
+                return stamps[:0], rows[:0]
+            # One wild future stamp, or time itself went back without a reset: what is newer in the ring is wrong.
+            self.skipped -= oldest_kept
+            self._cut_after(int(stamps[0]))
+            return stamps, rows
+        stamps, rows = stamps[oldest_kept:], rows[oldest_kept:]
+        tail_stamps, tail_rows = self._cut_after(int(stamps[0]))
+        stamps, rows = np.concatenate((tail_stamps, stamps)), np.concatenate((tail_rows, rows))
+        order = np.argsort(stamps, kind="stable")  # equal stamps stay in order of arrival
+        return stamps[order], rows[order]
+
+    def _cut_after(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Take the rows newer than stamp_ns out of the ring and give them."""
+        stop = self._next + self._capacity
+        start = stop - self._count
+        cut = start + int(self._stamps[start:stop].searchsorted(stamp_ns, "right"))
+        self._count -= stop - cut
+        self._next = (self._next - (stop - cut)) % self._capacity
+        return self._stamps[cut:stop], self._rows[cut:stop]
+
+    def _make_room(self, stamps: np.ndarray) -> None:
+        """Grow where the write would overwrite rows that are still inside the window."""
+        surplus = self._count + len(stamps) - self._capacity
+        if surplus <= 0:
+            return
+        stop = self._next + self._capacity
+        kept = np.concatenate((self._stamps[stop - self._count : stop], stamps))
+        inside = len(kept) - int(kept.searchsorted(kept[-1] - self._window_ns, "right"))
+        if inside <= self._capacity:
+            return
+        wanted = min(int(inside * SLACK), self._capacity_limit)
+        if wanted > self._capacity:
+            old_stamps, old_rows = self._stamps[stop - self._count : stop], self._rows[stop - self._count : stop]
+            self._allocate(wanted)
+            self._next = self._count = 0
+            self._write(old_stamps, old_rows)
+        self.lost += max(0, inside - self._capacity)
+
+    def _allocate(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._stamps = np.zeros(2 * capacity, np.int64)
+        self._rows = np.zeros((2 * capacity, *self.row_shape), self.dtype)
+
+    def _write(self, stamps: np.ndarray, rows: np.ndarray) -> None:
+        capacity = self._capacity
+        stamps, rows = stamps[-capacity:], rows[-capacity:]
+        k, at = len(stamps), self._next
+        head = min(k, capacity - at)
+        for base in (0, capacity):
+            self._stamps[base + at : base + at + head] = stamps[:head]
+            self._rows[base + at : base + at + head] = rows[:head]
+            if head < k:
+                self._stamps[base : base + k - head] = stamps[head:]
+                self._rows[base : base + k - head] = rows[head:]
+        self._next = (at + k) % capacity
+        self._count = min(self._count + k, capacity)
+        if k:
+            self._newest_ns = int(stamps[-1])
