@@ -21,8 +21,9 @@ from benchmarks.pruning.conditions import RATIOS, conditions
 from benchmarks.pruning.nets import Net, trained
 from benchmarks.pruning.tables import insert, percent, table
 from benchmarks.pruning.variants import GROUPS, VARIANTS
+from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.pruning.slicing import choose_plan
-from sentryfuse_ros.training.evaluation import accuracy, all_masks, mask_bits, predict_logits
+from sentryfuse_ros.training.evaluation import accuracy, predict_logits
 
 SEEDS = (0, 1, 2)
 SETS = tuple(name for name, application in APPLICATIONS.items() if application.pruning)
@@ -39,7 +40,7 @@ def whole(net: Net, split: str, cache: Path) -> float:
     model, _ = trained(net, cache)
     examples, _ = load_examples(net.application, split)
     everyone = (True,) * len(model.config.names)
-    return float(accuracy(predict_logits(model, examples, [everyone], [0.0])[mask_bits(everyone)][0], examples.labels))
+    return float(accuracy(predict_logits(model, examples, [everyone], [0.0])[mask_to_bits(everyone)][0], examples.labels))
 
 
 def pruned(net: Net, cache: Path) -> dict[str, float]:
@@ -49,7 +50,7 @@ def pruned(net: Net, cache: Path) -> dict[str, float]:
     sensors, right = len(model.config.names), {}
     for mask in all_masks(sensors):
         plans = {ratio: choose_plan(model, mask, ratio) for ratio in (0.0, *RATIOS, 0.9)}
-        right[mask_bits(mask)] = plan_accuracies(model, held, mask, plans)
+        right[mask_to_bits(mask)] = plan_accuracies(model, held, mask, plans)
     return {
         str(ratio): float(
             np.mean([sum(w * right[bits][ratio] for bits, w in weights.items()) for weights in conditions(sensors).values()])

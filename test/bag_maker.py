@@ -8,7 +8,8 @@ import numpy as np
 from cdr_messages import STORE, image, imu, raw
 from rosbags.rosbag2 import StoragePlugin, Writer
 
-NS = 1_000_000_000
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+
 T0 = 1_600_000_000 * NS
 
 

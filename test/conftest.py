@@ -10,7 +10,9 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 # Before any rclpy.init: a robot on the same network must not hear the tests, nor they it.
-os.environ["ROS_DOMAIN_ID"] = str(1 + os.getpid() % 100)
+# Each worker of a parallel run has a domain of its own; two runs side by side differ by their process.
+_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+os.environ["ROS_DOMAIN_ID"] = str(1 + (os.getppid() * 8 + _worker) % 100)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

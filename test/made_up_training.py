@@ -5,10 +5,10 @@ from rich.console import Console
 
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.datasets.windows import WindowSet
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.windows import stack, whole_window
 
-NS = 1_000_000_000
 CLASSES = ("slow", "fast", "up")
 QUIET = Console(quiet=True)
 RECIPE = dict(

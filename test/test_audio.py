@@ -6,11 +6,11 @@ from cdr_messages import PORT_AUDIO, audio, deserializer, header, longest_run, m
 
 from sentryfuse_ros.decoders import Fault, make_decoder
 from sentryfuse_ros.decoders.resampling import Resampler
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_path, data_root
 from sentryfuse_ros.preprocessing import ModalitySpec
 
 CHUNK = "sentryfuse_ros/msg/AudioChunk"
-NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
 
 

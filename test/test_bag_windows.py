@@ -5,7 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
-from bag_maker import NS, T0, write_bag
+from bag_maker import T0, write_bag
 from cdr_messages import STORE, imu, raw
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
@@ -18,6 +18,7 @@ from sentryfuse_ros.datasets.extract import CHANGES, FILLING, JUMP, NO_LABEL, cu
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.runtime.engine import Engine

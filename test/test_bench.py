@@ -18,9 +18,9 @@ from benchmarks.pruning.people import PeopleExamples, another
 from benchmarks.pruning.variants import GROUPS, USUAL, VARIANTS
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
+from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.training.evaluation import all_masks
 from sentryfuse_ros.training.examples import RecordingExamples
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.state import STATE_FILE, load_state, save_state

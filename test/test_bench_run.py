@@ -24,7 +24,7 @@ from benchmarks.pruning.plots import save_pictures
 from benchmarks.pruning.run import finished, report, run
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.training.evaluation import all_masks
+from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.training.trainer import Trainer
 
 

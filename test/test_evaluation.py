@@ -20,10 +20,10 @@ from sentryfuse_ros.evaluation.predictions import LastMoments, Predictions, mode
 from sentryfuse_ros.evaluation.report import evaluate
 from sentryfuse_ros.evaluation.summary import summarise
 from sentryfuse_ros.evaluation.table import accuracy_intervals, accuracy_rows, calibration_error
+from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training.calibration import expected_calibration_error
-from sentryfuse_ros.training.evaluation import all_masks, mask_bits
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
 
 LEVELS = (0.0, 0.5, 0.9)
@@ -285,7 +285,7 @@ def test_summary_with_too_few_sensors_to_lose(accuracy, one, two):
 
 
 def test_predictions_are_what_the_engine_says_of_each_window():
-    temperatures = {mask_bits(mask): [0.5, 1.0, 3.0] for mask in all_masks(3)}
+    temperatures = {mask_to_bits(mask): [0.5, 1.0, 3.0] for mask in all_masks(3)}
     live = np.ones(12, bool)
     live[[1, 5, 6]] = False
     windows = made_up_windows(present={"imu": live, "wheel": np.roll(live, 1)})

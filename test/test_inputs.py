@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from sentryfuse_ros.errors import DecodeError, ParameterError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec, empty_input, model_input
 from sentryfuse_ros.preprocessing.camera import camera_frame, slot_rows
 
-NS = 1_000_000_000
 IMU = ModalitySpec("imu", "imu", 2.0, (100, 6))
 DEPTH = ModalitySpec("camera", "camera", 2.0, (8, 1, 6, 8), "depth_m")
 

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from sentryfuse_ros.errors import DecodeError, ParameterError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec, model_input
 from sentryfuse_ros.preprocessing import lidar as lidar_inputs
 from sentryfuse_ros.preprocessing.audio import log_mel, sample_rate_hz, window_signal
 from sentryfuse_ros.preprocessing.lidar import lidar_frame, point_step
 
-NS = 1_000_000_000
 END_NS = 1_700_000_000 * NS
 AUDIO = ModalitySpec("audio", "audio", 1.0, (50, 40), options={"sample_rate_hz": 8000})
 

@@ -5,13 +5,13 @@ import pytest
 from cdr_messages import audio, cloud, image, imu, raw
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.settings import build_settings
 
-NS = 1_000_000_000
 T0 = 1_700_000_000 * NS
 FOUR = (
     ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"),

@@ -3,13 +3,14 @@
 import argparse
 
 import pytest
-from bag_maker import NS, T0, write_bag
+from bag_maker import T0, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from sentryfuse_ros.bags.bag import Bag, find_battery, match_sensors
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.cli import replay as replay_verb
 from sentryfuse_ros.errors import BagError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_root
 from sentryfuse_ros.replay.faults import Fault, FaultScript, stamp_of
 from sentryfuse_ros.replay.judge import PredictionRow, StatusRow

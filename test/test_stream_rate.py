@@ -3,7 +3,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentryfuse_ros.sensing.rates import NS, STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
 
 MS = 1_000_000
 

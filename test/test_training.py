@@ -9,8 +9,9 @@ from made_up_training import CLASSES, QUIET, RECIPE, recipe, recordings, window_
 
 from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.errors import CheckpointError, DataError, SentryFuseError
+from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
-from sentryfuse_ros.training.evaluation import all_masks, predict_logits
+from sentryfuse_ros.training.evaluation import predict_logits
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.run import check_classes, check_modalities, train

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import torch
 
+from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.sites import live_sites
 from sentryfuse_ros.pruning.budget import BUDGET_MODES, SiteBudget, prunable_flops
 from sentryfuse_ros.pruning.cost import count_flops
 from sentryfuse_ros.pruning.slicing import SiteKeep, choose_plan, slice_weights
-from sentryfuse_ros.training.evaluation import accuracy, all_masks, mask_bits, predict_logits
+from sentryfuse_ros.training.evaluation import accuracy, predict_logits
 from sentryfuse_ros.training.metrics import METRICS_FILE
 
 from .applications import APPLICATIONS, Held, held_examples, load_examples
@@ -136,7 +137,7 @@ def measure(net: Net, model: SentryFuse) -> dict[str, Any]:
     }
     if names := plan_names(net):
         cell |= measure_plans(net, model, names, {})
-    whole = predict_logits(model, test, [everyone], [0.0])[mask_bits(everyone)][0]
+    whole = predict_logits(model, test, [everyone], [0.0])[mask_to_bits(everyone)][0]
     return cell | {"accuracy": round(accuracy(whole, test.labels), 4)}
 
 
@@ -158,7 +159,7 @@ def measure_plans(net: Net, model: SentryFuse, names: Sequence[str], known: Mapp
     spent: dict[str, dict[str, list[float]]] = {n: {str(r): [] for r in RATIOS} for n in names}
     most = prunable_flops(config, full_budgets(model, everyone), model.lengths, everyone)
     for mask in all_masks(len(config.names)):
-        bits = mask_bits(mask)
+        bits = mask_to_bits(mask)
         plans = make_plans(model, mask, ((n, modes[n][str(r)], r) for n in names for r in RATIOS), rank)
         plans["dense", "even", 0.0] = choose_plan(model, mask, 0.0)
         found = plan_accuracies(model, held, mask, plans)

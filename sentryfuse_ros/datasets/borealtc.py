@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from .repacked import read_arrays, set_file
 from .windows import WindowSet
@@ -50,7 +51,6 @@ PROVENANCE = (
 
 WINDOW_S = 5.0  # windows end at 5 s, 6 s, ... of a run
 STRIDE_S = 1.0
-NS = 1_000_000_000
 _ORIGIN = "the runs are at https://github.com/norlab-ulaval/BorealTC (data/borealtc)"
 
 
@@ -133,10 +133,10 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
             source = sources[spec.name]
             table = tables[f"{run.name}__{source.part}"]
             # To 0.1 ms: the file's float32 times are off by up to 15 us, which would throw rows across the edges of cells.
-            stamp_ns = np.round(table[:, 0].astype(np.float64) * 1e4).astype(np.int64) * (NS // 10_000)
+            stamp_ns = np.round(table[:, 0].astype(np.float64) * 1e4).astype(np.int64) * (NS_PER_S // 10_000)
             rows = _never_all_zero(table[:, source.columns])
             for i, end in enumerate(ends):
-                inputs[spec.name][row + i] = model_input(spec, stamp_ns, rows, round(end * NS))
+                inputs[spec.name][row + i] = model_input(spec, stamp_ns, rows, round(end * NS_PER_S))
         row += len(ends)
     return WindowSet(
         inputs,

@@ -18,8 +18,10 @@ from typing import Any
 import numpy as np
 
 from ..bags.bag import Bag
-from ..bags.labels import NS, Labels, read_intervals, read_topic
+from ..bags.labels import Labels, read_intervals, read_topic
 from ..errors import BagError, DataError
+from ..masks import mask_to_bits
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..settings import SensorSettings
 from .extract import cut_bag
@@ -77,7 +79,7 @@ def cut(job: Job) -> dict[str, Any]:
             _labels=np.array(found.labels, dtype=str),
             _end_ns=found.end_ns,
             _present=found.present,
-            _end_s=(found.end_ns - start_ns) / NS,
+            _end_s=(found.end_ns - start_ns) / NS_PER_S,
             **{INPUT + name: x for name, x in found.inputs.items()},
         )
         os.replace(partial, job.part)
@@ -270,7 +272,7 @@ def _join(
                                 stamp,
                                 bag["split"],
                                 label,
-                                "".join("1" if bit else "0" for bit in live),
+                                mask_to_bits(live),
                             )
                         )
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from ..bags.bag import Bag, match_sensors
-from ..bags.labels import NS, Labels, typestore
+from ..bags.labels import Labels, typestore
 from ..errors import BagError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
 from ..sensing.sensor import Sensor, cut_inputs, slots_of
 from ..settings import SensorSettings
@@ -22,7 +23,7 @@ NO_LABEL = "no label there"
 IGNORED = "label ignored"
 NOTHING_LIVE = "no live sensor"
 JUMP = "before a jump of the recording's clock"
-JUMP_NS = 600 * NS  # a longer silence is not walked through: a clock that was set, as from 1970 to today
+JUMP_NS = 600 * NS_PER_S  # a longer silence is not walked through: a clock that was set, as from 1970 to today
 
 
 @dataclass
@@ -89,11 +90,11 @@ def _collect(
 ) -> list[dict[str, np.ndarray]]:
     slots = slots_of(sensors.values(), [spec.name for spec in specs])
     blank = {spec.name: empty_input(spec) for spec in specs}
-    window_ns = round(max(spec.window_s for spec in specs) * NS)
+    window_ns = round(max(spec.window_s for spec in specs) * NS_PER_S)
     sensor_of = {topic: name for name, topic in out.topics.items()}
     waiting: dict[str, tuple[list[bytes], list[int]]] = {name: ([], []) for name in sensors}
     collected, ends, present = [], [], []
-    stride_ns = round(stride_s * NS)
+    stride_ns = round(stride_s * NS_PER_S)
     due_ns = bag.start_ns + stride_ns
 
     def deliver(now_ns: int) -> None:

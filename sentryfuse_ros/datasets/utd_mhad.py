@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import DataError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..preprocessing.camera import camera_frame
 from .recording import Recording, Stream
@@ -63,7 +64,6 @@ DEPTH_HZ = 30
 IMU_HZ = 50
 STANDARD_GRAVITY = 9.80665  # m/s^2 per g
 SHOULDER_CENTRE, HIP_CENTRE = 1, 3  # joints of the Kinect's twenty
-NS = 1_000_000_000
 _ORIGIN = "the recordings are at https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
 
 
@@ -161,4 +161,4 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> 
 
 def _stamps(count: int, rate_hz: int) -> np.ndarray:
     # Row 0 at one period, not at 0: a window holds the rows after its start.
-    return (np.arange(1, count + 1) * NS) // rate_hz
+    return (np.arange(1, count + 1) * NS_PER_S) // rate_hz

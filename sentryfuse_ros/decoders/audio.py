@@ -22,10 +22,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecodeError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.spec import ModalitySpec
 from .batch import Fault
-from .cdr import NS_PER_S, CdrReader, ForeignEncoding, field_array, message_stamp_ns
+from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
 from .decoder import MessageDecoder, Rejected
 from .resampling import Resampler
 

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecodeError
+from ..nanoseconds import NS_PER_S
 
 HEADER_BYTES = 4
-NS_PER_S = 1_000_000_000
 _STAMP = struct.Struct("<iI")
 _UINT32 = struct.Struct("<I")
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 
 from ..errors import DecodeError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing.spec import ModalitySpec
 from .batch import Batch, Fault
-from .cdr import HEADER_BYTES, NS_PER_S, CdrReader, ForeignEncoding, message_stamp_ns
+from .cdr import HEADER_BYTES, CdrReader, ForeignEncoding, message_stamp_ns
 from .decoder import failure, with_limits
 
 DOUBLES = 37

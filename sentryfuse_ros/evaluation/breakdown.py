@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..training.evaluation import mask_bits
+from ..masks import mask_to_bits
 from .predictions import Predictions
 from .table import calibration_error, mean
 
@@ -23,7 +23,7 @@ def confusion(predictions: Predictions, place: int, level: int = 0) -> dict[str,
     said = predicted >= 0
     counts = np.bincount(labels[said] * size + predicted[said], minlength=size * size).reshape(size, size)
     return {
-        "mask": mask_bits(predictions.masks[place]),
+        "mask": mask_to_bits(predictions.masks[place]),
         "live": predictions.live(place),
         "ratio": predictions.levels[level],
         "counts": counts.tolist(),
@@ -67,7 +67,7 @@ def condition_rows(predictions: Predictions, conditions: Mapping[str, np.ndarray
                 "condition": name,
                 "windows": int(where.sum()),
                 "recordings": len(np.unique(predictions.recording[where])),
-                "accuracy": {mask_bits(predictions.masks[i]): mean(right[i, 0, where & said[i]]) for i in places},
+                "accuracy": {mask_to_bits(predictions.masks[i]): mean(right[i, 0, where & said[i]]) for i in places},
             }
         )
     return rows
@@ -91,7 +91,7 @@ def reliability(predictions: Predictions) -> list[dict[str, Any]]:
             {
                 "name": "single sensor" if single else (*MISSING_NAMES, f"{missing} missing")[min(missing, len(MISSING_NAMES))],
                 "missing": missing,
-                "masks": [mask_bits(predictions.masks[i]) for i in places],
+                "masks": [mask_to_bits(predictions.masks[i]) for i in places],
                 "judged": len(right),
                 "accuracy": mean(right),
                 "confidence": mean(confidence),

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ..errors import DataError
+from ..masks import all_masks, mask_to_bits
 from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
-from ..training.evaluation import all_masks, mask_bits, predict_logits
+from ..training.evaluation import predict_logits
 from ..training.examples import Examples, RecordingExamples, WindowExamples
 from ..training.windows import stack, window_at
 
@@ -76,8 +77,8 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
     predicted = np.empty((len(masks), len(engine.ratio_levels), len(examples)), np.int64)
     confidence = np.empty(predicted.shape)
     for i, mask in enumerate(masks):
-        temperatures = engine.info.get("temperatures", {}).get(mask_bits(mask)) or [1.0] * len(engine.ratio_levels)
-        for j, (z, temperature) in enumerate(zip(logits[mask_bits(mask)], temperatures)):
+        temperatures = engine.info.get("temperatures", {}).get(mask_to_bits(mask)) or [1.0] * len(engine.ratio_levels)
+        for j, (z, temperature) in enumerate(zip(logits[mask_to_bits(mask)], temperatures)):
             p = torch.softmax(torch.from_numpy(z).double() / temperature, 1).numpy()
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
     if isinstance(examples, WindowExamples):

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ..masks import mask_to_bits
 from ..training.calibration import expected_calibration_error
-from ..training.evaluation import mask_bits
 from .predictions import Predictions
 
 DRAWS = 2000  # bootstrap samples: an end of the interval is then good to a tenth of the interval's width
@@ -25,7 +25,7 @@ def accuracy_rows(predictions: Predictions, seed: int = 0) -> list[dict[str, Any
         for right, sure, interval, level in zip(all_levels, predictions.confidence[i][:, said[i]], intervals, predictions.levels):
             rows.append(
                 {
-                    "mask": mask_bits(mask),
+                    "mask": mask_to_bits(mask),
                     "live": predictions.live(i),
                     "ratio": level,
                     "judged": len(right),

@@ -18,10 +18,10 @@ from math import ceil, log2
 import numpy as np
 
 from ..errors import ParameterError
+from ..nanoseconds import NS_PER_S
 from .spec import ModalitySpec
 
 DEFAULT_SAMPLE_RATE_HZ = 16000
-NS = 1_000_000_000
 _GAP_SAMPLES = 4  # stamps further apart than this start a new piece; under it they only jitter
 
 
@@ -61,16 +61,16 @@ def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec:
     rate = sample_rate_hz(spec)
     length = round(spec.window_s * rate)
     signal, recorded = np.zeros(length, np.float32), np.zeros(length, bool)
-    start_ns = int(end_ns) - round(spec.window_s * NS)
+    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
     first, last = np.searchsorted(row_stamp_ns, (start_ns, int(end_ns)), side="right")
     if first == last:
         return signal, recorded
     stamps, rows = row_stamp_ns[first:last], rows[first:last]
     # Pieces without a gap are laid down as they are, by their last sample: rounding each sample's own stamp to the
     # grid would leave holes and doubles, which a spectrogram shows as clicks.
-    breaks = np.flatnonzero(np.diff(stamps) > _GAP_SAMPLES * NS / rate) + 1
+    breaks = np.flatnonzero(np.diff(stamps) > _GAP_SAMPLES * NS_PER_S / rate) + 1
     for begin, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(stamps)), strict=True):
-        stop = min(length, ceil((int(stamps[end - 1]) - start_ns) * rate / NS - 1e-3))
+        stop = min(length, ceil((int(stamps[end - 1]) - start_ns) * rate / NS_PER_S - 1e-3))
         count = min(stop, end - begin)
         if count > 0:
             signal[stop - count : stop] = rows[end - count : end]

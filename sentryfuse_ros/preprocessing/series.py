@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..nanoseconds import NS_PER_S
 from .spec import ModalitySpec
 
-NS = 1_000_000_000
 DEFAULT_MAX_GAP_S = 0.5
 
 
 def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap_s: float) -> slice:
     """Rows with start < stamp <= end that follow the last silence longer than ``max_gap_s``. Stamps must be sorted."""
     first, last = np.searchsorted(row_stamp_ns, (start_ns, end_ns), side="right")
-    gaps = np.flatnonzero(np.diff(row_stamp_ns[first:last]) > max_gap_s * NS)
+    gaps = np.flatnonzero(np.diff(row_stamp_ns[first:last]) > max_gap_s * NS_PER_S)
     return slice(int(first + gaps[-1] + 1) if len(gaps) else int(first), int(last))
 
 
@@ -31,12 +31,12 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     """
     cells, channels = spec.shape
     out = np.zeros((cells, channels), np.float32)
-    start_ns = int(end_ns) - round(spec.window_s * NS)
+    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
     used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
     if used.stop <= used.start:
         return out
     # Cell c covers (c, c+1] cell lengths after the start; in integers, so that no stamp falls across an edge.
-    cell = ((row_stamp_ns[used] - start_ns) * cells - 1) // round(spec.window_s * NS)
+    cell = ((row_stamp_ns[used] - start_ns) * cells - 1) // round(spec.window_s * NS_PER_S)
     begins = np.flatnonzero(np.diff(cell, prepend=-1))
     counts = np.diff(begins, append=len(cell))[:, None]
     values = np.add.reduceat(rows[used].astype(np.float64, copy=False), begins, axis=0) / counts

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..masks import mask_to_bits
 from ..model.block import SiteScales
 from ..model.config import FuseConfig
 from ..model.sites import all_sites
@@ -63,7 +64,7 @@ class SaliencyTeacher:
 
     @staticmethod
     def _key(mask: Sequence[bool]) -> str:
-        return "".join("1" if m else "0" for m in mask)
+        return mask_to_bits(mask)
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat tensors: ``MASK.heads``, ``MASK.channels``."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..masks import mask_to_bits
 from ..replay.faults import FaultScript
 from ..replay.judge import PredictionRow, StatusRow
 
@@ -76,7 +77,7 @@ def write_timeline(
                     int(p.valid),
                     p.class_name,
                     f"{p.confidence:.3f}",
-                    "".join("1" if m else "0" for m in p.mask),
+                    mask_to_bits(p.mask),
                     f"{p.ratio:.3f}",
                     "" if battery != battery else f"{battery:.1f}",
                     f"{p.inference_ms:.2f}",

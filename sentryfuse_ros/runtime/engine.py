@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from ..errors import CheckpointError, ParameterError
+from ..masks import mask_to_bits
 from ..model.backbones import stack_streams
 from ..model.block import SiteWeights
 from ..model.checkpoint import load_checkpoint
@@ -183,7 +184,7 @@ class Engine:
         return plan
 
     def _temperature(self, live: tuple[bool, ...], level: float) -> float:
-        row = self.info.get("temperatures", {}).get("".join("1" if m else "0" for m in live))
+        row = self.info.get("temperatures", {}).get(mask_to_bits(live))
         return float(row[self.ratio_levels.index(level)]) if row else 1.0
 
     def _nothing(self, level: float, started: float) -> Inference:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ..decoders.batch import Fault
 from ..errors import ParameterError
-from .rates import NS, ArrivalRate, StampPeriod
+from ..nanoseconds import NS_PER_S
+from .rates import ArrivalRate, StampPeriod
 
 
 class State(enum.IntEnum):
@@ -95,8 +96,8 @@ class SensorLiveness:
     def __init__(self, config: LivenessConfig | None = None):
         self.config = config or LivenessConfig()
         c = self.config
-        self._future_ns, self._backward_ns = round(c.future_tolerance_s * NS), round(c.backward_tolerance_s * NS)
-        self._late_ns = round(c.max_latency_s * NS) if c.max_latency_s else 1 << 62
+        self._future_ns, self._backward_ns = round(c.future_tolerance_s * NS_PER_S), round(c.backward_tolerance_s * NS_PER_S)
+        self._late_ns = round(c.max_latency_s * NS_PER_S) if c.max_latency_s else 1 << 62
         self._memory = max(HALF_BAD_OF, 2 * c.invalid_samples)  # so that a longer run is needed where one was asked
         self._received = self._dropped = self._invalid = 0
         self._ever_received = False
@@ -187,7 +188,7 @@ class SensorLiveness:
             offset = now_node_ns - int(arrival_ns[-1])
             if np.count_nonzero((latency < -self._future_ns - offset) | (latency > self._late_ns - offset)):
                 return False
-            self._latency_s = (int(latency[-1]) + offset) / NS
+            self._latency_s = (int(latency[-1]) + offset) / NS_PER_S
         if self._newest_stamp:
             gap = first - self._newest_stamp
             if len(steps):  # a batch teaches the period by its own steps; this one would cost as much as all of them
@@ -219,9 +220,9 @@ class SensorLiveness:
             verdict[(verdict < LATE) & (latency > self._late_ns)] = LATE  # a frozen payload is the worse of the two
             value_ns = np.where(back, value_ns, latency)
             if believable.any():
-                self._latency_s = float(latency[believable][-1]) / NS
+                self._latency_s = float(latency[believable][-1]) / NS_PER_S
         verdict[zero], verdict[future], verdict[back] = STAMP_ZERO, STAMP_FUTURE, STAMP_BACK
-        return value_ns / NS
+        return value_ns / NS_PER_S
 
     def _take_stamps(self, newest: np.ndarray, believable: np.ndarray) -> None:
         """Count the gaps between believable stamps; messages that came without one fill a gap."""
@@ -289,12 +290,12 @@ class SensorLiveness:
         """State at this moment: silence is noticed here. Arguments: the two clocks now [ns]."""
         if self._start is None:
             self._start = now_arrival_ns
-        age_s = -1.0 if self._arrival is None else max(0, now_arrival_ns - self._arrival) / NS
+        age_s = -1.0 if self._arrival is None else max(0, now_arrival_ns - self._arrival) / NS_PER_S
         timeout_s = self.timeout_s
         if age_s > timeout_s and self.state != State.NEVER_SEEN:
             self.state = State.STALE
             self._bad_run = self._good_run = self._recent = 0
-        up_s = (now_arrival_ns - self._start) / NS
+        up_s = (now_arrival_ns - self._start) / NS_PER_S
         seen = self._newest_stamp and self.config.trust_stamps and now_node_ns > 0
         return Status(
             state=self.state,
@@ -302,7 +303,7 @@ class SensorLiveness:
             rate_hz=self._rate.rate_hz(age_s if self.state == State.STALE else 0.0),
             age_s=age_s,
             latency_s=self._latency_s,
-            stamp_age_s=max(0, now_node_ns - self._newest_stamp) / NS if seen else -1.0,
+            stamp_age_s=max(0, now_node_ns - self._newest_stamp) / NS_PER_S if seen else -1.0,
             timeout_s=timeout_s,
             received=self._received,
             dropped=self._dropped,

@@ -6,13 +6,14 @@ import math
 
 import numpy as np
 
-NS = 1_000_000_000
+from ..nanoseconds import NS_PER_S
+
 RATE_MEMORY_S = 2.0  # arrival rate is an average that forgets with this time constant
 MIN_TIMEOUT_S = 0.2  # below it, a loaded CPU or a garbage collection would look like a dead sensor
 TIMEOUT_PERIODS = 3  # two lost messages in a row are forgiven
 UNKNOWN_TIMEOUT_S = 1.0  # until the period is known, given or measured
 GAP = 1.5  # a step of this many periods is nearer to two periods than to one
-NEW_START_NS = 60 * NS  # a longer step is a clock that jumped or a sensor switched off, not messages lost on the way
+NEW_START_NS = 60 * NS_PER_S  # a longer step is a clock that jumped or a sensor switched off, not messages lost on the way
 STEPS_KEPT = 64  # the period is their median: half of the messages may be lost before it is wrong
 STEPS_NEEDED = 4  # for a first estimate
 STEPS_STALE = 32  # look again after this many new ones: a median costs more than all the rest of a batch
@@ -28,7 +29,7 @@ class ArrivalRate:
     def add(self, arrival_ns: int, count: int) -> None:
         """`count` messages, the last of them at arrival_ns."""
         if self._last_ns is not None:  # the first batch spans an unknown time
-            step_s = max(0, arrival_ns - self._last_ns) / NS
+            step_s = max(0, arrival_ns - self._last_ns) / NS_PER_S
             keep = math.exp(-step_s / RATE_MEMORY_S)
             self._messages = self._messages * keep + count
             self._span_s = self._span_s * keep + step_s
@@ -46,7 +47,7 @@ class StampPeriod:
 
     def __init__(self, expected_rate_hz: float = 0.0):
         self._measured = expected_rate_hz <= 0
-        self.period_ns = 0.0 if self._measured else NS / expected_rate_hz  # 0: not known yet
+        self.period_ns = 0.0 if self._measured else NS_PER_S / expected_rate_hz  # 0: not known yet
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
         self._last_arrival_ns: int | None = None
@@ -57,7 +58,7 @@ class StampPeriod:
         """max(3 periods, 0.2 s), or 1 s while the period is not known."""
         if not self.period_ns:
             return UNKNOWN_TIMEOUT_S
-        return max(TIMEOUT_PERIODS * self.period_ns / NS, MIN_TIMEOUT_S)
+        return max(TIMEOUT_PERIODS * self.period_ns / NS_PER_S, MIN_TIMEOUT_S)
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
         """Messages missing in one step between stamps, nothing learnt; `filled` came without a believable stamp."""

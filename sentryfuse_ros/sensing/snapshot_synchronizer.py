@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ParameterError
-from .window_buffer import NS
+from ..nanoseconds import NS_PER_S
 
 _log = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ class SnapshotSynchronizer:
                 raise ParameterError(name, value, f"a finite number of seconds, at least {low}", f"set {name}")
         self.queue_size, self.slop_s, self.timeout_s = int(queue_size), float(slop_s), float(timeout_s)
         self.dropped = 0  # messages that found no partner, came after their set, or had no stamp
-        self._slop_ns, self._timeout_ns = round(slop_s * NS), round(timeout_s * NS)
+        self._slop_ns, self._timeout_ns = round(slop_s * NS_PER_S), round(timeout_s * NS_PER_S)
         self._allow_headerless, self._clock_ns, self._as_set = allow_headerless, clock_ns, as_set
         self._on_error = on_error or _log_error
         self._warned = False
@@ -297,7 +297,7 @@ def _stamp_ns(message: Any) -> int | None:
         return None
     if hasattr(stamp, "nanoseconds"):  # rclpy.time.Time
         return int(stamp.nanoseconds)
-    return int(stamp.sec) * NS + int(stamp.nanosec)
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def _join(messages: Sequence[Any]) -> MatchedSet:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..errors import ParameterError
+from ..nanoseconds import NS_PER_S
 
-NS = 1_000_000_000
 SLACK = 1.5  # capacity over window: a view handed out stays untouched until half a window of new rows came
 GROWTH_LIMIT = 16  # a sensor up to 16 times faster than configured still fits; beyond that rows are lost and counted
 RESTART_AFTER = 3  # appends in a row wholly before the window: the clock went back, not one delayed message
@@ -32,7 +32,7 @@ class WindowBuffer:
         self.row_shape, self.dtype = tuple(row_shape), np.dtype(dtype)
         self.skipped = 0  # rows refused since the start: older than the window when they came
         self.lost = 0  # rows overwritten while still inside the window: far more of them than rate_hz said
-        self._window_ns = round(window_s * NS)
+        self._window_ns = round(window_s * NS_PER_S)
         self._capacity_limit = 0
         self._allocate(max(16, int(np.ceil(window_s * rate_hz * SLACK)) + 2))
         self._capacity_limit = self._capacity * GROWTH_LIMIT

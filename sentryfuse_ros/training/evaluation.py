@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import product
 
 import numpy as np
 import torch
 
+from ..masks import mask_to_bits
 from ..model.fuse import SentryFuse
 from ..pruning.slicing import choose_plan, slice_weights
 from .examples import Examples
-
-
-def all_masks(modalities: int) -> list[tuple[bool, ...]]:
-    """Every mask with at least one live sensor, the fullest first."""
-    masks = [m for m in product((True, False), repeat=modalities) if any(m)]
-    return sorted(masks, key=lambda m: -sum(m))
-
-
-def mask_bits(mask: Sequence[bool]) -> str:
-    """(True, False) -> "10", as the checkpoint writes masks."""
-    return "".join("1" if m else "0" for m in mask)
 
 
 @torch.inference_mode()
@@ -37,14 +26,14 @@ def predict_logits(
     model.eval()
     device = next(model.parameters()).device
     index = np.arange(len(examples)) if index is None else np.asarray(index)
-    weights = {mask_bits(mask): [slice_weights(model, choose_plan(model, mask, level)) for level in levels] for mask in masks}
+    weights = {mask_to_bits(mask): [slice_weights(model, choose_plan(model, mask, level)) for level in levels] for mask in masks}
     parts: dict[str, list[list[np.ndarray]]] = {bits: [[] for _ in levels] for bits in weights}
     for start in range(0, len(index), batch):
         inputs = examples.inputs(index[start : start + batch], model.config.modalities)
         chunk = {n: torch.from_numpy(x).to(device) for n, x in inputs.items()}
         for mask in masks:
             tokens = model.tokens(chunk, mask)
-            for part, w in zip(parts[mask_bits(mask)], weights[mask_bits(mask)]):
+            for part, w in zip(parts[mask_to_bits(mask)], weights[mask_to_bits(mask)]):
                 part.append(model.fuse(tokens, w).logits.cpu().numpy())
     classes = len(model.config.classes)
     return {bits: [np.concatenate(p) if p else np.empty((0, classes), np.float32) for p in rows] for bits, rows in parts.items()}

@@ -13,10 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from ..datasets import dataset, split_groups
 from ..errors import CheckpointError, DataError
+from ..masks import all_masks, mask_to_bits
 from ..model.checkpoint import load_checkpoint, save_checkpoint
 from .calibration import fit_temperatures
 from .distributed import Ranks
-from .evaluation import accuracy, all_masks, mask_bits, predict_logits
+from .evaluation import accuracy, predict_logits
 from .examples import Examples, WindowExamples, examples_of
 from .metrics import LOSSES, Metrics
 from .recipe import Recipe
@@ -216,7 +217,7 @@ def watch(trainer: Trainer, validation: Examples) -> dict[str, float]:
     index = np.unique(np.linspace(0, len(validation) - 1, min(WATCHED, len(validation))).astype(int))
     masks, labels = all_masks(len(trainer.model.lengths)), validation.labels[index]
     logits = predict_logits(trainer.average, validation, masks, (0.0, 0.5), index=index)
-    whole = logits[mask_bits(masks[0])]
+    whole = logits[mask_to_bits(masks[0])]
     return {
         "accuracy_0.0": round(accuracy(whole[0], labels), 4),
         "accuracy_0.5": round(accuracy(whole[1], labels), 4),

@@ -12,10 +12,9 @@ import cv2
 import numpy as np
 
 from ..datasets.recording import Recording, Stream
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from .augment import Augment
-
-NS = 1_000_000_000
 
 
 def whole_window(recording: Recording, specs: Sequence[ModalitySpec]) -> dict[str, np.ndarray]:
@@ -45,7 +44,7 @@ def random_window(
         stream = recording.streams[spec.name]
         last_ns = int(stream.stamp_ns[-1])
         end_ns = round(common_share * (last_ns if on_its_own else shortest_ns)) if partial else last_ns
-        end_ns += round(rng.uniform(0, augment.lag_s) * NS)
+        end_ns += round(rng.uniform(0, augment.lag_s) * NS_PER_S)
         factor = 1.0 / rng.uniform(1 - augment.speed, 1 + augment.speed)
         stamps = np.round(stream.stamp_ns * factor).astype(np.int64)
         rows = stream.rows
