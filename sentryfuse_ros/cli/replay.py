@@ -20,6 +20,7 @@ from ..replay.run_record import ModelFacts, PowerRow, RunRecord, read_about
 from ..replay.schedule import Truth, deliveries
 from ..replay.truth import Labels, find_intervals, judge_predictions, labels_of_run
 from ..reporting.run_console import print_summary, say_plan
+from ..sensing.rates import automatic_timeout_s
 from ..settings import Settings, build_settings, read_yaml
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
@@ -126,7 +127,7 @@ def limits_of(settings: Settings, delivered: Truth) -> Limits:
     }
     return Limits(
         1.0 / settings["fuse_rate_hz"],
-        {s.name: s.values["timeout_s"] or max(3 * period_s[s.name], 0.2) for s in settings.sensors},
+        {s.name: s.values["timeout_s"] or automatic_timeout_s(period_s[s.name]) for s in settings.sensors},
         {s.name: s.values["good_samples"] for s in settings.sensors},
         {s.name: s.values["frozen_samples"] for s in settings.sensors},
         {s.name: s.values["invalid_samples"] for s in settings.sensors},

@@ -19,6 +19,11 @@ STEPS_NEEDED = 4  # for a first estimate
 STEPS_STALE = 32  # look again after this many new ones: a median costs more than all the rest of a batch
 
 
+def automatic_timeout_s(period_s: float) -> float:
+    """Silence [s] after which a sensor with this period counts as STALE: max(3 periods, 0.2 s)."""
+    return max(TIMEOUT_PERIODS * period_s, MIN_TIMEOUT_S)
+
+
 class ArrivalRate:
     """Arrival rate [Hz] with exponential forgetting; right also when messages come in drained batches."""
 
@@ -55,10 +60,8 @@ class StampPeriod:
 
     @property
     def timeout_s(self) -> float:
-        """max(3 periods, 0.2 s), or 1 s while the period is not known."""
-        if not self.period_ns:
-            return UNKNOWN_TIMEOUT_S
-        return max(TIMEOUT_PERIODS * self.period_ns / NS_PER_S, MIN_TIMEOUT_S)
+        """`automatic_timeout_s` of this period, or 1 s while the period is not known."""
+        return automatic_timeout_s(self.period_ns / NS_PER_S) if self.period_ns else UNKNOWN_TIMEOUT_S
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
         """Messages missing in one step between stamps, nothing learnt; `filled` came without a believable stamp."""
