@@ -238,6 +238,7 @@ def _texture(
     for scale in range(TEXTURE_SCALES):
         for axis in (-1, -2) if upright else (-1,):
             if (width if axis == -1 else height) < 3:
+                pooled.append(pooled[0])  # too small for this one: its weights are zero, so any number will do
                 continue
             step = 1 if axis == -1 else width
             both = graph.op(
@@ -264,9 +265,7 @@ def _texture(
     ratios = graph.op("Div", sums, graph.op("Max", shares, np.float32([1e-3])))
     means = graph.op("Slice", ratios, [0], [1], [1])
     energies = graph.op("Log", graph.op("Add", graph.op("Slice", ratios, [1], [len(pooled)], [1]), np.float32([1e-5])))
-    # Where the picture is too small for a scale, the weights are zero and any number will do.
-    missing = len(_texture_steps(upright, 8, 8)) - (len(pooled) - 1)
-    return graph.op("Concat", means, energies, *[means] * missing, axis=1), channels * flat
+    return graph.op("Concat", means, energies, axis=1), channels * flat
 
 
 def _halve(graph: OnnxGraph, x: str, planes: int, height: int, width: int, upright: bool) -> str:

@@ -1,0 +1,182 @@
+"""ONNX Runtime gives torch's numbers: every backbone, mask and ratio, every option of the tokenisers."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from model_family import FAMILY, random_config
+from tiny_model import tiny_config
+
+from sentryfuse_ros.masks import all_masks
+from sentryfuse_ros.model.checkpoint import load_checkpoint
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.pruning.slicing import choose_plan, slice_weights
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
+
+from sentryfuse_ros.runtime import onnx_backend  # noqa: E402
+from sentryfuse_ros.runtime.onnx_backend import OnnxBackend  # noqa: E402
+from sentryfuse_ros.runtime.onnx_fusion import KeptUnits  # noqa: E402
+
+CLOSE = 1e-4  # promised; measured differences are below 5e-6
+
+
+def backend_of(model: SentryFuse) -> OnnxBackend:
+    return OnnxBackend(model.config, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+
+
+def random_model(config, seed=0) -> SentryFuse:
+    torch.manual_seed(seed)
+    model = SentryFuse(config)
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases and gains that are not 0 and 1
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.eval().requires_grad_(False)
+
+
+def window(spec: ModalitySpec, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Noise; with holes, an empty first half, or nothing at all."""
+    x = rng.standard_normal(spec.shape).astype(np.float32)
+    if kind == "holes" and len(spec.shape) == 4:
+        x *= rng.random((spec.shape[0], 1, *spec.shape[2:])) > 0.4
+    if kind in ("half", "holes"):
+        x[: spec.shape[0] // 2] *= kind == "holes" and len(spec.shape) == 4
+    return x * np.float32(kind != "nothing")
+
+
+def kept_units(model: SentryFuse, mask, ratio) -> list[KeptUnits]:
+    return [
+        KeptUnits(keep.site, keep.groups.numpy(), keep.heads.numpy(), keep.channels.numpy())
+        for keep in choose_plan(model, mask, ratio)
+    ]
+
+
+def assert_same(model: SentryFuse, backend: OnnxBackend, mask, ratio, seed=0, kinds=("noise", "holes", "half", "nothing")):
+    rng = np.random.default_rng(seed)
+    plan = choose_plan(model, mask, ratio)
+    for kind in kinds:
+        inputs = {spec.name: window(spec, rng, kind) for spec in model.config.modalities}
+        with torch.inference_mode():
+            batch = {name: torch.from_numpy(x).unsqueeze(0) for name, x in inputs.items()}
+            out = model(batch, mask, slice_weights(model, plan))
+        ours = backend.run(inputs, mask, kept_units(model, mask, ratio))
+        # Logits are of any size; what is promised is of the probabilities.
+        torch_probabilities = torch.softmax(out.logits[0].double(), 0).numpy()
+        probabilities = torch.softmax(torch.from_numpy(ours.logits).double(), 0).numpy()
+        np.testing.assert_allclose(probabilities, torch_probabilities, atol=CLOSE)
+        np.testing.assert_allclose(ours.attention_share, out.use[0].numpy(), atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_mask_and_level_of_each_backbone(name):
+    model = random_model(tiny_config(**FAMILY[name]))
+    backend = backend_of(model)
+    for mask, ratio in itertools.product(all_masks(3), model.config.ratio_levels):
+        assert_same(model, backend, mask, ratio, kinds=("noise", "holes"))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks(seed):
+    model = random_model(random_config(seed), seed)
+    backend = backend_of(model)
+    for mask in all_masks(len(model.config.modalities)):
+        for ratio in (0.0, 0.4, 0.9):
+            assert_same(model, backend, mask, ratio, seed, ("noise", "half"))
+
+
+@pytest.mark.parametrize("name", ("ground_robot", "utd_mhad_depth_imu"))
+def test_the_shipped_models(name):
+    model, _ = load_checkpoint(model_path(name))
+    backend = backend_of(model)
+    for mask in all_masks(len(model.config.modalities)):
+        for ratio in (0.0, 0.5, 0.9):
+            assert_same(model, backend, mask, ratio, kinds=("noise", "holes"))
+
+
+PICTURES = {
+    "camera": ModalitySpec("m", "camera", 1.0, (4, 3, 18, 26), "rgb"),
+    "depth": ModalitySpec("m", "camera", 1.0, (4, 1, 17, 24), "depth_m"),
+    "lidar": ModalitySpec("m", "lidar", 1.0, (4, 5, 6, 32)),
+}
+
+
+def one_modality(spec: ModalitySpec, **options) -> SentryFuse:
+    return random_model(tiny_config(modalities=(spec,), kv_stride={}, tokenizer={"m": options}))
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("motion", ("none", "also", "only"))
+@pytest.mark.parametrize("solid", ("each", "one", "none"))
+@pytest.mark.parametrize("frames_per_token", (1, 2))
+def test_picture_tokeniser(kind, motion, solid, frames_per_token):
+    model = one_modality(
+        PICTURES[kind], frames_per_token=frames_per_token, motion=motion, solid=solid, stem_channels=[4, 6], grid=[2, 3],
+        statistics=[6 if kind == "lidar" else 2, 1 if kind == "lidar" else 3],
+    )  # fmt: skip
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("crop_columns", (0, 9, 10))
+@pytest.mark.parametrize("grid", ([4, 3], [5, 7], [1, 1]))
+def test_picture_tokeniser_with_a_crop_and_grids_that_do_not_divide(crop_columns, grid):
+    model = one_modality(PICTURES["camera"], crop_columns=crop_columns, grid=grid, stem_channels=[4])
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("shape", ((2, 1, 4, 24), (2, 1, 9, 40), (2, 2, 11, 64)))
+@pytest.mark.parametrize("kind", ("camera", "lidar"))
+def test_statistics_of_pictures_too_low_for_the_coarsest_scale(kind, shape):
+    spec = ModalitySpec("m", "lidar", 1.0, shape) if kind == "lidar" else ModalitySpec(
+        "m", "camera", 1.0, (shape[0], 1, *shape[2:]), "mono")  # fmt: skip
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2], statistics=[2, 3])
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+def test_large_pictures_are_pooled_by_rows_and_columns_apart(monkeypatch):
+    model = one_modality(PICTURES["camera"], frames_per_token=1, stem_channels=[4], statistics=[2, 3])
+    monkeypatch.setattr("sentryfuse_ros.runtime.onnx_tokenizers.MAX_POOLING_WEIGHTS", 10)
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("spectrum_steps", (0, 5, 8, 13))
+def test_series_tokeniser(spectrum_steps):
+    spec = ModalitySpec("m", "series", 1.0, (40, 3))
+    model = one_modality(spec, steps_per_token=5, stem_channels=6, spectrum_steps=spectrum_steps)
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
+    spec = ModalitySpec("m", "camera", 1.0, (3, 3, 18, 26), "rgb")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
+    backend, ran = backend_of(model), []
+    tokenizer = backend._tokenizers[0]
+    real = tokenizer._tokens
+    monkeypatch.setattr(tokenizer, "_tokens", lambda pictures: ran.append(len(pictures)) or real(pictures))
+    rng = np.random.default_rng(0)
+    pictures = rng.standard_normal((8, 3, 18, 26)).astype(np.float32)
+    pictures[5] = pictures[4]
+    pictures[5, 2, 17, 25] += 1  # the probe cannot tell these two apart, the whole picture can
+    plan = kept_units(model, (True,), 0.0)
+    for last in range(2, 8):
+        shown = pictures[last - 2 : last + 1]
+        ours = backend.run({"m": shown}, (True,), plan)
+        fresh = backend_of(model).run({"m": shown}, (True,), plan)
+        np.testing.assert_allclose(ours.logits, fresh.logits, atol=1e-5)
+    assert ran == [3, 1, 1, 1, 2, 2]  # the two that share a probe push each other out
+
+
+def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(monkeypatch):
+    monkeypatch.setattr(onnx_backend, "PLANS_KEPT", 2)
+    model = random_model(tiny_config())
+    backend = backend_of(model)
+    rng = np.random.default_rng(0)
+    inputs = {spec.name: window(spec, rng, "noise") for spec in model.config.modalities}
+    everyone = (True, True, True)
+    first = backend.run(inputs, everyone, kept_units(model, everyone, 0.0)).logits
+    for ratio in (0.5, 0.9):
+        backend.run(inputs, everyone, kept_units(model, everyone, ratio))
+    assert len(backend._plans) == 2 and not backend.is_warm(everyone, kept_units(model, everyone, 0.0))
+    np.testing.assert_array_equal(backend.run(inputs, everyone, kept_units(model, everyone, 0.0)).logits, first)
