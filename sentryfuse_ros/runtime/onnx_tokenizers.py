@@ -238,7 +238,8 @@ def _texture(
     for scale in range(TEXTURE_SCALES):
         for axis in (-1, -2) if upright else (-1,):
             if (width if axis == -1 else height) < 3:
-                pooled.append(pooled[0])  # too small for this one: its weights are zero, so any number will do
+                # The picture is too small for this one: its weights are zero, so any number that has a logarithm will do.
+                pooled.append(graph.op("Abs", pooled[0]))
                 continue
             step = 1 if axis == -1 else width
             both = graph.op(
