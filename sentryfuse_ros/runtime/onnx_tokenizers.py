@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from ..model.stem_size import FULL_SIZE, StemSize, kept_channels
 from ..preprocessing import ModalitySpec
 from .onnx_graph import BOOL, FLOAT, OnnxGraph
 
@@ -20,7 +21,9 @@ TEXTURE_SCALES = 3
 TOKENS, SEEN = "tokens", "seen"  # outputs: (n, D); (n,), 1 where the token saw any data
 
 
-def picture_tokenizer(spec: ModalitySpec, options: Mapping[str, Any], weights: Weights) -> OnnxGraph:
+def picture_tokenizer(
+    spec: ModalitySpec, options: Mapping[str, Any], weights: Weights, size: StemSize = FULL_SIZE
+) -> OnnxGraph:
     """FrameTokenizer: input "frames" (n, C, H, W), with n any multiple of frames_per_token, oldest first."""
     graph = OnnxGraph()
     _, channels, height, width = spec.shape
@@ -50,26 +53,30 @@ def picture_tokenizer(spec: ModalitySpec, options: Mapping[str, Any], weights: W
     planes *= patch * (2 if motion == "also" else 1)
     x = graph.reshape(x, -1, planes, height, width) if patch > 1 else x
 
-    stem_channels = list(options.get("stem_channels", (16, 24, 32)))
-    rows, columns = height, width
+    full_channels = list(options.get("stem_channels", (16, 24, 32)))
+    stem_channels = [kept_channels(count, size.width) for count in full_channels]
+    rows, columns, before = height, width, planes
     for i, count in enumerate(stem_channels):
         kernel = 5 if i == 0 else 3
         x = graph.op(
             "Conv",
             x,
-            weights[f"convs.{i}.weight"],
-            weights[f"convs.{i}.bias"],
+            weights[f"convs.{i}.weight"][:count, :before],
+            weights[f"convs.{i}.bias"][:count],
             kernel_shape=[kernel, kernel],
             strides=[2, 2],
             pads=[kernel // 2] * 4,
         )
         rows, columns = -(-rows // 2), -(-columns // 2)
-        x = _whole_norm(graph, x, weights[f"norms.{i}.weight"], weights[f"norms.{i}.bias"], (count, rows, columns))
-        x = graph.op("Gelu", x)
+        gain, offset = weights[f"norms.{i}.weight"][:count], weights[f"norms.{i}.bias"][:count]
+        x = graph.op("Gelu", _whole_norm(graph, x, gain, offset, (count, rows, columns)))
+        before = count
     grid = tuple(options.get("grid", (4, 3)))
     features = [_adaptive_pool(graph, x, rows, columns, grid, stem_channels[-1])]
-    matrix, bias = [weights["mix.weight"]], weights["mix.bias"]
-    if options.get("statistics"):
+    d_model = len(weights["mix.bias"])
+    mix = weights["mix.weight"].reshape(d_model, full_channels[-1], -1)[:, : stem_channels[-1]]
+    matrix, bias = [mix.reshape(d_model, -1)], weights["mix.bias"]
+    if options.get("statistics") and size.statistics:
         parts = tuple(options["statistics"])
         found, means = _texture(graph, frames, valid_any, spec.kind == "camera", channels, height, width, parts)
         features.append(graph.reshape(found, -1, patch * (found_size := _texture_size(spec, channels, parts))))
@@ -86,25 +93,28 @@ def picture_tokenizer(spec: ModalitySpec, options: Mapping[str, Any], weights: W
     return graph
 
 
-def series_tokenizer(spec: ModalitySpec, options: Mapping[str, Any], weights: Weights) -> OnnxGraph:
+def series_tokenizer(
+    spec: ModalitySpec, options: Mapping[str, Any], weights: Weights, size: StemSize = FULL_SIZE
+) -> OnnxGraph:
     """SeriesTokenizer: input "steps" (T, C)."""
     graph = OnnxGraph()
     length, channels = spec.shape
     patch = int(options.get("steps_per_token", 10))
-    count, width = length // patch, int(options.get("stem_channels", 48))
+    count, full_width = length // patch, int(options.get("stem_channels", 48))
+    width = kept_channels(full_width, size.width)
     steps = graph.input("steps", [length, channels])
     valid = _valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
     graph.output(graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0), SEEN)
     x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
     x = graph.reshape(x, 1, channels + 1, length)
-    x = graph.op("Conv", x, weights["conv.weight"], weights["conv.bias"], kernel_shape=[5], pads=[2, 2])
-    x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"], weights["norm.bias"], (width, length)))
+    x = graph.op("Conv", x, weights["conv.weight"][:width], weights["conv.bias"][:width], kernel_shape=[5], pads=[2, 2])
+    x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"][:width], weights["norm.bias"][:width], (width, length)))
     x = graph.op("Transpose", graph.reshape(x, width, count, patch), perm=[1, 0, 2])
     features = [graph.reshape(x, count, width * patch)]
     d_model = len(weights["mix.bias"])
-    matrix, bias = [weights["mix.weight"].reshape(d_model, -1)], weights["mix.bias"]
+    matrix, bias = [weights["mix.weight"][:, :width].reshape(d_model, -1)], weights["mix.bias"]
     spectrum_steps = int(options.get("spectrum_steps", 0))
-    if spectrum_steps:
+    if spectrum_steps and size.statistics:
         bins = spectrum_steps // 2 + 1
         features.append(_log_power(graph, steps, length, channels, patch, spectrum_steps))
         # (log + 7) / 3 is folded into the layer; its weights are by (channel, bin), the features by (bin, channel).
