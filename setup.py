@@ -1,7 +1,7 @@
-"""Install the part of the package that needs no ROS (model, training, evaluation, command line): `pip install .`
+"""Install what needs no ROS (model, training, evaluation, command line) on a workstation: `pip install .`
 
-On a robot, colcon builds the package through CMakeLists.txt, which adds the messages and nodes. The versions below are
-the lowest that work; requirements.txt pins those that the project is tested with.
+On a robot, colcon builds the package through CMakeLists.txt, which adds the messages and the start scripts of the nodes. The
+versions below are the lowest that work; requirements.txt pins those that the project is tested with.
 """
 
 import re
@@ -32,7 +32,7 @@ setup(
     version=version(),
     description="Multimodal sensor fusion that survives sensor dropout and a draining battery",
     license="Apache-2.0",
-    packages=find_packages(include=["sentryfuse_ros", "sentryfuse_ros.*"], exclude=["sentryfuse_ros.nodes*"]),
+    packages=find_packages(include=["sentryfuse_ros", "sentryfuse_ros.*"]),
     python_requires=">=3.10,<3.14",
     install_requires=[
         "torch>=2.1",

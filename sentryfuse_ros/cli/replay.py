@@ -206,12 +206,9 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
 
 def require_ros() -> None:
     """Raises SentryFuseError where there is no ROS 2."""
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
-        raise SentryFuseError(
-            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
-        ) from error
+    from ..nodes import installation
+
+    installation.require_ros("sentryfuse replay")
 
 
 def node_arguments(prepared: Run, extra: dict) -> list[str]:
