@@ -12,7 +12,7 @@ from sentryfuse_ros.simulation.imu import Imu
 from sentryfuse_ros.simulation.lidar import Lidar
 from sentryfuse_ros.simulation.nuisances import Nuisances
 from sentryfuse_ros.simulation.rays import Look
-from sentryfuse_ros.simulation.robot import LIDAR_AT_M, LOAD, VELOCITY, Drive
+from sentryfuse_ros.simulation.robot import LIDAR_AT_M, LOAD, VELOCITY, Robot
 from sentryfuse_ros.simulation.worlds import build_world
 
 CALM = dict(
@@ -46,7 +46,7 @@ def everywhere(world, relief=None, **changes):
 
 def drive(world, speed_mps=0.8, seconds=2.0, payload_kg=3.0, turn_rad_s=0.0):
     """Sensor rows of a straight drive, after a second to get going; and the drive."""
-    robot = Drive(world, payload_kg, *START)
+    robot = Robot(world, payload_kg, *START)
     robot.advance(800, speed_mps, turn_rad_s)
     return robot.advance(int(seconds * 800), speed_mps, turn_rad_s), robot
 
