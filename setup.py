@@ -33,6 +33,7 @@ setup(
     description="Multimodal sensor fusion that survives sensor dropout and a draining battery",
     license="Apache-2.0",
     packages=find_packages(include=["sentryfuse_ros", "sentryfuse_ros.*"]),
+    package_data={"sentryfuse_ros.reporting": ["templates/*"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "torch>=2.1",
