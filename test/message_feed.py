@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.decoders.batch import PayloadFault
 from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness, State
 
 MS = 1_000_000
@@ -27,7 +27,7 @@ class Feed:
         self.now_ns += round(seconds * S)
         return self.status()
 
-    def send(self, n=1, fault=Fault.NONE, same=False, stamp_offset_s=0.0, stamp_ns=None):
+    def send(self, n=1, fault=PayloadFault.NONE, same=False, stamp_offset_s=0.0, stamp_ns=None):
         """n messages, one period apart, drained one by one; gives the status after each."""
         states = []
         for _ in range(n):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cdr_messages import PORT_AUDIO, audio, deserializer, header, longest_run, make, raw
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.decoders.resampling import Resampler
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_path, data_root
@@ -121,7 +121,7 @@ def test_a_refused_chunk_leaves_a_gap_and_no_click():
     messages = chunks(tone(960, 48000), 48000, 320)
     messages[1] = audio(np.zeros(320, np.int16), 48000, stamp_ns=messages[1].header.stamp.sec * NS + 1)
     batch = decoder().decode(messages)
-    assert batch.fault.tolist() == [0, Fault.SILENT, 0]
+    assert batch.fault.tolist() == [0, PayloadFault.SILENT, 0]
     assert np.diff(batch.row_stamp_ns).max() > 5_000_000 and np.abs(batch.rows).max() < 0.51
 
 
@@ -194,7 +194,7 @@ def test_audio_data_of_the_other_package_goes_to_the_deserialiser():
     batch = decoder(16000, name, PORT_AUDIO).decode([data], [START_NS])
     assert batch.fault[0] == 0 and len(batch.rows) == 160, batch.error
     batch = decoder(16000, name).decode([data], [START_NS])
-    assert batch.fault[0] == Fault.UNSUPPORTED and "deserialize" in batch.error
+    assert batch.fault[0] == PayloadFault.UNSUPPORTED and "deserialize" in batch.error
 
 
 # -- faults ---------------------------------------------------------------------------------------------------------
@@ -210,16 +210,16 @@ faint = (np.random.default_rng(4).random(320) < 0.03).astype(np.int16)
 @pytest.mark.parametrize(
     "samples, settings, fault",
     [
-        (np.zeros(320, np.int16), {}, Fault.SILENT),
-        (np.full(320, -1200, np.int16), {}, Fault.SILENT),
-        (one_step[:300] * 0 + 5, {}, Fault.SILENT),
-        (clipped, {}, Fault.CLIPPED),
-        (-np.abs(clipped), {}, Fault.CLIPPED),
-        (np.empty(0, np.int16), {}, Fault.EMPTY),
-        (noise(), {"rate_hz": 0}, Fault.OUT_OF_RANGE),
-        (noise(), {"rate_hz": 2**32 - 1}, Fault.OUT_OF_RANGE),
-        (noise(), {"channels": 0}, Fault.MALFORMED),
-        (noise(321), {"channels": 2}, Fault.MALFORMED),
+        (np.zeros(320, np.int16), {}, PayloadFault.SILENT),
+        (np.full(320, -1200, np.int16), {}, PayloadFault.SILENT),
+        (one_step[:300] * 0 + 5, {}, PayloadFault.SILENT),
+        (clipped, {}, PayloadFault.CLIPPED),
+        (-np.abs(clipped), {}, PayloadFault.CLIPPED),
+        (np.empty(0, np.int16), {}, PayloadFault.EMPTY),
+        (noise(), {"rate_hz": 0}, PayloadFault.OUT_OF_RANGE),
+        (noise(), {"rate_hz": 2**32 - 1}, PayloadFault.OUT_OF_RANGE),
+        (noise(), {"channels": 0}, PayloadFault.MALFORMED),
+        (noise(321), {"channels": 2}, PayloadFault.MALFORMED),
     ],
     ids=["zeros", "constant", "offset", "clipped", "clipped below", "empty", "rate 0", "rate huge", "no channel", "odd"],
 )
@@ -242,7 +242,7 @@ def test_no_fault(samples):
 def test_a_microphone_that_flickers_by_one_step_now_and_then_is_dead_only_below_the_limit():
     rare = np.zeros(3200, np.int16)
     rare[::800] = 1  # 0.1 % of the samples
-    assert decoder().decode([raw(audio(rare))]).fault[0] == Fault.SILENT
+    assert decoder().decode([raw(audio(rare))]).fault[0] == PayloadFault.SILENT
     assert decoder(silent_rms=-1).decode([raw(audio(rare))]).fault[0] == 0
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cdr_messages import assert_same_batch, bag_messages, deserializer, imu, longest_run, raw, serialize_rclpy
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 
 IMU = "sensor_msgs/msg/Imu"
 rng = np.random.default_rng(3)
@@ -62,11 +62,11 @@ def test_rclpy_and_rosbags_bytes_give_the_same():
 @pytest.mark.parametrize(
     "gyro, accel, fault, text",
     [
-        ((np.nan, 0, 0), (0, 0, 9.8), Fault.NAN, "nan"),
-        ((0, 0, 0.1), (0, np.inf, 0), Fault.NAN, "inf"),
-        ((0, 101, 0), (0, 0, 9.8), Fault.OUT_OF_RANGE, "max_gyro_rad_s"),
-        ((0, 0, 0.1), (0, 0, -401), Fault.OUT_OF_RANGE, "max_accel_m_s2"),
-        ((0, 0, 0), (0, 0, 0), Fault.EMPTY, "allow_zero"),
+        ((np.nan, 0, 0), (0, 0, 9.8), PayloadFault.NAN, "nan"),
+        ((0, 0, 0.1), (0, np.inf, 0), PayloadFault.NAN, "inf"),
+        ((0, 101, 0), (0, 0, 9.8), PayloadFault.OUT_OF_RANGE, "max_gyro_rad_s"),
+        ((0, 0, 0.1), (0, 0, -401), PayloadFault.OUT_OF_RANGE, "max_accel_m_s2"),
+        ((0, 0, 0), (0, 0, 0), PayloadFault.EMPTY, "allow_zero"),
     ],
 )
 def test_a_fault_is_found_among_good_messages(gyro, accel, fault, text):
@@ -96,7 +96,7 @@ def test_a_bad_message_in_a_drain_costs_only_itself():
     data[2] = bytes(long)
     data[4] = b""
     batch = decoder().decode(data)
-    assert batch.fault.tolist() == [0, 0, Fault.MALFORMED, 0, Fault.MALFORMED, 0]
+    assert batch.fault.tolist() == [0, 0, PayloadFault.MALFORMED, 0, PayloadFault.MALFORMED, 0]
     assert batch.stamp_ns[2] == 0 and len(batch.rows) == 4
 
 
@@ -105,7 +105,7 @@ def test_an_impossible_stamp_is_malformed():
     data[8:12] = (10**9).to_bytes(4, "little")
     for messages in ([bytes(data)], [bytes(data), bytes(data)]):
         batch = decoder().decode(messages)
-        assert (batch.fault == Fault.MALFORMED).all() and "clock" in batch.error
+        assert (batch.fault == PayloadFault.MALFORMED).all() and "clock" in batch.error
 
 
 def test_mixed_routes_keep_their_order():

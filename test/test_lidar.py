@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from cdr_messages import bag_messages, cloud, deserializer, longest_run, raw, scan, serialize_rclpy
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.lidar import lidar_frame
@@ -122,27 +122,27 @@ def scattered(valid):
 @pytest.mark.parametrize(
     "values, fault",
     [
-        ({name: column[:0] for name, column in points().items()}, Fault.EMPTY),
-        (scattered(0), Fault.EMPTY),
-        ({name: column * 0 for name, column in points().items()}, Fault.EMPTY),
-        ({name: column[:9] for name, column in points().items()}, Fault.EMPTY),
-        (scattered(9), Fault.EMPTY),
-        (scattered(10), Fault.NONE),
-        ({name: column[:10] for name, column in points().items()}, Fault.NONE),
+        ({name: column[:0] for name, column in points().items()}, PayloadFault.EMPTY),
+        (scattered(0), PayloadFault.EMPTY),
+        ({name: column * 0 for name, column in points().items()}, PayloadFault.EMPTY),
+        ({name: column[:9] for name, column in points().items()}, PayloadFault.EMPTY),
+        (scattered(9), PayloadFault.EMPTY),
+        (scattered(10), PayloadFault.NONE),
+        ({name: column[:10] for name, column in points().items()}, PayloadFault.NONE),
     ],
     ids=["no points", "all NaN", "all at origin", "9 points", "9 of 60000", "10 of 60000", "10 points"],
 )
 def test_empty(values, fault):
     batch = decode(raw(cloud(LAYOUTS["packed"], values)))
     assert batch.fault[0] == fault, batch.error
-    assert len(batch.rows) == (fault == Fault.NONE) and ("min_points" in batch.error) == (fault == Fault.EMPTY)
+    assert len(batch.rows) == (fault == PayloadFault.NONE) and ("min_points" in batch.error) == (fault == PayloadFault.EMPTY)
 
 
 def test_limits_move_the_fault():
     few = raw(cloud(LAYOUTS["packed"], points(40)))
-    assert decode(few, min_points=41).fault[0] == Fault.EMPTY
-    assert decode(few, min_points=40).fault[0] == Fault.NONE
-    assert decode(raw(cloud(LAYOUTS["packed"], points(0))), min_points=0).fault[0] == Fault.NONE
+    assert decode(few, min_points=41).fault[0] == PayloadFault.EMPTY
+    assert decode(few, min_points=40).fault[0] == PayloadFault.NONE
+    assert decode(raw(cloud(LAYOUTS["packed"], points(0))), min_points=0).fault[0] == PayloadFault.NONE
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,12 @@ def test_sizes_that_contradict_the_data_are_malformed(field, value):
     object.__setattr__(message, field, value)
     for item in (message, raw(message)):
         batch = decode(item)
-        assert batch.fault[0] == Fault.MALFORMED and "point_step" in batch.error
+        assert batch.fault[0] == PayloadFault.MALFORMED and "point_step" in batch.error
 
 
 @pytest.mark.parametrize(
-    "field, value, fault", [("offset", 13, Fault.MALFORMED), ("datatype", 9, Fault.MALFORMED), ("name", "u", Fault.UNSUPPORTED)]
+    "field, value, fault",
+    [("offset", 13, PayloadFault.MALFORMED), ("datatype", 9, PayloadFault.MALFORMED), ("name", "u", PayloadFault.UNSUPPORTED)],
 )
 def test_fields_that_cannot_be_read_are_named(field, value, fault):
     message = cloud(LAYOUTS["packed"], points())
@@ -208,7 +209,7 @@ def test_beams_without_return_are_dropped():
     "ranges", [[], np.full(360, np.inf), np.full(360, np.nan), np.zeros(360)], ids=["no beams", "inf", "NaN", "zero"]
 )
 def test_a_scan_without_returns_is_empty(ranges):
-    assert decode(raw(scan(np.append(ranges, [])) if len(ranges) else empty_scan()), SPEC, SCAN).fault[0] == Fault.EMPTY
+    assert decode(raw(scan(np.append(ranges, [])) if len(ranges) else empty_scan()), SPEC, SCAN).fault[0] == PayloadFault.EMPTY
 
 
 def empty_scan():
@@ -224,7 +225,7 @@ def test_a_scan_that_contradicts_itself_is_malformed(field, value):
     message = scan(np.full(360, 5.0))
     object.__setattr__(message, field, value)
     batch = decode(raw(message), SPEC, SCAN)
-    assert batch.fault[0] == Fault.MALFORMED and "angle_min" in batch.error
+    assert batch.fault[0] == PayloadFault.MALFORMED and "angle_min" in batch.error
 
 
 def test_options_that_make_no_frame_are_refused_when_the_decoder_is_made():

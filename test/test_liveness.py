@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from message_feed import EPOCH, MS, Feed, S, started
 
-from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.decoders.batch import PayloadFault
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness, State
 
@@ -121,7 +121,7 @@ def test_a_stuck_camera_stays_stuck_through_malformed_messages():
     for _ in range(4):
         feed.send(4, same=True)
         stuck, feed.print = feed.print, 77
-        feed.send(1, fault=Fault.MALFORMED, same=True)
+        feed.send(1, fault=PayloadFault.MALFORMED, same=True)
         feed.print = stuck
     assert not feed.status().live
 
@@ -134,7 +134,7 @@ def test_frozen_can_be_switched_off():
 # ---- invalid and late ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault])
+@pytest.mark.parametrize("fault", [fault for fault in PayloadFault if fault])
 def test_three_faults_in_a_row_are_invalid(fault):
     feed = started()
     statuses = feed.send(5, fault=fault)
@@ -146,28 +146,28 @@ def test_three_faults_in_a_row_are_invalid(fault):
 def test_single_bad_samples_among_good_ones_keep_the_bit():
     feed = started()
     for _ in range(30):
-        assert feed.send(1, fault=Fault.NAN)[0].live
+        assert feed.send(1, fault=PayloadFault.NAN)[0].live
         assert all(status.live for status in feed.send(4))
     assert feed.status().invalid == 30
 
 
 def test_single_good_samples_among_bad_ones_do_not_set_it():
     feed = started()
-    feed.send(5, fault=Fault.BLACK)
+    feed.send(5, fault=PayloadFault.BLACK)
     for _ in range(30):
-        assert not any(status.live for status in feed.send(2) + feed.send(1, fault=Fault.BLACK))
+        assert not any(status.live for status in feed.send(2) + feed.send(1, fault=PayloadFault.BLACK))
 
 
 def test_faults_before_the_recovery_do_not_count_after_it():
     feed = started()
-    feed.send(8, fault=Fault.NAN)
+    feed.send(8, fault=PayloadFault.NAN)
     assert feed.send(3)[-1].live
-    assert feed.send(1, fault=Fault.NAN)[0].live
+    assert feed.send(1, fault=PayloadFault.NAN)[0].live
 
 
 def test_every_second_message_bad_is_invalid_within_ten():
     feed = started()
-    statuses = [feed.send(1, fault=Fault.NAN if k % 2 == 0 else Fault.NONE)[0] for k in range(10)]
+    statuses = [feed.send(1, fault=PayloadFault.NAN if k % 2 == 0 else PayloadFault.NONE)[0] for k in range(10)]
     assert statuses[-1].state == State.INVALID or statuses[-2].state == State.INVALID
     assert "5 bad of the last 10" in statuses[8].reason
 
@@ -273,7 +273,7 @@ def test_gap_inside_a_batch_counts_as_dropped():
 
 def test_a_message_without_stamp_is_not_counted_as_dropped_too():
     feed = started(100.0)
-    feed.send(1, fault=Fault.MALFORMED, stamp_ns=0)
+    feed.send(1, fault=PayloadFault.MALFORMED, stamp_ns=0)
     feed.send(3)
     assert feed.status().dropped == 0 and feed.status().invalid == 1 and feed.status().received == 9
 

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_feed import MS, S, started
 
-from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.decoders.batch import PayloadFault
 from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness
 
 message = st.tuples(
@@ -60,7 +60,7 @@ def test_the_bit_follows_its_promises(bad):
     feed = started()
     live_before = True
     for k, is_bad in enumerate(bad):
-        live = feed.send(1, fault=Fault.NAN if is_bad else Fault.NONE)[0].live
+        live = feed.send(1, fault=PayloadFault.NAN if is_bad else PayloadFault.NONE)[0].live
         last = bad[max(0, k - 2) : k + 1]
         if len(last) == 3 and all(last):
             assert not live

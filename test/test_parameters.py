@@ -5,7 +5,8 @@ import yaml
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.paths import share_path
-from sentryfuse_ros.settings import PARAMETERS, QUEUE_DEPTHS, SENSOR_PARAMETERS, build_settings, flatten, read_yaml, unknown_names
+from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
+from sentryfuse_ros.settings import PARAMETERS, SENSOR_PARAMETERS, build_settings, flatten, read_yaml, unknown_names
 
 
 def test_shipped_yaml_has_every_parameter_at_its_default():
@@ -24,7 +25,9 @@ def test_shipped_yaml_explains_every_parameter():
 
 def test_defaults_make_four_sensors_of_their_kinds():
     settings = build_settings({})
-    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [(k, k, QUEUE_DEPTHS[k]) for k in QUEUE_DEPTHS]
+    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [
+        (name, name, sensor_kind(name).queue_depth) for name in RECEIVABLE_KINDS
+    ]
 
 
 def test_instance_named_after_a_kind_has_that_kind():

@@ -116,6 +116,14 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     return out
 
 
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask of windows (n, K, C, H, W). Depth: every pixel with a return. Colour and grey: (n, K, 1, 1, 1), frames
+    that are not zero in every pixel."""
+    if spec.encoding == "depth_m":
+        return x != 0
+    return np.asarray(x.any(axis=(2, 3, 4), keepdims=True))
+
+
 def _shift_columns(frames: np.ndarray, by: int) -> None:
     """Move (..., W) right by ``by`` columns in place; what enters is zero."""
     if by > 0:

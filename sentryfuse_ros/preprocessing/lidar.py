@@ -74,18 +74,18 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
             )
     # What is left out goes to one cell more, which is cut off: cheaper than to pick the others out of every array.
     cell = np.where(used, row * width + column, cells).astype(np.intp)
-    frame = np.zeros((channels, cells + 1), np.float32)
-    frame[0] = _nearest(cell, distance, cells + 1)
+    flat_frame = np.zeros((channels, cells + 1), np.float32)
+    flat_frame[0] = _nearest(cell, distance, cells + 1)
     if channels > 1:
         count = np.bincount(cell, minlength=cells + 1)
         share = 1.0 / np.maximum(count, 1)
-        frame[1] = np.bincount(cell, z, cells + 1) * share
+        flat_frame[1] = np.bincount(cell, z, cells + 1) * share
     if channels > 2:
-        frame[2] = np.log1p(count * (every * thinned))
+        flat_frame[2] = np.log1p(count * (every * thinned))
     if channels > 3 and len(columns) == 4:
         intensity = np.where(np.isfinite(columns[3]), columns[3], 0)
-        frame[3] = np.bincount(cell, intensity, cells + 1) * share * option("intensity_scale", 1.0)
-    frame = np.ascontiguousarray(frame[:, :cells]).reshape(channels, height, width)
+        flat_frame[3] = np.bincount(cell, intensity, cells + 1) * share * option("intensity_scale", 1.0)
+    frame = np.ascontiguousarray(flat_frame[:, :cells]).reshape(channels, height, width)
     if channels > 4:
         limit = np.float32(option("relief_limit_m", 0.05))
         frame[4] = np.clip(
@@ -151,6 +151,12 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)[:, None, None]
         out[filled] = np.where(frames[:, :1] > 0, (frames - mean) / std, 0.0)
     return out
+
+
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask (n, K, 1, H, W) of windows (n, K, C, H, W) that are not normalised: cells with a point, whose range is
+    above zero."""
+    return x[:, :, :1] > 0
 
 
 def _cells(values: np.ndarray, first: float, last: float, count: int, used: np.ndarray) -> np.ndarray:

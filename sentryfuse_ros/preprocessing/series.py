@@ -56,3 +56,8 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     if spec.std:
         out[first : last + 1] /= np.asarray(spec.std, np.float32)
     return out
+
+
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask (n, T, 1) of windows (n, T, C): steps that are not zero in every channel."""
+    return np.asarray(x.any(axis=2, keepdims=True))

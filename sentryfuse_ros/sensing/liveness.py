@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 
-from ..decoders.batch import Fault
+from ..decoders.batch import PayloadFault
 from ..errors import ParameterError
 from ..nanoseconds import NS_PER_S
 from .rates import ArrivalRate, StampPeriod
@@ -333,7 +333,7 @@ class SensorLiveness:
             STAMP_ZERO: "stamp is zero",
             STAMP_FUTURE: f"stamp {-self._cause_value:.2f} s in the future, tolerance {c.future_tolerance_s:.2f} s",
             STAMP_BACK: f"stamp {self._cause_value:.2f} s behind the newest, tolerance {c.backward_tolerance_s:.2f} s",
-        }.get(self._cause) or f"payload {Fault(self._cause - FAULT).name}"
+        }.get(self._cause) or f"payload {PayloadFault(self._cause - FAULT).name}"
         run, recent = self._bad_run, self._recent.bit_count()
         if run >= c.invalid_samples or run == recent:
             return f"{what}, {run} bad in a row"
