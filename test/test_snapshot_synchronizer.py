@@ -364,5 +364,4 @@ def test_sets_are_within_the_slop_in_order_and_use_no_message_twice(arrivals, sl
     for slot in range(3):
         used = [s[slot] for s in sets]
         assert len(used) == len(set(used))
-    waiting = sum(len(stamps) for stamps in sync._stamps)
-    assert sync.dropped + waiting + 3 * len(sets) == len(arrivals)
+    assert sync.dropped + sync.waiting + 3 * len(sets) == len(arrivals)
