@@ -248,7 +248,9 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "queue_depth",
         0,
-        "QoS queue depth. 0 means the kind's usual depth: 200 for imu, 50 for audio, 10 for camera and lidar.",
+        "QoS queue depth. 0 means the kind's usual depth: "
+        + ", ".join(f"{kind.queue_depth} for {kind.name}" for kind in sensor_kinds() if kind.decoders)
+        + ".",
         0,
         10000,
     ),

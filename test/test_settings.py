@@ -1,4 +1,6 @@
-"""Parameters: the YAML that ships is the table, bad values are named, unknown names are pointed at."""
+"""Parameters: the shipped YAML agrees with the table, bad values are named, and unknown names get a suggestion."""
+
+import re
 
 import pytest
 import yaml
@@ -18,9 +20,25 @@ def test_shipped_yaml_has_every_parameter_at_its_default():
 
 
 def test_shipped_yaml_explains_every_parameter():
-    text = share_path("config", "fuse.yaml").read_text()
+    lines = share_path("config", "fuse.yaml").read_text().splitlines()
+    text = " ".join(line.strip().removeprefix("# ") for line in lines)  # texts run over several lines of comment
     for parameter in (*PARAMETERS, *SENSOR_PARAMETERS):
         assert parameter.text in text, parameter.name
+
+
+def test_shipped_yaml_shows_every_limit_of_the_decoders_at_its_default():
+    shown, sensor = {}, ""
+    for line in share_path("config", "fuse.yaml").read_text().splitlines():
+        if match := re.fullmatch(r"    (\w+):", line):
+            sensor = match[1]
+        elif match := re.match(r"      #   (\w+): (\S+) +# ", line):
+            shown.setdefault(sensor, {})[match[1]] = yaml.safe_load(match[2])
+    kinds = [sensor_kind(name) for name in RECEIVABLE_KINDS]
+    limits = {kind.name: {} for kind in kinds}
+    for kind in kinds:
+        for msg_type in kind.msg_types:
+            limits[kind.name] |= kind.decoder_class(msg_type).default_limits
+    assert shown == limits
 
 
 def test_defaults_make_four_sensors_of_their_kinds():
