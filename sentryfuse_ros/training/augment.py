@@ -27,7 +27,7 @@ class Augment:
     speed: float = 0.2  # time is stretched by up to this share, for each sensor separately
     camera_shift: float = 0.06  # largest shift, as a share of the image's side
     camera_zoom: float = 0.1  # largest relative zoom
-    camera_depth_scale: float = 0.1  # relative change of depth values about the median: a thicker or thinner body
+    camera_depth_scale: float = 0.1  # relative scale of the depth values: a thicker or thinner body
     # For recordings and for windows.
     imu_rotation_deg: float = 15.0  # standard deviation of the mounting error [deg]
     imu_scale: float = 0.1  # standard deviation of the scale factor, drawn for gyroscope and accelerometer separately
