@@ -1,4 +1,4 @@
-"""Bounds, alignment and views of the CDR reader, and what all decoders do with bytes that are no message."""
+"""Bounds, alignment and views of the CDR reader, and how all decoders treat bytes that are no message."""
 
 import struct
 
@@ -65,7 +65,7 @@ def test_an_array_is_a_view_and_not_a_copy():
 
 
 @pytest.mark.parametrize("count", [5, 2**31, 2**32 - 1])
-def test_a_length_beyond_the_message_is_an_error(count):
+def test_an_array_longer_than_the_message_is_an_error(count):
     reader = CdrReader(b"\0\1\0\0" + struct.pack("<I", count) + b"\1\2\3\4", "test")
     with pytest.raises(DecodeError, match="at least"):
         reader.array("<f8")
@@ -78,7 +78,7 @@ def test_another_encoding_is_left_to_the_deserialiser(head):
 
 
 @pytest.mark.parametrize("kind, msg_type, data, message", EXAMPLES, ids=IDS)
-def test_a_good_message_gives_rows_by_every_route(kind, msg_type, data, message):
+def test_raw_and_deserialised_messages_give_the_same_rows(kind, msg_type, data, message):
     decoder = make_decoder(kind, msg_type, SPECS[kind], deserialize=deserializer(msg_type))
     by_route = {}
     for route, item in (
@@ -161,7 +161,7 @@ def test_no_messages_make_an_empty_batch(kind):
     assert len(batch.stamp_ns) == len(batch.fault) == len(batch.fingerprint) == len(batch.rows) == 0
 
 
-def test_a_foreign_encoding_without_deserialiser_says_what_to_do():
+def test_a_foreign_encoding_without_deserialiser_names_the_remedy():
     batch = make_decoder("imu", "sensor_msgs/msg/Imu").decode([raw(imu(), little_endian=False)])
     assert batch.fault[0] == PayloadFault.UNSUPPORTED and "deserialize" in batch.error and "0x0000" in batch.error
 

@@ -1,4 +1,4 @@
-"""Image and CompressedImage: encodings, views, and each fault with the scene that must not raise it."""
+"""Image and CompressedImage: encodings, views, and for each fault the scene that must not raise it."""
 
 import struct
 
@@ -79,7 +79,7 @@ def test_single_channel_encodings_equal_the_frame_function(encoding, dtype, top,
     np.testing.assert_array_equal(row, camera_frame(pixels, spec))
 
 
-def test_every_recorded_depth_frame_equals_the_real_deserialiser():
+def test_recorded_depth_frames_decode_like_deserialised_messages():
     messages = bag_messages("converted_utd_mhad_depth_imu", IMAGE)
     spec = ModalitySpec("camera", "camera", 2.0, (4, 1, 60, 80), "depth_m")
     decoder = make_decoder("camera", IMAGE, spec)
@@ -167,7 +167,7 @@ FINE = [
 
 
 @pytest.mark.parametrize("encoding, pixels, spec, fault", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_fault(encoding, pixels, spec, fault):
+def test_bad_image_has_a_fault(encoding, pixels, spec, fault):
     batch = decode(raw(image(pixels, encoding)), spec)
     assert batch.fault[0] == fault, batch.error
     assert len(batch.rows) == 0 and IMAGE in batch.error and "expected" in batch.error
@@ -175,12 +175,12 @@ def test_fault(encoding, pixels, spec, fault):
 
 
 @pytest.mark.parametrize("encoding, pixels, spec", [f[1:] for f in FINE], ids=[f[0] for f in FINE])
-def test_no_fault(encoding, pixels, spec):
+def test_good_image_has_no_fault(encoding, pixels, spec):
     batch = decode(raw(image(pixels, encoding)), spec)
     assert batch.fault[0] == PayloadFault.NONE, batch.error
 
 
-def test_limits_move_the_faults():
+def test_limits_change_which_images_are_faulty():
     dark = raw(image(np.full((48, 64), 9, np.uint8), "mono8"))
     assert decode(dark, MONO).fault[0] == PayloadFault.NONE
     assert decode(dark, MONO, black_level=10).fault[0] == PayloadFault.BLACK
@@ -199,7 +199,7 @@ def test_sizes_that_contradict_the_data_are_malformed(field, value):
     assert decode(raw(message)).fault[0] == PayloadFault.MALFORMED
 
 
-def test_fingerprint_is_of_pixels_and_not_of_padding_or_header():
+def test_fingerprint_depends_on_pixels_only():
     pixels, decoder = scene(), make_decoder("camera", IMAGE, None)
     other = pixels.copy()
     other[20, 30, 1] ^= 1
@@ -237,7 +237,7 @@ def test_compressed_colour_is_close_to_the_uncompressed(ext, coding, size, spec)
     np.testing.assert_array_equal(row, good_row(serialize_rclpy(message), spec, COMPRESSED))
 
 
-def test_a_large_jpeg_is_decoded_small():
+def test_a_large_jpeg_is_decoded_at_reduced_size():
     decoder = make_decoder("camera", COMPRESSED, RGB)
     picture = decoder._read(raw(coded(scene(height=480, width=640))))
     decoder._check(picture)
@@ -275,14 +275,14 @@ def test_compressed_float_depth_is_metres():
     ],
     ids=["empty", "gif", "rvl", "short depth", "black", "white", "jpeg for depth"],
 )
-def test_compressed_fault(message, spec, fault):
+def test_bad_compressed_image_has_a_fault(message, spec, fault):
     batch = decode(raw(message), spec, COMPRESSED)
     assert batch.fault[0] == fault, batch.error
     assert COMPRESSED in batch.error and len(batch.rows) == 0
 
 
 @pytest.mark.parametrize("ext", [".jpg", ".png"])
-def test_a_cut_off_image_is_malformed(ext):
+def test_a_truncated_image_is_malformed(ext):
     data = cv2.imencode(ext, scene(height=480, width=640))[1].tobytes()
     batch = decode(raw(compressed(data[: len(data) * 2 // 3], ext[1:])), RGB, COMPRESSED)
     assert batch.fault[0] == PayloadFault.MALFORMED and "whole image" in batch.error
@@ -298,7 +298,7 @@ def test_an_image_larger_than_the_limit_is_not_decoded():
     [(16, struct.pack(">II", 60000, 60000)), (33, b"\x80"), (8, b"\x7f")],
     ids=["size", "length of the data", "length of the header"],
 )
-def test_a_corrupt_png_header_is_found_before_it_costs_memory(at, value):
+def test_a_corrupt_png_header_is_rejected_before_memory_is_allocated(at, value):
     data = bytearray(cv2.imencode(".png", scene())[1].tobytes())
     data[at : at + len(value)] = value
     batch = decode(raw(compressed(data, "png")), RGB, COMPRESSED)
@@ -314,7 +314,7 @@ def test_default_limits_are_documented_numbers():
     assert set(CameraDecoder.default_limits) == {"black_level", "black_share", "saturated_share"}
 
 
-def test_without_a_model_compressed_images_are_checked_small():
+def test_without_a_model_compressed_images_are_checked_at_reduced_size():
     decoder = make_decoder("camera", COMPRESSED, None)
     white = np.full((480, 640, 3), 255, np.uint8)
     batch = decoder.decode([raw(coded(scene(height=480, width=640))), raw(coded(white * 0)), raw(coded(white))])

@@ -1,4 +1,4 @@
-"""Point clouds of any layout, laser scans, and each fault with the cloud that must not raise it."""
+"""Point clouds of any layout, laser scans, and for each fault the cloud that must not raise it."""
 
 import numpy as np
 import pytest
@@ -68,7 +68,7 @@ def test_every_layout_gives_the_same_frame(layout, big_endian, height, row_pad):
     np.testing.assert_allclose(batch.rows[0], frame_of(values), rtol=1e-6)
 
 
-def test_every_recorded_cloud_equals_the_real_deserialiser():
+def test_recorded_clouds_decode_like_deserialised_messages():
     messages = bag_messages("converted_ouster_os1_128", CLOUD)
     decoder = make_decoder("lidar", CLOUD, SPEC)
     batch = decoder.decode([data for data, _ in messages])
@@ -83,7 +83,7 @@ def test_every_recorded_cloud_equals_the_real_deserialiser():
     np.testing.assert_array_equal(objects.fingerprint, batch.fingerprint)
 
 
-def test_a_recorded_cloud_reserialised_by_rclpy_decodes_alike():
+def test_a_recorded_cloud_serialised_by_rclpy_gives_the_same_rows():
     data, message = bag_messages("converted_ouster_os1_128", CLOUD)[0]
     ours, theirs = decode(data), decode(serialize_rclpy(message))
     np.testing.assert_array_equal(ours.rows, theirs.rows)
@@ -100,7 +100,7 @@ def test_fields_stay_views_on_the_message():
     )
 
 
-def test_points_without_return_are_dropped_and_no_fault():
+def test_points_without_return_are_dropped_without_a_fault():
     values = points()
     for axis in "xyz":
         values[axis][::2] = np.nan
@@ -132,13 +132,13 @@ def scattered(valid):
     ],
     ids=["no points", "all NaN", "all at origin", "9 points", "9 of 60000", "10 of 60000", "10 points"],
 )
-def test_empty(values, fault):
+def test_clouds_with_too_few_points_are_empty(values, fault):
     batch = decode(raw(cloud(LAYOUTS["packed"], values)))
     assert batch.fault[0] == fault, batch.error
     assert len(batch.rows) == (fault == PayloadFault.NONE) and ("min_points" in batch.error) == (fault == PayloadFault.EMPTY)
 
 
-def test_limits_move_the_fault():
+def test_limit_changes_which_clouds_are_empty():
     few = raw(cloud(LAYOUTS["packed"], points(40)))
     assert decode(few, min_points=41).fault[0] == PayloadFault.EMPTY
     assert decode(few, min_points=40).fault[0] == PayloadFault.NONE
@@ -168,7 +168,7 @@ def test_fields_that_cannot_be_read_are_named(field, value, fault):
     assert batch.fault[0] == fault and ("x" in batch.error)
 
 
-def test_fingerprint_is_of_coordinates_and_not_of_padding_or_header():
+def test_fingerprint_depends_on_coordinates_only():
     values, moved = points(), points()
     moved["y"][300] += 1e-3
     make_one = make_decoder("lidar", CLOUD, None)
@@ -228,7 +228,7 @@ def test_a_scan_that_contradicts_itself_is_malformed(field, value):
     assert batch.fault[0] == PayloadFault.MALFORMED and "angle_min" in batch.error
 
 
-def test_options_that_make_no_frame_are_refused_when_the_decoder_is_made():
+def test_impossible_options_are_refused_when_the_decoder_is_made():
     bad = ModalitySpec("lidar", "lidar", 0.5, (1, 6, 8, 32))
     with pytest.raises(ParameterError, match="channels"):
         make_decoder("lidar", CLOUD, bad)

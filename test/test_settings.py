@@ -82,11 +82,11 @@ def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
     assert name in text and seen in text and expected in text
 
 
-def test_a_fast_fuse_rate_alone_is_enough():
+def test_fuse_rate_may_exceed_the_default_poll_rate():
     assert build_settings({"fuse_rate_hz": 100.0})["fuse_rate_hz"] == 100  # polls are rounded up to it
 
 
-def test_unknown_names_point_at_the_nearest():
+def test_warning_for_an_unknown_name_suggests_the_nearest():
     texts = unknown_names({"fuse_rate": 1, "imu.timeout": 2, "imu.limits.anything": 3, "use_sim_time": True}, ("imu",))
     assert len(texts) == 2
     assert "did you mean fuse_rate_hz" in texts[0] and "did you mean imu.timeout_s" in texts[1]
