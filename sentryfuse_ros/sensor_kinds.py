@@ -1,7 +1,7 @@
 """Kinds of sensors: everything this package knows about a camera, an IMU, a microphone or a LiDAR, one record each.
 
 Settings, decoders, preprocessing, liveness, training and the network all look a kind up here and never compare its
-name. A new kind is one `SensorKind` passed to `register`, from this package or from any other (docs/ARCHITECTURE.md).
+name. A new kind is one `SensorKind` passed to `register`, by this package or by any other; test/test_sensor_kinds.py adds one.
 
 This is the only file, apart from the table of commands and the list of public data sets, that names modules by strings.
 A kind's parts need OpenCV or torch and lie on higher floors of the package than this file; a `LazyImport` loads each part
@@ -16,11 +16,30 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from .errors import ParameterError
+
+
+class InputSpec(Protocol):
+    """What a kind reads of `preprocessing.ModalitySpec`, the description of one model input."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def window_s(self) -> float: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def options(self) -> Mapping[str, float]: ...
 
 
 @dataclass(frozen=True)
@@ -58,8 +77,7 @@ def _row_is_one_number(input_shape: tuple[int, ...]) -> tuple[int, ...]:
 class SensorKind:
     """One kind of sensor. Raises ParameterError for a record that contradicts itself.
 
-    `spec` stands for `preprocessing.ModalitySpec`, which describes one model input; `rows` are what a decoder makes of the
-    messages (`decoders.Batch`).
+    `spec` is a `preprocessing.ModalitySpec`, and `rows` are what a decoder makes of the messages (`decoders.Batch`).
     """
 
     name: str
@@ -159,21 +177,21 @@ class SensorKind:
 
     # ---- model input, training and network ----------------------------------------------------------------------------
 
-    def check_spec(self, spec: Any) -> None:
+    def check_spec(self, spec: InputSpec) -> None:
         """Raises ParameterError where shape and options of a spec do not fit together."""
         if self.spec_check is not None:
             _loaded(self.spec_check)(spec)
 
-    def build_input(self, row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: Any) -> np.ndarray:
+    def build_input(self, row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: InputSpec) -> np.ndarray:
         """Rows (k, ...) at sorted stamps (k,) [ns], seen in the window that ends at ``end_ns`` -> `spec.shape` float32."""
         return _loaded(self.input_builder)(row_stamp_ns, rows, end_ns, spec)
 
-    def valid_cells(self, spec: Any, x: np.ndarray) -> np.ndarray:
+    def valid_cells(self, spec: InputSpec, x: np.ndarray) -> np.ndarray:
         """Validity mask of windows (n, *spec.shape): bool, in a shape that broadcasts with x."""
         return _loaded(self.validity)(spec, x)
 
-    def augment(self, x: np.ndarray, spec: Any, strengths: Any, rng: np.random.Generator) -> np.ndarray:
-        """Normalised windows (n, *spec.shape), each changed at random."""
+    def augment(self, x: np.ndarray, spec: InputSpec, strengths: object, rng: np.random.Generator) -> np.ndarray:
+        """Normalised windows (n, *spec.shape), each changed at random; ``strengths`` is a `training.augment.Augment`."""
         return _loaded(self.augmentation)(x, spec, strengths, rng)
 
     def tokenizer_class(self) -> Callable[..., Any]:

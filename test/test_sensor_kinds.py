@@ -1,14 +1,17 @@
 """The registry of sensor kinds, and a kind from outside the package on its way from message to prediction."""
 
+import ast
 import struct
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+import sentryfuse_ros
 from sentryfuse_ros.decoders.decoder import MessageDecoder, PayloadFault, Rejected
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.checkpoint import save_checkpoint
@@ -254,6 +257,20 @@ def test_a_kind_without_decoder_cannot_be_received():
     assert "series" not in RECEIVABLE_KINDS
     with pytest.raises(ParameterError, match="no decoder"):
         sensor_kind("series").decoder_class("sensor_msgs/msg/Imu")
+
+
+@pytest.mark.parametrize("room", ["settings.py", "preprocessing", "sensing", "model", "pruning", "runtime", "nodes"])
+def test_rooms_for_all_kinds_do_not_name_one(room):
+    """A kind's name in quotes in one of these rooms would be a second place that must know it."""
+    path = Path(sentryfuse_ros.__file__).parent / room
+    files = [path] if path.is_file() else sorted(path.rglob("*.py"))
+    found = [
+        f"{file.name}:{node.lineno} {node.value!r}"
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant) and node.value in {kind.name for kind in sensor_kinds()}
+    ]
+    assert files and not found
 
 
 def test_a_robot_with_an_imu_alone_does_not_load_opencv_or_torch():
