@@ -9,7 +9,7 @@ from rosbags.highlevel import AnyReader
 
 from sentryfuse_ros.bags.bag import Bag, find_battery
 from sentryfuse_ros.cli import simulate as verb
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import BagError, ParameterError
 from sentryfuse_ros.simulation.recorder import TOPICS
 from sentryfuse_ros.simulation.run import START_NS, simulate
@@ -94,7 +94,7 @@ def test_messages_hold_what_their_definitions_say(bag):
 def test_the_package_reads_what_it_recorded(bag, name, kind):
     topic, msg_type = TOPICS[name]
     batch = make_decoder(kind, msg_type).decode([raw for _, raw in contents(bag)[topic]])
-    assert set(batch.fault) == {Fault.NONE}, batch.error
+    assert set(batch.fault) == {PayloadFault.NONE}, batch.error
     assert len(set(batch.fingerprint)) == len(batch.fingerprint)
 
 
