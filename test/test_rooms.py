@@ -10,9 +10,9 @@ import sentryfuse_ros
 PACKAGE = Path(sentryfuse_ros.__file__).parent
 FLOORS = (  # each may import from the floors before it and from its own
     {"errors", "files", "masks", "nanoseconds", "paths", "settings"},
-    {"preprocessing", "simulation"},
+    {"preprocessing"},
     {"decoders", "model"},
-    {"pruning", "sensing", "bags"},
+    {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},
     {"training"},
     {"evaluation"},

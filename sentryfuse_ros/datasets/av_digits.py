@@ -23,6 +23,7 @@ from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.camera import camera_frame
+from .recording import Group
 from .repacked import read_arrays, read_ragged
 from .windows import WindowSet
 
@@ -42,7 +43,7 @@ _ORIGIN = (
 )
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> WindowSet:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
     """Pairs of the splits ``groups`` ("train", "val", "test"; all if None), not normalised.
 
     Serves specs of kind audio with sample_rate_hz 8000, whose window ends where the clip does, and of kind camera with
@@ -54,10 +55,11 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
     for spec in specs:
         _check(spec)
     names = [name for name in SPLIT if groups is None or name in groups]
-    if set(groups or ()) - set(names):
+    unknown = sorted({str(group) for group in groups or ()} - set(names))
+    if unknown:
         raise DataError(
             "av_digits groups",
-            sorted(set(groups) - set(names)),
+            unknown,
             f"those of {', '.join(SPLIT)}",
             "correct the groups in the training YAML",
         )
@@ -127,7 +129,8 @@ def _image_splits(count: int) -> np.ndarray:
 def _pair(digits: np.ndarray, labels: np.ndarray, clip_here: np.ndarray, image_here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Indices of clips and images (n,), class by class, in pairs; the shorter list of a class is gone through repeatedly."""
     rng = np.random.default_rng(PAIRING_SEED)
-    clips, images = [], []
+    clips: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     for digit in range(len(CLASSES)):
         of_sound = np.flatnonzero(clip_here & (digits == digit))
         of_image = np.flatnonzero(image_here & (labels == digit))

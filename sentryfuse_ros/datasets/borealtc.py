@@ -22,6 +22,7 @@ import numpy as np
 from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
+from .recording import Group
 from .repacked import read_arrays, set_file
 from .windows import WindowSet
 
@@ -110,7 +111,7 @@ def source_of(spec: ModalitySpec) -> Source:
     return source
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> WindowSet:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
     """Windows of the runs in ``groups`` ("0/a" ... "2/b"; all if None), not normalised.
 
     They end every `STRIDE_S` from `WINDOW_S` on, whichever sensors are asked for. Raises DataError on a group there is none

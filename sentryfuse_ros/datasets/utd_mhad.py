@@ -22,7 +22,7 @@ from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..preprocessing.camera import camera_frame
-from .recording import Recording, Stream
+from .recording import Group, Recording, Stream
 from .repacked import read_ragged
 
 CLASSES = (
@@ -133,7 +133,7 @@ def source_of(spec: ModalitySpec) -> Source:
     return source
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> list[Recording]:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> list[Recording]:
     """All trials of the subjects in ``groups`` (all if None), with a stream for every spec; see `source_of`.
 
     camera rows (k, 1, H, W) metres; imu (k, 6) gyro [rad/s], accel [m/s^2]; gyroscope (k, 3) rad/s; accelerometer (k, 3)
