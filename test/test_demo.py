@@ -19,7 +19,7 @@ from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.replay import recording_cache
-from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_whole, make
+from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_complete, make
 from sentryfuse_ros.simulation.ground import CLASSES
 
 SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
@@ -40,7 +40,7 @@ def refuse(*_, **__):
 def test_a_recording_is_made_once(tmp_path, monkeypatch):
     done = []
     bag = make(DRIVE, [tmp_path / "cache"], done.append)
-    assert is_whole(bag) and done[-1] == pytest.approx(1.0) and [p.name for p in bag.parent.iterdir()] == [bag.name]
+    assert is_complete(bag) and done[-1] == pytest.approx(1.0) and [p.name for p in bag.parent.iterdir()] == [bag.name]
     monkeypatch.setattr(recording_cache, "make", refuse)
     assert find(DRIVE, [tmp_path / "other", tmp_path / "cache"]) == bag
     for other in (Drive("test", 5, 1.0, 1.0, 0.9), Drive("test", 4, 2.0, 1.0, 0.9), Drive("test", 4, 1.0, 1.0, 0.8)):
@@ -71,8 +71,8 @@ def test_what_is_half_made_or_damaged_is_made_again(tmp_path):
     for name in ("intervals.csv", "run.json", "metadata.yaml"):
         copy = shutil.copytree(bag, tmp_path / name / bag.name)
         (copy / name).unlink()
-        assert is_whole(bag) and not is_whole(copy) and find(DRIVE, [copy.parent]) is None
-    assert make(DRIVE, [copy.parent]) == copy and is_whole(copy)
+        assert is_complete(bag) and not is_complete(copy) and find(DRIVE, [copy.parent]) is None
+    assert make(DRIVE, [copy.parent]) == copy and is_complete(copy)
 
 
 def test_a_run_broken_off_leaves_nothing(tmp_path):
@@ -87,7 +87,7 @@ def test_a_run_broken_off_leaves_nothing(tmp_path):
 def test_where_the_cache_cannot_be_written_the_next_folder_serves(tmp_path):
     (tmp_path / "file").write_text("")  # a file in the way: no folder can be made below it, not even by root
     bag = make(DRIVE, [tmp_path / "file" / "cache", tmp_path / "out"])
-    assert bag.parent == tmp_path / "out" and is_whole(bag)
+    assert bag.parent == tmp_path / "out" and is_complete(bag)
     with pytest.raises(BagError, match="no folder that can be written.*file/cache.*XDG_CACHE_HOME"):
         make(DRIVE, [tmp_path / "file" / "cache"])
 

@@ -1,21 +1,21 @@
 """Bags, matching topics to sensors, the stream of deliveries, the command line's refusals. No ROS."""
 
-import argparse
-
 import pytest
 from bag_maker import T0, write_bag
 from rosbags.rosbag2 import StoragePlugin
 
 from sentryfuse_ros.bags.bag import Bag, find_battery, match_sensors
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.cli import replay as replay_verb
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_root
-from sentryfuse_ros.replay.faults import Fault, FaultScript, stamp_of
-from sentryfuse_ros.replay.judge import PredictionRow, StatusRow
-from sentryfuse_ros.replay.schedule import Truth, deliveries
-from sentryfuse_ros.reporting.run_timeline import draw_timeline, write_timeline
+from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
+from sentryfuse_ros.replay.injector import stamp_of
+from sentryfuse_ros.replay.run_record import PredictionRow, RunRecord, SensorStatus, StatusRow
+from sentryfuse_ros.replay.schedule import DeliveryLog, Schedule, deliveries
+from sentryfuse_ros.replay.session import ReplayTask, prepare
+from sentryfuse_ros.reporting.run_plots import draw_run
+from sentryfuse_ros.reporting.run_timeline import write_timeline
 from sentryfuse_ros.settings import build_settings
 
 SENSORS = build_settings({}).sensors
@@ -30,8 +30,9 @@ NO_FAULTS = FaultScript()
 
 
 def play(bag, script=NO_FAULTS, repeat=1, to_s=float("inf")):
-    truth = Truth()
-    return list(deliveries(bag, match_sensors(bag, SENSORS, {}), (), script, repeat, 1.0, truth, to_s)), truth
+    log = DeliveryLog()
+    schedule = Schedule(match_sensors(bag, SENSORS, {}), script=script, repeat=repeat, gap_s=1.0, to_s=to_s)
+    return list(deliveries(bag, schedule, log)), log
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])
@@ -58,25 +59,25 @@ def test_topics_are_matched_by_type_or_as_told(bag_path):
 
 def test_repeat_moves_time_and_stamps_on(bag_path):
     with Bag(bag_path) as bag:
-        out, truth = play(bag, repeat=2)
+        out, log = play(bag, repeat=2)
         assert len(out) == 2 * 210 and all(abs(stamp_of(d.raw) - T0 - d.t_s * 1e9) < 2000 for d in out)
-        assert len(truth.sound_s["camera"]) == 120 and out[-1].t_s > 6.9
+        assert len(log.sound_s["camera"]) == 120 and out[-1].t_s > 6.9
 
 
 def test_faults_reach_only_their_sensor_and_truth_knows(bag_path):
     with Bag(bag_path) as bag:
-        out, truth = play(bag, FaultScript((Fault("camera", "off", 1.0, 2.0),)))
+        out, log = play(bag, FaultScript((InjectedFault("camera", "off", 1.0, 2.0),)))
         times = [d.t_s for d in out if d.topic == "/cam/depth"]
         assert len(times) == 40 and not any(1.0 <= t < 2.0 for t in times)
         assert len([d for d in out if d.topic == "/imu/raw"]) == 150
-        assert len(truth.sound_s["camera"]) == 40 and len(truth.delivered_s["imu"]) == 150
+        assert len(log.sound_s["camera"]) == 40 and len(log.all_s["imu"]) == 150
 
 
 def test_freeze_outlasts_the_end_of_the_recording(bag_path):
     with Bag(bag_path) as bag:
-        out, truth = play(bag, FaultScript((Fault("camera", "freeze", 2.0, 4.0),)))
+        out, log = play(bag, FaultScript((InjectedFault("camera", "freeze", 2.0, 4.0),)))
         assert [d for d in out if d.topic == "/cam/depth"][-1].t_s > 3.9
-        assert max(truth.sound_s["camera"]) < 2.0
+        assert max(log.sound_s["camera"]) < 2.0
 
 
 def test_stop_after(bag_path):
@@ -129,10 +130,8 @@ def test_bag_without_sensors_names_its_topics(tmp_path):
     with Writer(tmp_path / "bag", version=9) as writer:
         connection = writer.add_connection("/notes", "std_msgs/msg/String", typestore=STORE)
         writer.write(connection, T0, b"\x00\x01\x00\x00\x01\x00\x00\x00\x00")
-    parser = argparse.ArgumentParser()
-    replay_verb.add_arguments(parser)
     with pytest.raises(Exception, match="/notes"):
-        replay_verb.prepare(parser.parse_args([str(tmp_path / "bag")]))
+        prepare(ReplayTask(tmp_path / "bag"))
 
 
 def test_timeline_and_picture(tmp_path):
@@ -141,17 +140,22 @@ def test_timeline_and_picture(tmp_path):
         for i in range(40)
     ]
     statuses = [
-        StatusRow(0.1 * i, {"camera": ("OK" if i < 20 else "STALE", 30.0, ""), "imu": ("OK", 50.0, "")}) for i in range(40)
+        StatusRow(
+            0.1 * i,
+            {"camera": SensorStatus("OK" if i < 20 else "STALE", 30.0, ""), "imu": SensorStatus("OK", 50.0, "")},
+        )
+        for i in range(40)
     ]
-    script = FaultScript((Fault("camera", "off", 2.0, 3.0),), ((0.0, 100.0), (4.0, 10.0)))
-    write_timeline(tmp_path / "t.csv", predictions, statuses, script)
+    script = FaultScript((InjectedFault("camera", "off", 2.0, 3.0),), ((0.0, 100.0), (4.0, 10.0)))
+    record = RunRecord("run", predictions, statuses, script, 4.0)
+    write_timeline(tmp_path / "t.csv", record)
     lines = (tmp_path / "t.csv").read_text().splitlines()
     assert len(lines) == 41 and lines[0].startswith("t_s,valid,class_name,confidence,mask") and ",STALE,OK," in lines[-1]
-    draw_timeline(tmp_path / "t.png", predictions, statuses, script, 4.0)
+    draw_run(record, tmp_path / "t.png")
     import cv2
 
     assert cv2.imread(str(tmp_path / "t.png")).shape[0] > 800
-    draw_timeline(tmp_path / "empty.png", [], [], FaultScript(), 1.0)
+    draw_run(RunRecord("empty", [], [], FaultScript(), 1.0), tmp_path / "empty.png")
 
 
 def test_live_view_renders_every_state():
@@ -174,16 +178,16 @@ def test_live_view_renders_every_state():
         reason="",
     )
     pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50")
-    live = N(t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None)
-    script = FaultScript((Fault("ok", "freeze", 2.0, 3.0),))
+    latest = N(t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None)
+    script = FaultScript((InjectedFault("ok", "freeze", 2.0, 3.0),))
     console = Console(width=120, record=True, file=open("/dev/null", "w"))
-    console.print(render(live, script))
+    console.print(render(latest, script))
     text = console.export_text()
     assert all(s.name in text for s in State) and "wave" in text and "freeze" in text and "40 %" in text
-    live.prediction = N(valid=False, reason="no live sensor")
-    console.print(render(live, script))
-    live.prediction = live.mask = live.pruning = None
-    console.print(render(live, script))
+    latest.prediction = N(valid=False, reason="no live sensor")
+    console.print(render(latest, script))
+    latest.prediction = latest.mask = latest.pruning = None
+    console.print(render(latest, script))
     text = console.export_text()
     assert "no prediction: no live sensor" in text and "no prediction yet" in text
 

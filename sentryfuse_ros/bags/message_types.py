@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from rosbags.interfaces import ConnectionExtRosbag2
+from rosbags.interfaces import Connection
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -13,7 +13,7 @@ from ..errors import BagError
 from .bag import Bag
 
 
-def typestore_of(connection: ConnectionExtRosbag2) -> Typestore:
+def typestore_of(connection: Connection) -> Typestore:
     """The types needed to read a connection's messages: the standard ones and the definition in the bag. Raises BagError."""
     store = get_typestore(Stores.ROS2_JAZZY)
     if connection.msgtype not in store.fielddefs:

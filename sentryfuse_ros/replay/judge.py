@@ -127,7 +127,7 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
     limit_s = round(worst_s + TICK_ALLOWANCE * limits.fuse_period_s, 3)
     if seconds is None:
         return _Step(None, limit_s, False, note or "the mask never cleared")
-    return _Step(seconds, limit_s, seconds <= limit_s, note)
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), note)
 
 
 def _judge_return(
@@ -145,9 +145,9 @@ def _judge_return(
     if returned is None:
         # A sensor that falls silent again at once is never OK at a tick; no promise is broken by that.
         silent_s = sound_s[enough] - ready_s if enough < len(sound_s) else end_s - ready_s
-        return _Step(None, limit_s, silent_s > sensor.timeout_s, "it did not return")
+        return _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
     seconds = round(max(0.0, returned - ready_s), 3)
-    return _Step(seconds, limit_s, seconds <= limit_s, "")
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), "")
 
 
 @dataclass(frozen=True)

@@ -63,9 +63,10 @@ def accuracy_heat_map(rows: Sequence[MaskResult], levels: Sequence[float]) -> Fi
         if i and mask.count("0") != list(live)[i - 1].count("0"):
             y += gap
         for j, level in enumerate(levels):
-            colour, ink = ("none", INK) if at[mask, level] is None else shade(at[mask, level], low, high)
+            value = at[mask, level]
+            colour, ink = ("none", INK) if value is None else shade(value, low, high)
             axis.bar(j, 0.96, 0.96, y - 0.48, color=colour)
-            axis.text(j, y, percent(at[mask, level]), ha="center", va="center", color=ink)
+            axis.text(j, y, percent(value), ha="center", va="center", color=ink)
         ticks.append(y)
         y += 1
     axis.set_yticks(ticks)
@@ -87,23 +88,25 @@ def accuracy_by_flops(rows: Sequence[MaskResult], names: Mapping[int, str]) -> F
     axis = figure.subplots()
     levels = sorted({row.ratio for row in rows})
     for missing, name in names.items():
-        mine = [row for row in rows if row.mask.count("0") == missing and row.accuracy is not None]
-        masks = list(dict.fromkeys(row.mask for row in mine))
+        # Mask, live sensors, ratio, MFLOPs and accuracy [%] of the judged rows.
+        mine = [
+            (row.mask, row.live, row.ratio, row.flops / 1e6, 100 * row.accuracy)
+            for row in rows
+            if row.missing == missing and row.accuracy is not None
+        ]
+        masks = dict((mask, live) for mask, live, *_ in mine)
         colour = missing_colour(missing)
         if len(masks) > 1:
-            for mask in masks:
-                line = sorted((row.flops / 1e6, 100 * row.accuracy) for row in mine if row.mask == mask)
-                axis.plot(*zip(*line), color=colour, lw=0.9, alpha=0.45)
-                if mask.count("1") == 1:
-                    live = next(row.live[0] for row in mine if row.mask == mask)
+            for mask, live in masks.items():
+                line = sorted((mflops, percents) for one, _, _, mflops, percents in mine if one == mask)
+                axis.plot([x for x, _ in line], [y for _, y in line], color=colour, lw=0.9, alpha=0.45)
+                if len(live) == 1:
                     axis.annotate(
-                        plain(live), line[-1], (5, 0), textcoords="offset points", va="center", color=colour, fontsize=8
+                        plain(live[0]), line[-1], (5, 0), textcoords="offset points", va="center", color=colour, fontsize=8
                     )
-        mean = [
-            [np.mean([getattr(row, key) for row in mine if row.ratio == level]) for level in levels]
-            for key in ("flops", "accuracy")
-        ]
-        flops, accuracy = np.array(mean) * [[1e-6], [100]]
+        flops, accuracy = (
+            [float(np.mean([row[column] for row in mine if row[2] == level])) for level in levels] for column in (3, 4)
+        )
         axis.plot(flops, accuracy, "o-", color=colour, lw=2, ms=4, label=plain(name) + (" (mean)" if len(masks) > 1 else ""))
         if missing == 0:
             for i, shift in ((0, 7), (-1, -14)):
@@ -145,15 +148,14 @@ def confusion_matrix(confusion: Confusion, classes: Sequence[str]) -> Figure:
             )
             if few:
                 axis.text(j, i + 0.22, f"{100 * counts[i, j] / total[i]:.0f}%", ha="center", va="center", color=ink, fontsize=7)
-    for ticks, labels, turn in (
-        (axis.set_xticks, axis.set_xticklabels, {"rotation": 45 if few else 90}),
-        (axis.set_yticks, axis.set_yticklabels, {}),
-    ):
-        ticks(range(size))
-        labels([plain(name) for name in classes], fontsize=9 if few else 8, **turn)
-    for label in axis.get_xticklabels() if few else ():
-        label.set_ha("right")
-        label.set_rotation_mode("anchor")
+    names, font_size = [plain(name) for name in classes], 9 if few else 8
+    axis.set_xticks(range(size))
+    axis.set_yticks(range(size))
+    axis.set_yticklabels(names, fontsize=font_size)
+    if few:
+        axis.set_xticklabels(names, fontsize=font_size, rotation=45, ha="right", rotation_mode="anchor")
+    else:
+        axis.set_xticklabels(names, fontsize=font_size, rotation=90)
     axis.set_xlim(-0.55, size - 0.45)
     axis.set_ylim(size - 0.45, -0.55)
     axis.set_xlabel("predicted")
@@ -172,13 +174,15 @@ def calibration(groups: Sequence[Reliability]) -> Figure:
     left.plot([0, 100], [0, 100], "--", color=FAINT, lw=1, label="perfect")
     for group in groups:
         colour, total = missing_colour(group.missing), sum(b.count for b in group.bins)
-        # An accuracy of a handful says little: such a bin is drawn pale, and no line goes through it.
-        for many, alpha, label in ((False, 0.25, None), (True, 0.85, f"{group.name}, ECE {group.ece:.3f}")):
+        name = group.name if group.ece is None else f"{group.name}, ECE {group.ece:.3f}"
+        # The accuracy of a few predictions says little: such a bin is drawn pale, and no line goes through it.
+        for many, alpha, label in ((False, 0.25, None), (True, 0.85, name)):
             bins = [b for b in group.bins if (b.count >= FEW) == many]
-            x, y = ([100 * getattr(b, key) for b in bins] for key in ("confidence", "accuracy"))
-            left.scatter(x, y, [12 + 220 * b.count / total for b in bins], color=colour, alpha=alpha, lw=0, label=label)
+            confidence, accuracy = [100 * b.confidence for b in bins], [100 * b.accuracy for b in bins]
+            sizes = [12 + 220 * b.count / total for b in bins]
+            left.scatter(confidence, accuracy, sizes, color=colour, alpha=alpha, lw=0, label=label)
             if many:
-                left.plot(x, y, color=colour, lw=1.3, alpha=0.8)
+                left.plot(confidence, accuracy, color=colour, lw=1.3, alpha=0.8)
     left.set_xlabel("confidence [%]")
     left.set_ylabel("accuracy [%]")
     left.set_xlim(0, 103)
@@ -189,8 +193,11 @@ def calibration(groups: Sequence[Reliability]) -> Figure:
     for handle in (legend.legendHandles if hasattr(legend, "legendHandles") else legend.legend_handles)[1:]:
         handle.set_sizes([30])
     x = np.arange(len(groups))
-    for key, shift, alpha in (("accuracy", -0.19, 1.0), ("confidence", 0.19, 0.45)):
-        values = [100 * getattr(group, key) for group in groups]
+    for shares, shift, alpha in (
+        ([group.accuracy for group in groups], -0.19, 1.0),
+        ([group.confidence for group in groups], 0.19, 0.45),
+    ):
+        values = [100 * (share or 0.0) for share in shares]
         right.bar(x + shift, values, 0.36, color=[missing_colour(group.missing) for group in groups], alpha=alpha)
         for at, value in zip(x + shift, values):
             right.text(at, value + 1, f"{value:.1f}", ha="center", va="bottom", fontsize=8.5)
