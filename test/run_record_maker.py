@@ -18,7 +18,7 @@ NOTICED_S = 0.3  # how long after its begin every fault is seen
 
 
 def made_up_record(labels: Labels | None, script: FaultScript, end_s: float, wrong_share: float = 0.1) -> RunRecord:
-    """Ticks of 0.1 s. A share of ``wrong_share`` is wrong, twice that without the camera; without sensors nothing is predicted."""
+    """Ticks of 0.1 s. A share of ``wrong_share`` is wrong, twice that without the camera; none is made without sensors."""
     rng = np.random.default_rng(0)
     predictions, statuses, power = [], [], []
     for i in range(round(end_s * 10)):

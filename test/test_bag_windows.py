@@ -1,4 +1,4 @@
-"""Recordings to labelled windows: labels from topics and tables, the cut, splits by bag, what is skipped and said."""
+"""From recordings to labelled windows: labels from topics and tables, extraction, splits by bag, what is skipped and reported."""
 
 import json
 import shutil
@@ -11,10 +11,12 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import get_types_from_msg
 
 from sentryfuse_ros.bags.bag import Bag
-from sentryfuse_ros.bags.labels import Labels, read_intervals, read_topic
+from sentryfuse_ros.bags.label_sources import read_intervals, read_topic
+from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.datasets.builder import assign_splits, build
-from sentryfuse_ros.datasets.extract import CHANGES, FILLING, JUMP, NO_LABEL, cut_bag
+from sentryfuse_ros.datasets.builder import DEFAULT_SHARES, DatasetTask, assign_splits, build_dataset
+from sentryfuse_ros.datasets.description import BagDescription
+from sentryfuse_ros.datasets.extract import CHANGES, FILLING, JUMP, NO_LABEL, WindowSettings, extract_windows
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
@@ -30,6 +32,14 @@ SENSORS = build_settings({"sensors": ["camera", "imu"], "camera.topic": "cam/dep
 SPEED_TYPE = "my_robot_msgs/msg/Surface"
 
 
+def extract(bag, labels, stride_s, sensors=SENSORS):
+    return extract_windows(bag, labels, WindowSettings(SPECS, sensors, stride_s))
+
+
+def build(bags, labels, out, stride_s=0.5, shares=DEFAULT_SHARES, progress=lambda done: None):
+    return build_dataset(DatasetTask(tuple(bags), labels, WindowSettings(SPECS, SENSORS, stride_s), out, shares), progress)
+
+
 def labelled(path, *rows, **options):
     """A bag with intervals.csv: rows (from, to, label) in seconds after its begin."""
     write_bag(path, **options)
@@ -41,12 +51,12 @@ def labelled(path, *rows, **options):
 # labels
 
 
-def test_label_over_a_stretch_of_time():
-    labels = Labels((0, 10, 30), (10, 20, 40), ("sand", "sand", "wood"))
-    assert labels.over(0, 9) == labels.over(2, 20) == "sand" and labels.over(31, 40) == "wood"
-    assert all(labels.over(*stretch) is None for stretch in ((-1, 5), (15, 25), (22, 25), (35, 41)))
-    joined = Labels((0, 10), (10, 20), ("sand", "wood"))
-    assert joined.over(5, 15) == "" and joined.over(10, 20) == "wood"
+def test_labels_covering_a_stretch_of_time():
+    labels = Labels.of([(0, 10, "sand"), (10, 20, "sand"), (30, 40, "wood")])
+    assert labels.covering(0, 9) == labels.covering(2, 20) == ("sand",) and labels.covering(31, 40) == ("wood",)
+    assert all(labels.covering(*stretch) == () for stretch in ((-1, 5), (15, 25), (22, 25), (35, 41)))
+    joined = Labels.of([(0, 10, "sand"), (10, 20, "wood")])
+    assert joined.covering(5, 15) == ("sand", "wood") and joined.covering(10, 20) == ("wood",)
 
 
 @pytest.mark.parametrize(
@@ -69,8 +79,8 @@ def test_intervals_that_cannot_be_are_named(tmp_path, text, word):
 
 def test_one_table_for_many_bags(tmp_path):
     (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nb,3,4,wood\na,0,1,sand\na,1,2,wood\n")
-    assert read_intervals(tmp_path / "all.csv", "a").label == ("sand", "wood")
-    assert read_intervals(tmp_path / "all.csv", "b").from_ns == (3 * NS,)
+    assert read_intervals(tmp_path / "all.csv", "a").names() == ("sand", "wood")
+    assert [i.from_ns for i in read_intervals(tmp_path / "all.csv", "b").intervals] == [3 * NS]
 
 
 def write_topic_bag(path, own_type=True):
@@ -98,23 +108,24 @@ def write_topic_bag(path, own_type=True):
 def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_path):
     with Bag(write_topic_bag(tmp_path / "b")) as bag:
         text, own = read_topic(bag, "/ground"), read_topic(bag, "/surface")
-        assert text.over(T0 + NS, T0 + int(1.9 * NS)) == "sand" and text.over(T0 + int(2.2 * NS), T0 + int(3.9 * NS)) == "wood"
-        assert text.over(T0 + NS, T0 + 3 * NS) == "" and text.over(T0, T0 + NS) is None
-        assert own.from_ns[0] == text.from_ns[0] - NS // 10  # by its own stamp, not by its time in the bag
+        assert text.covering(T0 + NS, T0 + int(1.9 * NS)) == ("sand",)
+        assert text.covering(T0 + int(2.2 * NS), T0 + int(3.9 * NS)) == ("wood",)
+        assert text.covering(T0 + NS, T0 + 3 * NS) == ("sand", "wood") and text.covering(T0, T0 + NS) == ()
+        assert own.intervals[0].from_ns == text.intervals[0].from_ns - NS // 10  # by its own stamp, not by its time in the bag
         with pytest.raises(BagError, match="/imu/raw.*Imu"):
             read_topic(bag, "/imu/raw")
         with pytest.raises(BagError, match="/nothing.*/ground"):
             read_topic(bag, "/nothing")
 
 
-# cut
+# extraction
 
 
-def test_windows_are_those_the_robot_cuts(tmp_path):
+def test_windows_are_those_of_the_robot(tmp_path):
     """The same bag through the pipeline of the node, at the same moments, gives the same inputs to the bit."""
     folder = labelled(tmp_path / "b", (0, 4, "sand"), seconds=4)
     with Bag(folder) as bag:
-        found = cut_bag(bag, SPECS, SENSORS, read_intervals(folder / "intervals.csv"), 0.5)
+        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5)
         engine = Engine(
             SentryFuse(
                 FuseConfig(
@@ -147,13 +158,13 @@ def test_windows_are_those_the_robot_cuts(tmp_path):
     for i, end_ns in enumerate(found.end_ns.tolist()):
         for name, x in found.inputs.items():
             np.testing.assert_array_equal(x[i], seen[end_ns][name])
-    assert found.present.all() and found.unused == {"/notes": "std_msgs/msg/String"}
+    assert found.live.all() and found.unused == {"/notes": "std_msgs/msg/String"}
 
 
 def test_moments_without_one_label_are_skipped_and_counted(tmp_path):
     folder = labelled(tmp_path / "b", (0, 3, "sand"), (3, 5, "wood"), seconds=6)
     with Bag(folder) as bag:
-        found = cut_bag(bag, SPECS, SENSORS, read_intervals(folder / "intervals.csv"), 0.5)
+        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5)
     ends = (found.end_ns - T0) / NS
     for end, label in zip(ends, found.labels, strict=True):
         assert (end <= 3 and label == "sand") or (end - 1 >= 3 - 1e-6 and end <= 5.01 and label == "wood")
@@ -163,11 +174,11 @@ def test_moments_without_one_label_are_skipped_and_counted(tmp_path):
 def test_bag_without_a_sensor_gives_windows_without_it_and_one_without_any_is_refused(tmp_path):
     folder = labelled(tmp_path / "b", (0, 3, "sand"), camera=False)
     with Bag(folder) as bag:
-        found = cut_bag(bag, SPECS, SENSORS, read_intervals(folder / "intervals.csv"), 0.5)
-        assert not found.present[:, 0].any() and found.present[:, 1].all() and not found.inputs["camera"].any()
+        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5)
+        assert not found.live[:, 0].any() and found.live[:, 1].all() and not found.inputs["camera"].any()
         only_lidar = build_settings({"sensors": ["lidar"], "lidar.model_input": "imu"}).sensors
         with pytest.raises(BagError, match="/imu/raw.*lidar"):
-            cut_bag(bag, SPECS, only_lidar, Labels((), (), ()), 0.5)
+            extract(bag, Labels(), 0.5, only_lidar)
 
 
 # folder
@@ -178,25 +189,25 @@ def bags(tmp_path):
     return [labelled(tmp_path / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(4)]
 
 
-def test_folder_keeps_bags_together_and_gives_back_what_was_cut(tmp_path, bags):
+def test_folder_keeps_bags_together_and_gives_back_what_was_extracted(tmp_path, bags):
     (bags[0] / "run.json").write_text(json.dumps({"split": "test", "disturbed": ["fog"]}))
     broken = tmp_path / "run9"
     shutil.copytree(bags[1], broken)
     (broken / "run9.mcap").write_bytes(b"nothing")
     for file in broken.glob("run1*"):
         file.unlink()
-    about = build([*bags, broken], "intervals.csv", SPECS, SENSORS, tmp_path / "set", 0.25, {"train": 0.6, "val": 0.4})
-    assert about["classes"] == ["sand", "wood"] and [b["name"] for b in about["left_out"]] == ["run9"]
-    assert "run9" in about["left_out"][0]["error"] and not (tmp_path / "set" / "parts").exists()
+    about = build([*bags, broken], "intervals.csv", tmp_path / "set", 0.25, {"train": 0.6, "val": 0.4})
+    assert about.classes == ("sand", "wood") and [b.name for b in about.left_out] == ["run9"]
+    assert "run9" in about.left_out[0].error and not (tmp_path / "set" / "parts").exists()
     source = dataset(str(tmp_path / "set"))
     windows = source.load(SPECS)
-    assert len(windows) == about["windows"] and source.CLASSES == ("sand", "wood")
+    assert len(windows) == about.windows and source.CLASSES == ("sand", "wood")
     of_bag = {windows.recordings[i]: set(windows.groups[windows.recording == i]) for i in range(4)}
     assert all(len(splits) == 1 for splits in of_bag.values()) and of_bag["run0"] == {"test"}
     assert windows.conditions["fog"].tolist() == (windows.recording == 0).tolist()
     test = source.load(SPECS, ("test",))
     with Bag(bags[0]) as bag:
-        found = cut_bag(bag, SPECS, SENSORS, read_intervals(bags[0] / "intervals.csv"), 0.25)
+        found = extract(bag, read_intervals(bags[0] / "intervals.csv"), 0.25)
     np.testing.assert_array_equal(test.rows("imu", np.arange(len(test))), found.inputs["imu"])
     np.testing.assert_allclose(test.end_s, (found.end_ns - T0) / NS, atol=1e-3)
     assert [source.CLASSES[i] for i in test.labels] == found.labels
@@ -211,36 +222,35 @@ def test_killed_build_goes_on_where_it_was(tmp_path, bags, monkeypatch):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set", progress=stop)
+        build(bags, "intervals.csv", tmp_path / "set", progress=stop)
     parts = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").glob("*.npz")}
     assert len(parts) == 2
     with pytest.raises(DataError, match="dataset.json"):
         dataset(str(tmp_path / "set"))  # what is half made is not taken for a data set
-    whole = build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "other")
-    resumed = build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set")
-    assert resumed["bags"] == whole["bags"]
+    whole = build(bags, "intervals.csv", tmp_path / "other")
+    resumed = build(bags, "intervals.csv", tmp_path / "set")
+    assert resumed.bags == whole.bags
     assert (tmp_path / "set" / "imu.npy").read_bytes() == (tmp_path / "other" / "imu.npy").read_bytes()
 
 
 def test_splits_follow_the_shares_and_the_seed():
     def draw(seed):
-        bags = [{"name": str(i), "windows": 5 + i % 3, "split": ""} for i in range(40)]
-        assign_splits(bags, {"train": 0.7, "val": 0.15, "test": 0.15}, seed)
-        return [b["split"] for b in bags]
+        bags = [BagDescription(str(i), windows=5 + i % 3) for i in range(40)]
+        return [bag.split for bag in assign_splits(bags, DEFAULT_SHARES, seed)]
 
     counts = {s: draw(0).count(s) for s in ("train", "val", "test")}
     assert draw(0) == draw(0) != draw(1) and 26 <= counts["train"] <= 30 and counts["val"] >= 5 and counts["test"] >= 5
 
 
-def test_nothing_cut_at_all_says_why(tmp_path, bags):
+def test_no_window_at_all_is_explained(tmp_path, bags):
     with pytest.raises(DataError, match="nowhere.csv"):
-        build(bags, "nowhere.csv", SPECS, SENSORS, tmp_path / "a")
+        build(bags, "nowhere.csv", tmp_path / "a")
     with pytest.raises(DataError, match="two called 'run0'"):
-        build([bags[0], bags[0]], "intervals.csv", SPECS, SENSORS, tmp_path / "b")
+        build([bags[0], bags[0]], "intervals.csv", tmp_path / "b")
 
 
 def test_damaged_folder_and_other_windows_are_refused_by_name(tmp_path, bags):
-    build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set")
+    build(bags, "intervals.csv", tmp_path / "set")
     longer = (ModalitySpec("imu", "imu", 2.0, (20, 6)),)
     with pytest.raises(DataError, match="'imu'.*sentryfuse|'imu'.*make the data set again"):
         dataset(str(tmp_path / "set")).load(longer)
@@ -288,9 +298,9 @@ def test_corrected_labels_are_read_again(tmp_path, bags):
     table = tmp_path / "all.csv"
     table.write_text(f"t_from,t_to,label\n{T0 / NS + 100},{T0 / NS + 101},x\n")
     with pytest.raises(DataError, match="no label there"):
-        build(bags, str(table), SPECS, SENSORS, tmp_path / "set")
+        build(bags, str(table), tmp_path / "set")
     table.write_text(f"\ufefft_from,t_to,label\n{T0 / NS},{T0 / NS + 2},x\n{T0 / NS + 2},{T0 / NS + 4},y\n")  # as Excel writes it
-    assert build(bags, str(table), SPECS, SENSORS, tmp_path / "set")["classes"] == ["x", "y"]
+    assert build(bags, str(table), tmp_path / "set").classes == ("x", "y")
 
 
 def test_a_table_without_rows_of_this_bag_says_so(tmp_path):
@@ -305,7 +315,7 @@ def test_message_logged_before_the_clock_was_set_is_stepped_over(tmp_path):
         for t in [1_000_000, *(T0 + i * NS // 50 for i in range(200))]:
             writer.write(motion, t, raw(imu((0.1, 0.2, 1e-3 * (t % 97)), (0, 0, 9.8), stamp_ns=t)))
     with Bag(tmp_path / "b") as bag:
-        found = cut_bag(bag, SPECS, SENSORS, Labels((T0,), (T0 + 4 * NS,), ("sand",)), 0.5)
+        found = extract(bag, Labels.of([(T0, T0 + 4 * NS, "sand")]), 0.5)
     assert found.skipped[JUMP] == 1 and len(found.labels) >= 4
 
 
@@ -316,25 +326,24 @@ def test_garbage_on_the_label_topic_leaves_out_that_bag_only(tmp_path, bags):
         writer.write(motion, T0, raw(imu(stamp_ns=T0)))
         writer.write(text, T0 + 1, b"\x00\x01\x00\x00\xff\xff\xff\x7fxx")
     good = write_topic_bag(tmp_path / "good")
-    about = build([tmp_path / "bad", good], "/ground", SPECS, SENSORS, tmp_path / "set")
-    assert [b["name"] for b in about["bags"]] == ["good"] and "/ground" in about["left_out"][0]["error"]
+    about = build([tmp_path / "bad", good], "/ground", tmp_path / "set")
+    assert [b.name for b in about.bags] == ["good"] and "/ground" in about.left_out[0].error
 
 
 def test_every_split_gets_a_bag_where_there_are_enough():
-    bags = [{"name": str(i), "windows": 10, "split": ""} for i in range(4)]
-    assign_splits(bags, {"train": 0.7, "val": 0.15, "test": 0.15}, 0)
-    assert {b["split"] for b in bags} == {"train", "val", "test"}
+    bags = [BagDescription(str(i), windows=10) for i in range(4)]
+    assert {bag.split for bag in assign_splits(bags, DEFAULT_SHARES, 0)} == {"train", "val", "test"}
 
 
-def test_unwhole_part_is_cut_again(tmp_path, bags):
+def test_incomplete_part_is_extracted_again(tmp_path, bags):
     def stop(done):
         if done == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set", progress=stop)
+        build(bags, "intervals.csv", tmp_path / "set", progress=stop)
     (tmp_path / "set" / "parts" / "run0.json").write_text('{"name": "ru')
-    assert build(bags, "intervals.csv", SPECS, SENSORS, tmp_path / "set")["windows"] > 0
+    assert build(bags, "intervals.csv", tmp_path / "set").windows > 0
 
 
 def test_relief_of_a_picture_that_does_not_go_around_knows_no_other_side():

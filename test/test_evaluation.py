@@ -1,4 +1,4 @@
-"""What `sentryfuse evaluate` measures: tables by hand, predictions against the engine's, the command on a written folder."""
+"""What `sentryfuse evaluate` measures: tables by hand, predictions against the engine's, the command on a data set folder."""
 
 import csv
 import json
@@ -14,12 +14,13 @@ from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.evaluation.accuracy import accuracy_intervals, accuracy_rows, calibration_error
 from sentryfuse_ros.evaluation.breakdown import condition_rows, confusion, confusions, reliability
 from sentryfuse_ros.evaluation.cost import costs
-from sentryfuse_ros.evaluation.predictions import LastMoments, Predictions, model_labels, predict, without_absent
+from sentryfuse_ros.evaluation.predictions import LastMoments, Predictions, model_labels, predict, under_live_sensors
+from sentryfuse_ros.evaluation.records import EvaluationReport, MaskResult
 from sentryfuse_ros.evaluation.report import evaluate
 from sentryfuse_ros.evaluation.summary import summarise
-from sentryfuse_ros.evaluation.table import accuracy_intervals, accuracy_rows, calibration_error
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
@@ -74,36 +75,36 @@ BY_HAND = two_sensors([[0, 0, 1, 1, 0], [0, 2, 1, -1, 0], [0, 0, 0, 1, 0]])
 
 def test_confusion_counts_recall_and_precision_by_hand():
     all_sensors, eye = confusion(BY_HAND, 0), confusion(BY_HAND, 1)
-    assert all_sensors["counts"] == [[2, 0, 0], [1, 2, 0], [0, 0, 0]]
-    assert all_sensors["recall"] == [1.0, 0.6667, None] and all_sensors["precision"] == [0.6667, 1.0, None]
-    assert eye["counts"] == [[1, 0, 1], [1, 1, 0], [0, 0, 0]] and eye["without_prediction"] == [0, 1, 0]
-    assert eye["recall"] == [0.5, 0.5, None]  # of the windows with a prediction
-    assert eye["live"] == ["eye"] and eye["ratio"] == 0.0
+    assert all_sensors.counts == [[2, 0, 0], [1, 2, 0], [0, 0, 0]]
+    assert all_sensors.recall == [1.0, 0.6667, None] and all_sensors.precision == [0.6667, 1.0, None]
+    assert eye.counts == [[1, 0, 1], [1, 1, 0], [0, 0, 0]] and eye.without_prediction == [0, 1, 0]
+    assert eye.recall == [0.5, 0.5, None]  # of the windows with a prediction
+    assert eye.live == ("eye",) and eye.ratio == 0.0
 
 
 def test_second_matrix_is_of_the_loss_that_costs_most():
-    assert [c["mask"] for c in confusions(BY_HAND)] == ["11", "10"]  # 4 of 5, then eye 2 of 4 and ear 3 of 5
+    assert [c.mask for c in confusions(BY_HAND)] == ["11", "10"]  # 4 of 5, then eye 2 of 4 and ear 3 of 5
 
 
 def test_conditions_by_hand():
     fog, mud = np.array([True, False, True, False, False]), np.zeros(5, bool)
     rows = condition_rows(BY_HAND, {"fog": fog, "mud": mud})
-    assert [(r["condition"], r["windows"], r["recordings"]) for r in rows] == [
+    assert [(r.condition, r.windows, r.recordings) for r in rows] == [
         ("all", 5, 3),
         ("undisturbed", 3, 3),
         ("fog", 2, 2),
         ("mud", 0, 0),
     ]
-    assert rows[0]["accuracy"] == {"11": 0.8, "10": 0.5, "01": 0.6}
-    assert rows[1]["accuracy"] == {"11": 0.6667, "10": 0.0, "01": 0.6667}
-    assert rows[2]["accuracy"] == {"11": 1.0, "10": 1.0, "01": 0.5}
-    assert rows[3]["accuracy"] == {"11": None, "10": None, "01": None}
-    assert [r["condition"] for r in condition_rows(BY_HAND, {})] == ["all"]  # nothing known is not undisturbed
+    assert rows[0].accuracy == {"11": 0.8, "10": 0.5, "01": 0.6}
+    assert rows[1].accuracy == {"11": 0.6667, "10": 0.0, "01": 0.6667}
+    assert rows[2].accuracy == {"11": 1.0, "10": 1.0, "01": 0.5}
+    assert rows[3].accuracy == {"11": None, "10": None, "01": None}
+    assert [r.condition for r in condition_rows(BY_HAND, {})] == ["all"]  # nothing known is not undisturbed
 
 
 def test_conditions_show_all_each_missing_and_each_single_sensor():
     found = predict(engine(), WindowExamples(made_up_windows()))
-    assert list(condition_rows(found, {})[0]["accuracy"]) == ["111", "011", "101", "110", "100", "010", "001"]
+    assert list(condition_rows(found, {})[0].accuracy) == ["111", "011", "101", "110", "100", "010", "001"]
 
 
 def test_reliability_bins_make_the_calibration_error_and_confidence_falls():
@@ -112,12 +113,12 @@ def test_reliability_bins_make_the_calibration_error_and_confidence_falls():
         [[0.95, 0.91, 0.97, 0.99, 0.7], [0.6, 0.5, 0.6, 0.5, 0.6], [0.5, 0.5, 0.55, 0.6, 0.4]],
     )
     full, single = reliability(found)
-    assert (full["name"], single["name"]) == ("all sensors", "single sensor") and single["masks"] == ["10", "01"]
-    assert full["confidence"] == 0.904 and full["accuracy"] == 0.8 and single["confidence"] < full["confidence"]
-    assert [b["count"] for b in full["bins"]] == [1, 1, 3] and sum(b["count"] for b in single["bins"]) == 10
+    assert (full.name, single.name) == ("all sensors", "single sensor") and single.masks == ("10", "01")
+    assert full.confidence == 0.904 and full.accuracy == 0.8 and single.confidence < full.confidence
+    assert [b.count for b in full.bins] == [1, 1, 3] and sum(b.count for b in single.bins) == 10
     for group in (full, single):
-        gap = sum(b["count"] * abs(b["confidence"] - b["accuracy"]) for b in group["bins"])
-        assert group["ece"] == pytest.approx(gap / sum(b["count"] for b in group["bins"]), abs=2e-4)
+        gap = sum(b.count * abs(b.confidence - b.accuracy) for b in group.bins)
+        assert group.ece == pytest.approx(gap / sum(b.count for b in group.bins), abs=2e-4)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +135,7 @@ def test_names_by_number_of_sensors_missing(sensors, names):
     found = Predictions(
         tuple("abcdef"[:sensors]), ("x", "y"), masks, (0.0,), np.array([0, 1]), np.array([0, 1]), blank.astype(int), blank
     )
-    assert [group["name"] for group in reliability(found)] == names
+    assert [group.name for group in reliability(found)] == names
 
 
 # table and summary
@@ -142,13 +143,13 @@ def test_names_by_number_of_sensors_missing(sensors, names):
 
 def test_rows_by_hand():
     rows = accuracy_rows(BY_HAND)
-    assert [(r["mask"], r["live"], r["ratio"], r["accuracy"]) for r in rows] == [
-        ("11", ["eye", "ear"], 0.0, 0.8),
-        ("10", ["eye"], 0.0, 0.5),
-        ("01", ["ear"], 0.0, 0.6),
+    assert [(r.mask, r.live, r.ratio, r.accuracy) for r in rows] == [
+        ("11", ("eye", "ear"), 0.0, 0.8),
+        ("10", ("eye",), 0.0, 0.5),
+        ("01", ("ear",), 0.0, 0.6),
     ]
-    assert rows[0]["confidence"] == rows[1]["confidence"] == 0.9 and rows[0]["ece"] == 0.1 and rows[1]["ece"] == 0.4
-    assert [r["judged"] for r in rows] == [5, 4, 5]
+    assert rows[0].confidence == rows[1].confidence == 0.9 and rows[0].ece == 0.1 and rows[1].ece == 0.4
+    assert [r.judged for r in rows] == [5, 4, 5]
 
 
 def test_windows_that_a_mask_cannot_see_are_not_judged():
@@ -156,61 +157,61 @@ def test_windows_that_a_mask_cannot_see_are_not_judged():
     found = two_sensors([seen, [-1, -1, 1, 1, 0], [-1] * 5], [sure, [0, 0, 0.7, 0.6, 0.5], [0] * 5])
     full, eye, ear = accuracy_rows(found)
     alone = accuracy_rows(two_sensors([seen[2:]] * 3, [sure[2:]] * 3, (1, 1, 1), (1, 1, 2)))[0]
-    assert {**eye, "mask": "11", "live": full["live"]} == alone and eye["judged"] == 3 and eye["ci95"] is not None
-    assert ear == {
-        "mask": "01",
-        "live": ["ear"],
-        "ratio": 0.0,
-        "judged": 0,
-        "accuracy": None,
-        "ci95": None,
-        "ece": None,
-        "confidence": None,
-    }
+    assert replace(eye, mask="11", live=full.live) == alone and eye.judged == 3 and eye.ci95 is not None
+    assert ear == MaskResult("01", ("ear",), 0.0, 0, accuracy=None, ci95=None, ece=None, confidence=None)
     single = reliability(found)[1]
-    assert (single["judged"], single["accuracy"], single["confidence"], single["ece"]) == (
-        3,
-        alone["accuracy"],
-        alone["confidence"],
-        alone["ece"],
-    ) and sum(b["count"] for b in single["bins"]) == 3
-    assert condition_rows(found, {})[0]["accuracy"] == {"11": 0.6, "10": 0.6667, "01": None}
-    assert [c["mask"] for c in confusions(found)] == ["11", "10"]
+    assert (single.judged, single.accuracy, single.confidence, single.ece) == (3, alone.accuracy, alone.confidence, alone.ece)
+    assert sum(b.count for b in single.bins) == 3
+    assert condition_rows(found, {})[0].accuracy == {"11": 0.6, "10": 0.6667, "01": None}
+    assert [c.mask for c in confusions(found)] == ["11", "10"]
     summary = summarise([full, eye, ear], lambda ratio: 0.0)
-    assert (summary["one_missing_worst_live"], summary["best_single_sensor"]["name"]) == (["eye"], "eye")
-    assert summary["ece_mean"] == pytest.approx((full["ece"] + eye["ece"]) / 2, abs=1e-4) and summary["drop_r50_points"] == 0
+    assert (summary.one_missing_worst_live, summary.best_single_sensor) == (("eye",), "eye")
+    assert summary.ece_mean == pytest.approx((full.ece + eye.ece) / 2, abs=1e-4) and summary.drop_r50_points == 0
+
+
+def report_of(measured, **changes):
+    values = dict(
+        command="",
+        model="m",
+        model_sha256="",
+        model_command="",
+        model_data={},
+        dataset="d",
+        provenance="",
+        split="test",
+        groups=("test",),
+        warnings=(),
+        machine={"threads": 1, "processor": "p", "torch": "t"},
+    )
+    return EvaluationReport(**{**values, **changes}, measured=measured)
 
 
 def test_sensor_that_never_had_data_leaves_cells_empty_in_table_csv_and_page(tmp_path, capsys):
-    from sentryfuse_ros.cli.evaluate import cautions, print_report
-    from sentryfuse_ros.evaluation.report import write_csv
+    from sentryfuse_ros.evaluation.cautions import cautions
+    from sentryfuse_ros.reporting.evaluation_console import print_report
+    from sentryfuse_ros.reporting.evaluation_files import write_csv
     from sentryfuse_ros.reporting.evaluation_page import page
 
-    report = evaluate(engine(), WindowExamples(made_up_windows(present={"imu": np.zeros(12, bool)})), latency_runs=0)
-    about = dict(
+    measured = evaluate(engine(), WindowExamples(made_up_windows(live={"imu": np.zeros(12, bool)})), latency_runs=0)
+    report = report_of(
+        measured,
         model="[red]m[/red]",
-        model_sha256="",
         dataset="d[/]",
-        provenance="",
-        groups=["test"],
-        split="test",
-        command="",
-        machine={"threads": 1, "processor": "p", "torch": "t"},
-        warnings=cautions(report),
+        warnings=tuple(cautions(measured)),
         model_data={"recordings": {"train": ["zebra", "gnu"], "validation": ["emu"]}},
     )
-    alone = next(row for row in report["rows"] if row["mask"] == "010")
-    assert alone["judged"] == 0 and alone["accuracy"] is None and report["rows"][0]["judged"] == 12
-    write_csv(tmp_path / "t.csv", report["rows"])
+    alone = next(row for row in measured.rows if row.mask == "010")
+    assert alone.judged == 0 and alone.accuracy is None and measured.rows[0].judged == 12
+    write_csv(tmp_path / "t.csv", measured.rows)
     with (tmp_path / "t.csv").open(newline="") as file:
         assert [(row["judged"], row["accuracy"]) for row in csv.DictReader(file) if row["live"] == "imu"] == [("0", "")] * 3
-    html = page({**about, **report})
+    html = page(report)
     assert "imu had data in only 0.0 %" in html and "train 2, validation 1" in html and "zebra" not in html
-    print_report({**about, **report})
+    print_report(report)
     shown = " ".join(capsys.readouterr().out.split())
     assert "[red]m[/red] on d[/]" in shown and "imu had data in only 0.0 %" in shown
     with pytest.raises(DataError, match="no window with a live sensor"):
-        predict(engine(), WindowExamples(made_up_windows(present={s.name: np.zeros(12, bool) for s in SPECS})))
+        predict(engine(), WindowExamples(made_up_windows(live={s.name: np.zeros(12, bool) for s in SPECS})))
 
 
 def test_interval_of_two_recordings_and_of_one():
@@ -235,14 +236,16 @@ def test_interval_is_repeatable_and_knows_that_windows_of_a_recording_are_alike(
 def rows_of(accuracy, ece, names):
     """accuracy: {mask bits: one per level of 0, 0.5, 0.9}."""
     return [
-        {
-            "mask": bits,
-            "live": [n for n, b in zip(names, bits) if b == "1"],
-            "ratio": level,
-            "accuracy": a,
-            "ece": ece + level,
-            "ci95": [0.1, 0.2],
-        }
+        MaskResult(
+            mask=bits,
+            live=tuple(n for n, b in zip(names, bits) if b == "1"),
+            ratio=level,
+            judged=10,
+            accuracy=a,
+            ci95=(0.1, 0.2),
+            ece=ece + level,
+            confidence=a,
+        )
         for bits, row in accuracy.items()
         for level, a in zip(LEVELS, row)
     ]
@@ -263,14 +266,14 @@ def test_summary_by_hand():
         ("eye", "ear", "nose"),
     )
     found = summarise(rows, lambda ratio: next(level for level in LEVELS if level >= ratio))
-    assert found["accuracy_all"] == 0.9 and found["accuracy_all_ci95"] == [0.1, 0.2]
-    assert (found["accuracy_one_missing_worst"], found["one_missing_worst_live"]) == (0.7, ["eye", "nose"])
-    assert (found["accuracy_two_missing_worst"], found["two_missing_worst_live"]) == (0.5, ["nose"])
-    assert found["best_single_sensor"] == {"name": "ear", "accuracy": 0.65}
-    assert found["drop_r50_points"] == 5.0  # (10 + 0 + 10 + 0 + 10 + 5 + 0) / 7
-    assert found["drop_r70_points"] == 15.0  # at 0.9, the next level: (20 + 0 + 10 + 10 + 50 + 5 + 10) / 7
-    assert (found["level_r50"], found["level_r70"]) == (0.5, 0.9)
-    assert found["ece_mean"] == 0.02 and found["ece_mean_all_ratios"] == pytest.approx(0.02 + 1.4 / 3, abs=1e-4)
+    assert found.accuracy_all == 0.9 and found.accuracy_all_ci95 == (0.1, 0.2)
+    assert (found.accuracy_one_missing_worst, found.one_missing_worst_live) == (0.7, ("eye", "nose"))
+    assert (found.accuracy_two_missing_worst, found.two_missing_worst_live) == (0.5, ("nose",))
+    assert (found.best_single_sensor, found.best_single_accuracy) == ("ear", 0.65)
+    assert found.drop_r50_points == 5.0  # (10 + 0 + 10 + 0 + 10 + 5 + 0) / 7
+    assert found.drop_r70_points == 15.0  # at 0.9, the next level: (20 + 0 + 10 + 10 + 50 + 5 + 10) / 7
+    assert (found.level_r50, found.level_r70) == (0.5, 0.9)
+    assert found.ece_mean == 0.02 and found.ece_mean_all_ratios == pytest.approx(0.02 + 1.4 / 3, abs=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_summary_by_hand():
 )
 def test_summary_with_too_few_sensors_to_lose(accuracy, one, two):
     found = summarise(rows_of(accuracy, 0.0, ("eye", "ear")), lambda ratio: 0.5)
-    assert (found["accuracy_one_missing_worst"], found["accuracy_two_missing_worst"]) == (one, two)
+    assert (found.accuracy_one_missing_worst, found.accuracy_two_missing_worst) == (one, two)
 
 
 # predictions
@@ -288,7 +291,7 @@ def test_predictions_are_what_the_engine_says_of_each_window():
     temperatures = {mask_to_bits(mask): [0.5, 1.0, 3.0] for mask in all_masks(3)}
     live = np.ones(12, bool)
     live[[1, 5, 6]] = False
-    windows = made_up_windows(present={"imu": live, "wheel": np.roll(live, 1)})
+    windows = made_up_windows(live={"imu": live, "wheel": np.roll(live, 1)})
     one, examples = engine(temperatures=temperatures), WindowExamples(windows)
     found = predict(one, examples)
     here = np.stack([np.ones(12, bool), live, np.roll(live, 1)], 1)
@@ -305,7 +308,7 @@ def test_example_without_a_sensor_is_judged_under_the_mask_without_it():
     masks = all_masks(2)
     predicted, confidence = np.array([[[0, 0, 0, 0]], [[1, 1, 1, 1]], [[2, 2, 2, 2]]]), np.full((3, 1, 4), 0.5)
     here = np.array([[True, True], [True, False], [False, True], [False, False]])
-    said, sure = without_absent(masks, here, predicted, confidence)
+    said, sure = under_live_sensors(masks, here, predicted, confidence)
     assert said[:, 0].tolist() == [[0, 1, 2, -1], [1, 1, -1, -1], [2, -1, 2, -1]]
     assert sure[:, 0].tolist() == [[0.5, 0.5, 0.5, 0], [0.5, 0.5, 0, 0], [0.5, 0, 0.5, 0]]
 
@@ -339,11 +342,11 @@ def test_last_moment_is_that_of_the_sensor_that_stops_first():
 def test_recordings_have_both_accuracies_and_windows_one():
     recordings = [recording(f"r{i}", i % 4, 10) for i in range(6)]
     one = engine()
-    rows = evaluate(one, RecordingExamples(recordings), latency_runs=0)["rows"]
+    rows = evaluate(one, RecordingExamples(recordings), latency_runs=0).rows
     live = predict(one, LastMoments(recordings))
-    assert [r["accuracy_live"] for r in rows] == [round(float(v), 4) for v in live.right.mean(2).ravel()]
-    assert all(0 <= r["ece_live"] <= 1 for r in rows)
-    assert "accuracy_live" not in evaluate(one, WindowExamples(made_up_windows()), latency_runs=0)["rows"][0]
+    assert [r.accuracy_live for r in rows] == [round(float(v), 4) for v in live.correct.mean(2).ravel()]
+    assert all(0 <= r.ece_live <= 1 for r in rows) and "accuracy_live" in rows[0].to_dict()
+    assert "accuracy_live" not in evaluate(one, WindowExamples(made_up_windows()), latency_runs=0).rows[0].to_dict()
 
 
 def test_costs_are_the_engine_s_and_latency_may_be_skipped():
@@ -358,13 +361,13 @@ def test_costs_are_the_engine_s_and_latency_may_be_skipped():
 def test_whole_report_agrees_with_itself():
     one, windows = engine(), made_up_windows(count=40)
     report = evaluate(one, WindowExamples(windows), latency_runs=0)
-    assert len(report["rows"]) == 21 and (report["windows"], report["recordings"]) == (40, 4)
-    assert report["summary"]["accuracy_all"] == report["rows"][0]["accuracy"] == report["conditions"][0]["accuracy"]["111"]
-    assert report["reliability"][0]["ece"] == report["rows"][0]["ece"]
-    right = np.trace(np.array(report["confusion"][0]["counts"])) / 40
-    assert right == pytest.approx(report["summary"]["accuracy_all"])
-    worst = min((r for r in report["rows"] if r["ratio"] == 0 and r["mask"].count("0") == 1), key=lambda r: r["accuracy"])
-    assert report["confusion"][1]["mask"] == worst["mask"] and report["present"] == {"camera": 1, "imu": 1, "wheel": 1}
+    assert len(report.rows) == 21 and (report.windows, report.recordings) == (40, 4)
+    assert report.summary.accuracy_all == report.rows[0].accuracy == report.conditions[0].accuracy["111"]
+    assert report.reliability[0].ece == report.rows[0].ece
+    correct = np.trace(np.array(report.confusion[0].counts)) / 40
+    assert correct == pytest.approx(report.summary.accuracy_all)
+    worst = min((r for r in report.rows if r.ratio == 0 and r.missing == 1), key=lambda r: r.accuracy)
+    assert report.confusion[1].mask == worst.mask and report.live_share == {"camera": 1, "imu": 1, "wheel": 1}
 
 
 def test_calibration_error_is_that_of_training():
@@ -473,18 +476,7 @@ def test_one_sensor_makes_a_page_too(tmp_path):
 
     spec = replace(SPECS[1], name="imu")
     one = Engine(tiny_model(modalities=(spec,), kv_stride={}, tokenizer={}, ratio_levels=LEVELS))
-    report = evaluate(one, WindowExamples(made_up_windows()), latency_runs=0)
-    about = dict(
-        model="m",
-        model_sha256="",
-        dataset="d",
-        provenance="",
-        groups=["test"],
-        split="test",
-        command="",
-        machine={"threads": 1, "processor": "p", "torch": "t"},
-    )
-    html = page({**about, **report})
+    html = page(report_of(evaluate(one, WindowExamples(made_up_windows()), latency_runs=0)))
     assert len(re.findall(r"<svg", html)) == 4 and "Latency was not measured" in html  # one matrix: nothing can be missing
 
 
@@ -496,7 +488,7 @@ def test_groups_that_were_trained_on_are_named(model, folder, tmp_path, capsys):
 
 
 def test_leaks_are_found_by_folder_by_group_and_by_recording(tmp_path, monkeypatch):
-    from sentryfuse_ros.cli.evaluate import leaks, recording_names
+    from sentryfuse_ros.evaluation.cautions import leaks, recording_names
 
     (tmp_path / "windows").mkdir()
     (tmp_path / "link").symlink_to("windows")

@@ -34,7 +34,7 @@ def predictions(rows, gap_at=None, gap_s=0.0):
     out, wall = [], 0.0
     for i, row in enumerate(rows):
         wall += TICK_S + (gap_s if i == gap_at else 0.0)
-        live = row.states["camera"][0] == "OK"
+        live = row.states["camera"].state == "OK"
         out.append(PredictionRow(row.t_s, wall, live, "", "wave", 0.9, (live,), 0.5 * (i >= 50), 3.0, 20.0, 4.0, i + 1))
     return out
 
