@@ -53,7 +53,7 @@ class Labels:
         return bisect_right(self.intervals, t_ns, key=lambda interval: interval.from_ns) - 1
 
     def at(self, t_ns: int) -> str:
-        """The label at a time; "" where there is none."""
+        """The label at a time; "" if there is none."""
         i = self._last_begun(t_ns)
         return self.intervals[i].label if i >= 0 and t_ns < self.intervals[i].to_ns else ""
 
