@@ -65,3 +65,13 @@ def made_up(monkeypatch):
     from sentryfuse_ros.training import run
 
     monkeypatch.setattr(run, "dataset", lambda name: Source)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """A recording of three seconds of the simulated robot, of the test split."""
+    from sentryfuse_ros.simulation.run import simulate
+
+    folder = tmp_path_factory.mktemp("simulated") / "drive"
+    simulate(5, 3.0, folder, "test", battery_wh=1.0, battery_start=0.9)
+    return folder

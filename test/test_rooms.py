@@ -12,9 +12,9 @@ PACKAGE = Path(sentryfuse_ros.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 FLOORS = (  # each may import from the floors before it and from its own
     {"errors", "files", "masks", "nanoseconds", "paths", "sensor_kinds", "settings"},
-    {"preprocessing", "simulation"},
+    {"preprocessing"},
     {"decoders", "model"},
-    {"pruning", "sensing", "bags"},
+    {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},
     {"training"},
     {"evaluation"},

@@ -18,7 +18,8 @@ from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 
 from ..errors import ParameterError
-from ..replay.faults import KINDS, Injector, read_fault
+from ..replay.faults import FAULT_KINDS, read_fault
+from ..replay.injector import Injector
 from .receive import message_class
 from .spin import run
 
@@ -31,7 +32,7 @@ class FaultNode(Node):
 
     def __init__(self):
         super().__init__("fault_node")
-        kinds = "none, " + ", ".join(f"{kind} ({text})" for kind, text in KINDS.items())
+        kinds = "none, " + ", ".join(f"{kind} ({text})" for kind, text in FAULT_KINDS.items())
         for name, default, text in (
             ("input", "", "Topic to break."),
             ("output", "", "Topic to publish; empty is the input with _faulty behind it."),

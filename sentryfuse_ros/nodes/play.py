@@ -23,7 +23,7 @@ from ..errors import SentryFuseError
 from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
 from ..paths import executable_path, share_path
 from ..replay.faults import FaultScript
-from ..replay.judge import PredictionRow, StatusRow
+from ..replay.run_record import PredictionRow, SensorStatus, StatusRow
 from ..replay.schedule import Delivery
 from ..sensing.liveness import State
 from .publish import to_time
@@ -182,7 +182,10 @@ class Player:
     def _on_mask(self, m: ModalityMask) -> None:
         self.live.mask = m
         self.statuses.append(
-            StatusRow(self._since_start(m.header.stamp), {s.name: (State(s.state).name, s.rate_hz, s.reason) for s in m.sensors})
+            StatusRow(
+                self._since_start(m.header.stamp),
+                {s.name: SensorStatus(State(s.state).name, s.rate_hz, s.reason) for s in m.sensors},
+            )
         )
 
     def _on_pruning(self, m: PruningState) -> None:

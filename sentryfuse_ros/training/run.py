@@ -158,7 +158,7 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
 
 def check_modalities(training: Examples, recipe: Recipe) -> None:
     """Raises DataError on a modality that no training example has."""
-    present = training.windows.present if isinstance(training, WindowExamples) else {}
+    present = training.windows.live if isinstance(training, WindowExamples) else {}
     absent = [spec.name for spec in recipe.specs if spec.name in present and not present[spec.name].any()]
     if absent:
         raise DataError(
@@ -229,8 +229,8 @@ def _validate(trainer: Trainer, validation: Examples) -> dict[str, np.ndarray]:
     levels = trainer.model.config.ratio_levels
     logits = predict_logits(trainer.average, validation, all_masks(len(trainer.model.lengths)), levels)
     out = {"labels": validation.labels, **{mask: np.stack(rows) for mask, rows in logits.items()}}
-    if isinstance(validation, WindowExamples) and validation.windows.present:
-        out["present"] = np.stack([validation.windows.present[n] for n in trainer.model.config.names], 1)
+    if isinstance(validation, WindowExamples) and validation.windows.live:
+        out["present"] = np.stack([validation.windows.live[n] for n in trainer.model.config.names], 1)
     return out
 
 
