@@ -24,7 +24,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Image, Imu
 
 from sentryfuse_ros.msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
-from sentryfuse_ros.nodes.publish import to_time
+from sentryfuse_ros.nodes.messages import to_time
 from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
 

@@ -145,12 +145,6 @@ def test_temperature_of_mask_and_level_softens_the_answer(tmp_path):
         np.testing.assert_allclose(engine.infer(x, ALL, ratio).probabilities, expected / expected.sum(), rtol=1e-4)
 
 
-def test_reset_changes_no_answer(engine):
-    before = engine.infer(tiny_inputs(), ALL, 0.2).probabilities
-    engine.reset()
-    np.testing.assert_array_equal(engine.infer(tiny_inputs(), ALL, 0.2).probabilities, before)
-
-
 def test_unknown_device_is_a_checkpoint_error(tmp_path):
     folder = save_checkpoint(tiny_model(), tmp_path)
     with pytest.raises(CheckpointError, match="device"):

@@ -222,7 +222,7 @@ def test_simulated_clock_that_jumps_back(probe, start):
         return Clock(clock=stamp_of(now["s"]))
 
     def stamp_of(seconds):
-        from sentryfuse_ros.nodes.publish import to_time
+        from sentryfuse_ros.nodes.messages import to_time
 
         return to_time(int(seconds * 1e9))
 

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.runtime.power_governor import GovernorConfig, PowerGovernor
+from sentryfuse_ros.runtime.governor_config import GovernorConfig
+from sentryfuse_ros.runtime.power_governor import PowerGovernor
 
 LEVELS = (0.0, 0.25, 0.5, 0.7, 0.9)
 NAN = float("nan")
@@ -212,7 +213,7 @@ def test_any_battery_message_gives_a_level_and_a_reason(messages):
 @pytest.mark.parametrize("watts, ratio", [(20, 0), (15, 0), (10, 0.5), (5, 0.9), (0, 0.9), (7.5, 0.7)])
 def test_budget_maps_power_to_ratio(watts, ratio):
     g = governor(p_min_w=5, p_max_w=15)
-    g.budget(watts, 0.0)
+    g.budget(watts)
     state = g.update(0.0)
     assert state.ratio == ratio and f"power budget {watts:g} W asks" in state.reason and state.budget_w == watts
 
@@ -220,25 +221,25 @@ def test_budget_maps_power_to_ratio(watts, ratio):
 def test_largest_request_wins():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
     g.battery(0.2, False, 0.0)
-    g.budget(10, 0.0)
+    g.budget(10)
     assert g.update(0.0).reason == "battery 20 % asks 0.70"
-    g.budget(5, 1.0)
+    g.budget(5)
     assert g.update(1.0).ratio == 0.9 and g.update(1.0).reason.startswith("power budget 5 W asks 0.90")
 
 
 def test_budget_is_withdrawn_by_nan_and_refused_when_impossible():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
-    g.budget(5, 0.0)
-    g.budget(-3, 0.0)
+    g.budget(5)
+    g.budget(-3)
     state = g.update(0.0)
     assert state.ratio == 0.9 and "power budget -3 W refused" in state.reason
-    g.budget(NAN, 1.0)
+    g.budget(NAN)
     assert g.update(1.0).ratio == 0 and math.isnan(g.update(1.0).budget_w)
 
 
 def test_budget_without_its_scale_is_said():
     g = governor()
-    g.budget(7, 0.0)
+    g.budget(7)
     assert "p_max_w is not set" in g.update(0.0).reason and g.update(0.0).ratio == 0
 
 
@@ -246,7 +247,7 @@ def test_noise_on_the_budget_does_not_flap():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
     seen = set()
     for now in range(100):
-        g.budget(10 + 0.2 * (-1) ** now, float(now))
+        g.budget(10 + 0.2 * (-1) ** now)
         seen.add(g.update(float(now)).ratio)
     assert seen <= {0.5} or len(seen) == 1
 
@@ -328,7 +329,7 @@ def test_reset_keeps_what_the_battery_said_and_forgets_waiting_times():
     """A bag loop: the clock starts again at 0 while the battery on the robot is what it was."""
     g = governor(p_min_w=5, p_max_w=15, dwell_s=50.0)
     g.battery(0.3, False, 1000.0)
-    g.budget(6, 1000.0)
+    g.budget(6)
     g.override(0.25)
     g.update(1000.0)
     g.reset()
