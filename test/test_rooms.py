@@ -54,13 +54,24 @@ def test_every_room_has_a_floor():
 def test_no_import_runs_up():
     wrong = []
     for path, room in room_files():
-        for module, top in imports(path):
+        for module, _ in imports(path):
             parts = module.split(".")
             if parts[0] == "sentryfuse_ros" and len(parts) > 1 and parts[1] in FLOOR_OF and FLOOR_OF[parts[1]] > FLOOR_OF[room]:
-                if room == "cli" and parts[1] == "nodes" and not top:
-                    continue  # replay starts nodes, and only when it runs
                 wrong.append(f"{path.relative_to(PACKAGE)} imports {module}")
     assert not wrong
+
+
+def test_other_rooms_enter_nodes_through_one_door():
+    """Only the command line starts nodes, by one function, and only while a verb runs."""
+    entered = {
+        (room, module, top)
+        for path, room in room_files()
+        if room != "nodes"
+        for module, top in imports(path)
+        if module.split(".")[:2] == ["sentryfuse_ros", "nodes"]
+    }
+    assert {(room, module) for room, module, _ in entered} == {("cli", "sentryfuse_ros.nodes.replay_over_topics")}
+    assert not any(top for _, _, top in entered)
 
 
 def test_only_nodes_name_ros():

@@ -9,6 +9,7 @@ import platform
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..bags.bag import Bag, find_battery, match_sensors
 from ..decoders import kind_of
@@ -16,12 +17,15 @@ from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path, share_path
 from ..replay.faults import FaultScript, read_script
 from ..replay.judge import Limits, summarise
-from ..replay.run_record import ModelFacts, PowerRow, RunRecord, read_about
+from ..replay.run_record import RunRecord, read_about
 from ..replay.schedule import Truth, deliveries
 from ..replay.truth import Labels, find_intervals, judge_predictions, labels_of_run
 from ..reporting.run_console import print_summary, say_plan
 from ..sensing.rates import automatic_timeout_s
 from ..settings import Settings, build_settings, read_yaml
+
+if TYPE_CHECKING:  # importing it needs ROS
+    from ..nodes.replay_over_topics import PlayedRun
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
 
@@ -154,7 +158,7 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
     """
     prepared = prepare(args)
     require_ros()
-    from ..nodes.play import NodeProcess, Player, transport_environment
+    from ..nodes.replay_over_topics import TopicReplay, replay_over_topics
     from ..reporting.live_view import LiveView
     from ..reporting.narrator import Narrator
 
@@ -164,32 +168,33 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
     if args.to is not None:
         script = replace(script, faults=tuple(f for f in script.faults if f.from_s < args.to))
     domain_id = args.domain_id if args.domain_id is not None else 1 + os.getpid() % 100
-    env = transport_environment(domain_id)
-    os.environ.update(env)
     battery = find_battery(bag)
     extra = {"battery": battery} if battery and not script.battery else {}
     say_plan(bag, matched, prepared.settings, script, list(extra.values()), domain_id)
-    fuser = NodeProcess("fuse_node", node_arguments(prepared, extra), env, out / "fuse_node.log")
-    player = None
     truth = Truth()
     to_s = args.to if args.to is not None else float("inf")
+    label_at = prepared.labels.at if prepared.labels else None
+    live_view = not args.headless and sys.stdout.isatty()
+    narrator = Narrator(sys.stdout, label_at)
     try:
-        player = Player(matched, extra, script, bag.start_ns)
-        player.wait_until_ready(fuser)
-        stream = deliveries(bag, matched, tuple(t.name for t in extra.values()), script, args.repeat, args.gap, truth, to_s)
-        label_at = prepared.labels.at if prepared.labels else None
-        live_view = not args.headless and sys.stdout.isatty()
-        narrator = Narrator(sys.stdout, label_at)
+        topics = TopicReplay(
+            sensors=matched,
+            extra=list(extra.values()),
+            stream=deliveries(bag, matched, tuple(t.name for t in extra.values()), script, args.repeat, args.gap, truth, to_s),
+            script=script,
+            start_ns=bag.start_ns,
+            speed=args.speed,
+            node_arguments=node_arguments(prepared, extra),
+            domain_id=domain_id,
+            log_path=out / "fuse_node.log",
+        )
         with LiveView(enabled=live_view, script=script, label_at=label_at) as view:
-            show = narrator.show if narrate and not live_view else view.show
-            end_s = player.play(stream, args.speed, show, fuser.check)
+            played = replay_over_topics(topics, narrator.show if narrate and not live_view else view.show)
     finally:
-        exit_status = fuser.stop()
-        if player is not None:
-            player.close()
         bag.close()
-    summary = summarise(player.predictions, player.statuses, script.faults, truth, limits_of(prepared.settings, truth), end_s)
-    record = record_of(prepared, player, script, min(end_s, to_s, args.repeat * (bag.duration_s + args.gap) - args.gap))
+    end_s, exit_status = played.end_s, played.exit_status
+    summary = summarise(played.predictions, played.statuses, script.faults, truth, limits_of(prepared.settings, truth), end_s)
+    record = record_of(prepared, played, script, min(end_s, to_s, args.repeat * (bag.duration_s + args.gap) - args.gap))
     model = record.model
     summary["truth"] = judge_predictions(
         record.predictions, record.labels, script, model.modalities, model.classes, model.window_s, record.end_s
@@ -199,7 +204,7 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
     summary["sensors"] = {name: topic.name for name, topic in matched.items()}
     if exit_status != 0:
         summary["promises_kept"] = False
-        summary["promises_broken"].append(f"fuse_node ended with {exit_status}: {fuser.last_words()}")
+        summary["promises_broken"].append(f"fuse_node ended with {exit_status}: {played.last_words}")
     write_results(args, record, summary, matched)
     return summary
 
@@ -224,40 +229,21 @@ def node_arguments(prepared: Run, extra: dict) -> list[str]:
     return arguments + ["-p", f"battery_topic:={extra['battery'].name if extra else '/battery_state'}"]
 
 
-def record_of(prepared: Run, player, script: FaultScript, end_s: float) -> RunRecord:
-    """What the player collected until the recording's end: that the sensors fall silent then is no news."""
-    info = player.live.info
-    model = (
-        ModelFacts()
-        if info is None
-        else ModelFacts(
-            info.name,
-            tuple(info.modalities),
-            tuple(info.classes),
-            max(info.windows_s, default=0.0),
-            info.parameters,
-            info.trained_on,
-            info.sha256,
-        )
-    )
-    power = [
-        PowerRow(t_s, 100 * m.battery_percentage, m.ratio, m.flops, m.flops_dense, m.reason)
-        for t_s, m in player.prunings
-        if t_s <= end_s
-    ]
+def record_of(prepared: Run, played: PlayedRun, script: FaultScript, end_s: float) -> RunRecord:
+    """What was collected until the recording's end: that the sensors fall silent then is no news."""
     where = (
         f"ROS 2 {os.environ.get('ROS_DISTRO', '')}, Python {platform.python_version()}, {platform.machine()}, "
         f"{os.cpu_count()} CPUs"
     )
     return RunRecord(
         prepared.bag.path.name,
-        [p for p in player.predictions if p.t_s <= end_s],
-        [s for s in player.statuses if s.t_s <= end_s],
+        [p for p in played.predictions if p.t_s <= end_s],
+        [s for s in played.statuses if s.t_s <= end_s],
         script,
         end_s,
-        power,
+        [p for p in played.power if p.t_s <= end_s],
         prepared.labels,
-        model,
+        played.model,
         about=read_about(prepared.bag.path),
         environment=where,
     )
