@@ -61,7 +61,7 @@ class FaultNode(Node):
             (
                 "type",
                 "",
-                "Message type, e.g. sensor_msgs/msg/Image. If empty, the node waits for a publisher and takes its type.",
+                "Message type, e.g. sensor_msgs/msg/Image. If empty, the node waits for a publisher and uses its type.",
             ),
             ("sensor", "sensor", "Name used in the log."),
             ("fault", "none", "Fault in force: " + kinds),
