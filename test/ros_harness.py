@@ -1,6 +1,6 @@
 """What the tests over real DDS share: a node of the package in its own process, and a probe that feeds and listens.
 
-Everything waits for an event with a deadline; a deadline that passes fails the test with what was seen instead.
+Everything waits for an event with a deadline. When a deadline passes, the test fails and says what was seen instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
@@ -29,6 +30,7 @@ from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
 
 DEADLINE_S = 60.0
+QUICK = ("-p", "warm_up:=false", "-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -44,6 +46,7 @@ class NodeUnderTest:
 
     def __init__(self, folder: Path, name: str = "fuse_node", *arguments: str):
         self.log_path = folder / f"{name}.log"
+        self._log_from = 0  # characters of the log that belong to earlier tests
         self._log = self.log_path.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, str(executable_path(name)), *(("--ros-args", *arguments) if arguments else ())],
@@ -55,7 +58,12 @@ class NodeUnderTest:
         )
 
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
+        """Its output since `begin_log`, or since it started."""
+        return self.log_path.read_text(errors="replace")[self._log_from :]
+
+    def begin_log(self) -> None:
+        """Another test begins: what the node has said so far is not its business."""
+        self._log_from = len(self.log_path.read_text(errors="replace"))
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -224,6 +232,14 @@ class Probe:
         request = ChangeState.Request()
         request.transition.id = transition
         return self.call(ChangeState, self.base + "/change_state", request, under_test, repeatable=False).success
+
+    def bring_to(self, state: str, under_test=None) -> None:
+        """Take a managed node to "active" or "unconfigured", from wherever it is."""
+        up = {"unconfigured": Transition.TRANSITION_CONFIGURE, "inactive": Transition.TRANSITION_ACTIVATE}
+        down = {"active": Transition.TRANSITION_DEACTIVATE, "inactive": Transition.TRANSITION_CLEANUP}
+        steps = up if state == "active" else down
+        while (now := self.lifecycle_state(under_test)) != state:
+            assert self.change_state(steps[now], under_test), under_test.log() if under_test else now
 
     def lifecycle_state(self, under_test=None) -> str:
         return self.call(GetState, self.base + "/get_state", GetState.Request(), under_test).current_state.label
