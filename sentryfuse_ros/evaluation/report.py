@@ -33,7 +33,7 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
         for row, live in zip(rows, accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))):
             row.update(accuracy_live=live["accuracy"], ece_live=live["ece"])
     for row, cost in zip(rows, costs(engine, examples, found.masks, latency_runs)):
-        row.update(cost)
+        row.update(cost.to_dict())
     known = examples.windows.present if isinstance(examples, WindowExamples) else {}
     shares = present(known, engine.modalities, len(examples)).mean(0)
     return {
