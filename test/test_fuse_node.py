@@ -1,4 +1,4 @@
-"""fuse_node over real DDS, in a process of its own: what a robotics team would do to it, one thing a test.
+"""fuse_node over real DDS, in a process of its own: what a robotics team would do to it, one thing per test.
 
 The tests share one process and configure it anew; test_fuse_node_start.py has those that need a process each.
 """
@@ -85,7 +85,7 @@ def test_camera_unplugged_and_back(probe, fed):
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "the camera's return", fed)
 
 
-def test_without_any_sensor_it_says_so_and_keeps_publishing(probe, fed):
+def test_without_any_sensor_the_node_says_so_and_keeps_publishing(probe, fed):
     probe.silence("/camera/image_raw")
     probe.silence("/imu/data")
     p = probe.wait_new_prediction(lambda p: not p.valid, "a prediction that says there is none", fed)
@@ -191,7 +191,7 @@ def test_diagnostics_name_every_part(probe, fed):
     assert {v.key: v.value for v in loop.values}["failed"] == "0"
 
 
-def test_ordinary_callbacks_where_asked(probe, unconfigured):
+def test_ordinary_callbacks_if_configured(probe, unconfigured):
     node = unconfigured(receive="callback")
     probe.bring_to("active", node)
     probe.feed_camera()

@@ -89,7 +89,7 @@ def test_signal_while_it_still_loads(start, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_it_cleanly(probe, start, number):
+def test_signal_ends_the_node_cleanly(probe, start, number):
     node = start(*QUICK, expect_end=True)
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
@@ -97,7 +97,7 @@ def test_signal_ends_it_cleanly(probe, start, number):
     assert "Traceback" not in node.log() and "rror" not in node.log(), node.log()
 
 
-def test_bad_parameter_fails_configure_and_can_be_mended(probe, start):
+def test_bad_parameter_fails_configure_and_can_be_corrected(probe, start):
     node = start("-p", "fuse_rate_hz:=5000.0", "-p", "fuse_rat:=3", *QUICK)
     probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
     assert "fuse_rate_hz: saw 5000.0, expected a value from 0.2 to 100" in node.log()
@@ -107,7 +107,7 @@ def test_bad_parameter_fails_configure_and_can_be_mended(probe, start):
     assert probe.change_state(Transition.TRANSITION_CONFIGURE, node), node.log()
 
 
-def test_parameter_file_that_is_none_ends_it_in_one_line(start, tmp_path):
+def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path):
     (tmp_path / "bad.yaml").write_text("/**:\n\tros__parameters:\n")
     node = start("--params-file", str(tmp_path / "bad.yaml"), expect_end=True)
     assert node.process.wait(60) == 2
@@ -120,7 +120,7 @@ def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):
     assert probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
 
 
-def test_without_autostart_it_waits(probe, start):
+def test_without_autostart_the_node_waits(probe, start):
     node = start("-p", "autostart:=false", *QUICK)
     assert probe.lifecycle_state(node) == "unconfigured"
     assert probe.change_state(Transition.TRANSITION_CONFIGURE, node)

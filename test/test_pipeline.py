@@ -1,4 +1,4 @@
-"""The fuser without ROS: real serialised messages in, predictions out, a virtual clock."""
+"""The fuser without ROS: serialised messages go in, predictions come out, and the clock is virtual."""
 
 import numpy as np
 import pytest
@@ -92,7 +92,7 @@ def test_four_sensors_make_a_prediction(robot):
     assert robot.now_ns - NS // 100 <= last.stamp_ns < robot.now_ns  # the newest IMU sample
 
 
-def test_before_anything_came_it_says_so(robot):
+def test_before_the_first_message_the_prediction_says_so(robot):
     prediction = robot.pipeline.tick(T0)
     assert not prediction.valid and prediction.inference is None
     assert prediction.reason == "no live sensor: camera NEVER_SEEN, imu NEVER_SEEN, audio NEVER_SEEN, lidar NEVER_SEEN"
@@ -110,7 +110,7 @@ def test_a_lost_sensor_leaves_the_mask_and_comes_back(robot, lost):
     assert robot.run(1.0)[-1].tick.mask.all()
 
 
-def test_all_lost_then_no_old_answer_again(robot):
+def test_without_any_sensor_no_old_answer_is_repeated(robot):
     robot.run(1.0)
     robot.off = set(robot.rates)
     late = robot.run(2.0)[5:]
@@ -118,7 +118,7 @@ def test_all_lost_then_no_old_answer_again(robot):
     assert len({p.tick.sequence for p in late}) == len(late)
 
 
-def test_frozen_camera_leaves_and_its_frames_leave_the_window(robot):
+def test_frozen_camera_leaves_the_mask_and_its_frames_leave_the_window(robot):
     robot.run(1.0)
     frame = robot.random.integers(1000, 3000, (24, 32)).astype(np.uint16)
     robot.make["camera"] = lambda stamp: raw(image(frame, "16UC1", stamp_ns=stamp))
@@ -138,7 +138,7 @@ def test_garbage_is_counted_and_the_rest_goes_on(robot):
     assert status.reason.startswith("payload MALFORMED") and "PointCloud2" in status.reason
 
 
-def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
+def test_zero_stamps_are_invalid_unless_arrival_times_are_used(engine):
     strict = Robot(engine)
     strict.make["camera"] = lambda stamp: Robot.camera(strict, 0)
     assert strict.run(1.0)[-1].tick.statuses["camera"].state == State.INVALID
@@ -151,7 +151,7 @@ def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
     assert len(stamps) == 20 and abs(int(stamps[-1]) - lenient.now_ns) < NS // 10
 
 
-def test_ratio_follows_the_battery_and_returns_exactly(robot):
+def test_ratio_follows_the_battery_and_the_dense_answers_return_exactly(robot):
     dense = robot.run(1.0)[-1]
     inputs, mask = dense.tick.inputs, dense.tick.mask
     robot.pipeline.battery(0.12, False, robot.now_ns)
@@ -236,7 +236,7 @@ def test_watched_sensor_has_a_status_and_no_buffer(engine):
     assert not view.serves_model and view.buffered_rows == 0
 
 
-def test_a_sample_is_expected_only_of_a_sensor_that_is_in_time(robot):
+def test_a_sample_is_expected_only_of_a_sensor_on_schedule(robot):
     robot.run(1.0)
     assert robot.pipeline.sample_expected(robot.now_ns)
     assert not robot.pipeline.sample_expected(robot.now_ns + NS)
