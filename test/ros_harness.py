@@ -213,12 +213,15 @@ class Probe:
 
     # --- services ------------------------------------------------------------------------------------------
 
-    def call(self, service_type, name: str, request, under_test=None, repeatable: bool = True):
+    def call(self, service_type, name: str, request, under_test=None, attempts_s: tuple[float, ...] = (10, DEADLINE_S)):
+        """Call a service. An answer can be lost while the client is still being discovered, so it is asked twice.
+
+        ``attempts_s``: how long to wait for each answer; one only for what must not be asked twice.
+        """
         client = self.node.create_client(service_type, name)
         try:
             self.wait(f"service {name}", client.service_is_ready, under_test)
-            # An answer can be lost while the client is still being discovered: ask again what may be asked twice.
-            for attempt_s in (10, DEADLINE_S) if repeatable else (DEADLINE_S,):
+            for attempt_s in attempts_s:
                 done = threading.Event()
                 future = client.call_async(request)
                 future.add_done_callback(lambda _, done=done: done.set())
@@ -228,18 +231,26 @@ class Probe:
         finally:
             self.node.destroy_client(client)
 
-    def change_state(self, transition: int, under_test=None) -> bool:
+    def change_state(self, transition: int, under_test=None, attempts_s: tuple[float, ...] = (DEADLINE_S,)) -> bool:
         request = ChangeState.Request()
         request.transition.id = transition
-        return self.call(ChangeState, self.base + "/change_state", request, under_test, repeatable=False).success
+        return self.call(ChangeState, self.base + "/change_state", request, under_test, attempts_s).success
 
     def bring_to(self, state: str, under_test=None) -> None:
         """Take a managed node to "active" or "unconfigured", from wherever it is."""
         up = {"unconfigured": Transition.TRANSITION_CONFIGURE, "inactive": Transition.TRANSITION_ACTIVATE}
         down = {"active": Transition.TRANSITION_DEACTIVATE, "inactive": Transition.TRANSITION_CLEANUP}
         steps = up if state == "active" else down
-        while (now := self.lifecycle_state(under_test)) != state:
-            assert self.change_state(steps[now], under_test), under_test.log() if under_test else now
+        for _ in range(6):
+            now = self.lifecycle_state(under_test)
+            if now == state:
+                return
+            try:
+                done = self.change_state(steps[now], under_test, attempts_s=(10,))
+            except AssertionError:  # the answer was lost; the state tells whether the transition was made
+                continue
+            assert done, under_test.log() if under_test else now
+        raise AssertionError(f"not {state} after six attempts, but {self.lifecycle_state(under_test)}")
 
     def lifecycle_state(self, under_test=None) -> str:
         return self.call(GetState, self.base + "/get_state", GetState.Request(), under_test).current_state.label
