@@ -85,6 +85,17 @@ def test_no_files_import_each_other_in_a_circle():
     assert not circles, "\n".join(" -> ".join(circle) for circle in circles)
 
 
+def test_other_rooms_enter_nodes_through_one_door():
+    entered = {
+        (room, module)
+        for path, room in room_files()
+        if room != "nodes"
+        for module in imports(path)
+        if module.split(".")[:2] == ["sentryfuse_ros", "nodes"]
+    }
+    assert entered == {("cli", "sentryfuse_ros.nodes.door")}
+
+
 def test_only_nodes_name_ros():
     ros = {"rclpy", "rcl_interfaces", "sensor_msgs", "std_msgs", "diagnostic_msgs", "builtin_interfaces", "launch", "launch_ros"}
     wrong = [

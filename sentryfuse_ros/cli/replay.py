@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,7 +11,8 @@ from pathlib import Path
 from ..errors import ParameterError
 from ..replay.judge import RunResult
 from ..replay.latest import Latest
-from ..replay.session import Fuser, PreparedReplay, ReplayTask, play, prepare, with_frames
+from ..replay.schedule import DeliveryLog, deliveries
+from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, prepare, with_frames
 from ..reporting.run_console import print_setup, print_summary
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
@@ -95,9 +95,9 @@ def topics_of(entries: Sequence[str]) -> dict[str, str]:
 
 def require_ros() -> None:
     """Raises SentryFuseError if ROS 2 is not installed."""
-    from ..nodes import installation
+    from ..nodes import door
 
-    installation.require_ros("sentryfuse replay")
+    door.require_ros("sentryfuse replay")
 
 
 def replay(task: ReplayTask, out: Path, html: Path | None, live_view: bool, narrate: bool = False) -> RunResult:
@@ -122,24 +122,22 @@ def replay(task: ReplayTask, out: Path, html: Path | None, live_view: bool, narr
 
 
 def _play_over_ros(prepared: PreparedReplay, log: Path, show: Callable[[Latest], None]) -> RunResult:
-    """`session.play` with the real node and player: the only place of the command line that imports `nodes`."""
-    from ..nodes.play import NodeProcess, Player, transport_environment
+    """Play into a real fuse_node and judge it. This is the only place of the command line that enters `nodes`."""
+    from ..nodes import door
 
-    env = transport_environment(prepared.domain_id)
-    os.environ.update(env)
-
-    def start_fuser(arguments: Sequence[str]) -> NodeProcess:
-        return NodeProcess("fuse_node", list(arguments), env, log)
-
-    def start_player(fuser: Fuser) -> Player:
-        assert isinstance(fuser, NodeProcess)
-        extra = {"battery": prepared.battery} if prepared.battery else {}
-        player = Player(dict(prepared.schedule.sensors), extra, prepared.schedule.script, prepared.bag.start_ns)
-        try:
-            player.wait_until_ready(fuser)
-        except BaseException:
-            player.close()
-            raise
-        return player
-
-    return play(prepared, start_fuser, start_player, show)
+    schedule, delivered = prepared.schedule, DeliveryLog()
+    replay = TopicReplay(
+        sensors=schedule.sensors,
+        extra=[prepared.battery] if prepared.battery else [],
+        stream=deliveries(prepared.bag, schedule, delivered),
+        script=schedule.script,
+        start_ns=prepared.bag.start_ns,
+        speed=prepared.task.speed,
+        node_arguments=node_arguments(prepared),
+        domain_id=prepared.domain_id,
+        log_path=log,
+    )
+    try:
+        return judge(prepared, door.replay_over_topics(replay, show), delivered)
+    finally:
+        prepared.bag.close()
