@@ -14,7 +14,8 @@ from ..bags.message_types import deserialiser
 from ..errors import BagError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
-from ..sensing.sensor import Sensor, extract_inputs, slots_of
+from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.sensor import Sensor
 from ..settings import SensorSettings
 
 # Why a moment gave no window.
