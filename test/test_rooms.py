@@ -9,7 +9,7 @@ import sentryfuse_ros
 
 PACKAGE = Path(sentryfuse_ros.__file__).parent
 FLOORS = (  # each may import from the floors before it and from its own
-    {"errors", "files", "masks", "nanoseconds", "paths", "settings"},
+    {"errors", "files", "masks", "nanoseconds", "paths", "settings", "validation"},
     {"preprocessing", "simulation"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags"},

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,13 +30,13 @@ from torch.overrides import TorchFunctionMode
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.block import Block
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.gate import Scores
 from sentryfuse_ros.pruning.saliency import unit_scales
+from sentryfuse_ros.training.examples import Examples
 
 CRITERIA = ("random", "l1", "l2", "wanda", "snip", "taylor", "oracle", "torch_pruning_magnitude", "torch_pruning_taylor")
 WITHOUT_DATA = ("random", "l1", "l2", "torch_pruning_magnitude")
 CHUNK = 64  # samples in one pass
-
-Scores = tuple[Tensor, Tensor]
 
 
 class Calibration(NamedTuple):
@@ -46,7 +46,7 @@ class Calibration(NamedTuple):
     labels: Tensor
 
     @classmethod
-    def draw(cls, examples: Any, specs: Sequence, count: int = 256, seed: int = 0) -> Calibration:
+    def draw(cls, examples: Examples, specs: Sequence, count: int = 256, seed: int = 0) -> Calibration:
         """``count`` (or all) of `training.examples`, at random by seed, not augmented."""
         index = np.sort(np.random.default_rng(seed).permutation(len(examples))[:count])
         inputs = {name: torch.from_numpy(x) for name, x in examples.inputs(index, specs).items()}
@@ -59,6 +59,9 @@ class Calibration(NamedTuple):
             yield Calibration({n: x[part].to(device) for n, x in self.inputs.items()}, self.labels[part].to(device))
 
 
+NO_SAMPLES = Calibration({}, torch.empty(0, dtype=torch.int64))
+
+
 def unit_scores(
     criterion: str, model: SentryFuse, calibration: Calibration | None = None, mask: Sequence[bool] | None = None, seed: int = 0
 ) -> Scores:
@@ -69,7 +72,8 @@ def unit_scores(
     """
     if criterion not in CRITERIA:
         raise ParameterError("pruning criterion", criterion, "one of " + ", ".join(CRITERIA))
-    if criterion not in WITHOUT_DATA and (calibration is None or not len(calibration.labels)):
+    data = NO_SAMPLES if calibration is None else calibration
+    if criterion not in WITHOUT_DATA and not len(data.labels):
         raise ParameterError(f"pruning criterion {criterion}", "no calibration samples", "some of the training split")
     if criterion == "oracle" and mask is None:
         raise ParameterError("pruning criterion oracle", "no mask", "the mask that the plan is for")
@@ -79,15 +83,15 @@ def unit_scores(
         if criterion.startswith("torch_pruning"):
             from .library import library_scores
 
-            return library_scores(model, loss_gradients(model, calibration) if criterion.endswith("taylor") else None)
+            return library_scores(model, loss_gradients(model, data) if criterion.endswith("taylor") else None)
         if criterion in ("l1", "l2"):
             scores = magnitude_scores(model, int(criterion[1]))
         elif criterion == "wanda":
-            scores = wanda_scores(model, calibration)
+            scores = wanda_scores(model, data)
         elif criterion == "snip":
-            scores = snip_scores(model, calibration)
+            scores = snip_scores(model, data)
         else:
-            scores = taylor_scores(model, calibration, mask if criterion == "oracle" else None)
+            scores = taylor_scores(model, data, mask if criterion == "oracle" else None)
     heads, channels = (s / s[s.sum(1) > 0].mean().nan_to_num(0).clamp_min(1e-12) for s in scores)
     return heads, channels
 
@@ -133,15 +137,16 @@ def taylor_scores(model: SentryFuse, calibration: Calibration, mask: Sequence[bo
 
     The absolute value is per sample: averaged first, opposite signs would cancel. Sites that do not run with ``mask``: 0.
     """
-    total: list[Tensor] | None = None
+    total: list[Tensor] = []
+    count = len(calibration.labels)
     for chunk in calibration.chunks(_device(model)):
         scales = unit_scales(model.config, len(chunk.labels), _device(model))
         loss = F.cross_entropy(model(chunk.inputs, mask, scales=scales).logits, chunk.labels, reduction="sum")
         flat = [m for site in scales for m in site]
         gradients = torch.autograd.grad(loss, flat, allow_unused=True)
         sums = [torch.zeros_like(m[0]) if g is None else g.abs().sum(0) for m, g in zip(flat, gradients)]
-        total = sums if total is None else [a + b for a, b in zip(total, sums)]
-    return torch.stack(total[::2]) / len(calibration.labels), torch.stack(total[1::2]) / len(calibration.labels)
+        total = sums if not total else [a + b for a, b in zip(total, sums)]
+    return torch.stack(total[::2]) / count, torch.stack(total[1::2]) / count
 
 
 def weights_of(block: Block) -> tuple[Tensor, ...]:

@@ -37,8 +37,8 @@ def library_scores(model: SentryFuse, gradients: Sequence[tuple[Tensor, ...]] | 
         attention = _Attention(a, slopes[:3])
         group = _group(library, attention, attention.query, attention.query.in_features)
         heads.append(importance(group).view(a.groups * a.per_group, -1).mean(1))
-        feed_forward = nn.Sequential(_linear(block.up.weight, slopes[3]), nn.GELU(), _linear(block.down.weight, slopes[4]))
-        channels.append(importance(_group(library, feed_forward, feed_forward[0], block.up.in_features)))
+        up, down = _linear(block.up.weight, slopes[3]), _linear(block.down.weight, slopes[4])
+        channels.append(importance(_group(library, nn.Sequential(up, nn.GELU(), down), up, block.up.in_features)))
     device = model.gate.static.device
     return torch.stack(heads).to(device), torch.stack(channels).to(device)
 

@@ -109,8 +109,8 @@ def measure_recordings(specs: Sequence[ModalitySpec], recordings: Sequence[Recor
         streams = [r.streams[spec.name] for r in recordings]
         if spec.kind == "camera" and spec.encoding == "depth_m":
             relative = bool(spec.options.get("relative_depth"))
-            values = [s.rows[s.rows > 0][::7] for s in streams]  # every 7th return is plenty
-            values = np.concatenate([v - np.median(v) if relative else v for v in values])[:, None]
+            returns = [s.rows[s.rows > 0][::7] for s in streams]  # every 7th return is plenty
+            values = np.concatenate([v - np.median(v) if relative else v for v in returns])[:, None]
             mean = np.zeros(1) if relative else values.mean(0)
         else:
             rows = [np.moveaxis(s.rows, 1, -1).reshape(-1, spec.channels) for s in streams]
