@@ -155,6 +155,8 @@ def _convert_mapping(value: Any, part: Any, what: str, remedy: str) -> dict[str,
 
 def _convert_union(value: Any, parts: tuple[Any, ...], what: str, remedy: str) -> Any:
     """By the first part that takes the value; where none does, the error says what each of them expects."""
+    if value is None and type(None) in parts:
+        return None
     expected = []
     for part in parts:
         try:

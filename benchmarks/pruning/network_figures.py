@@ -58,9 +58,9 @@ def dense_gap(table: ResultTable) -> Part:
     for name, (dense, ours) in DENSE_GAPS.items():
         pairs = [pair for pair in table.pairs(dense, ours) if table.any_of(pair, ours).plans is not None]
         gaps = {"-".join(pair): gap(table, pair, dense, ours) for pair in pairs}
-        figures |= {f"{name}_points": mean(gaps.values(), 2), f"{name}_points_by_net": gaps}
+        figures |= {f"{name}_points": mean(gaps.values(), 2), f"{name}_points_by_network": gaps}
         basis[f"{name}_points"] = {
-            "nets": len(gaps),
+            "networks": len(gaps),
             "seeds": fewest_seeds(table, pairs, (dense, ours)),
             "by_seed": _gaps_by_seed(table, pairs, dense, ours),
         }
@@ -81,7 +81,7 @@ def attention(table: ResultTable) -> Part:
     figures: Figures = {
         "flops_saving": {b: mean(v) for b, v in saving.items()},
         "attend_gap_points": {b: mean((gap(table, p, *both) for p in v), 2) for b, v in pairs.items()},
-        "attend_gap_points_by_net": {"-".join(p): gap(table, p, *both) for v in pairs.values() for p in v},
+        "attend_gap_points_by_network": {"-".join(p): gap(table, p, *both) for v in pairs.values() for p in v},
     }
     basis: Figures = {
         "flops_saving": {"tasks": {b: len(v) for b, v in saving.items()}},

@@ -141,7 +141,13 @@ def _figures(report: Mapping[str, Any]) -> str:
         share = figure.unit == "share"
         shown = NOT_RUN if value is None else f"{percent(value)} %" if share else f"{value:+.1f}"
         shown += _seeds(on.get("by_seed", {}), percent if share else _points)
-        what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} networks" if "nets" in on else "-"
+        what = (
+            f"{on['combinations']} combinations"
+            if "combinations" in on
+            else f"{on['networks']} networks"
+            if "networks" in on
+            else "-"
+        )
         rows.append((figure.words, shown, what, str(on.get("seeds", "-"))))
     return table(("figure", "value", "rests on", "seeds, at least"), rows)
 
@@ -225,14 +231,14 @@ def _combinations(report: Mapping[str, Any]) -> str:
 
 def _attend(report: Mapping[str, Any]) -> str:
     summary, basis = report["summary"], report["basis"]
-    gaps, by_net, on = summary["attend_gap_points"], summary["attend_gap_points_by_net"], basis["attend_gap_points"]
-    tasks = list(dict.fromkeys(net.rsplit("-", 1)[0] for net in by_net))
+    gaps, by_network, on = summary["attend_gap_points"], summary["attend_gap_points_by_network"], basis["attend_gap_points"]
+    tasks = list(dict.fromkeys(name.rsplit("-", 1)[0] for name in by_network))
     rows = [
         (
             b,
             f"{percent(saving)} %",
             _points(gaps[b]) + _seeds(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
-            *(_points(by_net.get(f"{t}-{b}")) for t in tasks),
+            *(_points(by_network.get(f"{t}-{b}")) for t in tasks),
             str(on["seeds"]),
         )
         for b, saving in summary["flops_saving"].items()
