@@ -1,4 +1,4 @@
-"""What every backbone promises: absent streams are not there, everything learns, plans are exact, files come back."""
+"""What every backbone promises: absent streams are not computed, everything learns, plans are exact, files can be read back."""
 
 import copy
 import json
@@ -186,7 +186,7 @@ def test_engine_runs_all_masks_and_levels_and_counts(name):
 
 
 @family
-def test_model_file_comes_back(name, tmp_path):
+def test_model_file_survives_a_round_trip(name, tmp_path):
     model = tiny_model(**FAMILY[name])
     again, _ = load_checkpoint(save_checkpoint(model, tmp_path))
     assert again.config.to_dict() == model.config.to_dict()

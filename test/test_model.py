@@ -78,7 +78,7 @@ def test_every_kind_of_sensor_has_a_tokeniser(kind, shape, encoding):
 
 
 @pytest.mark.parametrize("motion", ["none", "also", "only"])
-def test_frame_tokeniser_motion_options_run_and_only_sees_no_still_picture(motion):
+def test_frame_tokeniser_runs_with_every_motion_option_and_with_only_ignores_a_still_picture(motion):
     still = torch.randn(1, 1, 1, 12, 16).expand(2, 4, 1, 12, 16).clone()
     still[1] *= 2
     tokens, _ = make_tokenizer(SPECS[0], 16, {"stem_channels": (4, 4), "grid": (2, 2), "motion": motion})(still)

@@ -141,7 +141,7 @@ def test_units_of_a_smaller_budget_are_among_those_of_a_larger():
 
 
 @family
-def test_a_higher_ratio_keeps_less_everywhere_but_for_one_last_step(name):
+def test_a_higher_ratio_keeps_less_everywhere_except_for_one_last_step(name):
     model = tiny_model(**FAMILY[name])
     step = model.config.channel_step
     for mask in MASKS:

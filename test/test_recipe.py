@@ -1,4 +1,4 @@
-"""Training recipes and schedules: what is refused, and by which words; how things change as training goes on."""
+"""Training recipes and schedules: what is refused and what the errors say, and how a training changes in its course."""
 
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def test_recipe_names_the_key_that_is_wrong(change, word):
         ("augment: {speed: x}", "augment speed"),
     ],
 )
-def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
+def test_recipe_error_names_the_key_the_value_seen_and_what_is_expected(line, key):
     with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
         Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
 
@@ -80,7 +80,7 @@ def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():
 
 
 @pytest.mark.parametrize("name", ["train_ground", "train_utd_mhad"])
-def test_shipped_recipes_keep_their_values(name):
+def test_shipped_recipes_are_read_as_they_are_written(name):
     path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
     given, read = yaml.safe_load(path.read_text()), Recipe.read(path).to_dict()
     for key, value in given.items():

@@ -70,7 +70,7 @@ def test_budget_mode_that_does_not_exist_is_refused():
 
 @family
 @pytest.mark.parametrize("mode", ["even", "global"])
-def test_a_higher_ratio_keeps_less_everywhere_but_for_one_last_step(name, mode):
+def test_a_higher_ratio_keeps_less_everywhere_except_for_one_last_step(name, mode):
     model = tiny_model(**FAMILY[name])
     step = model.config.channel_step
     for mask in MASKS:

@@ -1,19 +1,28 @@
 """The pruning study's figures, compared with a calculation by hand on made-up results."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from benchmarks.pruning import summary, tables
+from benchmarks.pruning import summary, tables, validation_choices
+from benchmarks.pruning.archive import read_archive
 from benchmarks.pruning.conditions import RATIOS, conditions
 from benchmarks.pruning.people import PeopleExamples, another
 from benchmarks.pruning.run_result import PlanResults, RunResult
-from benchmarks.pruning.runs import Run
+from benchmarks.pruning.runs import Run, all_runs
+from benchmarks.pruning.study import report
 from benchmarks.pruning.tasks import TASKS
-from benchmarks.pruning.variants import USUAL
+from benchmarks.pruning.variants import USUAL, VARIANTS
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.model.config import BACKBONES
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training.examples import RecordingExamples
+
+STUDY = Path(__file__).parents[1] / "benchmarks" / "pruning"
+
 
 # conditions
 
@@ -172,7 +181,7 @@ def test_controls_are_compared_on_the_combinations_that_both_have():
     assert rows["normal", "l1"]["by_ratio"]["0.5"]["ours"] == rows["normal", "taylor"]["by_ratio"]["0.5"]["ours"]
 
 
-def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
+def test_controls_that_explain_stand_beside_the_others_on_the_same_networks():
     late = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
     found = summary.summarise([*by_hand(), result("normal", 0, late, (0.9, 0.6, 0.5), backbone="bottleneck")])
     everywhere, explained = ({(r["variant"], r["plan"]): r for r in found[part]} for part in ("plans", "plans_explained"))
@@ -184,7 +193,7 @@ def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
     assert not summary.summarise(by_hand()[:2])["plans_explained"]
 
 
-def test_nets_pruned_further_in_training_are_compared_with_the_same_baseline():
+def test_networks_pruned_further_in_training_are_compared_with_the_same_baseline():
     further = result("to_90", 1, {"gate": (0.8, 0.6, 0.6)}, (0.9, 0.6, 0.5))
     found = summary.summarise([*by_hand(), further])
     rel = {p: ((1 - p) ** 2 * 0.8 + 2 * p * (1 - p) * 0.6) / (1 - p * p) / 0.4 - 1 for p in (0.3, 0.5)}
@@ -251,3 +260,17 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
         tables.insert(page, parts)
     with pytest.raises(DataError, match="nowhere.*--docs"):
         tables.insert(tmp_path / "nowhere" / "README.md", parts)
+
+
+def test_the_committed_page_shows_what_the_committed_results_give(tmp_path):
+    """The whole page, except for the command that filled it."""
+    archive = read_archive(STUDY.parent / "results" / "pruning_nets.jsonl")
+    runs = all_runs(tuple(TASKS), BACKBONES, (0, 1, 2), tuple(VARIANTS))
+    found = report(runs, {run: archive[run.name] for run in runs}, "", {})
+    committed = (STUDY / "README.md").read_text()
+    (tmp_path / "README.md").write_text(committed)
+    parts = tables.tables(found)
+    del parts["progress"]
+    choices = json.loads((STUDY.parent / "results" / "pruning_validation.json").read_text())
+    tables.insert(tmp_path / "README.md", parts | validation_choices.tables(choices))
+    assert (tmp_path / "README.md").read_text() == committed

@@ -107,7 +107,7 @@ def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_p
     assert len(there) == streams * len(plans[one][keys[1]])
 
 
-def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypatch):
+def test_stopped_study_is_resumed_without_training_again(made_up, tmp_path, monkeypatch):
     wanted = all_runs(("made_up",), ("early",), (0,), ("joint", "normal", "dense_attention"))
     whole = list(execute(wanted, tmp_path / "whole"))[-1]
 
@@ -324,6 +324,6 @@ def alive(pid):
 
 
 @pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--tasks", "imagenet"], ["--jobs", "0"]))
-def test_command_names_what_there_is_none_of(wrong, capsys):
+def test_command_names_the_argument_that_is_unknown(wrong, capsys):
     assert main(wrong) == 2
     assert wrong[0] in capsys.readouterr().err

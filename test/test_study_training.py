@@ -60,7 +60,7 @@ def test_the_runs_that_say_most_come_first():
     assert [n.seed for n in figures] == sorted(n.seed for n in figures)
 
 
-def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
+def test_names_of_runs_differ_where_their_specification_does_and_nowhere_else(monkeypatch):
     one = Run("borealtc", "early", "joint", 0)
     names = {run.name for run in (one, one._replace(variant="normal"), one._replace(quick=True), one._replace(seed=1))}
     assert len(names) == 4
@@ -72,7 +72,7 @@ def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
     assert one.name != before
 
 
-def test_dense_attention_is_the_same_net_but_for_attention():
+def test_dense_attention_is_the_same_recipe_except_for_attention():
     pair = [Run("borealtc", "early", v, 0) for v in ("joint", "dense_attention")]
     ours, dense = map(recipe_of, pair)
     assert dense.model["num_kv_heads"] == 8 and dense.model["kv_stride"] == {} and ours.model["num_kv_heads"] == 4
@@ -106,7 +106,7 @@ def gate_scores(trainer):
     return [torch.cat([s.flatten() for s in trainer.ema_model.gate(torch.tensor(m))]) for m in all_masks(3)]
 
 
-def test_controls_train_what_they_say(made_up):
+def test_controls_train_as_they_are_described(made_up):
     joint, before, losses = trainer_of("joint")
     scores = gate_scores(joint)
     assert not torch.equal(scores[0], scores[1]) and all(step.pruned > 0 for step in losses)
@@ -130,7 +130,7 @@ def test_controls_train_what_they_say(made_up):
         assert all((step.pruned > 0 and step.distill > 0) == (variant == "self_distilled") for step in losses)
 
 
-def test_second_pass_of_full_width_is_the_first_one_but_for_dropout(made_up):
+def test_second_pass_of_full_width_is_the_first_one_except_for_dropout(made_up):
     examples, classes = load_examples("made_up", "train")
     recipe = recipe_of(Run("made_up", "early", "self_distilled", 0))
     quiet = StudyRecipe.from_dict({**recipe.to_dict(), "model": {**recipe.model, "dropout": 0.0}})
@@ -138,7 +138,7 @@ def test_second_pass_of_full_width_is_the_first_one_but_for_dropout(made_up):
     assert step.pruned == step.full and step.distill == pytest.approx(0, abs=1e-6)
 
 
-def test_training_that_began_before_a_recipe_key_existed_goes_on(made_up, tmp_path):
+def test_training_that_began_before_a_recipe_key_existed_can_be_resumed(made_up, tmp_path):
     trainer, _, _ = trainer_of("joint", epochs=1)
     save_state(trainer, tmp_path)
     file = tmp_path / STATE_FILE

@@ -19,7 +19,7 @@ from sentryfuse_ros.training.trainer import Trainer, class_weights
 # trainer
 
 
-def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
+def test_training_teaches_pruned_widths_and_single_sensors_too():
     trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), RecordingExamples(recordings((1, 2))), CLASSES)
     while trainer.epoch < 60:
         list(trainer.run_epoch())
@@ -39,7 +39,7 @@ def test_gate_learns_until_it_is_frozen():
     assert torch.equal(trainer.ema_model.gate.static, seen[10])  # ships the order it was trained with
 
 
-def test_loss_that_is_no_number_stops_with_words(made_up):
+def test_loss_that_is_not_finite_stops_the_training_with_an_explanation(made_up):
     bad = recordings((1, 2))
     bad[0].streams["imu"].rows[:] = np.nan
     specs = [{**m, "mean": [0] * n, "std": [1] * n} for m, n in zip(RECIPE["modalities"], (6, 2))]
@@ -69,7 +69,7 @@ def test_calibration_error_of_known_cases():
 # classes
 
 
-def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
+def test_rare_and_unvalidated_classes_are_reported_and_an_absent_one_is_refused():
     def of(labels):
         return WindowExamples(
             WindowSet(

@@ -1,4 +1,4 @@
-"""Whole training runs: resumed, repeated, in several processes, and never one taken for another."""
+"""Whole training runs: resumed, repeated, in several processes, and never mistaken for one another."""
 
 import csv
 import os
@@ -50,7 +50,7 @@ def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypa
     assert read[0] == read[1]
 
 
-def test_metrics_of_a_run_from_before_a_column_existed_go_on_under_all(tmp_path):
+def test_metrics_of_a_run_from_before_a_column_existed_continue_with_all_columns(tmp_path):
     (tmp_path / METRICS_FILE).write_text("epoch,learning_rate,seconds,full,gate\n1,0.1,2.0,0.5,0.25\n2,0.1,2.0,0.4,0.2\n")
     metrics = Metrics(tmp_path, 1)
     metrics.write(2, {"full": 0.3, "gradient": 0.125})
