@@ -82,21 +82,15 @@ def check_python():
 
 
 def check_ros():
-    if importlib.util.find_spec("rclpy") is None:
+    from ..nodes.installation import find_ros
+
+    ros = find_ros()
+    if ros is None:
         yield BAD, "ROS 2", "no rclpy in this environment", "make setup, or source /opt/ros/<distro>/setup.bash"
         return
-    import rclpy
-
-    try:
-        from rclpy.utilities import get_rmw_implementation_identifier
-
-        rmw = get_rmw_implementation_identifier()
-    except (ImportError, RuntimeError) as error:
-        rmw = f"unknown ({error})"
     distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or "unknown"
     yield OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}", ""
-    yield (OK if "fastrtps" in rmw or "cyclone" in rmw else NOTE), "RMW", rmw, ""
-    del rclpy
+    yield (OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE), "RMW", ros.rmw, ""
     if importlib.util.find_spec("sentryfuse_ros.msg") is None:
         yield BAD, "messages", "sentryfuse_ros.msg is not built", "make setup, or colcon build and source install/setup.bash"
     else:
@@ -105,23 +99,16 @@ def check_ros():
         yield OK, "fuse_node", str(executable_path("fuse_node")), ""
     except SentryFuseError as error:
         yield BAD, "fuse_node", str(error), "colcon build"
-    events = importlib.util.find_spec("rclpy.experimental") is not None
     yield (
-        OK if events else NOTE,
+        OK if ros.has_events_executor else NOTE,
         "executor",
-        "events executor" if events else "single-threaded (this rclpy has no events executor)",
+        "events executor" if ros.has_events_executor else "single-threaded (this rclpy has no events executor)",
         "",
     )
-    try:
-        from rclpy.impl.implementation_singleton import rclpy_implementation
-
-        by_hand = hasattr(rclpy_implementation.Subscription, "take_message")
-    except (ImportError, AttributeError):
-        by_hand = False
     yield (
-        OK if by_hand else NOTE,
+        OK if ros.takes_serialized_messages else NOTE,
         "receive path",
-        "raw, taken by hand" if by_hand else "ordinary callbacks: about three times the CPU",
+        "raw, taken by hand" if ros.takes_serialized_messages else "ordinary callbacks: about three times the CPU",
         "",
     )
     for name, use in (

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..bags.bag import Bag, find_battery, match_sensors
-from ..decoders import kind_of
 from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path, share_path
 from ..replay.faults import FaultScript, read_script
@@ -21,6 +20,7 @@ from ..replay.schedule import Truth, deliveries
 from ..replay.truth import Labels, find_intervals, judge_predictions, labels_of_run
 from ..reporting.run_console import print_summary, say_plan
 from ..sensing.rates import automatic_timeout_s
+from ..sensor_kinds import sensor_kind
 from ..settings import Settings, build_settings, read_yaml
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
@@ -120,19 +120,17 @@ def read_truth(bag: Bag, truth: str | Path | None) -> Labels | None:
 def limits_of(settings: Settings, delivered: Truth) -> Limits:
     """The promises in numbers for this configuration; periods measured where they are not configured."""
     period_s = {
-        s.name: 1.0 / s.values["expected_rate_hz"]
-        if s.values["expected_rate_hz"]
-        else median_period(delivered.sound_s.get(s.name, []))
+        s.name: 1.0 / s.expected_rate_hz if s.expected_rate_hz else median_period(delivered.sound_s.get(s.name, []))
         for s in settings.sensors
     }
     return Limits(
         1.0 / settings["fuse_rate_hz"],
-        {s.name: s.values["timeout_s"] or automatic_timeout_s(period_s[s.name]) for s in settings.sensors},
-        {s.name: s.values["good_samples"] for s in settings.sensors},
-        {s.name: s.values["frozen_samples"] for s in settings.sensors},
-        {s.name: s.values["invalid_samples"] for s in settings.sensors},
+        {s.name: s.timeout_s or automatic_timeout_s(period_s[s.name]) for s in settings.sensors},
+        {s.name: s.good_samples for s in settings.sensors},
+        {s.name: s.frozen_samples for s in settings.sensors},
+        {s.name: s.invalid_samples for s in settings.sensors},
         period_s,
-        {s.name: s.values["max_latency_s"] for s in settings.sensors},
+        {s.name: s.max_latency_s for s in settings.sensors},
     )
 
 
@@ -206,12 +204,9 @@ def replay(args: argparse.Namespace, narrate: bool = False) -> dict:
 
 def require_ros() -> None:
     """Raises SentryFuseError where there is no ROS 2."""
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
-        raise SentryFuseError(
-            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
-        ) from error
+    from ..nodes import installation
+
+    installation.require_ros("sentryfuse replay")
 
 
 def node_arguments(prepared: Run, extra: dict) -> list[str]:
@@ -278,7 +273,7 @@ def write_results(args: argparse.Namespace, record: RunRecord, summary: dict, ma
     from ..reporting.run_page import write_report
     from ..reporting.run_plots import frame_times
 
-    camera = next((name for name, topic in matched.items() if kind_of(topic.msg_type) == "camera"), None)
+    camera = next((name for name, topic in matched.items() if topic.msg_type in sensor_kind("camera").decoders), None)
     if camera:
         with Bag(args.bag) as bag:
             record.frames = frames_of_run(bag, matched[camera], frame_times(record.end_s), bag.duration_s + args.gap)

@@ -168,7 +168,7 @@ def build(
         "ignore": list(ignore),
         "modalities": [s.to_dict() for s in specs],
         "sensors": [[s.name, s.kind, s.topic, s.model_input] for s in sensors],
-        "sensor_settings": [{**dict(s.values), "limits": dict(s.limits)} for s in sensors],
+        "sensor_settings": [s.to_dict() for s in sensors],
     }
     bad = [s.name for s in specs if "/" in s.name]
     if bad:

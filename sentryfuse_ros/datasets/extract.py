@@ -13,7 +13,8 @@ from ..bags.labels import Labels, typestore
 from ..errors import BagError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
-from ..sensing.sensor import Sensor, cut_inputs, slots_of
+from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.sensor import Sensor
 from ..settings import SensorSettings
 
 # Why a moment gave no window.
@@ -106,7 +107,7 @@ def _collect(
 
     def look(now_ns: int) -> None:
         deliver(now_ns)
-        cut = cut_inputs(slots, specs, {s.name: s.check(now_ns, now_ns) for s in sensors.values()}, now_ns)
+        cut = extract_inputs(slots, specs, {s.name: s.check(now_ns, now_ns) for s in sensors.values()}, now_ns)
         end_ns = cut.snapshot.end_ns
         label = labels.over(end_ns - window_ns, end_ns)
         if not cut.inputs:

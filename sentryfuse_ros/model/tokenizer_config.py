@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
+from ..sensor_kinds import sensor_kind
 from ..validation import Count, Rule, build, check, one_of
 
 _REMEDY = "correct the tokenizer section of the model in the training YAML"
@@ -15,7 +16,15 @@ _Length = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
 
 
 @dataclass(frozen=True)
-class SeriesTokenizerConfig:
+class TokenizerConfig:
+    """Base of the options of a tokeniser; a tokeniser class names its own record in ``Options``."""
+
+    def __post_init__(self) -> None:
+        check(self, "tokenizer", _REMEDY)
+
+
+@dataclass(frozen=True)
+class SeriesTokenizerConfig(TokenizerConfig):
     """Stem of an IMU, a series or audio."""
 
     steps_per_token: Count = 10
@@ -23,12 +32,9 @@ class SeriesTokenizerConfig:
     # Length of the window around each token whose power spectrum, of every channel, is added to the token; 0 adds none.
     spectrum_steps: _Length = 0
 
-    def __post_init__(self) -> None:
-        check(self, "tokenizer", _REMEDY)
-
 
 @dataclass(frozen=True)
-class FrameTokenizerConfig:
+class FrameTokenizerConfig(TokenizerConfig):
     """Stem of a camera or a LiDAR."""
 
     frames_per_token: Count = 2
@@ -42,21 +48,12 @@ class FrameTokenizerConfig:
     # [rows, columns]: the picture is divided into so many parts, whose mean and texture are added to the token; [] adds none.
     statistics: Annotated[tuple[Count, ...], Rule(lambda v: len(v) in (0, 2), "[rows, columns], or [] for none")] = ()
 
-    def __post_init__(self) -> None:
-        check(self, "tokenizer", _REMEDY)
-
-
-TokenizerConfig = SeriesTokenizerConfig | FrameTokenizerConfig
-
 
 def tokenizer_config(spec: ModalitySpec, options: TokenizerConfig | Mapping[str, Any] | None = None) -> TokenizerConfig:
     """The options of a modality as a record, defaults filled in; raises ParameterError on an option it does not have."""
-    if isinstance(options, Mapping) or options is None:
-        options, what = options or {}, f"tokenizer {spec.name!r}"
-        if spec.kind in ("camera", "lidar"):
-            return build(FrameTokenizerConfig, options, what, _REMEDY)
-        return build(SeriesTokenizerConfig, options, what, _REMEDY)
-    wanted = FrameTokenizerConfig if spec.kind in ("camera", "lidar") else SeriesTokenizerConfig
+    wanted = sensor_kind(spec.kind).tokenizer_class().Options
+    if options is None or isinstance(options, Mapping):
+        return build(wanted, options or {}, f"tokenizer {spec.name!r}", _REMEDY)
     if not isinstance(options, wanted):
         raise ParameterError(f"tokenizer {spec.name!r}", type(options).__name__, f"a {wanted.__name__}", _REMEDY)
     return options

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -14,15 +14,28 @@ from torch import Tensor, nn
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
+from ..sensor_kinds import sensor_kind
 from .tokenizer_config import FrameTokenizerConfig, SeriesTokenizerConfig, TokenizerConfig, tokenizer_config
 
 
-class SeriesTokenizer(nn.Module):
+class Tokenizer(nn.Module):
+    """Base of the tokenisers: (B, *spec.shape) -> tokens (B, count, D), and whether each token saw no data (B, count) bool.
+
+    A tokeniser is made from (spec, d_model, options), where ``options`` is a record of the class in ``Options``.
+    """
+
+    Options: ClassVar[type[TokenizerConfig]]
+    count: int  # tokens per window
+
+
+class SeriesTokenizer(Tokenizer):
     """(B, T, C) -> tokens (B, T / steps_per_token, D), and whether each token saw no data (B, N) bool.
 
     A step without data is zero in every channel, as preprocessing promises; an extra channel tells the stem which steps hold
     data. Raises ParameterError unless steps_per_token divides T.
     """
+
+    Options = SeriesTokenizerConfig
 
     def __init__(self, spec: ModalitySpec, d_model: int, options: SeriesTokenizerConfig):
         super().__init__()
@@ -76,12 +89,14 @@ class PowerSpectrum(nn.Module):
         return self.mix(((power + 7.0) / 3.0).unflatten(0, (B, C)).flatten(1, 2))  # (B, D, N)
 
 
-class FrameTokenizer(nn.Module):
+class FrameTokenizer(Tokenizer):
     """(B, K, C, H, W) -> tokens (B, K / frames_per_token, D), and whether each token saw no frame (B, N) bool.
 
     The frames of one token enter the stem together as channels, so that their differences (motion) are one linear step away.
     Beside them comes the validity mask: where the frames are not zero. Raises ParameterError unless frames_per_token divides K.
     """
+
+    Options = FrameTokenizerConfig
 
     def __init__(self, spec: ModalitySpec, d_model: int, options: FrameTokenizerConfig):
         super().__init__()
@@ -143,7 +158,7 @@ class TextureStatistics(nn.Module):
         super().__init__()
         if len(parts) != 2 or not all(1 <= n <= side for n, side in zip(parts, (spec.shape[2], spec.shape[3] // 2**self.SCALES))):
             raise ParameterError(f"tokenizer {spec.name!r} statistics", list(parts), "[rows, columns] of the picture's parts")
-        self.patch, self.parts, self.upright = frames_per_token, parts, spec.kind == "camera"
+        self.patch, self.parts, self.upright = frames_per_token, parts, sensor_kind(spec.kind).rows_adjoin
         kinds = 1 + self.SCALES * (2 if self.upright else 1)
         self.mix = nn.Linear(frames_per_token * spec.channels * kinds * parts[0] * parts[1], d_model)
 
@@ -177,12 +192,6 @@ class TextureStatistics(nn.Module):
         return (torch.log(energy + 1e-5) + 4.0) / 3.0
 
 
-Tokenizer = SeriesTokenizer | FrameTokenizer
-
-
 def make_tokenizer(spec: ModalitySpec, d_model: int, options: TokenizerConfig | Mapping[str, Any] | None = None) -> Tokenizer:
     """The tokeniser of a modality, defaults where options are left out; raises ParameterError on a wrong option."""
-    config = tokenizer_config(spec, options)
-    if isinstance(config, FrameTokenizerConfig):
-        return FrameTokenizer(spec, d_model, config)
-    return SeriesTokenizer(spec, d_model, config)
+    return sensor_kind(spec.kind).tokenizer_class()(spec, d_model, tokenizer_config(spec, options))

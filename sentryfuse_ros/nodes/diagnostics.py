@@ -57,7 +57,7 @@ def diagnostics_message(
         if status is None:
             continue
         alarm = status.alarm or receiver.unheard
-        level = ok if not alarm else error if sensor.settings.values["required"] else warn
+        level = ok if not alarm else error if sensor.settings.required else warn
         text = status.state.name + (f": {status.reason}" if status.reason else "")
         if receiver.unheard:
             text += "; " + receiver.unheard

@@ -68,7 +68,7 @@ class TopicReceiver:
         self.unheard = ""  # why publishers that are there are not heard, as of the last `follow_publishers`
         self.mode = mode
         self.reliability = ReliabilityPolicy.BEST_EFFORT
-        if sensor.values["reliability"] == "reliable":
+        if sensor.reliability == "reliable":
             self.reliability = ReliabilityPolicy.RELIABLE
         self._queue: deque = deque(maxlen=4 * sensor.queue_depth)
         self._subscribe()
@@ -123,7 +123,7 @@ class TopicReceiver:
         infos = self.node.get_publishers_info_by_topic(self.topic)
         heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
         self.unheard = self._why_unheard(infos, heard)
-        if self.sensor.values["reliability"] != "auto" or not heard:
+        if self.sensor.reliability != "auto" or not heard:
             return False
         reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in heard)
         wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
@@ -142,7 +142,7 @@ class TopicReceiver:
                 f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
                 f"set {name}.type or {name}.topic"
             )
-        deaf = self.sensor.values["reliability"] == "reliable"
+        deaf = self.sensor.reliability == "reliable"
         if deaf and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
             return (
                 f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"

@@ -17,7 +17,8 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..sensing.liveness import Status
-from ..sensing.sensor import Sensor, cut_inputs, slots_of
+from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.sensor import Sensor
 from ..sensing.snapshot import Snapshot
 from ..settings import Settings
 from .engine import Engine, Inference
@@ -92,8 +93,8 @@ class Pipeline:
     def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
         """Cut what is live now: the inputs of one inference, copied out of the buffers."""
         statuses = self.check(now_node_ns, now_arrival_ns)
-        snapshot, serving, inputs = cut_inputs(self.slots, self.engine.specs, statuses, now_node_ns)
-        newest = max((s for s in serving if s), key=lambda s: s.buffer.newest_ns, default=None)
+        snapshot, serving, inputs = extract_inputs(self.slots, self.engine.specs, statuses, now_node_ns)
+        newest = max((s for s in serving if s), key=lambda s: s.newest_ns, default=None)
         self.sequence += 1
         power = self.governor.update(now_arrival_ns * 1e-9)
         if power.ratio != self.power.ratio:
