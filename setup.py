@@ -44,6 +44,7 @@ setup(
         "rosbags>=0.10.5",
         "rich>=13",
         "matplotlib>=3.6",
+        "Jinja2>=3.0",
     ],
     extras_require={"simulate": ["mujoco>=3.3"], "tensorboard": ["tensorboard"], "benchmark": ["torch-pruning==1.6.1"]},
     data_files=shipped("config") + shipped("models") + shipped("msg"),

@@ -45,7 +45,7 @@ def publish(seconds: float) -> None:
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import PointField
 
-    from sentryfuse_ros.replay.faults import stamped
+    from sentryfuse_ros.replay.injector import stamped
 
     rclpy.init()
     node = rclpy.create_node("bench_load")

@@ -17,6 +17,11 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_configure(config):
+    """Where launch_testing is installed it registers this marker itself."""
+    config.addinivalue_line("markers", "launch_test: a generate_test_description of launch_testing")
+
+
 @pytest.fixture(scope="session")
 def ros():
     """rclpy, initialised once; skips where there is no ROS 2."""
@@ -65,3 +70,13 @@ def made_up(monkeypatch):
     from sentryfuse_ros.training import run
 
     monkeypatch.setattr(run, "dataset", lambda name: Source)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """A recording of three seconds of the simulated robot, of the test split."""
+    from sentryfuse_ros.simulation.run import simulate
+
+    folder = tmp_path_factory.mktemp("simulated") / "drive"
+    simulate(5, 3.0, folder, "test", battery_wh=1.0, battery_start=0.9)
+    return folder

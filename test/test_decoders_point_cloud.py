@@ -232,3 +232,15 @@ def test_impossible_options_are_refused_when_the_decoder_is_made():
     bad = ModalitySpec("lidar", "lidar", 0.5, (1, 6, 8, 32))
     with pytest.raises(ParameterError, match="channels"):
         make_decoder("lidar", CLOUD, bad)
+
+
+def test_relief_of_a_picture_that_does_not_go_around_knows_no_other_side():
+    from sentryfuse_ros.preprocessing.lidar import lidar_frame
+
+    spec = ModalitySpec(
+        "lidar", "lidar", 1.0, (1, 5, 1, 40), options={"azimuth_fov_deg": 90, "min_elevation_deg": -80, "max_elevation_deg": 80}
+    )
+    azimuth = np.radians(45 - (np.arange(40) + 0.5) * 90 / 40)
+    points = np.stack([2 * np.cos(azimuth), 2 * np.sin(azimuth), -0.5 + 0.02 * np.arange(40)], 1)  # a steady slope
+    relief = lidar_frame(points, spec)[4, 0]
+    assert np.abs(relief[4:-4]).max() < 1e-5 and np.abs(relief).max() <= 0.04 + 1e-5

@@ -12,9 +12,9 @@ PACKAGE = Path(sentryfuse_ros.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 FLOORS = (  # each may import from the floors before it and from its own
     {"errors", "files", "masks", "nanoseconds", "paths", "sensor_kinds", "settings", "validation"},
-    {"preprocessing", "simulation"},
+    {"preprocessing"},
     {"decoders", "model"},
-    {"pruning", "sensing", "bags"},
+    {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},
     {"training"},
     {"evaluation"},
@@ -83,6 +83,17 @@ def test_no_files_import_each_other_in_a_circle():
 
     circles = [circle for module in sorted(graph) if (circle := circle_from(module, []))]
     assert not circles, "\n".join(" -> ".join(circle) for circle in circles)
+
+
+def test_other_rooms_enter_nodes_through_one_door():
+    entered = {
+        (room, module)
+        for path, room in room_files()
+        if room != "nodes"
+        for module in imports(path)
+        if module.split(".")[:2] == ["sentryfuse_ros", "nodes"]
+    }
+    assert entered == {("cli", "sentryfuse_ros.nodes.door")}
 
 
 def test_only_nodes_name_ros():

@@ -85,7 +85,7 @@ def test_rare_and_unvalidated_classes_are_reported_and_an_absent_one_is_refused(
 
 
 def test_modality_that_no_example_has_is_refused():
-    windows = replace(window_set(), present={"imu": np.ones(24, bool), "wheel": np.zeros(24, bool)})
+    windows = replace(window_set(), live={"imu": np.ones(24, bool), "wheel": np.zeros(24, bool)})
     with pytest.raises(DataError, match="no data at all of wheel"):
         check_modalities(WindowExamples(windows), recipe())
     check_modalities(RecordingExamples(recordings()), recipe())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sentryfuse_ros.datasets import dataset
+from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training.examples import Examples, examples_of
 from sentryfuse_ros.training.recipe import Recipe
@@ -32,9 +33,9 @@ def load_examples(name: str, split: str) -> tuple[Examples, tuple[str, ...]]:
     source = dataset(task.dataset)
     recipe = Recipe.from_dict({"dataset": task.dataset, "modalities": list(task.modalities), **task.training})
     loaded = source.load(recipe.specs, getattr(task, split))
-    make = PeopleExamples if task.people else examples_of
-    examples: Examples = make(loaded, recipe.augment)
-    return examples, tuple(source.CLASSES)
+    if task.people and not isinstance(loaded, WindowSet):
+        return PeopleExamples(loaded, recipe.augment), tuple(source.CLASSES)
+    return examples_of(loaded, recipe.augment), tuple(source.CLASSES)
 
 
 def held_examples(name: str, split: str, specs: tuple[ModalitySpec, ...]) -> Held:

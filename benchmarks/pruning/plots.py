@@ -11,12 +11,12 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from sentryfuse_ros.reporting.evaluation_plots import BY_MISSING, FAINT, INK, STYLE
+from sentryfuse_ros.reporting.style import BY_MISSING, FAINT, FIGURE_STYLE, INK
 
 from .conditions import RATIOS
 from .tables import controls_shown, ranked_by
 
-RC: dict[Any, Any] = dict(STYLE)  # matplotlib's stub wants every key as a literal
+RC: dict[Any, Any] = dict(FIGURE_STYLE)  # matplotlib's stub wants every key as a literal
 Line = Mapping[str, Any]  # one combination of the report
 
 

@@ -1,4 +1,4 @@
-"""Writes a run as a rosbag2 (mcap) with the interval file of its labels."""
+"""Writes a simulated run as a rosbag2 recording (mcap) with the intervals file of its labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from ..bags.label_sources import INTERVALS_FILE, write_intervals
+from ..bags.labels import Labels
+from ..nanoseconds import ns_to_stamp
 from ..paths import share_path
 from .battery import Battery
 from .odometry import WheelOdometry
@@ -24,7 +27,6 @@ TOPICS = {
     "odometry": ("/odom", "nav_msgs/msg/Odometry"),
     "truth": ("/ground_truth/ground", "std_msgs/msg/String"),
 }
-INTERVALS_FILE = "intervals.csv"
 
 
 class Recorder:
@@ -37,7 +39,7 @@ class Recorder:
         self._types = self._store.types
         self._pending: list[tuple[int, int, str, bytes]] = []
         self._count = 0
-        self._intervals: list[tuple[int, str]] = []
+        self._begun: list[tuple[int, str]] = []
         self._identity = np.zeros(9)
 
     def __enter__(self) -> Recorder:
@@ -69,12 +71,10 @@ class Recorder:
         self._flush(until_ns)
 
     def close_intervals(self, end_ns: int) -> None:
-        """Write the interval file: t_from, t_to [s of the stamps] and label, without gaps."""
-        starts = [t for t, _ in self._intervals]
-        lines = ["t_from,t_to,label"]
-        for (start, label), stop in zip(self._intervals, [*starts[1:], end_ns]):
-            lines.append(f"{_seconds(start)},{_seconds(stop)},{label}")
-        (self._folder / INTERVALS_FILE).write_text("\n".join(lines) + "\n")
+        """Write the intervals file. The intervals follow each other without gaps, the last one ends at ``end_ns``."""
+        ends_ns = [*(t for t, _ in self._begun[1:]), end_ns]
+        labels = Labels.of((start_ns, stop_ns, label) for (start_ns, label), stop_ns in zip(self._begun, ends_ns, strict=True))
+        write_intervals(self._folder / INTERVALS_FILE, labels)
 
     def _put(self, name: str, received_ns: int, message: Any) -> None:
         raw = bytes(self._store.serialize_cdr(message, TOPICS[name][1]))
@@ -85,7 +85,7 @@ class Recorder:
         return self._types[kind](*values)
 
     def _header(self, stamp_ns: int, frame: str) -> Any:
-        stamp = self._new("builtin_interfaces/msg/Time", stamp_ns // 10**9, stamp_ns % 10**9)
+        stamp = self._new("builtin_interfaces/msg/Time", *ns_to_stamp(stamp_ns))
         return self._new("std_msgs/msg/Header", stamp, frame)
 
     def _vector(self, values: Any) -> Any:
@@ -97,8 +97,8 @@ class Recorder:
 
     def begin_interval(self, stamp_ns: int, label: str) -> None:
         """From here on the ground is ``label``."""
-        if not self._intervals or self._intervals[-1][1] != label:
-            self._intervals.append((stamp_ns, label))
+        if not self._begun or self._begun[-1][1] != label:
+            self._begun.append((stamp_ns, label))
 
     def image(self, stamp_ns: int, received_ns: int, picture: np.ndarray) -> None:
         """An image (H, W, 3) uint8 rgb."""
@@ -204,7 +204,3 @@ class Recorder:
                 self._new("geometry_msgs/msg/TwistWithCovariance", twist, covariance),
             ),
         )
-
-
-def _seconds(time_ns: int) -> str:
-    return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"

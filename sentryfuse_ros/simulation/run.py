@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..bags.run_description import RunDescription, write_run_description
 from ..errors import BagError, ParameterError
 from . import audio, imu
 from .battery import Battery
@@ -31,7 +31,6 @@ BATTERY_TICKS, AUDIO_TICKS = 50, 10
 CHUNK_SAMPLES = 320  # 20 ms
 SETTLE_S = 0.8  # the robot drops onto the ground and starts driving before the recording begins
 MAX_DURATION_S = 3600.0
-RUN_FILE = "run.json"
 STEP_NS = round(STEP_S * 1e9)
 TICK_NS = TICK_STEPS * STEP_NS
 # From a measurement to the arrival of its message [ns]: exposure, read-out, the packets of a scan.
@@ -110,11 +109,11 @@ def simulate(
     battery_wh: float = 20.0,
     battery_start: float | None = None,
     progress: Callable[[float], None] | None = None,
-) -> dict:
-    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns what run.json holds.
+) -> RunDescription:
+    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns the description in run.json.
 
-    ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value, BagError where ``out``
-    exists. A run that is broken off leaves nothing.
+    ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value and BagError if ``out``
+    already exists. A run that is interrupted leaves nothing behind.
     """
     out = Path(out)
     if not 1 <= duration_s <= MAX_DURATION_S:
@@ -139,16 +138,16 @@ def simulate(
                 if progress and done % AUDIO_TICKS == 0:
                     progress(done * TICK_NS * 1e-9)
         recorder.close_intervals(tick.stamp_ns)
-        about = {
-            "split": split,
-            "seed": seed,
-            "world": run.world.number,
-            "duration_s": duration_s,
-            "nuisances": run.nuisances.as_dict(),
-            "disturbed": list(run.nuisances.disturbed()),
-            "patches": [{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
-        }
-        (partial / out.name / RUN_FILE).write_text(json.dumps(about, indent=1) + "\n")
+        description = RunDescription(
+            split=split,
+            seed=seed,
+            world=run.world.number,
+            duration_s=duration_s,
+            nuisances=run.nuisances.as_dict(),
+            disturbed=run.nuisances.disturbed(),
+            patches=[{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
+        )
+        write_run_description(partial / out.name, description)
         (partial / out.name).rename(out)
     except OSError as error:
         raise BagError(
@@ -159,7 +158,7 @@ def simulate(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return about
+    return description
 
 
 def record(recorder: Recorder, tick: Tick, count: int) -> None:

@@ -46,7 +46,7 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
 
 def check_modalities(training: Examples, recipe: Recipe) -> None:
     """Raises DataError on a modality that no training example has."""
-    present = training.windows.present if isinstance(training, WindowExamples) else {}
+    present = training.windows.live if isinstance(training, WindowExamples) else {}
     absent = [spec.name for spec in recipe.specs if spec.name in present and not present[spec.name].any()]
     if absent:
         raise DataError(

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from ..datasets import split_groups
+from ..datasets import LabelledDataset, split_groups
 from ..datasets.recording import Recording
 from ..datasets.windows import WindowSet
 from ..preprocessing import ModalitySpec
@@ -17,18 +17,6 @@ from .recipe import Recipe
 from .windows import measure_recordings, random_window, stack, whole_window
 
 CHUNK = 256  # windows that are read together when all are measured
-
-
-class DatasetSource(Protocol):
-    """A data set, as `datasets.dataset` gives one."""
-
-    @property
-    def CLASSES(self) -> Sequence[str]: ...
-
-    @property
-    def PROVENANCE(self) -> str: ...
-
-    def load(self, specs: Sequence[ModalitySpec], groups: Sequence) -> list[Recording] | WindowSet: ...
 
 
 class Examples(Protocol):
@@ -124,7 +112,7 @@ def examples_of(loaded: Sequence[Recording] | WindowSet, augment: Augment | None
     return WindowExamples(loaded, augment) if isinstance(loaded, WindowSet) else RecordingExamples(loaded, augment)
 
 
-def load_examples(source: DatasetSource, recipe: Recipe, groups: Sequence) -> Examples:
+def load_examples(source: LabelledDataset, recipe: Recipe, groups: Sequence) -> Examples:
     """The examples of some groups of a data set; raises DataError where a group has none."""
     loaded = source.load(recipe.specs, groups)
-    return examples_of(split_groups(loaded, groups) if isinstance(loaded, list) else loaded, recipe.augment)
+    return examples_of(loaded if isinstance(loaded, WindowSet) else split_groups(loaded, groups), recipe.augment)

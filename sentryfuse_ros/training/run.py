@@ -11,13 +11,13 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from ..datasets import dataset
+from ..datasets import LabelledDataset, dataset
 from ..errors import CheckpointError
 from ..masks import all_masks, mask_to_bits
 from ..model.checkpoint import save_checkpoint
 from .checks import check_classes, check_modalities
 from .distributed import Distributed
-from .examples import DatasetSource, Examples, WindowExamples, load_examples
+from .examples import Examples, WindowExamples, load_examples
 from .logits import accuracy, predict_logits
 from .metrics import LOSSES, Metrics, StepLosses
 from .recipe import Recipe
@@ -45,7 +45,7 @@ def train(
     distributed = Distributed()
     console = (console or Console()) if distributed.first else Console(quiet=True)
     _check_folder(out, resume)
-    source: DatasetSource = dataset(recipe.dataset)
+    source = dataset(recipe.dataset)
     # Read first, so that a wrong folder is found now and not after an hour of training.
     pooled = ValidationPredictions.pool(calibrate_from) if calibrate_from else None
     training = load_examples(source, recipe, recipe.train_groups)
@@ -85,7 +85,7 @@ def train(
     return save_checkpoint(trainer.ema_model, out, info)
 
 
-def _describe_data(recipe: Recipe, source: DatasetSource, training: Examples, validation: Examples | None) -> dict[str, Any]:
+def _describe_data(recipe: Recipe, source: LabelledDataset, training: Examples, validation: Examples | None) -> dict[str, Any]:
     """What the model was trained on, for its JSON."""
     data: dict[str, Any] = {
         "dataset": recipe.dataset,

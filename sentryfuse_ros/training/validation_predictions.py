@@ -25,22 +25,22 @@ class ValidationPredictions:
 
     labels: np.ndarray  # (n,)
     logits: Mapping[str, np.ndarray]  # mask bits -> (levels, n, classes)
-    present: np.ndarray | None = None  # (n, M) bool: which sensors an example has; None where all examples have all sensors
+    live: np.ndarray | None = None  # (n, M) bool: which sensors were live; None where all were in all examples
 
     @classmethod
     def predict(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
         """Run a network on all examples."""
         config = model.config
         logits = predict_logits(model, examples, all_masks(len(config.names)), config.ratio_levels)
-        present = None
-        if isinstance(examples, WindowExamples) and examples.windows.present:
-            present = np.stack([examples.windows.present[n] for n in config.names], 1)
-        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, present)
+        live = None
+        if isinstance(examples, WindowExamples) and examples.windows.live:
+            live = np.stack([examples.windows.live[n] for n in config.names], 1)
+        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, live)
 
     def save(self, folder: Path) -> None:
         """Write the predictions into the folder of a run."""
-        present = {} if self.present is None else {"present": self.present}
-        arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **present}
+        live = {} if self.live is None else {"live": self.live}
+        arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **live}
         np.savez_compressed(folder / PREDICTIONS_FILE, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
 
     @classmethod
@@ -52,7 +52,7 @@ class ValidationPredictions:
         except (OSError, ValueError) as error:
             expected = "a run trained with validation_groups"
             raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error), expected, _REMEDY) from error
-        return cls(arrays.pop("labels"), arrays, arrays.pop("present", None))
+        return cls(arrays.pop("labels"), arrays, arrays.pop("live", None))
 
     @classmethod
     def pool(cls, folders: Sequence[Path]) -> ValidationPredictions:
@@ -61,23 +61,23 @@ class ValidationPredictions:
         if len({part._shape for part in parts}) != 1:
             seen, expected = "runs of different masks, ratio levels or classes", "runs of one recipe"
             raise DataError("validation predictions", seen, expected, _REMEDY)
-        present = [part.present for part in parts if part.present is not None]
+        live = [part.live for part in parts if part.live is not None]
         return cls(
             np.concatenate([part.labels for part in parts]),
             {mask: np.concatenate([part.logits[mask] for part in parts], axis=1) for mask in parts[0].logits},
-            np.concatenate(present) if present else None,
+            np.concatenate(live) if live else None,
         )
 
     @property
     def _shape(self) -> tuple:
         """What must be the same in predictions that are pooled: masks, ratio levels and classes."""
-        return (*((m, z.shape[0], z.shape[-1]) for m, z in sorted(self.logits.items())), self.present is None)
+        return (*((m, z.shape[0], z.shape[-1]) for m, z in sorted(self.logits.items())), self.live is None)
 
     def seen(self, mask: str) -> np.ndarray:
         """Indices of the examples that have all sensors of a mask; on the others the node would use another mask."""
-        if self.present is None:
+        if self.live is None:
             return np.arange(len(self.labels))
-        return np.flatnonzero(self.present[:, [bit == "1" for bit in mask]].all(1))
+        return np.flatnonzero(self.live[:, [bit == "1" for bit in mask]].all(1))
 
     def accuracies(self) -> dict[str, list[float | None]]:
         """{mask bits: accuracy per ratio level}; None where no example has the sensors of the mask."""
