@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -51,7 +51,6 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
-        _check_augment(self.augment)
         names = [m["name"] for m in self.modalities if "name" in m]
         training, validation = set(self.train_groups), set(self.validation_groups)
         self._require("train_groups", self.train_groups, bool(training), "at least one group")
@@ -94,14 +93,3 @@ class Recipe:
         if not isinstance(values, dict):
             raise ParameterError(f"{_WHAT} {path}", type(values).__name__, "a mapping", _EXAMPLE)
         return cls.from_dict(values)
-
-
-def _check_augment(augment: Augment) -> None:
-    """Hold the strengths of the augmentation against their ranges."""
-    share, below_one = Rule(lambda v: 0 <= v <= 1, "0 to 1"), Rule(lambda v: 0 <= v < 1, "0 to 1, 1 excluded")
-    shares = ("partial", "partial_from", "erase", "erase_share", "mirror", "turn", "bands_share", "lidar_drop")
-    special = dict.fromkeys(shares, share) | dict.fromkeys(("speed", "camera_zoom"), below_one)
-    for name in (f.name for f in fields(augment)):
-        rule = special.get(name, Rule(lambda v: v >= 0, "0 or more"))
-        if not rule.holds(getattr(augment, name)):
-            raise ParameterError(f"{_WHAT} augment {name}", getattr(augment, name), rule.expected, _REMEDY)
