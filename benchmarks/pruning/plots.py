@@ -16,7 +16,6 @@ from sentryfuse_ros.reporting.style import BY_MISSING, FAINT, FIGURE_STYLE, INK
 from .conditions import RATIOS
 from .tables import controls_shown, ranked_by
 
-RC: dict[Any, Any] = dict(FIGURE_STYLE)  # matplotlib's stub wants every key as a literal
 Line = Mapping[str, Any]  # one combination of the report
 
 
@@ -50,7 +49,7 @@ def picture(report: Mapping[str, Any]) -> Figure:
     highest seed."""
     lines = report["combinations"]
     tasks, backbones = (list(dict.fromkeys(line[k] for line in lines)) for k in ("task", "backbone"))
-    with rc_context(RC):
+    with rc_context(FIGURE_STYLE):
         figure = Figure(figsize=(max(6.4, 3.2 * len(backbones)), 0.6 + 2.5 * max(len(tasks), 1)), constrained_layout=True)
         panels = figure.subplots(max(len(tasks), 1), max(len(backbones), 1), squeeze=False, sharex=True, sharey="row")
         for row, task in zip(panels, tasks):
@@ -74,7 +73,7 @@ def controls_picture(report: Mapping[str, Any]) -> Figure:
     sides = [("all backbones", report["plans"]), (f"{report['explained_on']} alone", report["plans_explained"])]
     sides = [(title, {control_name(row): row for row in controls_shown(plans)}) for title, plans in sides if plans]
     names = list(dict.fromkeys(name for _, rows in sides for name in rows))[::-1]
-    with rc_context(RC):
+    with rc_context(FIGURE_STYLE):
         figure = Figure(figsize=(5.0 + 3.6 * len(sides), 1.4 + 0.36 * len(names)), constrained_layout=True)
         panels = figure.subplots(1, max(len(sides), 1), squeeze=False, sharex=True, sharey=True)[0]
         for panel, (title, rows) in zip(panels, sides):
@@ -93,7 +92,7 @@ def control_name(row: Mapping[str, Any]) -> str:
 
 def save_pictures(report: Mapping[str, Any], folder: Path) -> None:
     """Both as PNG, beside the page that shows them."""
-    with rc_context(RC):
+    with rc_context(FIGURE_STYLE):
         for name, draw in (("pruning.png", picture), ("pruning_controls.png", controls_picture)):
             draw(report).savefig(folder / name, dpi=110)
 
