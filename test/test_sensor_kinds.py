@@ -59,23 +59,23 @@ class RangeDecoder(MessageDecoder[RangeReading]):
     msg_types = (RANGE,)
     default_limits = {"nearest_m": 0.02}
 
-    def _read_raw(self, reader):
+    def read_raw(self, reader):
         stamp_ns = reader.header()
         reader.uint8()  # radiation_type
         _, low, high, distance = reader.unpack(struct.Struct("<4f"), 4)
         return RangeReading(stamp_ns, low, high, distance)
 
-    def _read_object(self, message):
+    def read_object(self, message):
         raise NotImplementedError("only serialised messages reach this test")
 
-    def _fingerprint(self, reading):
+    def fingerprint(self, reading):
         return struct.unpack("<I", struct.pack("<f", reading.range))[0]
 
-    def _check(self, reading):
+    def check(self, reading):
         if not max(reading.min_range, self.limits["nearest_m"]) <= reading.range <= reading.max_range:
             raise Rejected(PayloadFault.OUT_OF_RANGE, RANGE, reading.range, "a distance the sensor can measure")
 
-    def _rows(self, reading, spec):
+    def rows(self, reading, spec):
         return np.array([reading.stamp_ns], np.int64), np.array([[reading.range]], np.float32)
 
 
