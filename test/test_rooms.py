@@ -9,7 +9,7 @@ import sentryfuse_ros
 
 PACKAGE = Path(sentryfuse_ros.__file__).parent
 FLOORS = (  # each may import from the floors before it and from its own
-    {"errors", "files", "masks", "nanoseconds", "paths", "sensor_kinds", "settings"},
+    {"errors", "files", "masks", "nanoseconds", "parameters", "paths", "sensor_kinds", "settings"},
     {"preprocessing", "simulation"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags"},

@@ -19,6 +19,7 @@ from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.tokenizers import SeriesTokenizer
 from sentryfuse_ros.nanoseconds import NS_PER_S
+from sentryfuse_ros.parameters import SENSOR_PARAMETERS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.normalise import normalise, valid_cells
 from sentryfuse_ros.preprocessing.series import rows_since_gap
@@ -35,7 +36,7 @@ from sentryfuse_ros.sensor_kinds import (
     sensor_kinds,
     unregister,
 )
-from sentryfuse_ros.settings import SENSOR_PARAMETERS, build_settings
+from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.augment import Augment, augment_windows
 
 RANGE = "sensor_msgs/msg/Range"
@@ -259,7 +260,9 @@ def test_a_kind_without_decoder_cannot_be_received():
         sensor_kind("series").decoder_class("sensor_msgs/msg/Imu")
 
 
-@pytest.mark.parametrize("room", ["settings.py", "preprocessing", "sensing", "model", "pruning", "runtime", "nodes"])
+@pytest.mark.parametrize(
+    "room", ["parameters.py", "settings.py", "preprocessing", "sensing", "model", "pruning", "runtime", "nodes"]
+)
 def test_rooms_for_all_kinds_do_not_name_one(room):
     """A kind's name in quotes in one of these rooms would be a second place that must know it."""
     path = Path(sentryfuse_ros.__file__).parent / room
