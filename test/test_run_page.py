@@ -10,7 +10,7 @@ from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.bags.run_description import read_run_description
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.run_record import RunRecord
-from sentryfuse_ros.reporting.run_files import write_results
+from sentryfuse_ros.reporting.run_files import RunFiles
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
 SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
@@ -46,7 +46,7 @@ class Checker(HTMLParser):
 
 def written(tmp_path, record):
     result = result_of(record)
-    write_results(result, tmp_path, tmp_path / "deep" / "report.html")
+    RunFiles(tmp_path, tmp_path / "deep" / "report.html").write(result)
     text = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     return text, Checker(text), result
 
