@@ -51,7 +51,7 @@ def written(tmp_path, record):
     return text, Checker(text), result
 
 
-def test_page_is_whole_by_itself_and_tells_the_figures(tmp_path, simulated):
+def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):
     script = FaultScript(SCRIPT.faults + ALL_OFF.faults)
     record = replace(
         made_up_record(LABELS, script, 10.0, wrong_share=0.2),
@@ -71,14 +71,14 @@ def test_page_is_whole_by_itself_and_tells_the_figures(tmp_path, simulated):
     assert "All kept" in words
 
 
-def test_page_of_a_broken_promise_says_so(tmp_path):
+def test_page_names_a_broken_promise(tmp_path):
     late = FaultScript((InjectedFault("camera", "off", 2.0, 2.2),))  # over before it is noticed: it never clears
     record = made_up_record(LABELS, late, 10.0)
     words = "".join(written(tmp_path, record)[1].words)
     assert "Broken:" in words and "camera off at 2 s" in words and "All kept" not in words
 
 
-def test_page_without_truth_without_faults_and_of_nothing_at_all(tmp_path):
+def test_page_without_labels_faults_or_predictions(tmp_path):
     plain = made_up_record(None, FaultScript(), 5.0)
     words = "".join(written(tmp_path, plain)[1].words)
     assert "Nothing was broken." in words and "accuracy over the run" not in words and "The losses" not in words
