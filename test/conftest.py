@@ -17,6 +17,11 @@ os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
+def pytest_configure(config):
+    """Where launch_testing is installed it registers this marker itself."""
+    config.addinivalue_line("markers", "launch_test: a generate_test_description of launch_testing")
+
+
 @pytest.fixture(scope="session")
 def ros():
     """rclpy, initialised once; skips where there is no ROS 2."""

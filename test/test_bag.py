@@ -83,10 +83,10 @@ def test_a_topic_of_every_type_the_decoders_read_is_matched(tmp_path):
     from types import SimpleNamespace
 
     from sentryfuse_ros.bags.bag import Topic, match_sensors
-    from sentryfuse_ros.decoders import MSG_TYPES
+    from sentryfuse_ros.sensor_kinds import sensor_kind
     from sentryfuse_ros.settings import build_settings
 
     for sensor in build_settings({}).sensors:
-        for msg_type in MSG_TYPES[sensor.kind]:
+        for msg_type in sensor_kind(sensor.kind).msg_types:
             bag = SimpleNamespace(topics={"/t": Topic("/t", msg_type, 5)})
             assert match_sensors(bag, [sensor], {})[sensor.name].msg_type == msg_type

@@ -1,14 +1,12 @@
-"""A replay from its task to its result: what is refused before it starts, and the run itself with stand-ins for ROS."""
-
-from types import SimpleNamespace
+"""A replay from its task to its result: what is refused before it starts, and how a played run is judged."""
 
 import pytest
 from bag_maker import T0, write_bag
 
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.errors import SentryFuseError
-from sentryfuse_ros.replay.run_record import PredictionRow, SensorStatus, StatusRow
-from sentryfuse_ros.replay.session import ReplayTask, play, prepare
+from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
+from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
+from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments, prepare
 
 
 @pytest.fixture(scope="module")
@@ -51,68 +49,24 @@ def test_bag_without_sensors_names_its_topics(tmp_path):
         prepare(ReplayTask(tmp_path / "bag"))
 
 
-class FakeFuser:
-    """Stands in for a fuse_node process."""
-
-    def __init__(self, arguments, status=0):
-        self.arguments, self.status, self.stopped = arguments, status, False
-
-    def check(self):
-        pass
-
-    def last_words(self):
-        return "gone"
-
-    def stop(self):
-        self.stopped = True
-        return self.status
-
-
-class FakePlayer:
-    """Takes every delivery at once, and predicts once a tick with both sensors."""
-
-    def __init__(self):
-        ok = SensorStatus("OK", 20.0, "")
-        self.predictions = [
-            PredictionRow(0.1 * i, 0.1 * i, True, "", "sand", 0.9, (True, True), 0.0, 2.0, 9.0, 3.0, i) for i in range(60)
-        ]
-        self.statuses = [StatusRow(0.1 * i, {"camera": ok, "imu": ok}) for i in range(60)]
-        self.prunings, self.delivered, self.closed = [], [], False
-        self.live = SimpleNamespace(t_s=0.0, prediction=None, mask=None, pruning=None, info=None)
-
-    def play(self, stream, speed, show, keep_going):
-        self.delivered = list(stream)
-        show(self.live)
-        return self.delivered[-1].t_s + 0.3
-
-    def close(self):
-        self.closed = True
+def played(end_s, status=0):
+    """What a fuse_node publishes that predicts once a tick with both of its sensors live."""
+    ok = SensorStatus("OK", 20.0, "")
+    predictions = [PredictionRow(0.1 * i, 0.1 * i, True, "", "sand", 0.9, (True, True), 0.0, 2.0, 9.0, 3.0, i) for i in range(60)]
+    statuses = [StatusRow(0.1 * i, {"camera": ok, "imu": ok}) for i in range(60)]
+    return PlayedRun(predictions, statuses, [], ModelFacts(), end_s, status, "gone")
 
 
 @pytest.mark.parametrize(("status", "kept"), [(0, True), (3, False)])
-def test_a_replay_is_played_judged_and_cleaned_up(bag_path, status, kept):
-    fusers, player, shown = [], FakePlayer(), []
-
-    def start_fuser(arguments):
-        fusers.append(FakeFuser(arguments, status))
-        return fusers[0]
-
+def test_a_replay_is_prepared_played_and_judged(bag_path, status, kept):
     prepared = prepare(ReplayTask(bag_path, to_s=2.0))
-    result = play(prepared, start_fuser, lambda fuser: player, shown.append)
-    assert "camera.topic:=/cam/depth" in fusers[0].arguments and fusers[0].stopped and player.closed and shown
-    assert 1.9 < player.delivered[-1].t_s <= 2.0 and result.sensors == {"camera": "/cam/depth", "imu": "/imu/raw"}
+    assert "camera.topic:=/cam/depth" in node_arguments(prepared) and 1 <= prepared.domain_id <= 101
+    log = DeliveryLog()
+    with prepared.bag as bag:
+        delivered = list(deliveries(bag, prepared.schedule, log))
+        result = judge(prepared, played(delivered[-1].t_s + 0.3, status), log)
+    assert 1.9 < delivered[-1].t_s <= 2.0 and result.sensors == {"camera": "/cam/depth", "imu": "/imu/raw"}
     # What came after the end of the recording is judged for its timing, but does not count as part of the run.
     assert result.summary.predictions == 60 and len(result.record.predictions) == 21
     assert result.summary.promises_kept == kept and result.to_dict()["fuse_node_exit_status"] == status
     assert kept or "fuse_node ended with 3: gone" in result.summary.promises_broken[0]
-
-
-def test_the_fuser_is_stopped_if_the_player_cannot_start(bag_path):
-    fuser = FakeFuser([])
-
-    def start_player(_):
-        raise SentryFuseError("fuse_node", "it never became active")
-
-    with pytest.raises(SentryFuseError, match="never became active"):
-        play(prepare(ReplayTask(bag_path)), lambda arguments: fuser, start_player, print)
-    assert fuser.stopped

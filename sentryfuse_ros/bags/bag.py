@@ -8,8 +8,8 @@ from pathlib import Path
 
 from rosbags.rosbag2 import Reader
 
-from ..decoders import MSG_TYPES
 from ..errors import BagError
+from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 
 BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
@@ -123,14 +123,16 @@ def match_sensors(bag: Bag, sensors: Sequence[SensorSettings], chosen: Mapping[s
         full = topic if topic.startswith("/") else "/" + topic
         if full not in bag.topics:
             raise BagError(f"topic {full} for {name}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)))
-        if bag.topics[full].msg_type not in MSG_TYPES[by_name[name].kind]:
-            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(MSG_TYPES[by_name[name].kind]))
+        msg_types = sensor_kind(by_name[name].kind).msg_types
+        if bag.topics[full].msg_type not in msg_types:
+            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(msg_types))
         matched[name] = bag.topics[full]
     for sensor in sensors:
         if sensor.name in matched:
             continue
         taken = {t.name for t in matched.values()}
-        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in MSG_TYPES[sensor.kind] and t.count]
+        msg_types = sensor_kind(sensor.kind).msg_types
+        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in msg_types and t.count]
         if not free:
             continue
         own = "/" + sensor.topic.lstrip("/")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import ParameterError, SentryFuseError
+from ..errors import ParameterError
 from ..replay.judge import RunResult
 from ..replay.latest import Latest
-from ..replay.session import Fuser, PreparedReplay, ReplayTask, play, prepare, with_frames
+from ..replay.schedule import DeliveryLog, deliveries
+from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, prepare, with_frames
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
 
@@ -93,12 +93,9 @@ def topics_of(entries: Sequence[str]) -> dict[str, str]:
 
 def require_ros() -> None:
     """Raises SentryFuseError if ROS 2 is not installed."""
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
-        raise SentryFuseError(
-            "sentryfuse replay", f"no rclpy ({error})", "ROS 2 in this environment", "run make setup, or source your ROS 2"
-        ) from error
+    from ..nodes import door
+
+    door.require_ros("sentryfuse replay")
 
 
 def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = False) -> RunResult:
@@ -122,24 +119,22 @@ def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = F
 
 
 def _play_over_ros(prepared: PreparedReplay, log: Path, show: Callable[[Latest], None]) -> RunResult:
-    """`session.play` with the real node and player: the only place of the command line that imports `nodes`."""
-    from ..nodes.play import NodeProcess, Player, transport_environment
+    """Play into a real fuse_node and judge it. This is the only place of the command line that enters `nodes`."""
+    from ..nodes import door
 
-    env = transport_environment(prepared.domain_id)
-    os.environ.update(env)
-
-    def start_fuser(arguments: Sequence[str]) -> NodeProcess:
-        return NodeProcess("fuse_node", list(arguments), env, log)
-
-    def start_player(fuser: Fuser) -> Player:
-        assert isinstance(fuser, NodeProcess)
-        extra = {"battery": prepared.battery} if prepared.battery else {}
-        player = Player(dict(prepared.schedule.sensors), extra, prepared.schedule.script, prepared.bag.start_ns)
-        try:
-            player.wait_until_ready(fuser)
-        except BaseException:
-            player.close()
-            raise
-        return player
-
-    return play(prepared, start_fuser, start_player, show)
+    schedule, delivered = prepared.schedule, DeliveryLog()
+    replay = TopicReplay(
+        sensors=schedule.sensors,
+        extra=[prepared.battery] if prepared.battery else [],
+        stream=deliveries(prepared.bag, schedule, delivered),
+        script=schedule.script,
+        start_ns=prepared.bag.start_ns,
+        speed=prepared.task.speed,
+        node_arguments=node_arguments(prepared),
+        domain_id=prepared.domain_id,
+        log_path=log,
+    )
+    try:
+        return judge(prepared, door.replay_over_topics(replay, show), delivered)
+    finally:
+        prepared.bag.close()

@@ -79,7 +79,7 @@ class DatasetDescription:
             ignore=settings.ignore,
             specs=settings.specs,
             sensors=tuple(SensorTopic(s.name, s.kind, s.topic, s.model_input) for s in settings.sensors),
-            sensor_settings=tuple({**dict(s.values), "limits": dict(s.limits)} for s in settings.sensors),
+            sensor_settings=tuple(s.to_dict() for s in settings.sensors),
         )
 
     def extraction(self) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from ..bags.message_types import deserialiser
 from ..errors import BagError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
-from ..sensing.sensor import Sensor, cut_inputs, slots_of
+from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.sensor import Sensor
 from ..settings import SensorSettings
 
 # Why a moment gave no window.
@@ -140,7 +141,7 @@ class _Extraction:
                 messages.clear()
                 times.clear()
         statuses = {s.name: s.check(now_ns, now_ns) for s in self._sensors.values()}
-        taken = cut_inputs(self._slots, self._settings.specs, statuses, now_ns)
+        taken = extract_inputs(self._slots, self._settings.specs, statuses, now_ns)
         end_ns = taken.snapshot.end_ns
         labels = self._all_labels.covering(end_ns - self._window_ns, end_ns)
         if not taken.inputs:

@@ -92,7 +92,7 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     if isinstance(examples, RecordingExamples):
         live = accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))
         rows = [replace(row, accuracy_live=other.accuracy, ece_live=other.ece) for row, other in zip(rows, live)]
-    rows = [replace(row, **cost) for row, cost in zip(rows, costs(engine, examples, found.masks, latency_runs))]
+    rows = [replace(row, **cost.to_dict()) for row, cost in zip(rows, costs(engine, examples, found.masks, latency_runs))]
     shares = live_sensors(examples, engine.modalities).mean(0)
     return Measurement(
         modalities=tuple(engine.modalities),

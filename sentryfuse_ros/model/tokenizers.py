@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
+from ..sensor_kinds import sensor_kind
 
 
 class SeriesTokenizer(nn.Module):
@@ -158,7 +159,7 @@ class TextureStatistics(nn.Module):
         super().__init__()
         if len(parts) != 2 or not all(1 <= n <= side for n, side in zip(parts, (spec.shape[2], spec.shape[3] // 2**self.SCALES))):
             raise ParameterError(f"tokenizer {spec.name!r} statistics", list(parts), "[rows, columns] of the picture's parts")
-        self.patch, self.parts, self.upright = frames_per_token, parts, spec.kind == "camera"
+        self.patch, self.parts, self.upright = frames_per_token, parts, sensor_kind(spec.kind).rows_adjoin
         kinds = 1 + self.SCALES * (2 if self.upright else 1)
         self.mix = nn.Linear(frames_per_token * spec.channels * kinds * parts[0] * parts[1], d_model)
 
@@ -194,9 +195,9 @@ class TextureStatistics(nn.Module):
 
 def make_tokenizer(spec: ModalitySpec, d_model: int, options: dict | None = None) -> nn.Module:
     """The tokeniser of a modality; raises ParameterError on an option it does not have."""
-    kind = FrameTokenizer if spec.kind in ("camera", "lidar") else SeriesTokenizer
+    tokenizer = sensor_kind(spec.kind).tokenizer_class()
     try:
-        return kind(spec, d_model, **dict(options or {}))
+        return tokenizer(spec, d_model, **dict(options or {}))
     except TypeError as error:
         raise ParameterError(
             f"tokenizer {spec.name!r} options", sorted(options), "those in model/tokenizers.py", str(error)

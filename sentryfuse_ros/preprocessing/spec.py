@@ -1,4 +1,4 @@
-"""What a model expects of one sensor: the one description that robot, training and checkpoint share."""
+"""What a model expects of one sensor. Robot, training and checkpoint share this one description."""
 
 from __future__ import annotations
 
@@ -9,40 +9,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ParameterError
-
-KINDS = ("camera", "imu", "audio", "lidar", "series")
-CAMERA_ENCODINGS = {"depth_m": 1, "rgb": 3, "mono": 1}  # encoding -> channels
-# Names a kind's options may have; the top of its file says what they mean.
-_SLOTS = ("max_gap_s", "hold_s")
-OPTIONS = {
-    "camera": (*_SLOTS, "relative_depth", "centre_columns"),
-    "imu": ("max_gap_s",),
-    "audio": ("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
-    "lidar": (
-        *_SLOTS,
-        "polar",
-        "min_range_m",
-        "max_range_m",
-        "min_elevation_deg",
-        "max_elevation_deg",
-        "azimuth_fov_deg",
-        "intensity_scale",
-        "relief_columns",
-        "relief_limit_m",
-        "max_points",
-    ),
-    "series": ("max_gap_s",),
-}
-_NDIM = {"camera": 4, "imu": 2, "audio": 2, "lidar": 4, "series": 2}
+from ..sensor_kinds import sensor_kind, sensor_kinds
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """One model input slot.
+    """One model input.
 
-    Shape is without the batch axis: camera (K, C, H, W), imu (T, 6), audio (T, n_mels), lidar (K, C, H, W),
-    series (T, C). ``mean`` and ``std`` are per channel and applied by `model_input`; empty means 0 and 1.
-    ``options`` are kind-specific numbers, listed at the top of that kind's file.
+    The shape has no batch axis: camera and lidar (K, C, H, W), imu (T, 6), audio (T, n_mels), series (T, C). ``mean`` and
+    ``std`` are given per channel and applied by `model_input`; empty tuples stand for 0 and 1. ``options`` are numbers whose
+    names depend on the kind; preprocessing/<kind>.py explains them.
     Raises ParameterError naming the field that is wrong.
     """
 
@@ -66,17 +42,20 @@ class ModalitySpec:
 
         if not self.name or not isinstance(self.name, str):
             raise ParameterError("modality name", repr(self.name), "a non-empty string", "name the model input slot")
-        if self.kind not in KINDS:
-            raise bad("kind", self.kind, "one of " + ", ".join(KINDS))
+        names = [kind.name for kind in sensor_kinds()]
+        if self.kind not in names:
+            raise bad("kind", self.kind, "one of " + ", ".join(names))
+        kind = sensor_kind(self.kind)
         if not (isinstance(self.window_s, (int, float)) and 0 < self.window_s < 3600):
             raise bad("window_s", self.window_s, "a number of seconds in (0, 3600)")
         object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        if len(self.shape) != _NDIM[self.kind] or min(self.shape) < 1:
-            raise bad("shape", self.shape, f"{_NDIM[self.kind]} positive sizes for kind {self.kind}")
-        if self.kind == "imu" and self.shape[1] != 6:
-            raise bad("shape", self.shape, "(T, 6): gyro xyz, accel xyz")
-        if self.kind == "camera" and CAMERA_ENCODINGS.get(self.encoding) != self.shape[1]:
-            raise bad("encoding", self.encoding, f"one of {CAMERA_ENCODINGS} with that many channels in {self.shape}")
+        axes = f"({', '.join(kind.input_axes)})"
+        if len(self.shape) != len(kind.input_axes) or min(self.shape) < 1:
+            raise bad("shape", self.shape, f"{len(kind.input_axes)} positive sizes {axes} for kind {self.kind}")
+        if kind.channels and self.shape[1] != kind.channels:
+            raise bad("shape", self.shape, f"{axes} with {kind.channels} channels: {kind.channel_names}")
+        if kind.encodings and kind.encodings.get(self.encoding) != self.shape[1]:
+            raise bad("encoding", self.encoding, f"one of {dict(kind.encodings)} with that many channels in {self.shape}")
         for part in ("mean", "std"):
             values = tuple(float(v) for v in getattr(self, part))
             object.__setattr__(self, part, values)
@@ -85,9 +64,9 @@ class ModalitySpec:
         if any(not s > 0 for s in self.std):
             raise bad("std", self.std, "positive numbers")
         for name, value in self.options.items():
-            if name not in OPTIONS[self.kind]:
-                close = difflib.get_close_matches(name, OPTIONS[self.kind], 1)
-                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(OPTIONS[self.kind]))
+            if name not in kind.options:
+                close = difflib.get_close_matches(name, kind.options, 1)
+                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(kind.options))
             if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
                 raise bad(f"option {name}", value, "a finite number")
         object.__setattr__(self, "options", dict(self.options))
@@ -99,10 +78,8 @@ class ModalitySpec:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of one buffered row, for a window buffer."""
-        if self.kind in ("camera", "lidar"):
-            return self.shape[1:]
-        return () if self.kind == "audio" else self.shape[1:]
+        """Shape of one row that a decoder makes, as the window buffer keeps it."""
+        return sensor_kind(self.kind).row_shape(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""

@@ -13,6 +13,7 @@ from ..decoders import make_decoder
 from ..decoders.cdr import CdrReader
 from ..errors import DecodeError
 from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
 
 HEIGHT = 54  # rows of a small picture; the report shows it with fewer
 USUAL_SHAPE = (3, 4)  # height to width, for messages that do not tell
@@ -59,6 +60,11 @@ def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: fl
         own = [t - begin_s for t in times_s if begin_s <= t < begin_s + period_s]
         out += [Frame(f.at_s + begin_s, f.recorded_s + begin_s, f.pixels) for f in frames_at(bag, topic, own)]
     return out
+
+
+def shows_pictures(msg_type: str) -> bool:
+    """Whether messages of this type can be drawn by `small_picture`."""
+    return msg_type in sensor_kind("camera").decoders
 
 
 def small_picture(msg_type: str, raw: bytes) -> np.ndarray | None:

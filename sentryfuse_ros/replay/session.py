@@ -1,30 +1,27 @@
-"""One replay from its task to its result. The two parts that need ROS, the node and the player, are passed in."""
+"""One replay from its task to its result. In between, `nodes.door.replay_over_topics` plays the recording into a fuse_node."""
 
 from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
 
 from ..bags.bag import Bag, Topic, find_battery, match_sensors
 from ..bags.label_sources import find_intervals, read_labels
 from ..bags.labels import Labels
 from ..bags.run_description import read_run_description
-from ..decoders import kind_of
 from ..errors import DataError, ParameterError, SentryFuseError
 from ..nanoseconds import NS_PER_S
 from ..paths import model_path, share_path
 from ..sensing.rates import automatic_timeout_s
 from ..settings import Settings, build_settings, read_yaml
 from .faults import FaultScript, read_script
-from .frames import frames_of_run
+from .frames import frames_of_run, shows_pictures
 from .judge import Limits, RunResult, SensorLimits, summarise
-from .latest import Latest, ModelMessage, PruningMessage
 from .run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
-from .schedule import Delivery, DeliveryLog, Schedule, deliveries
+from .schedule import Delivery, DeliveryLog, Schedule
 from .scores import labels_of_run, score_run
 
 BATTERY_TOPIC = "/battery_state"  # what the player publishes a scripted battery on
@@ -66,31 +63,32 @@ class PreparedReplay:
     domain_id: int
 
 
-class Fuser(Protocol):
-    """A running fuse_node (`nodes.play.NodeProcess`)."""
+@dataclass(frozen=True)
+class TopicReplay:
+    """What is played, and the fuse_node that hears it."""
 
-    def check(self) -> None: ...
+    sensors: Mapping[str, Topic]  # by the sensor's name
+    extra: Sequence[Topic]  # topics that are played as recorded, e.g. the battery
+    stream: Iterator[Delivery]  # every message with its time, faults applied
+    script: FaultScript  # its battery curve is published, unless it is empty
+    start_ns: int  # recording time at t = 0
+    speed: float  # 1 is real time
+    node_arguments: Sequence[str]  # command line of fuse_node
+    domain_id: int  # ROS domain of this run
+    log_path: Path  # where fuse_node's output goes
 
-    def last_words(self) -> str: ...
 
-    def stop(self) -> int: ...
+@dataclass(frozen=True)
+class PlayedRun:
+    """What fuse_node published while a recording was played; times in seconds since the recording began."""
 
-
-class Player(Protocol):
-    """What publishes the recording and collects what the fuser publishes (`nodes.play.Player`)."""
-
-    predictions: list[PredictionRow]
-    statuses: list[StatusRow]
-    prunings: list[tuple[float, PruningMessage]]
-
-    @property
-    def live(self) -> Latest: ...
-
-    def play(
-        self, stream: Iterator[Delivery], speed: float, show: Callable[[Latest], None], keep_going: Callable[[], None]
-    ) -> float: ...
-
-    def close(self) -> None: ...
+    predictions: Sequence[PredictionRow]
+    statuses: Sequence[StatusRow]
+    power: Sequence[PowerRow]
+    model: ModelFacts
+    end_s: float  # seconds of the recording that were played
+    exit_status: int  # of fuse_node
+    last_words: str  # end of its log
 
 
 def prepare(task: ReplayTask) -> PreparedReplay:
@@ -161,51 +159,33 @@ def node_arguments(prepared: PreparedReplay) -> list[str]:
     return arguments + ["-p", f"battery_topic:={prepared.battery.name if prepared.battery else BATTERY_TOPIC}"]
 
 
-def play(
-    prepared: PreparedReplay,
-    start_fuser: Callable[[Sequence[str]], Fuser],
-    start_player: Callable[[Fuser], Player],
-    show: Callable[[Latest], None],
-) -> RunResult:
-    """Play a prepared replay into a fuser and judge it. Raises SentryFuseError if the fuser ends before the recording.
-
-    ``start_fuser`` takes the node's arguments; ``start_player`` returns when the fuser hears the topics; ``show`` is called
-    several times a second with the latest messages. Both are stopped, and the bag is closed, in any case.
-    """
-    task, bag, schedule, log = prepared.task, prepared.bag, prepared.schedule, DeliveryLog()
-    fuser = start_fuser(node_arguments(prepared))
-    player = None
-    try:
-        player = start_player(fuser)
-        played_s = player.play(deliveries(bag, schedule, log), task.speed, show, fuser.check)
-    finally:
-        exit_status = fuser.stop()
-        if player is not None:
-            player.close()
-        bag.close()
-    limits = limits_of(prepared.settings, log)
-    summary = summarise(player.predictions, player.statuses, schedule.script.faults, log, limits, played_s)
-    if exit_status != 0:
-        broken = f"fuse_node ended with {exit_status}: {fuser.last_words()}"
+def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -> RunResult:
+    """Hold what fuse_node published against its promises and against the labels."""
+    task, schedule = prepared.task, prepared.schedule
+    limits = limits_of(prepared.settings, delivered)
+    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s)
+    if played.exit_status != 0:
+        broken = f"fuse_node ended with {played.exit_status}: {played.last_words}"
         summary = replace(summary, promises_broken=(*summary.promises_broken, broken))
-    record = record_of(prepared, player, min(played_s, schedule.to_s, task.repeat * schedule.period_s(bag) - task.gap_s))
+    recorded_s = task.repeat * schedule.period_s(prepared.bag) - task.gap_s
+    record = record_of(prepared, played, min(played.end_s, schedule.to_s, recorded_s))
     sensors = {name: topic.name for name, topic in schedule.sensors.items()}
-    return RunResult(record, summary, score_run(record), str(task.bag), sensors, exit_status)
+    return RunResult(record, summary, score_run(record), str(task.bag), sensors, played.exit_status)
 
 
 def limits_of(settings: Settings, delivered: DeliveryLog) -> Limits:
     """The promises in numbers for a configuration; the period of a sensor is measured if none is configured."""
     sensors = {}
     for s in settings.sensors:
-        rate_hz = s.values["expected_rate_hz"]
+        rate_hz = s.expected_rate_hz
         period_s = 1.0 / rate_hz if rate_hz else median_period_s(delivered.sound_s.get(s.name, []))
         sensors[s.name] = SensorLimits(
-            s.values["timeout_s"] or automatic_timeout_s(period_s),
-            s.values["good_samples"],
-            s.values["frozen_samples"],
-            s.values["invalid_samples"],
+            s.timeout_s or automatic_timeout_s(period_s),
+            s.good_samples,
+            s.frozen_samples,
+            s.invalid_samples,
             period_s,
-            s.values["max_latency_s"],
+            s.max_latency_s,
         )
     return Limits(1.0 / settings["fuse_rate_hz"], sensors)
 
@@ -216,8 +196,8 @@ def median_period_s(times_s: Sequence[float]) -> float:
     return steps[len(steps) // 2] if steps else UNKNOWN_PERIOD_S
 
 
-def record_of(prepared: PreparedReplay, player: Player, end_s: float) -> RunRecord:
-    """What the player collected before the end of the recording; that all sensors fall silent afterwards is not part of it."""
+def record_of(prepared: PreparedReplay, played: PlayedRun, end_s: float) -> RunRecord:
+    """What fuse_node published before the end of the recording; that all sensors fall silent afterwards is not part of it."""
     try:
         description = read_run_description(prepared.bag.path)
     except DataError:  # the file belongs to something else
@@ -228,41 +208,21 @@ def record_of(prepared: PreparedReplay, player: Player, end_s: float) -> RunReco
     )
     return RunRecord(
         prepared.bag.path.name,
-        [p for p in player.predictions if p.t_s <= end_s],
-        [s for s in player.statuses if s.t_s <= end_s],
+        [p for p in played.predictions if p.t_s <= end_s],
+        [s for s in played.statuses if s.t_s <= end_s],
         prepared.schedule.script,
         end_s,
-        [power_row(t_s, message) for t_s, message in player.prunings if t_s <= end_s],
+        [p for p in played.power if p.t_s <= end_s],
         prepared.labels,
-        model_facts(player.live.info),
+        played.model,
         description=description,
         environment=environment,
     )
 
 
-def power_row(t_s: float, message: PruningMessage) -> PowerRow:
-    """A PruningState that arrived at ``t_s``."""
-    return PowerRow(t_s, 100 * message.battery_percentage, message.ratio, message.flops, message.flops_dense, message.reason)
-
-
-def model_facts(message: ModelMessage | None) -> ModelFacts:
-    """What a ModelInfo says; empty if none arrived."""
-    if message is None:
-        return ModelFacts()
-    return ModelFacts(
-        message.name,
-        tuple(message.modalities),
-        tuple(message.classes),
-        max(message.windows_s, default=0.0),
-        message.parameters,
-        message.trained_on,
-        message.sha256,
-    )
-
-
 def with_frames(result: RunResult, prepared: PreparedReplay, times_s: Sequence[float]) -> RunResult:
     """The result with the pictures that the bag's first camera had recorded at some times."""
-    camera = next((name for name, topic in prepared.schedule.sensors.items() if kind_of(topic.msg_type) == "camera"), None)
+    camera = next((name for name, topic in prepared.schedule.sensors.items() if shows_pictures(topic.msg_type)), None)
     if camera is None:
         return result
     with Bag(prepared.task.bag) as bag:

@@ -30,7 +30,7 @@ TOPICS = {
 
 
 class Recorder:
-    """A bag being written. Messages may come slightly out of order; they are stored in order of their time."""
+    """A recording that is being written. Messages may arrive slightly out of order; they are stored in order of time."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -43,7 +43,7 @@ class Recorder:
         self._identity = np.zeros(9)
 
     def __enter__(self) -> Recorder:
-        # Version 8: what every ROS 2 from Iron on reads.
+        # Every ROS 2 from Iron on reads version 8.
         self._writer = Writer(self._folder, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connections = {
@@ -67,7 +67,7 @@ class Recorder:
         del self._pending[:ready]
 
     def flush(self, until_ns: int) -> None:
-        """Store what was received up to ``until_ns``; nothing older may come any more."""
+        """Store what was received up to ``until_ns``; nothing older may arrive afterwards."""
         self._flush(until_ns)
 
     def close_intervals(self, end_ns: int) -> None:
@@ -92,7 +92,7 @@ class Recorder:
         return self._new("geometry_msgs/msg/Vector3", *(float(v) for v in values))
 
     def truth(self, stamp_ns: int, label: str) -> None:
-        """The class under the middle of the robot."""
+        """The class of the ground under the middle of the robot."""
         self._put("truth", stamp_ns, self._new("std_msgs/msg/String", label))
 
     def begin_interval(self, stamp_ns: int, label: str) -> None:
@@ -101,7 +101,7 @@ class Recorder:
             self._begun.append((stamp_ns, label))
 
     def image(self, stamp_ns: int, received_ns: int, picture: np.ndarray) -> None:
-        """(H, W, 3) uint8 rgb."""
+        """An image (H, W, 3) uint8 rgb."""
         height, width, _ = picture.shape
         self._put(
             "camera",
@@ -112,7 +112,7 @@ class Recorder:
         )
 
     def imu(self, stamp_ns: int, received_ns: int, sample: np.ndarray) -> None:
-        """(6,) gyro xyz, specific force xyz. No orientation: REP 145 says so by -1."""
+        """A sample (6,): gyro xyz [rad/s], specific force xyz [m/s^2]. REP 145 marks the missing orientation by -1."""
         unknown = self._identity.copy()
         unknown[0] = -1.0
         self._put(
@@ -131,11 +131,11 @@ class Recorder:
         )
 
     def audio(self, stamp_ns: int, received_ns: int, rate_hz: int, samples: np.ndarray) -> None:
-        """int16 mono."""
+        """A chunk of int16 samples (n,), mono."""
         self._put("audio", received_ns, self._new(AUDIO_TYPE, self._header(stamp_ns, "microphone"), rate_hz, 1, samples))
 
     def cloud(self, stamp_ns: int, received_ns: int, points: np.ndarray) -> None:
-        """(n, 4) float32 x, y, z, intensity."""
+        """A cloud (n, 4) float32: x, y, z [m], intensity."""
         names = ("x", "y", "z", "intensity")
         fields = [self._new("sensor_msgs/msg/PointField", name, 4 * i, 7, 1) for i, name in enumerate(names)]
         count = len(points)
@@ -157,7 +157,7 @@ class Recorder:
         )
 
     def battery(self, stamp_ns: int, state: Battery) -> None:
-        """Charge 0..1 in ``percentage``, as sensor_msgs/BatteryState has it; current is negative when discharging."""
+        """``percentage`` is 0..1 and the current negative when discharging, as sensor_msgs/BatteryState defines them."""
         volts, unknown = state.voltage_v, float("nan")
         capacity_ah = state.capacity_wh / 25.9
         self._put(

@@ -1,3 +1,5 @@
+"""The ring of rows: windows, late rows, jumps of time and growth."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -23,7 +25,7 @@ def test_window_is_open_at_its_start_and_closed_at_its_end():
     assert rows[:, 0].tolist() == list(range(11, 21))
 
 
-def test_window_is_a_contiguous_view_wherever_the_ring_stands():
+def test_window_is_a_contiguous_view_at_any_position_of_the_ring():
     buffer = WindowBuffer(0.02, 1000, (2,))
     for t in range(1, 200):
         buffer.append(*rows_at([t * MS]))
@@ -79,7 +81,7 @@ def test_row_older_than_the_window_is_skipped_and_counted():
     assert buffer.window(100 * MS)[0].tolist() == [95 * MS, 100 * MS]
 
 
-def test_one_wild_future_stamp_does_not_block_the_sensor():
+def test_one_wrong_future_stamp_does_not_block_the_sensor():
     buffer = WindowBuffer(0.1, 100, (2,))
     buffer.append(*rows_at(np.arange(1, 11) * 10 * MS))
     buffer.append(*rows_at([3_600_000 * MS]))
@@ -92,7 +94,7 @@ def test_one_wild_future_stamp_does_not_block_the_sensor():
     assert len(stamps) == kept and np.array_equal(rows[:, 0], stamps / MS)
 
 
-def test_time_that_goes_back_without_a_clear_starts_a_new_window():
+def test_time_that_goes_back_without_a_clear_begins_a_new_window():
     buffer = WindowBuffer(0.1, 100, (2,))
     buffer.append(*rows_at(np.arange(500, 600, 10) * MS))
     for t in range(10, 100, 10):
@@ -116,7 +118,7 @@ def test_a_faster_sensor_than_configured_keeps_its_whole_window():
     assert len(buffer.window(2000 * MS)[0]) == 500 and buffer.lost == 0
 
 
-def test_a_mad_rate_is_bounded_and_counted():
+def test_growth_is_bounded_and_lost_rows_are_counted():
     buffer = WindowBuffer(1.0, 10, (2,))
     limit = 17 * GROWTH_LIMIT
     buffer.append(*rows_at(np.arange(1, 5001) * 1000))

@@ -1,3 +1,5 @@
+"""Measured rates, timeouts, and messages missing between stamps."""
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +16,7 @@ def test_timeout_before_the_period_is_known():
     assert StampPeriod(30).timeout_s == pytest.approx(0.2) and StampPeriod(10).timeout_s == pytest.approx(0.3)
 
 
-def test_a_given_period_is_not_relearnt():
+def test_a_given_period_is_not_changed_by_stamps():
     period = StampPeriod(100)
     period.gaps_by_stamps(np.full(100, 50 * MS))
     assert period.period_ns == 10 * MS
@@ -30,7 +32,7 @@ def test_a_measured_period_follows_a_lasting_change():
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(-4, 4))
-def test_gaps_are_counted_through_jitter(periods, jitter_ms):
+def test_gaps_are_counted_in_spite_of_jitter(periods, jitter_ms):
     steps = np.array(periods) * 10 * MS + jitter_ms * MS
     assert StampPeriod(100).gaps_by_stamps(steps) == sum(p - 1 for p in periods)
     assert sum(StampPeriod(100).gap_by_stamp(int(s)) for s in steps) == sum(p - 1 for p in periods)

@@ -1,4 +1,4 @@
-"""Bounds, alignment and views of the CDR reader, and what all decoders do with bytes that are no message."""
+"""Bounds, alignment and views of the CDR reader, and how all decoders treat bytes that are no message."""
 
 import struct
 
@@ -8,10 +8,11 @@ from cdr_messages import audio, cloud, compressed, deserializer, image, imu, raw
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sentryfuse_ros.decoders import MSG_TYPES, Fault, kind_of, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.decoders.cdr import CdrReader, ForeignEncoding
 from sentryfuse_ros.errors import DecodeError, ParameterError
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, kind_of_message, sensor_kind
 
 SPECS = {
     "camera": ModalitySpec("camera", "camera", 0.5, (2, 3, 12, 16), "rgb"),
@@ -64,7 +65,7 @@ def test_an_array_is_a_view_and_not_a_copy():
 
 
 @pytest.mark.parametrize("count", [5, 2**31, 2**32 - 1])
-def test_a_length_beyond_the_message_is_an_error(count):
+def test_an_array_longer_than_the_message_is_an_error(count):
     reader = CdrReader(b"\0\1\0\0" + struct.pack("<I", count) + b"\1\2\3\4", "test")
     with pytest.raises(DecodeError, match="at least"):
         reader.array("<f8")
@@ -77,7 +78,7 @@ def test_another_encoding_is_left_to_the_deserialiser(head):
 
 
 @pytest.mark.parametrize("kind, msg_type, data, message", EXAMPLES, ids=IDS)
-def test_a_good_message_gives_rows_by_every_route(kind, msg_type, data, message):
+def test_raw_and_deserialised_messages_give_the_same_rows(kind, msg_type, data, message):
     decoder = make_decoder(kind, msg_type, SPECS[kind], deserialize=deserializer(msg_type))
     by_route = {}
     for route, item in (
@@ -115,7 +116,7 @@ def test_every_truncation_is_a_fault_and_never_an_exception(kind, msg_type, data
     cuts = [data[:n] for n in sorted({*range(0, min(len(data), 400)), *range(0, len(data), 97)})]
     batch = decoder.decode(cuts)
     # A bool or padding at the very end may be missing without loss; everything else is not.
-    assert batch.fault.all() and set(np.unique(batch.fault)) <= {Fault.MALFORMED, Fault.UNSUPPORTED}
+    assert batch.fault.all() and set(np.unique(batch.fault)) <= {PayloadFault.MALFORMED, PayloadFault.UNSUPPORTED}
     assert batch.error and len(batch.rows) == 0
 
 
@@ -133,7 +134,7 @@ def test_flipped_bits_never_raise(kind, msg_type, data, message, flips, early, c
         bad[int(where * (span - 1))] ^= mask
     decoder = make_decoder(kind, msg_type, SPECS[kind], deserialize=deserializer(msg_type))
     batch = decoder.decode([bytes(bad[: len(bad) - cut]), data])
-    assert batch.fault[1] == Fault.NONE, "a bad message must not spoil the next one"
+    assert batch.fault[1] == PayloadFault.NONE, "a bad message must not spoil the next one"
     assert bool(batch.error) == bool(batch.fault[0])
     assert np.isfinite(batch.rows).all() and len(batch.rows) == len(batch.row_stamp_ns)
 
@@ -141,33 +142,33 @@ def test_flipped_bits_never_raise(kind, msg_type, data, message, flips, early, c
 @settings(max_examples=200, deadline=None)
 @given(data=st.binary(max_size=600), prefix=st.sampled_from([b"", b"\0\1\0\0", b"\0\0\0\0"]))
 def test_random_bytes_never_raise(data, prefix):
-    for kind, types in MSG_TYPES.items():
+    for kind, types in ((name, sensor_kind(name).msg_types) for name in RECEIVABLE_KINDS):
         for msg_type in types:
             batch = make_decoder(kind, msg_type, SPECS[kind]).decode([prefix + data])
             assert bool(batch.error) == bool(batch.fault[0]) and np.isfinite(batch.rows).all()
 
 
 @pytest.mark.parametrize("junk", [None, 3, "text", object()])
-@pytest.mark.parametrize("kind", MSG_TYPES)
+@pytest.mark.parametrize("kind", RECEIVABLE_KINDS)
 def test_objects_that_are_no_messages_are_malformed(kind, junk):
-    batch = make_decoder(kind, MSG_TYPES[kind][0], SPECS[kind]).decode([junk])
-    assert batch.fault[0] == Fault.MALFORMED and MSG_TYPES[kind][0] in batch.error
+    batch = make_decoder(kind, sensor_kind(kind).default_msg_type, SPECS[kind]).decode([junk])
+    assert batch.fault[0] == PayloadFault.MALFORMED and sensor_kind(kind).default_msg_type in batch.error
 
 
-@pytest.mark.parametrize("kind", MSG_TYPES)
+@pytest.mark.parametrize("kind", RECEIVABLE_KINDS)
 def test_no_messages_make_an_empty_batch(kind):
-    batch = make_decoder(kind, MSG_TYPES[kind][0], SPECS[kind]).decode([])
+    batch = make_decoder(kind, sensor_kind(kind).default_msg_type, SPECS[kind]).decode([])
     assert len(batch.stamp_ns) == len(batch.fault) == len(batch.fingerprint) == len(batch.rows) == 0
 
 
-def test_a_foreign_encoding_without_deserialiser_says_what_to_do():
+def test_a_foreign_encoding_without_deserialiser_names_the_remedy():
     batch = make_decoder("imu", "sensor_msgs/msg/Imu").decode([raw(imu(), little_endian=False)])
-    assert batch.fault[0] == Fault.UNSUPPORTED and "deserialize" in batch.error and "0x0000" in batch.error
+    assert batch.fault[0] == PayloadFault.UNSUPPORTED and "deserialize" in batch.error and "0x0000" in batch.error
 
 
-def test_kind_of_names_the_kind_of_a_type():
-    assert kind_of("sensor_msgs/msg/LaserScan") == "lidar"
-    assert kind_of("std_msgs/msg/String") is None
+def test_message_type_tells_the_sensor_kind():
+    assert kind_of_message("sensor_msgs/msg/LaserScan") is sensor_kind("lidar")
+    assert kind_of_message("std_msgs/msg/String") is None
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,28 @@
-"""The core's results as messages of this package."""
+"""The fuser's results as messages of this package. Field meanings are in the .msg files."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 import numpy as np
 from builtin_interfaces.msg import Time
 
 from ..msg import FusedPrediction, ModalityMask, ModalityStatus, ModelInfo, PruningState
+from ..nanoseconds import ns_to_stamp
 from ..runtime.engine import Engine, Inference
-from ..runtime.pipeline import Pipeline, Prediction, Tick
+from ..runtime.pipeline import Pipeline, Prediction, SensorView, Tick
 from ..sensing.liveness import State, Status
 
 
 def to_time(stamp_ns: int) -> Time:
-    sec, nanosec = divmod(int(stamp_ns), 1_000_000_000)
+    """Nanoseconds to builtin_interfaces/Time."""
+    sec, nanosec = ns_to_stamp(stamp_ns)
     return Time(sec=sec, nanosec=nanosec)
 
 
 def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, now_node_ns: int) -> FusedPrediction:
-    """FusedPrediction but for overhead_ms; latency is read here, so call it right before publishing."""
+    """FusedPrediction without overhead_ms. ``now_node_ns`` ends its latency_ms, so build it right before publishing."""
     tick = prediction.tick
     message = FusedPrediction(valid=prediction.valid, reason=prediction.reason, sequence=tick.sequence)
     message.header.stamp = to_time(prediction.stamp_ns)
@@ -42,20 +45,26 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
     return message
 
 
-def status_message(pipeline: Pipeline, name: str, status: Status, topic: str) -> ModalityStatus:
-    sensor = pipeline.sensors[name]
+def age_s(status: Status) -> float:
+    """Time since the newest message arrived [s], -1 if none ever did."""
+    return float(status.age_s) if status.state != State.NEVER_SEEN else -1.0
+
+
+def status_message(view: SensorView, status: Status, topic: str) -> ModalityStatus:
+    """ModalityStatus of one sensor at a tick; ``topic`` is the resolved name."""
+    settings = view.settings
     return ModalityStatus(
-        name=name,
-        kind=sensor.settings.kind,
+        name=settings.name,
+        kind=settings.kind,
         topic=topic,
         state=int(status.state),
         reason=status.reason,
-        model_input=sensor.settings.model_input if sensor.spec is not None else "",
-        required=sensor.settings.values["required"],
+        model_input=settings.model_input if view.serves_model else "",
+        required=settings.required,
         alarm=bool(status.alarm),
         rate_hz=float(status.rate_hz),
-        expected_rate_hz=float(sensor.settings.values["expected_rate_hz"]),
-        age_s=float(status.age_s) if status.state != State.NEVER_SEEN else -1.0,
+        expected_rate_hz=float(settings.expected_rate_hz),
+        age_s=age_s(status),
         latency_ms=float(status.latency_s) * 1e3,
         received=int(status.received),
         dropped=int(status.dropped),
@@ -63,16 +72,19 @@ def status_message(pipeline: Pipeline, name: str, status: Status, topic: str) ->
     )
 
 
-def mask_message(pipeline: Pipeline, tick: Tick, topics: dict[str, str], frame_id: str) -> ModalityMask:
-    message = ModalityMask(modalities=list(pipeline.engine.modalities), mask=tick.mask.tolist())
+def mask_message(pipeline: Pipeline, tick: Tick, topics: Mapping[str, str], frame_id: str) -> ModalityMask:
+    """ModalityMask of a tick; ``topics``: the resolved topic of each sensor."""
+    message = ModalityMask(modalities=list(pipeline.modalities), mask=tick.mask.tolist())
     message.header.stamp = to_time(tick.node_ns)
     message.header.frame_id = frame_id
-    message.sensors = [status_message(pipeline, n, s, topics.get(n, "")) for n, s in tick.statuses.items()]
+    message.sensors = [
+        status_message(pipeline.sensor(name), status, topics.get(name, "")) for name, status in tick.statuses.items()
+    ]
     return message
 
 
-def pruning_message(pipeline: Pipeline, prediction: Prediction, dense: Inference) -> PruningState:
-    """PruningState of a prediction; `dense` is an inference of the whole model, for comparison."""
+def pruning_message(prediction: Prediction, dense: Inference, latency_p95_ms: float) -> PruningState:
+    """PruningState of a prediction; ``dense`` is an inference of the whole model, for comparison."""
     power, inference = prediction.tick.power, prediction.inference
     message = PruningState(
         battery_percentage=float(power.battery_fraction),
@@ -85,7 +97,7 @@ def pruning_message(pipeline: Pipeline, prediction: Prediction, dense: Inference
         flops_dense=dense.flops,
         parameters=inference.params if inference else 0,
         parameters_dense=dense.params,
-        latency_p95_ms=pipeline.latency_p95_ms(),
+        latency_p95_ms=latency_p95_ms,
         reason=power.reason,
     )
     message.header.stamp = to_time(prediction.tick.node_ns)
@@ -93,9 +105,10 @@ def pruning_message(pipeline: Pipeline, prediction: Prediction, dense: Inference
 
 
 def model_info_message(engine: Engine, dense: Inference, path: str, now_node_ns: int) -> ModelInfo:
+    """ModelInfo of the model in force; ``dense`` is an inference of the whole model."""
     info = engine.info
     message = ModelInfo(
-        name=str(info.get("name", "")),
+        name=engine.name,
         path=path,
         sha256=str(info.get("sha256", "")),
         backbone=str(info.get("config", {}).get("backbone", "")),

@@ -1,4 +1,4 @@
-"""Model inputs of sound and LiDAR: spectrogram, range image, polar grid, empty parts, and units."""
+"""Model inputs of audio and LiDAR: spectrogram, range image, polar grid, empty parts and units."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def band_of(hz, spec=AUDIO):
 
 
 @pytest.mark.parametrize("hz", [200, 440, 1000, 2500, 3700])
-def test_a_tone_lights_its_own_band_in_every_frame(hz):
+def test_a_tone_appears_in_its_own_band_in_every_frame(hz):
     out = model_input(AUDIO, *sound(hz=hz), END_NS)
     assert out.shape == (50, 40) and out.dtype == np.float32
     assert np.abs(out.argmax(axis=1)[1:-1] - band_of(hz)).max() <= 1
@@ -42,13 +42,13 @@ def test_power_is_that_of_a_full_scale_sine():
     assert 0.2 < np.exp(out[10:40].max()) < 0.3
 
 
-def test_ten_times_the_level_is_4_6_louder():
+def test_ten_times_the_level_adds_4_6_to_the_log_power():
     loud, faint = (log_mel(sound(level=level)[1], AUDIO) for level in (0.5, 0.05))
     band = band_of(1000)
     np.testing.assert_allclose((loud - faint)[5:45, band], np.log(100), atol=0.01)
 
 
-def test_a_click_stands_in_the_frame_of_its_time():
+def test_a_click_appears_in_the_frame_of_its_time():
     stamps, samples = sound(level=0.0)
     for second in (0.11, 0.35, 0.99):
         samples[:] = 0
@@ -56,7 +56,7 @@ def test_a_click_stands_in_the_frame_of_its_time():
         assert model_input(AUDIO, stamps, samples, END_NS).sum(axis=1).argmax() == int(second * 50)
 
 
-def test_frames_without_sound_are_exactly_zero():
+def test_frames_without_samples_are_exactly_zero():
     stamps, samples = sound()
     spec = ModalitySpec("audio", "audio", 1.0, (50, 40), mean=(3.0,) * 40, std=(2.0,) * 40, options={"sample_rate_hz": 8000})
     keep = (np.arange(8000) >= 2400) & ~((np.arange(8000) >= 4800) & (np.arange(8000) < 5600))
@@ -83,13 +83,13 @@ def test_jittering_stamps_leave_no_holes_in_the_window():
     assert min(np.abs(np.roll(signal, k) - samples)[3:-3].max() for k in (-1, 0, 1)) == 0
 
 
-def test_a_window_shows_only_its_own_second():
+def test_a_window_holds_only_its_own_second():
     stamps, samples = sound(3.0)
     np.testing.assert_array_equal(window_signal(stamps, samples, END_NS - NS, AUDIO)[0], samples[8000:16000])
 
 
 @pytest.mark.parametrize("bands, n_fft", [(8, 128), (80, 256), (64, 64)])
-def test_every_band_hears_something(bands, n_fft):
+def test_every_band_covers_at_least_one_bin(bands, n_fft):
     spec = ModalitySpec("audio", "audio", 1.0, (20, bands), options={"sample_rate_hz": 8000, "n_fft": n_fft})
     noise = np.random.default_rng(0).normal(0, 0.3, 8000).astype(np.float32)
     assert (log_mel(noise, spec)[2:-2] > np.log(1e-7)).all()
@@ -195,7 +195,7 @@ def test_old_numpy_finds_the_same_nearest_points(monkeypatch):
     [[0, 0, 0], [np.nan, 1, 1], [np.inf, 0, 0], [500, 0, 0], [0.01, 0, 0], [1, 0, 5], [3e38, 3e38, 3e38]],
     ids=["origin", "NaN", "inf", "far", "near", "steep", "overflow"],
 )
-def test_points_out_of_the_picture_leave_no_trace(point):
+def test_points_outside_the_image_are_left_out(point):
     assert not lidar_frame(np.array([point], np.float64), lidar(3)).any()
     assert cell_of(lidar_frame(np.array([point, [2, -1e-3, 0]]), lidar(3)))[1] == 4
 
@@ -242,7 +242,7 @@ def test_lidar_model_input_normalises_points_and_leaves_the_rest_zero():
     assert not model_input(spec, np.empty(0, np.int64), frame[None][:0], END_NS).any()
 
 
-def test_relief_is_roughness_along_the_ring_whatever_the_slope_and_the_edges():
+def test_relief_measures_roughness_independent_of_slope_and_edges():
     """A ring of points on a slope with bumps: relief is the bumps, a wall's edge is cut, gaps are left out, it wraps."""
     columns = 64
     spec = ModalitySpec(

@@ -1,10 +1,10 @@
-"""Point clouds of any layout, laser scans, and each fault with the cloud that must not raise it."""
+"""Point clouds of any layout, laser scans, and for each fault the cloud that must not raise it."""
 
 import numpy as np
 import pytest
 from cdr_messages import bag_messages, cloud, deserializer, longest_run, raw, scan, serialize_rclpy
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.lidar import lidar_frame
@@ -68,7 +68,7 @@ def test_every_layout_gives_the_same_frame(layout, big_endian, height, row_pad):
     np.testing.assert_allclose(batch.rows[0], frame_of(values), rtol=1e-6)
 
 
-def test_every_recorded_cloud_equals_the_real_deserialiser():
+def test_recorded_clouds_decode_like_deserialised_messages():
     messages = bag_messages("converted_ouster_os1_128", CLOUD)
     decoder = make_decoder("lidar", CLOUD, SPEC)
     batch = decoder.decode([data for data, _ in messages])
@@ -83,7 +83,7 @@ def test_every_recorded_cloud_equals_the_real_deserialiser():
     np.testing.assert_array_equal(objects.fingerprint, batch.fingerprint)
 
 
-def test_a_recorded_cloud_reserialised_by_rclpy_decodes_alike():
+def test_a_recorded_cloud_serialised_by_rclpy_gives_the_same_rows():
     data, message = bag_messages("converted_ouster_os1_128", CLOUD)[0]
     ours, theirs = decode(data), decode(serialize_rclpy(message))
     np.testing.assert_array_equal(ours.rows, theirs.rows)
@@ -100,7 +100,7 @@ def test_fields_stay_views_on_the_message():
     )
 
 
-def test_points_without_return_are_dropped_and_no_fault():
+def test_points_without_return_are_dropped_without_a_fault():
     values = points()
     for axis in "xyz":
         values[axis][::2] = np.nan
@@ -122,27 +122,27 @@ def scattered(valid):
 @pytest.mark.parametrize(
     "values, fault",
     [
-        ({name: column[:0] for name, column in points().items()}, Fault.EMPTY),
-        (scattered(0), Fault.EMPTY),
-        ({name: column * 0 for name, column in points().items()}, Fault.EMPTY),
-        ({name: column[:9] for name, column in points().items()}, Fault.EMPTY),
-        (scattered(9), Fault.EMPTY),
-        (scattered(10), Fault.NONE),
-        ({name: column[:10] for name, column in points().items()}, Fault.NONE),
+        ({name: column[:0] for name, column in points().items()}, PayloadFault.EMPTY),
+        (scattered(0), PayloadFault.EMPTY),
+        ({name: column * 0 for name, column in points().items()}, PayloadFault.EMPTY),
+        ({name: column[:9] for name, column in points().items()}, PayloadFault.EMPTY),
+        (scattered(9), PayloadFault.EMPTY),
+        (scattered(10), PayloadFault.NONE),
+        ({name: column[:10] for name, column in points().items()}, PayloadFault.NONE),
     ],
     ids=["no points", "all NaN", "all at origin", "9 points", "9 of 60000", "10 of 60000", "10 points"],
 )
-def test_empty(values, fault):
+def test_clouds_with_too_few_points_are_empty(values, fault):
     batch = decode(raw(cloud(LAYOUTS["packed"], values)))
     assert batch.fault[0] == fault, batch.error
-    assert len(batch.rows) == (fault == Fault.NONE) and ("min_points" in batch.error) == (fault == Fault.EMPTY)
+    assert len(batch.rows) == (fault == PayloadFault.NONE) and ("min_points" in batch.error) == (fault == PayloadFault.EMPTY)
 
 
-def test_limits_move_the_fault():
+def test_limit_changes_which_clouds_are_empty():
     few = raw(cloud(LAYOUTS["packed"], points(40)))
-    assert decode(few, min_points=41).fault[0] == Fault.EMPTY
-    assert decode(few, min_points=40).fault[0] == Fault.NONE
-    assert decode(raw(cloud(LAYOUTS["packed"], points(0))), min_points=0).fault[0] == Fault.NONE
+    assert decode(few, min_points=41).fault[0] == PayloadFault.EMPTY
+    assert decode(few, min_points=40).fault[0] == PayloadFault.NONE
+    assert decode(raw(cloud(LAYOUTS["packed"], points(0))), min_points=0).fault[0] == PayloadFault.NONE
 
 
 @pytest.mark.parametrize(
@@ -154,11 +154,12 @@ def test_sizes_that_contradict_the_data_are_malformed(field, value):
     object.__setattr__(message, field, value)
     for item in (message, raw(message)):
         batch = decode(item)
-        assert batch.fault[0] == Fault.MALFORMED and "point_step" in batch.error
+        assert batch.fault[0] == PayloadFault.MALFORMED and "point_step" in batch.error
 
 
 @pytest.mark.parametrize(
-    "field, value, fault", [("offset", 13, Fault.MALFORMED), ("datatype", 9, Fault.MALFORMED), ("name", "u", Fault.UNSUPPORTED)]
+    "field, value, fault",
+    [("offset", 13, PayloadFault.MALFORMED), ("datatype", 9, PayloadFault.MALFORMED), ("name", "u", PayloadFault.UNSUPPORTED)],
 )
 def test_fields_that_cannot_be_read_are_named(field, value, fault):
     message = cloud(LAYOUTS["packed"], points())
@@ -167,7 +168,7 @@ def test_fields_that_cannot_be_read_are_named(field, value, fault):
     assert batch.fault[0] == fault and ("x" in batch.error)
 
 
-def test_fingerprint_is_of_coordinates_and_not_of_padding_or_header():
+def test_fingerprint_depends_on_coordinates_only():
     values, moved = points(), points()
     moved["y"][300] += 1e-3
     make_one = make_decoder("lidar", CLOUD, None)
@@ -208,7 +209,7 @@ def test_beams_without_return_are_dropped():
     "ranges", [[], np.full(360, np.inf), np.full(360, np.nan), np.zeros(360)], ids=["no beams", "inf", "NaN", "zero"]
 )
 def test_a_scan_without_returns_is_empty(ranges):
-    assert decode(raw(scan(np.append(ranges, [])) if len(ranges) else empty_scan()), SPEC, SCAN).fault[0] == Fault.EMPTY
+    assert decode(raw(scan(np.append(ranges, [])) if len(ranges) else empty_scan()), SPEC, SCAN).fault[0] == PayloadFault.EMPTY
 
 
 def empty_scan():
@@ -224,10 +225,10 @@ def test_a_scan_that_contradicts_itself_is_malformed(field, value):
     message = scan(np.full(360, 5.0))
     object.__setattr__(message, field, value)
     batch = decode(raw(message), SPEC, SCAN)
-    assert batch.fault[0] == Fault.MALFORMED and "angle_min" in batch.error
+    assert batch.fault[0] == PayloadFault.MALFORMED and "angle_min" in batch.error
 
 
-def test_options_that_make_no_frame_are_refused_when_the_decoder_is_made():
+def test_impossible_options_are_refused_when_the_decoder_is_made():
     bad = ModalitySpec("lidar", "lidar", 0.5, (1, 6, 8, 32))
     with pytest.raises(ParameterError, match="channels"):
         make_decoder("lidar", CLOUD, bad)

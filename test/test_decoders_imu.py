@@ -1,4 +1,4 @@
-"""Imu messages one by one and in bulk, and each of their faults."""
+"""IMU messages, read one by one and in batches, and each of their faults."""
 
 import array
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from cdr_messages import assert_same_batch, bag_messages, deserializer, imu, longest_run, raw, serialize_rclpy
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 
 IMU = "sensor_msgs/msg/Imu"
 rng = np.random.default_rng(3)
@@ -25,7 +25,7 @@ def test_rows_are_gyro_then_accel_for_any_frame_id(frame_id):
 
 
 @pytest.mark.parametrize("bag, count", [("husky_test1_ros2", 11865), ("converted_utd_mhad_depth_imu", 573)])
-def test_every_recorded_message_equals_the_real_deserialiser(bag, count):
+def test_recorded_messages_decode_like_deserialised_messages(bag, count):
     messages = bag_messages(bag, IMU)
     assert len(messages) == count
     data = [item for item, _ in messages]
@@ -62,11 +62,11 @@ def test_rclpy_and_rosbags_bytes_give_the_same():
 @pytest.mark.parametrize(
     "gyro, accel, fault, text",
     [
-        ((np.nan, 0, 0), (0, 0, 9.8), Fault.NAN, "nan"),
-        ((0, 0, 0.1), (0, np.inf, 0), Fault.NAN, "inf"),
-        ((0, 101, 0), (0, 0, 9.8), Fault.OUT_OF_RANGE, "max_gyro_rad_s"),
-        ((0, 0, 0.1), (0, 0, -401), Fault.OUT_OF_RANGE, "max_accel_m_s2"),
-        ((0, 0, 0), (0, 0, 0), Fault.EMPTY, "allow_zero"),
+        ((np.nan, 0, 0), (0, 0, 9.8), PayloadFault.NAN, "nan"),
+        ((0, 0, 0.1), (0, np.inf, 0), PayloadFault.NAN, "inf"),
+        ((0, 101, 0), (0, 0, 9.8), PayloadFault.OUT_OF_RANGE, "max_gyro_rad_s"),
+        ((0, 0, 0.1), (0, 0, -401), PayloadFault.OUT_OF_RANGE, "max_accel_m_s2"),
+        ((0, 0, 0), (0, 0, 0), PayloadFault.EMPTY, "allow_zero"),
     ],
 )
 def test_a_fault_is_found_among_good_messages(gyro, accel, fault, text):
@@ -78,25 +78,25 @@ def test_a_fault_is_found_among_good_messages(gyro, accel, fault, text):
         assert text in batch.error and IMU in batch.error
 
 
-def test_limits_move_the_faults():
+def test_limits_change_which_values_are_faulty():
     messages = [raw(imu((0, 0, 0), (0, 0, 0))), raw(imu((150, 0, 0), (0, 0, 900)))]
     limits = {"allow_zero": 1, "max_gyro_rad_s": 200, "max_accel_m_s2": 1000}
     assert not decoder(**limits).decode(messages).fault.any()
 
 
 @pytest.mark.parametrize("gyro, accel", [((0, 0, 0), (0, 0, 9.81)), ((0.01, 0, 0), (0, 0, 0))])
-def test_one_part_at_zero_is_a_valid_state_of_rest_or_fall(gyro, accel):
+def test_zero_rotation_or_zero_acceleration_alone_is_valid(gyro, accel):
     assert not decoder().decode([raw(imu(gyro, accel))]).fault.any()
 
 
-def test_a_bad_message_in_a_drain_costs_only_itself():
+def test_a_bad_message_in_a_batch_does_not_affect_the_others():
     data = [raw(imu(rng.normal(0, 1, 3))) for _ in range(6)]
     long = bytearray(data[2])
     long[12:16] = (5000).to_bytes(4, "little")  # frame_id longer than the message, same size
     data[2] = bytes(long)
     data[4] = b""
     batch = decoder().decode(data)
-    assert batch.fault.tolist() == [0, 0, Fault.MALFORMED, 0, Fault.MALFORMED, 0]
+    assert batch.fault.tolist() == [0, 0, PayloadFault.MALFORMED, 0, PayloadFault.MALFORMED, 0]
     assert batch.stamp_ns[2] == 0 and len(batch.rows) == 4
 
 
@@ -105,10 +105,10 @@ def test_an_impossible_stamp_is_malformed():
     data[8:12] = (10**9).to_bytes(4, "little")
     for messages in ([bytes(data)], [bytes(data), bytes(data)]):
         batch = decoder().decode(messages)
-        assert (batch.fault == Fault.MALFORMED).all() and "clock" in batch.error
+        assert (batch.fault == PayloadFault.MALFORMED).all() and "clock" in batch.error
 
 
-def test_mixed_routes_keep_their_order():
+def test_raw_and_deserialised_messages_in_one_batch_keep_their_order():
     messages = [imu((i + 1, 0, 0), frame_id="x" * i) for i in range(6)]
     mixed = [raw(m) if i % 3 else m for i, m in enumerate(messages)]
     mixed[4] = raw(messages[4], little_endian=False)
@@ -116,14 +116,14 @@ def test_mixed_routes_keep_their_order():
     np.testing.assert_array_equal(decoder().decode(mixed).rows[:, 0], [1, 2, 3, 4, 5, 6])
 
 
-def test_fingerprints_tell_values_and_nothing_else():
+def test_fingerprint_depends_on_the_six_values_only():
     one, other = imu((1, 2, 3)), imu((1, 2, 3), stamp_ns=5, frame_id="other", orientation=0.5)
     swapped, nudged = imu((2, 1, 3)), imu((1, 2, np.nextafter(3, 4)))
     prints = [int(decoder().decode([raw(m)]).fingerprint[0]) for m in (one, other, swapped, nudged)]
     assert prints[0] == prints[1] and len(set(prints)) == 3
 
 
-def test_messages_without_a_stamp_take_their_arrival():
+def test_messages_without_a_stamp_are_stamped_by_their_arrival():
     messages = [raw(imu(stamp_ns=0)), raw(imu(stamp_ns=7))]
     assert decoder().decode(messages, [100, 200]).row_stamp_ns.tolist() == [100, 7]
     assert decoder(use_arrival_stamp=1).decode(messages, array.array("q", [100, 200])).stamp_ns.tolist() == [100, 200]

@@ -1,4 +1,4 @@
-"""Rows to model input: grids, gaps, empty slots, units, and robot = training."""
+"""Model inputs of series, IMU and camera, and the spec: grids, gaps, empty slots and units."""
 
 import numpy as np
 import pytest
@@ -63,7 +63,7 @@ def test_imu_grid_is_the_same_signal_at_any_rate(rate_hz):
     assert np.abs(out[inner, 0] - expected[inner]).max() <= max(cell_s, 1 / rate_hz)
 
 
-def test_imu_grid_shows_rows_unchanged_when_there_is_one_per_cell():
+def test_imu_rows_are_unchanged_when_each_cell_holds_one():
     at = stamps(100, 50)
     rows = np.random.default_rng(0).standard_normal((100, 6)).astype(np.float32)
     np.testing.assert_allclose(model_input(IMU, at, rows, int(at[-1])), rows, atol=1e-6)
@@ -84,14 +84,14 @@ def test_rows_before_a_gap_never_enter_the_window():
     assert out.max() == 1.0 and (out[-20:] == 1.0).all() and (out[:80] == 0).all()
 
 
-def test_a_short_hole_is_bridged():
+def test_a_short_hole_is_interpolated():
     at = stamps(100, 50)
     kept = np.r_[0:40, 50:100]  # 0.2 s missing
     out = model_input(IMU, at[kept], ramp(at)[kept], int(at[-1]))
     np.testing.assert_allclose(out[:, 0], ramp(at)[:, 0], atol=1e-5)
 
 
-def test_holes_are_bridged_in_each_channel_and_filled_cells_left_as_they_are():
+def test_interpolation_fills_every_channel_and_leaves_filled_cells_unchanged():
     rng = np.random.default_rng(3)
     at = stamps(100, 50)
     kept = np.sort(rng.choice(np.arange(1, 99), 60, replace=False))
@@ -124,7 +124,7 @@ def test_no_rows_give_the_empty_input(spec):
     assert out.dtype == np.float32
 
 
-def test_stamps_of_today_lose_no_precision():
+def test_present_day_stamps_lose_no_precision():
     epoch = 1_763_000_000 * NS
     at = stamps(100, 50)
     rows = np.random.default_rng(1).standard_normal((100, 6)).astype(np.float32)
@@ -168,7 +168,7 @@ def test_colour_image_for_a_depth_slot_is_refused():
         camera_frame(np.zeros((6, 8, 3), np.uint8), DEPTH)
 
 
-def test_camera_slots_show_the_newest_frame_not_after_them():
+def test_camera_slots_hold_the_newest_frame_that_is_not_later():
     at = stamps(60, 30)
     assert slot_rows(at, 2 * NS, DEPTH).tolist() == [6, 14, 21, 29, 36, 44, 51, 59]
 
@@ -179,7 +179,7 @@ def test_camera_slots_are_empty_before_the_first_and_after_the_last_frame():
     assert (index[:4] == -1).all() and index[4] == 6 and index[5] == 14 and index[6] == 14 and index[7] == -1
 
 
-def test_camera_slots_skip_what_came_before_a_gap():
+def test_camera_slots_skip_frames_before_a_gap():
     at = np.concatenate([stamps(20, 30), stamps(10, 30, 1.5)])
     index = slot_rows(at, int(at[-1]), DEPTH)
     assert (index[index >= 0] >= 20).all() and index[-1] == 29
@@ -202,7 +202,7 @@ def test_relative_depth_does_not_depend_on_distance_and_keeps_no_return_zero():
     assert (near[-1, 0][hole[-1, 0]] == 0).all() and np.abs(near).max() < 1.3
 
 
-def test_centred_columns_do_not_depend_on_where_the_body_stands():
+def test_centred_columns_do_not_depend_on_the_position_of_the_body():
     spec = ModalitySpec("camera", "camera", 2.0, (8, 1, 6, 8), "depth_m", options={"centre_columns": 1})
     at, left = stamps(60, 30), np.zeros((60, 1, 6, 8), np.float32)
     left[..., 1:3] = 2.0

@@ -1,4 +1,4 @@
-"""Image and CompressedImage: encodings, views, and each fault with the scene that must not raise it."""
+"""Image and CompressedImage: encodings, views, and for each fault the scene that must not raise it."""
 
 import struct
 
@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from cdr_messages import bag_messages, compressed, deserializer, image, longest_run, raw, serialize_rclpy
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.decoders.compressed_image import jpeg_size
 from sentryfuse_ros.decoders.image import CameraDecoder
 from sentryfuse_ros.preprocessing import ModalitySpec
@@ -79,7 +79,7 @@ def test_single_channel_encodings_equal_the_frame_function(encoding, dtype, top,
     np.testing.assert_array_equal(row, camera_frame(pixels, spec))
 
 
-def test_every_recorded_depth_frame_equals_the_real_deserialiser():
+def test_recorded_depth_frames_decode_like_deserialised_messages():
     messages = bag_messages("converted_utd_mhad_depth_imu", IMAGE)
     spec = ModalitySpec("camera", "camera", 2.0, (4, 1, 60, 80), "depth_m")
     decoder = make_decoder("camera", IMAGE, spec)
@@ -123,29 +123,29 @@ def specks(share, dtype, value):
 
 
 BAD = [
-    ("lens cap", "mono8", rng.integers(0, 3, (480, 640), np.uint8), MONO, Fault.BLACK),
-    ("lens cap with hot pixels", "mono8", night(0.002), MONO, Fault.BLACK),
+    ("lens cap", "mono8", rng.integers(0, 3, (480, 640), np.uint8), MONO, PayloadFault.BLACK),
+    ("lens cap with hot pixels", "mono8", night(0.002), MONO, PayloadFault.BLACK),
     (
         "no light, opaque alpha",
         "rgba8",
         np.dstack([np.zeros((48, 64, 3), np.uint8), np.full((48, 64), 255, np.uint8)]),
         RGB,
-        Fault.BLACK,
+        PayloadFault.BLACK,
     ),
-    ("no light, 16 bit", "mono16", rng.integers(0, 8, (48, 64), np.uint16), MONO, Fault.BLACK),
-    ("no light, float", "32FC1", np.zeros((48, 64), np.float32), MONO, Fault.BLACK),
-    ("no depth", "16UC1", np.zeros((48, 64), np.uint16), DEPTH, Fault.BLACK),
-    ("no depth, zero metres", "32FC1", np.zeros((48, 64), np.float32), DEPTH, Fault.BLACK),
-    ("no depth, out of range", "32FC1", np.full((48, 64), np.inf, np.float32), DEPTH, Fault.BLACK),
-    ("no numbers", "32FC1", np.full((48, 64), np.nan, np.float32), DEPTH, Fault.NAN),
-    ("no numbers in an intensity image", "32FC1", np.full((48, 64), np.nan, np.float32), MONO, Fault.NAN),
-    ("white", "rgb8", np.full((480, 640, 3), 255, np.uint8), RGB, Fault.SATURATED),
-    ("white of 12 bits", "mono16", np.full((48, 64), 4095, np.uint16), MONO, Fault.SATURATED),
-    ("depth at full scale", "16UC1", np.full((48, 64), 65535, np.uint16), DEPTH, Fault.SATURATED),
-    ("colour for a depth input", "rgb8", scene(), DEPTH, Fault.UNSUPPORTED),
-    ("8 bit for a depth input", "mono8", scene(1), DEPTH, Fault.UNSUPPORTED),
-    ("unknown encoding", "yuv422", scene(), RGB, Fault.UNSUPPORTED),
-    ("no pixels", "rgb8", np.zeros((0, 64, 3), np.uint8), RGB, Fault.EMPTY),
+    ("no light, 16 bit", "mono16", rng.integers(0, 8, (48, 64), np.uint16), MONO, PayloadFault.BLACK),
+    ("no light, float", "32FC1", np.zeros((48, 64), np.float32), MONO, PayloadFault.BLACK),
+    ("no depth", "16UC1", np.zeros((48, 64), np.uint16), DEPTH, PayloadFault.BLACK),
+    ("no depth, zero metres", "32FC1", np.zeros((48, 64), np.float32), DEPTH, PayloadFault.BLACK),
+    ("no depth, out of range", "32FC1", np.full((48, 64), np.inf, np.float32), DEPTH, PayloadFault.BLACK),
+    ("no numbers", "32FC1", np.full((48, 64), np.nan, np.float32), DEPTH, PayloadFault.NAN),
+    ("no numbers in an intensity image", "32FC1", np.full((48, 64), np.nan, np.float32), MONO, PayloadFault.NAN),
+    ("white", "rgb8", np.full((480, 640, 3), 255, np.uint8), RGB, PayloadFault.SATURATED),
+    ("white of 12 bits", "mono16", np.full((48, 64), 4095, np.uint16), MONO, PayloadFault.SATURATED),
+    ("depth at full scale", "16UC1", np.full((48, 64), 65535, np.uint16), DEPTH, PayloadFault.SATURATED),
+    ("colour for a depth input", "rgb8", scene(), DEPTH, PayloadFault.UNSUPPORTED),
+    ("8 bit for a depth input", "mono8", scene(1), DEPTH, PayloadFault.UNSUPPORTED),
+    ("unknown encoding", "yuv422", scene(), RGB, PayloadFault.UNSUPPORTED),
+    ("no pixels", "rgb8", np.zeros((0, 64, 3), np.uint8), RGB, PayloadFault.EMPTY),
 ]
 FINE = [
     ("night", "mono8", night(), MONO),
@@ -167,25 +167,25 @@ FINE = [
 
 
 @pytest.mark.parametrize("encoding, pixels, spec, fault", [b[1:] for b in BAD], ids=[b[0] for b in BAD])
-def test_fault(encoding, pixels, spec, fault):
+def test_bad_image_has_a_fault(encoding, pixels, spec, fault):
     batch = decode(raw(image(pixels, encoding)), spec)
     assert batch.fault[0] == fault, batch.error
     assert len(batch.rows) == 0 and IMAGE in batch.error and "expected" in batch.error
-    assert batch.stamp_ns[0] > 0 or fault in (Fault.UNSUPPORTED, Fault.EMPTY)
+    assert batch.stamp_ns[0] > 0 or fault in (PayloadFault.UNSUPPORTED, PayloadFault.EMPTY)
 
 
 @pytest.mark.parametrize("encoding, pixels, spec", [f[1:] for f in FINE], ids=[f[0] for f in FINE])
-def test_no_fault(encoding, pixels, spec):
+def test_good_image_has_no_fault(encoding, pixels, spec):
     batch = decode(raw(image(pixels, encoding)), spec)
-    assert batch.fault[0] == Fault.NONE, batch.error
+    assert batch.fault[0] == PayloadFault.NONE, batch.error
 
 
-def test_limits_move_the_faults():
+def test_limits_change_which_images_are_faulty():
     dark = raw(image(np.full((48, 64), 9, np.uint8), "mono8"))
-    assert decode(dark, MONO).fault[0] == Fault.NONE
-    assert decode(dark, MONO, black_level=10).fault[0] == Fault.BLACK
+    assert decode(dark, MONO).fault[0] == PayloadFault.NONE
+    assert decode(dark, MONO, black_level=10).fault[0] == PayloadFault.BLACK
     half = np.where(np.arange(64) < 32, 255, 100) * np.ones((48, 1))
-    assert decode(raw(image(half.astype(np.uint8), "mono8")), MONO, saturated_share=0.4).fault[0] == Fault.SATURATED
+    assert decode(raw(image(half.astype(np.uint8), "mono8")), MONO, saturated_share=0.4).fault[0] == PayloadFault.SATURATED
 
 
 @pytest.mark.parametrize(
@@ -195,11 +195,11 @@ def test_sizes_that_contradict_the_data_are_malformed(field, value):
     message = image(scene(), "rgb8")
     object.__setattr__(message, field, value)
     batch = decode(message)
-    assert batch.fault[0] == Fault.MALFORMED and "step" in batch.error
-    assert decode(raw(message)).fault[0] == Fault.MALFORMED
+    assert batch.fault[0] == PayloadFault.MALFORMED and "step" in batch.error
+    assert decode(raw(message)).fault[0] == PayloadFault.MALFORMED
 
 
-def test_fingerprint_is_of_pixels_and_not_of_padding_or_header():
+def test_fingerprint_depends_on_pixels_only():
     pixels, decoder = scene(), make_decoder("camera", IMAGE, None)
     other = pixels.copy()
     other[20, 30, 1] ^= 1
@@ -237,7 +237,7 @@ def test_compressed_colour_is_close_to_the_uncompressed(ext, coding, size, spec)
     np.testing.assert_array_equal(row, good_row(serialize_rclpy(message), spec, COMPRESSED))
 
 
-def test_a_large_jpeg_is_decoded_small():
+def test_a_large_jpeg_is_decoded_at_reduced_size():
     decoder = make_decoder("camera", COMPRESSED, RGB)
     picture = decoder._read(raw(coded(scene(height=480, width=640))))
     decoder._check(picture)
@@ -265,32 +265,32 @@ def test_compressed_float_depth_is_metres():
 @pytest.mark.parametrize(
     "message, spec, fault",
     [
-        (compressed(b"", "jpeg"), RGB, Fault.EMPTY),
-        (compressed(b"GIF89a" + bytes(50), "gif"), RGB, Fault.UNSUPPORTED),
-        (compressed(bytes(20), "16UC1; compressedDepth rvl"), DEPTH, Fault.UNSUPPORTED),
-        (compressed(bytes(5), "16UC1; compressedDepth png"), DEPTH, Fault.MALFORMED),
-        (coded(np.zeros((48, 64, 3), np.uint8)), RGB, Fault.BLACK),
-        (coded(np.full((48, 64, 3), 255, np.uint8)), RGB, Fault.SATURATED),
-        (coded(scene()), DEPTH, Fault.UNSUPPORTED),
+        (compressed(b"", "jpeg"), RGB, PayloadFault.EMPTY),
+        (compressed(b"GIF89a" + bytes(50), "gif"), RGB, PayloadFault.UNSUPPORTED),
+        (compressed(bytes(20), "16UC1; compressedDepth rvl"), DEPTH, PayloadFault.UNSUPPORTED),
+        (compressed(bytes(5), "16UC1; compressedDepth png"), DEPTH, PayloadFault.MALFORMED),
+        (coded(np.zeros((48, 64, 3), np.uint8)), RGB, PayloadFault.BLACK),
+        (coded(np.full((48, 64, 3), 255, np.uint8)), RGB, PayloadFault.SATURATED),
+        (coded(scene()), DEPTH, PayloadFault.UNSUPPORTED),
     ],
     ids=["empty", "gif", "rvl", "short depth", "black", "white", "jpeg for depth"],
 )
-def test_compressed_fault(message, spec, fault):
+def test_bad_compressed_image_has_a_fault(message, spec, fault):
     batch = decode(raw(message), spec, COMPRESSED)
     assert batch.fault[0] == fault, batch.error
     assert COMPRESSED in batch.error and len(batch.rows) == 0
 
 
 @pytest.mark.parametrize("ext", [".jpg", ".png"])
-def test_a_cut_off_image_is_malformed(ext):
+def test_a_truncated_image_is_malformed(ext):
     data = cv2.imencode(ext, scene(height=480, width=640))[1].tobytes()
     batch = decode(raw(compressed(data[: len(data) * 2 // 3], ext[1:])), RGB, COMPRESSED)
-    assert batch.fault[0] == Fault.MALFORMED and "whole image" in batch.error
+    assert batch.fault[0] == PayloadFault.MALFORMED and "whole image" in batch.error
 
 
 def test_an_image_larger_than_the_limit_is_not_decoded():
     batch = decode(raw(coded(scene(), ".png", "png")), RGB, COMPRESSED, max_pixels=3000)
-    assert batch.fault[0] == Fault.OUT_OF_RANGE and "64 x 48" in batch.error and "max_pixels" in batch.error
+    assert batch.fault[0] == PayloadFault.OUT_OF_RANGE and "64 x 48" in batch.error and "max_pixels" in batch.error
 
 
 @pytest.mark.parametrize(
@@ -298,11 +298,11 @@ def test_an_image_larger_than_the_limit_is_not_decoded():
     [(16, struct.pack(">II", 60000, 60000)), (33, b"\x80"), (8, b"\x7f")],
     ids=["size", "length of the data", "length of the header"],
 )
-def test_a_corrupt_png_header_is_found_before_it_costs_memory(at, value):
+def test_a_corrupt_png_header_is_rejected_before_memory_is_allocated(at, value):
     data = bytearray(cv2.imencode(".png", scene())[1].tobytes())
     data[at : at + len(value)] = value
     batch = decode(raw(compressed(data, "png")), RGB, COMPRESSED)
-    assert batch.fault[0] == Fault.MALFORMED and "cut off or corrupt" in batch.error
+    assert batch.fault[0] == PayloadFault.MALFORMED and "cut off or corrupt" in batch.error
 
 
 def test_jpeg_size_reads_the_frame_header():
@@ -314,11 +314,11 @@ def test_default_limits_are_documented_numbers():
     assert set(CameraDecoder.default_limits) == {"black_level", "black_share", "saturated_share"}
 
 
-def test_without_a_model_compressed_images_are_checked_small():
+def test_without_a_model_compressed_images_are_checked_at_reduced_size():
     decoder = make_decoder("camera", COMPRESSED, None)
     white = np.full((480, 640, 3), 255, np.uint8)
     batch = decoder.decode([raw(coded(scene(height=480, width=640))), raw(coded(white * 0)), raw(coded(white))])
-    assert batch.fault.tolist() == [0, Fault.BLACK, Fault.SATURATED] and len(batch.rows) == 0
+    assert batch.fault.tolist() == [0, PayloadFault.BLACK, PayloadFault.SATURATED] and len(batch.rows) == 0
     picture = decoder._read(raw(coded(scene(height=480, width=640))))
     decoder._check(picture)
     assert picture.pixels.shape == (60, 80)

@@ -1,11 +1,14 @@
-"""Parameters: the YAML that ships is the table, bad values are named, unknown names are pointed at."""
+"""Parameters: the shipped YAML agrees with the table, bad values are named, and unknown names get a suggestion."""
+
+import re
 
 import pytest
 import yaml
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.paths import share_path
-from sentryfuse_ros.settings import PARAMETERS, QUEUE_DEPTHS, SENSOR_PARAMETERS, build_settings, flatten, read_yaml, unknown_names
+from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
+from sentryfuse_ros.settings import PARAMETERS, SENSOR_PARAMETERS, build_settings, flatten, read_yaml, unknown_names
 
 
 def test_shipped_yaml_has_every_parameter_at_its_default():
@@ -17,14 +20,32 @@ def test_shipped_yaml_has_every_parameter_at_its_default():
 
 
 def test_shipped_yaml_explains_every_parameter():
-    text = share_path("config", "fuse.yaml").read_text()
+    lines = share_path("config", "fuse.yaml").read_text().splitlines()
+    text = " ".join(line.strip().removeprefix("# ") for line in lines)  # texts run over several lines of comment
     for parameter in (*PARAMETERS, *SENSOR_PARAMETERS):
         assert parameter.text in text, parameter.name
 
 
+def test_shipped_yaml_shows_every_limit_of_the_decoders_at_its_default():
+    shown, sensor = {}, ""
+    for line in share_path("config", "fuse.yaml").read_text().splitlines():
+        if match := re.fullmatch(r"    (\w+):", line):
+            sensor = match[1]
+        elif match := re.match(r"      #   (\w+): (\S+) +# ", line):
+            shown.setdefault(sensor, {})[match[1]] = yaml.safe_load(match[2])
+    kinds = [sensor_kind(name) for name in RECEIVABLE_KINDS]
+    limits = {kind.name: {} for kind in kinds}
+    for kind in kinds:
+        for msg_type in kind.msg_types:
+            limits[kind.name] |= kind.decoder_class(msg_type).default_limits
+    assert shown == limits
+
+
 def test_defaults_make_four_sensors_of_their_kinds():
     settings = build_settings({})
-    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [(k, k, QUEUE_DEPTHS[k]) for k in QUEUE_DEPTHS]
+    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [
+        (name, name, sensor_kind(name).queue_depth) for name in RECEIVABLE_KINDS
+    ]
 
 
 def test_instance_named_after_a_kind_has_that_kind():
@@ -61,11 +82,11 @@ def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
     assert name in text and seen in text and expected in text
 
 
-def test_a_fast_fuse_rate_alone_is_enough():
+def test_fuse_rate_may_exceed_the_default_poll_rate():
     assert build_settings({"fuse_rate_hz": 100.0})["fuse_rate_hz"] == 100  # polls are rounded up to it
 
 
-def test_unknown_names_point_at_the_nearest():
+def test_warning_for_an_unknown_name_suggests_the_nearest():
     texts = unknown_names({"fuse_rate": 1, "imu.timeout": 2, "imu.limits.anything": 3, "use_sim_time": True}, ("imu",))
     assert len(texts) == 2
     assert "did you mean fuse_rate_hz" in texts[0] and "did you mean imu.timeout_s" in texts[1]

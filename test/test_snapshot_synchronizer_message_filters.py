@@ -1,4 +1,4 @@
-"""Beside the real message_filters of ROS: where theirs loses messages ours must not, and the two must fit together."""
+"""Our filter beside the message_filters of ROS: it keeps the sets that theirs loses, and both can be connected."""
 
 from types import SimpleNamespace
 
@@ -37,7 +37,7 @@ def both(upstream, n, **options):
     return sources, stock, theirs, sync, ours
 
 
-def test_one_silent_input(upstream):
+def test_sets_continue_when_one_input_is_silent(upstream):
     (a, b, _), _, theirs, _, ours = both(upstream, 3)
     for k in range(1000):
         a.signalMessage(ros_message(k * 10))
@@ -46,7 +46,7 @@ def test_one_silent_input(upstream):
     assert ours == [[k * 10, k * 10, None] for k in range(1000)]
 
 
-def test_bag_loop_with_a_full_queue(upstream):
+def test_sets_continue_after_a_bag_loop_with_full_queues(upstream):
     (a, b, c), _, theirs, _, ours = both(upstream, 3)
     for k in range(300):
         a.signalMessage(ros_message(9000 + k * 10))
@@ -59,7 +59,7 @@ def test_bag_loop_with_a_full_queue(upstream):
     assert len([s for s in ours if None not in s]) >= 299
 
 
-def test_raising_callback(upstream):
+def test_a_raising_callback_does_not_lock_the_filter(upstream):
     a, b = upstream.SimpleFilter(), upstream.SimpleFilter()
     stock = upstream.ApproximateTimeSynchronizer([a, b], 50, 0.005)
 
@@ -82,7 +82,7 @@ def test_raising_callback(upstream):
     assert len(got) == 10 and not sync._lock.locked()
 
 
-def test_agrees_where_nothing_is_wrong(upstream):
+def test_both_give_the_same_sets_for_healthy_inputs(upstream):
     (a, b, c), _, theirs, _, ours = both(upstream, 3)
     for k in range(500):
         for jitter, source in enumerate((b, a, c)):
@@ -90,7 +90,7 @@ def test_agrees_where_nothing_is_wrong(upstream):
     assert theirs == ours and len(ours) == 500
 
 
-def test_filters_behind_ours(upstream):
+def test_other_filters_can_be_connected_behind(upstream):
     a, b, c = (upstream.SimpleFilter() for _ in range(3))
     sync = SnapshotSynchronizer([a, b], as_set=True)
     cache = upstream.Cache(sync, 10)

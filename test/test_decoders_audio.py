@@ -1,10 +1,10 @@
-"""Sound messages: types, stamps, seams, resampling, and each fault beside the sound that must not raise it."""
+"""Audio messages: types, stamps, continuity, resampling, and for each fault the audio that must not raise it."""
 
 import numpy as np
 import pytest
 from cdr_messages import PORT_AUDIO, audio, deserializer, header, longest_run, make, raw
 
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.decoders.resampling import Resampler
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_path, data_root
@@ -75,13 +75,13 @@ def test_resampled_tone_keeps_time_and_level_across_chunks(rate_in_hz, rate_out_
 
 
 @pytest.mark.parametrize("rate_in_hz, rate_out_hz, hz", [(48000, 16000, 9500), (44100, 8000, 6000), (16000, 8000, 5000)])
-def test_what_the_lower_rate_cannot_carry_is_removed(rate_in_hz, rate_out_hz, hz):
+def test_frequencies_above_the_lower_nyquist_are_removed(rate_in_hz, rate_out_hz, hz):
     out, _ = Resampler(rate_in_hz, rate_out_hz)(tone(rate_in_hz, rate_in_hz, hz).astype(np.float32) / 32768)
     assert np.sqrt(np.mean(out[200:-200] ** 2)) < 0.5 / np.sqrt(2) * 1e-3  # -60 dB
 
 
 @pytest.mark.parametrize("sizes", [[1] * 50, [7, 500, 3, 90], [600]])
-def test_resampling_does_not_depend_on_the_cut(sizes):
+def test_resampling_does_not_depend_on_chunk_sizes(sizes):
     signal = np.random.default_rng(0).normal(size=600).astype(np.float32)
     whole, at = Resampler(44100, 16000)(signal)
     resampler, begin, parts, positions = Resampler(44100, 16000), 0, [], []
@@ -94,7 +94,7 @@ def test_resampling_does_not_depend_on_the_cut(sizes):
     np.testing.assert_allclose(np.concatenate(positions), at, atol=1e-9)
 
 
-def test_jittering_stamps_do_not_tear_the_sound():
+def test_jittering_stamps_do_not_interrupt_the_audio():
     jitter = np.random.default_rng(2).normal(0, 2e6, 50).clip(-5e6, 5e6).astype(np.int64)
     batch = decoder(8000).decode(chunks(tone(16000, 16000), 16000, 320, jitter_ns=jitter))
     steps = np.diff(batch.row_stamp_ns)
@@ -111,7 +111,7 @@ def test_a_slow_drift_of_the_sample_clock_is_followed():
 
 
 @pytest.mark.parametrize("jump_ns", [NS, -5 * NS])
-def test_a_gap_or_a_jump_back_starts_a_new_stretch(jump_ns):
+def test_a_gap_or_a_backward_jump_begins_a_new_stretch(jump_ns):
     messages = chunks(tone(640, 16000), 16000, 320, jitter_ns=[0, jump_ns])
     batch = decoder().decode(messages)
     assert batch.row_stamp_ns[320] == batch.stamp_ns[1] == START_NS + 20_000_000 + jump_ns
@@ -121,11 +121,11 @@ def test_a_refused_chunk_leaves_a_gap_and_no_click():
     messages = chunks(tone(960, 48000), 48000, 320)
     messages[1] = audio(np.zeros(320, np.int16), 48000, stamp_ns=messages[1].header.stamp.sec * NS + 1)
     batch = decoder().decode(messages)
-    assert batch.fault.tolist() == [0, Fault.SILENT, 0]
+    assert batch.fault.tolist() == [0, PayloadFault.SILENT, 0]
     assert np.diff(batch.row_stamp_ns).max() > 5_000_000 and np.abs(batch.rows).max() < 0.51
 
 
-def test_reset_forgets_the_past():
+def test_reset_forgets_earlier_chunks():
     one = decoder(8000)
     first = one.decode([audio(noise())]).rows
     one.reset()
@@ -135,7 +135,7 @@ def test_reset_forgets_the_past():
 # -- other message types --------------------------------------------------------------------------------------------
 
 
-def test_audio_data_has_no_header_and_takes_its_arrival():
+def test_audio_data_has_no_header_and_is_stamped_by_its_arrival():
     sound = noise(160)
     message = make("audio_common_msgs/AudioData", np.frombuffer(sound.tobytes(), np.uint8))
     one = decoder(8000, "audio_common_msgs/msg/AudioData", sample_rate_hz=8000)
@@ -160,7 +160,7 @@ def test_audio_data_stamped_takes_rate_and_channels_from_the_limits():
 @pytest.mark.parametrize(
     "code, field, scale, offset", [(8, 2, 32768, 0), (1, 0, 1.0, 0), (2, 1, 2**31, 0), (16, 3, 128, 0), (32, 4, 128, 128)]
 )
-def test_port_audio_formats_give_the_same_sound(code, field, scale, offset):
+def test_port_audio_formats_give_the_same_samples(code, field, scale, offset):
     dtypes = (np.float32, np.int32, np.int16, np.int8, np.uint8)
     wave = tone(320, 16000) / 32768
     parts = [np.empty(0, dtype) for dtype in dtypes]
@@ -194,7 +194,7 @@ def test_audio_data_of_the_other_package_goes_to_the_deserialiser():
     batch = decoder(16000, name, PORT_AUDIO).decode([data], [START_NS])
     assert batch.fault[0] == 0 and len(batch.rows) == 160, batch.error
     batch = decoder(16000, name).decode([data], [START_NS])
-    assert batch.fault[0] == Fault.UNSUPPORTED and "deserialize" in batch.error
+    assert batch.fault[0] == PayloadFault.UNSUPPORTED and "deserialize" in batch.error
 
 
 # -- faults ---------------------------------------------------------------------------------------------------------
@@ -210,20 +210,20 @@ faint = (np.random.default_rng(4).random(320) < 0.03).astype(np.int16)
 @pytest.mark.parametrize(
     "samples, settings, fault",
     [
-        (np.zeros(320, np.int16), {}, Fault.SILENT),
-        (np.full(320, -1200, np.int16), {}, Fault.SILENT),
-        (one_step[:300] * 0 + 5, {}, Fault.SILENT),
-        (clipped, {}, Fault.CLIPPED),
-        (-np.abs(clipped), {}, Fault.CLIPPED),
-        (np.empty(0, np.int16), {}, Fault.EMPTY),
-        (noise(), {"rate_hz": 0}, Fault.OUT_OF_RANGE),
-        (noise(), {"rate_hz": 2**32 - 1}, Fault.OUT_OF_RANGE),
-        (noise(), {"channels": 0}, Fault.MALFORMED),
-        (noise(321), {"channels": 2}, Fault.MALFORMED),
+        (np.zeros(320, np.int16), {}, PayloadFault.SILENT),
+        (np.full(320, -1200, np.int16), {}, PayloadFault.SILENT),
+        (one_step[:300] * 0 + 5, {}, PayloadFault.SILENT),
+        (clipped, {}, PayloadFault.CLIPPED),
+        (-np.abs(clipped), {}, PayloadFault.CLIPPED),
+        (np.empty(0, np.int16), {}, PayloadFault.EMPTY),
+        (noise(), {"rate_hz": 0}, PayloadFault.OUT_OF_RANGE),
+        (noise(), {"rate_hz": 2**32 - 1}, PayloadFault.OUT_OF_RANGE),
+        (noise(), {"channels": 0}, PayloadFault.MALFORMED),
+        (noise(321), {"channels": 2}, PayloadFault.MALFORMED),
     ],
     ids=["zeros", "constant", "offset", "clipped", "clipped below", "empty", "rate 0", "rate huge", "no channel", "odd"],
 )
-def test_fault(samples, settings, fault):
+def test_bad_audio_has_a_fault(samples, settings, fault):
     batch = decoder().decode([raw(audio(samples, **settings)), raw(audio(noise()))])
     assert batch.fault.tolist() == [fault, 0], batch.error
     assert CHUNK in batch.error and "expected" in batch.error and len(batch.rows) == 320
@@ -234,15 +234,15 @@ def test_fault(samples, settings, fault):
     [quiet_room, faint, grazing, noise(level=2)],
     ids=["quiet room", "fainter room", "grazing full scale", "hum of 2 steps"],
 )
-def test_no_fault(samples):
+def test_good_audio_has_no_fault(samples):
     batch = decoder().decode([raw(audio(samples))])
     assert batch.fault[0] == 0, batch.error
 
 
-def test_a_microphone_that_flickers_by_one_step_now_and_then_is_dead_only_below_the_limit():
+def test_a_microphone_that_rarely_changes_by_one_step_is_silent_only_below_the_limit():
     rare = np.zeros(3200, np.int16)
     rare[::800] = 1  # 0.1 % of the samples
-    assert decoder().decode([raw(audio(rare))]).fault[0] == Fault.SILENT
+    assert decoder().decode([raw(audio(rare))]).fault[0] == PayloadFault.SILENT
     assert decoder(silent_rms=-1).decode([raw(audio(rare))]).fault[0] == 0
 
 
