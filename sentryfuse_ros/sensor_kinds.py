@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -52,6 +52,16 @@ class LazyImport:
     def load(self) -> Any:
         """The object itself."""
         return getattr(import_module(self.module), self.attribute)
+
+
+class TokenizerClass(Protocol):
+    """What `model.tokenizers.Tokenizer` classes have in common."""
+
+    Options: type[Any]  # the record of its options
+
+    def __call__(self, spec: Any, d_model: int, options: Any) -> Any:
+        """Make the tokeniser of one model input."""
+        ...
 
 
 # A function or class, or where to find it. Its arguments are described at the field of `SensorKind` that holds it.
@@ -92,7 +102,8 @@ class SensorKind:
     augmentation: Loadable
     """(x (n, *spec.shape), spec, Augment, numpy Generator) -> x changed at random; cells without data stay zero."""
     tokenizer: Loadable
-    """(spec, d_model, **options) -> torch module from (B, *spec.shape) to tokens (B, N, d_model) and which are empty (B, N)."""
+    """A `model.tokenizers.Tokenizer` class: (spec, d_model, options) -> torch module from (B, *spec.shape) to tokens
+    (B, N, d_model) and which are empty (B, N). Its ``Options`` is the record of its options."""
     options: tuple[str, ...] = ()
     """Names that `spec.options` may have; the file of the input builder explains them."""
     channels: int = 0
@@ -194,9 +205,9 @@ class SensorKind:
         """Normalised windows (n, *spec.shape), each changed at random; ``strengths`` is a `training.augment.Augment`."""
         return _loaded(self.augmentation)(x, spec, strengths, rng)
 
-    def tokenizer_class(self) -> Callable[..., Any]:
+    def tokenizer_class(self) -> TokenizerClass:
         """Class of the network's tokeniser."""
-        return _loaded(self.tokenizer)
+        return cast(TokenizerClass, _loaded(self.tokenizer))
 
 
 _registry: dict[str, SensorKind] = {}

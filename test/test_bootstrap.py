@@ -15,6 +15,7 @@ SCRIPT = Path(__file__).parents[1] / "scripts" / "bootstrap.py"
 @pytest.fixture
 def bootstrap(tmp_path, monkeypatch):
     """The script as a module whose .venv is an empty folder, so that no test touches the real one."""
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
     spec = importlib.util.spec_from_file_location("bootstrap", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -96,7 +96,7 @@ def test_recorded_depth_frames_decode_like_deserialised_messages():
 def test_pixels_stay_a_view_on_the_message():
     data = raw(image(scene(height=480, width=640), "rgb8", pad=5))
     decoder = make_decoder("camera", IMAGE, RGB)
-    pixels = decoder._read(data).pixels
+    pixels = decoder.read(data).pixels
     address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
     assert address < pixels.__array_interface__["data"][0] < address + len(data) and pixels.strides == (1925, 3, 1)
 
@@ -239,8 +239,8 @@ def test_compressed_colour_is_close_to_the_uncompressed(ext, coding, size, spec)
 
 def test_a_large_jpeg_is_decoded_at_reduced_size():
     decoder = make_decoder("camera", COMPRESSED, RGB)
-    picture = decoder._read(raw(coded(scene(height=480, width=640))))
-    decoder._check(picture)
+    picture = decoder.read(raw(coded(scene(height=480, width=640))))
+    decoder.check(picture)
     assert picture.pixels.shape == (60, 80, 3)  # 1/8 is still over 12 x 16
 
 
@@ -319,6 +319,6 @@ def test_without_a_model_compressed_images_are_checked_at_reduced_size():
     white = np.full((480, 640, 3), 255, np.uint8)
     batch = decoder.decode([raw(coded(scene(height=480, width=640))), raw(coded(white * 0)), raw(coded(white))])
     assert batch.fault.tolist() == [0, PayloadFault.BLACK, PayloadFault.SATURATED] and len(batch.rows) == 0
-    picture = decoder._read(raw(coded(scene(height=480, width=640))))
-    decoder._check(picture)
+    picture = decoder.read(raw(coded(scene(height=480, width=640))))
+    decoder.check(picture)
     assert picture.pixels.shape == (60, 80)

@@ -92,7 +92,7 @@ def test_a_recorded_cloud_serialised_by_rclpy_gives_the_same_rows():
 
 def test_fields_stay_views_on_the_message():
     data = raw(cloud(LAYOUTS["pcl"], points()))
-    record = make_decoder("lidar", CLOUD, None)._read(data)
+    record = make_decoder("lidar", CLOUD, None).read(data)
     address = np.frombuffer(data, np.uint8).__array_interface__["data"][0]
     assert all(
         address < f.__array_interface__["data"][0] < address + len(data) and f.strides == (32,)

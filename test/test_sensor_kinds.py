@@ -19,6 +19,7 @@ from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.tokenizers import SeriesTokenizer
 from sentryfuse_ros.nanoseconds import NS_PER_S
+from sentryfuse_ros.parameters import SENSOR_PARAMETERS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.normalise import normalise, valid_cells
 from sentryfuse_ros.preprocessing.series import rows_since_gap
@@ -35,7 +36,7 @@ from sentryfuse_ros.sensor_kinds import (
     sensor_kinds,
     unregister,
 )
-from sentryfuse_ros.settings import SENSOR_PARAMETERS, build_settings
+from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.augment import Augment, augment_windows
 
 RANGE = "sensor_msgs/msg/Range"
@@ -59,23 +60,23 @@ class RangeDecoder(MessageDecoder[RangeReading]):
     msg_types = (RANGE,)
     default_limits = {"nearest_m": 0.02}
 
-    def _read_raw(self, reader):
+    def read_raw(self, reader):
         stamp_ns = reader.header()
         reader.uint8()  # radiation_type
         _, low, high, distance = reader.unpack(struct.Struct("<4f"), 4)
         return RangeReading(stamp_ns, low, high, distance)
 
-    def _read_object(self, message):
+    def read_object(self, message):
         raise NotImplementedError("only serialised messages reach this test")
 
-    def _fingerprint(self, reading):
+    def fingerprint(self, reading):
         return struct.unpack("<I", struct.pack("<f", reading.range))[0]
 
-    def _check(self, reading):
+    def check(self, reading):
         if not max(reading.min_range, self.limits["nearest_m"]) <= reading.range <= reading.max_range:
             raise Rejected(PayloadFault.OUT_OF_RANGE, RANGE, reading.range, "a distance the sensor can measure")
 
-    def _rows(self, reading, spec):
+    def rows(self, reading, spec):
         return np.array([reading.stamp_ns], np.int64), np.array([[reading.range]], np.float32)
 
 
@@ -259,7 +260,9 @@ def test_a_kind_without_decoder_cannot_be_received():
         sensor_kind("series").decoder_class("sensor_msgs/msg/Imu")
 
 
-@pytest.mark.parametrize("room", ["settings.py", "preprocessing", "sensing", "model", "pruning", "runtime", "nodes"])
+@pytest.mark.parametrize(
+    "room", ["parameters.py", "settings.py", "preprocessing", "sensing", "model", "pruning", "runtime", "nodes"]
+)
 def test_rooms_for_all_kinds_do_not_name_one(room):
     """A kind's name in quotes in one of these rooms would be a second place that must know it."""
     path = Path(sentryfuse_ros.__file__).parent / room

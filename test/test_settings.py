@@ -6,9 +6,10 @@ import pytest
 import yaml
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.parameters import PARAMETERS, SENSOR_PARAMETERS
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
-from sentryfuse_ros.settings import PARAMETERS, SENSOR_PARAMETERS, build_settings, flatten, read_yaml, unknown_names
+from sentryfuse_ros.settings import build_settings, flatten, read_yaml, unknown_names
 
 
 def test_shipped_yaml_has_every_parameter_at_its_default():

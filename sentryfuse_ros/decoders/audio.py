@@ -94,13 +94,13 @@ class AudioDecoder(MessageDecoder[Sound]):
         """Begin a new stretch of sound."""
         self._due_ns = None
 
-    def _refused(self) -> None:
+    def after_refusal(self) -> None:
         self.reset()
 
-    def _stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
+    def stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
         sound.stamp_ns, sound.stamped = arrival_ns, False
 
-    def _read_raw(self, reader: CdrReader) -> Sound:
+    def read_raw(self, reader: CdrReader) -> Sound:
         name = self.msg_type.rpartition("/")[2]
         if name == "AudioChunk":
             stamp_ns, rate_hz, channels = reader.header(), reader.uint32(), reader.uint8()
@@ -127,7 +127,7 @@ class AudioDecoder(MessageDecoder[Sound]):
             ) from error
         return self._sound_by_limits(stamp_ns, samples, stamped)
 
-    def _read_object(self, message: Any) -> Sound:
+    def read_object(self, message: Any) -> Sound:
         if hasattr(message, "samples"):
             return Sound(
                 message_stamp_ns(message), field_array(message.samples, np.int16), int(message.channels), int(message.sample_rate)
@@ -175,11 +175,11 @@ class AudioDecoder(MessageDecoder[Sound]):
             )
         return data.view("<i2")
 
-    def _fingerprint(self, sound: Sound) -> int:
+    def fingerprint(self, sound: Sound) -> int:
         samples = np.ascontiguousarray(sound.samples)
         return zlib.crc32(samples.data) | (samples.size & 0xFFFFFFFF) << 32
 
-    def _check(self, sound: Sound) -> None:
+    def check(self, sound: Sound) -> None:
         limits, samples, count = self.limits, sound.samples, sound.samples.size
         if sound.channels < 1 or count % max(sound.channels, 1):
             raise DecodeError(
@@ -228,7 +228,7 @@ class AudioDecoder(MessageDecoder[Sound]):
                     "lower the gain, or raise clipped_share",
                 )
 
-    def _rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""
         mono = sound.samples.astype(np.float32)
         if sound.channels > 1:

@@ -51,11 +51,11 @@ class CompressedCameraDecoder(CameraDecoder):
         "max_pixels": 64e6,  # no robot's camera has more; a corrupt header may claim any size
     }
 
-    def _read_raw(self, reader: CdrReader) -> CodedPicture:
+    def read_raw(self, reader: CdrReader) -> CodedPicture:
         stamp_ns, coding = reader.header(), reader.string()
         return self._coded(stamp_ns, coding, reader.array(np.uint8))
 
-    def _read_object(self, message: Any) -> CodedPicture:
+    def read_object(self, message: Any) -> CodedPicture:
         return self._coded(message_stamp_ns(message), message.format, field_array(message.data, np.uint8))
 
     def _coded(self, stamp_ns: int, coding: str, data: np.ndarray) -> CodedPicture:
@@ -64,10 +64,10 @@ class CompressedCameraDecoder(CameraDecoder):
         sample = data if data.size <= SAMPLE_BYTES else np.concatenate((data[:half], data[-half:]))
         return CodedPicture(stamp_ns, np.empty(0, np.uint8), "", coding, fingerprint_bytes(sample, data.size), data)
 
-    def _check(self, picture: Picture) -> None:
+    def check(self, picture: Picture) -> None:
         if isinstance(picture, CodedPicture):
             picture.pixels, picture.order = self._decompress(picture)
-        super()._check(picture)
+        super().check(picture)
 
     def _decompress(self, picture: CodedPicture) -> tuple[np.ndarray, str]:
         """Pixels (H, W) or (H, W, 3) and their order."""

@@ -116,60 +116,62 @@ class MessageDecoder(Decoder, Generic[Record]):
         rows: list[np.ndarray] = []
         for i, message in enumerate(messages):
             try:
-                record = self._read(message)
+                record = self.read(message)
                 if arrival_stamp_ns is not None and (record.stamp_ns == 0 or self.limits["use_arrival_stamp"]):
-                    self._stamp_by_arrival(record, int(arrival_stamp_ns[i]))
+                    self.stamp_by_arrival(record, int(arrival_stamp_ns[i]))
                 batch.stamp_ns[i] = record.stamp_ns
-                batch.fingerprint[i] = self._fingerprint(record)
-                self._check(record)
+                batch.fingerprint[i] = self.fingerprint(record)
+                self.check(record)
                 if self.spec is not None:
-                    stamps, values = self._rows(record, self.spec)
+                    stamps, values = self.rows(record, self.spec)
                     row_stamps.append(stamps)
                     rows.append(values)
             except Exception as error:  # whatever a publisher sends must become a counted fault
                 batch.fault[i], batch.error = failure(error, self.msg_type)
-                self._refused()
+                self.after_refusal()
         if rows:
             batch.row_stamp_ns = np.concatenate(row_stamps)
             batch.rows = rows[0] if len(rows) == 1 else np.concatenate(rows)
         return batch
 
-    def _read(self, message: Any) -> Record:
+    def read(self, message: Any) -> Record:
+        """Read a message of either form."""
         if not isinstance(message, (bytes, bytearray, memoryview)):
-            return self._read_object(message)
+            return self.read_object(message)
         try:
-            return self._read_raw(CdrReader(message, self.msg_type))
+            return self.read_raw(CdrReader(message, self.msg_type))
         except ForeignEncoding:
             if self.deserialize is None:
                 raise
-            return self._read_object(self.deserialize(bytes(message)))
+            return self.read_object(self.deserialize(bytes(message)))
 
     def _no_rows(self) -> np.ndarray:
         return np.empty((0, *self.spec.row_shape) if self.spec is not None else (0,), np.float32)
 
-    def _stamp_by_arrival(self, record: Record, arrival_ns: int) -> None:
+    def stamp_by_arrival(self, record: Record, arrival_ns: int) -> None:
+        """Stamp a message that has no stamp of its own, or whose stamp is not trusted."""
         record.stamp_ns = arrival_ns
 
-    def _refused(self) -> None:
+    def after_refusal(self) -> None:
         """Called after a message that gave no rows."""
         return
 
     @abstractmethod
-    def _read_raw(self, reader: CdrReader) -> Record:
+    def read_raw(self, reader: CdrReader) -> Record:
         """Read a serialised message; raises DecodeError, Rejected or ForeignEncoding."""
 
     @abstractmethod
-    def _read_object(self, message: Any) -> Record:
+    def read_object(self, message: Any) -> Record:
         """Read a deserialised message; raises DecodeError or Rejected."""
 
     @abstractmethod
-    def _fingerprint(self, record: Record) -> int:
+    def fingerprint(self, record: Record) -> int:
         """64 bits that are equal for equal payloads; the header does not count."""
 
     @abstractmethod
-    def _check(self, record: Record) -> None:
+    def check(self, record: Record) -> None:
         """Raises Rejected where the payload must not be used."""
 
     @abstractmethod
-    def _rows(self, record: Record, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, record: Record, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and rows (m, ...) float32 of a good message."""

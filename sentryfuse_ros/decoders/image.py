@@ -70,13 +70,13 @@ class CameraDecoder(MessageDecoder[Picture]):
         "saturated_share": 0.995,  # share of samples at full scale from which it is SATURATED
     }
 
-    def _read_raw(self, reader: CdrReader) -> Picture:
+    def read_raw(self, reader: CdrReader) -> Picture:
         stamp_ns = reader.header()
         height, width, encoding = reader.uint32(), reader.uint32(), reader.string()
         big_endian, step = reader.uint8(), reader.uint32()
         return self._picture(stamp_ns, height, width, encoding, big_endian, step, reader.array(np.uint8))
 
-    def _read_object(self, message: Any) -> Picture:
+    def read_object(self, message: Any) -> Picture:
         return self._picture(
             message_stamp_ns(message),
             int(message.height),
@@ -123,12 +123,12 @@ class CameraDecoder(MessageDecoder[Picture]):
             pixels = pixels.astype(dtype.newbyteorder("="))
         return Picture(stamp_ns, pixels, order, encoding)
 
-    def _fingerprint(self, picture: Picture) -> int:
+    def fingerprint(self, picture: Picture) -> int:
         if picture.fingerprint is not None:
             return picture.fingerprint
         return fingerprint_bytes(sampled_rows(picture.pixels), picture.pixels.nbytes)
 
-    def _check(self, picture: Picture) -> None:
+    def check(self, picture: Picture) -> None:
         depth = self._is_depth(picture)
         # The whole image is looked at only if the sampled rows look faulty.
         if (self._depth_fault if depth else self._light_fault)(sampled_rows(picture.pixels), picture):
@@ -194,7 +194,7 @@ class CameraDecoder(MessageDecoder[Picture]):
             "check lens, light and driver" + (f", or change the limit {limit}" if limit else ""),
         )
 
-    def _rows(self, picture: Picture, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, picture: Picture, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (1,) and the frame (1, C, H, W)."""
         encoding, pixels, order = spec.encoding, picture.pixels, picture.order
         if encoding == "depth_m" and (pixels.ndim != 2 or pixels.dtype == np.uint8):

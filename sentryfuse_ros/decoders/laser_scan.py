@@ -57,12 +57,12 @@ class ScanDecoder(LidarDecoder[Scan]):
 
     msg_types = ("sensor_msgs/msg/LaserScan",)
 
-    def _read_raw(self, reader: CdrReader) -> Scan:
+    def read_raw(self, reader: CdrReader) -> Scan:
         stamp_ns = reader.header()
         angle_min, _, increment, _, _, range_min, range_max = reader.unpack(_GEOMETRY, 4)
         return self._scan(stamp_ns, angle_min, increment, range_min, range_max, reader.array("<f4"), reader.array("<f4"))
 
-    def _read_object(self, message: Any) -> Scan:
+    def read_object(self, message: Any) -> Scan:
         return self._scan(
             message_stamp_ns(message),
             message.angle_min,

@@ -72,12 +72,12 @@ class LidarDecoder(MessageDecoder[Points]):
     kind = "lidar"
     default_limits = {"min_points": 10.0}  # a sensor with fewer valid points is covered or failing; 0: never EMPTY
 
-    def _fingerprint(self, cloud: Points) -> int:
+    def fingerprint(self, cloud: Points) -> int:
         # Only the coordinates count: the bytes between the fields are padding, which a driver may leave uninitialised.
         self._sample = cloud.columns(point_step(cloud.points, SAMPLE_POINTS))
         return fingerprint_bytes(self._sample, cloud.points)
 
-    def _check(self, cloud: Points) -> None:
+    def check(self, cloud: Points) -> None:
         needed = self.limits["min_points"]
         if _valid(self._sample) >= needed:
             return
@@ -91,7 +91,7 @@ class LidarDecoder(MessageDecoder[Points]):
                 "check the sensor's window, or lower the limit min_points",
             )
 
-    def _rows(self, cloud: Points, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, cloud: Points, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (1,) and the frame (1, C, H, W)."""
         every = point_step(cloud.points, spec.options.get("max_points", DEFAULT_MAX_POINTS))
         columns = cloud.columns(every, with_intensity=spec.shape[1] > 3)
@@ -103,7 +103,7 @@ class CloudDecoder(LidarDecoder[Cloud]):
 
     msg_types = ("sensor_msgs/msg/PointCloud2",)
 
-    def _read_raw(self, reader: CdrReader) -> Cloud:
+    def read_raw(self, reader: CdrReader) -> Cloud:
         stamp_ns = reader.header()
         height, width, count = reader.uint32(), reader.uint32(), reader.uint32()
         if count > _MAX_FIELDS:
@@ -116,7 +116,7 @@ class CloudDecoder(LidarDecoder[Cloud]):
         big_endian, point_bytes, row_bytes = reader.uint8(), reader.uint32(), reader.uint32()
         return self._cloud(stamp_ns, height, width, fields, big_endian, point_bytes, row_bytes, reader.array(np.uint8))
 
-    def _read_object(self, message: Any) -> Cloud:
+    def read_object(self, message: Any) -> Cloud:
         fields = {field.name: (int(field.offset), int(field.datatype)) for field in message.fields}
         return self._cloud(
             message_stamp_ns(message),

@@ -12,8 +12,8 @@ from ..errors import DataError
 from ..masks import all_masks, mask_to_bits
 from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
-from ..training.evaluation import predict_logits
 from ..training.examples import Examples, RecordingExamples, WindowExamples
+from ..training.logits import predict_logits
 from ..training.windows import stack, window_at
 
 

@@ -11,16 +11,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from ..errors import ParameterError
-from ..settings import (
-    PARAMETERS,
-    SENSOR_PARAMETERS,
-    Parameter,
-    Settings,
-    build_settings,
-    check_instance_names,
-    sensor_default,
-    unknown_names,
-)
+from ..parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
+from ..settings import Settings, build_settings, check_instance_names, sensor_default, unknown_names
 
 
 class _Declared(NamedTuple):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from ..errors import ParameterError
 from ..sensor_kinds import sensor_kind, sensor_kinds
+from ..validation import Count, Positive, Rule, build, check
+
+_REMEDY = "correct the modality's entry in the model's JSON or training YAML"
 
 
 @dataclass(frozen=True)
@@ -22,35 +24,28 @@ class ModalitySpec:
     Raises ParameterError naming the field that is wrong.
     """
 
-    name: str
+    name: Annotated[str, Rule(bool, "a non-empty name of the model input")]
     kind: str
-    window_s: float
-    shape: tuple[int, ...]
+    window_s: Annotated[float, Rule(lambda v: 0 < v < 3600, "a number of seconds in (0, 3600)")]
+    shape: tuple[Count, ...]
     encoding: str = ""
     mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    options: Mapping[str, float] = field(default_factory=dict)
+    std: tuple[Positive, ...] = ()
+    options: Mapping[str, bool | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        def bad(what: str, seen: Any, expected: Any) -> ParameterError:
-            return ParameterError(
-                f"modality {self.name!r} {what}",
-                repr(seen),
-                expected,
-                "correct the modality's entry in the model's JSON or training YAML",
-            )
+        what = f"modality {self.name!r}" if isinstance(self.name, str) and self.name else "modality"
+        check(self, what, _REMEDY)
 
-        if not self.name or not isinstance(self.name, str):
-            raise ParameterError("modality name", repr(self.name), "a non-empty string", "name the model input slot")
+        def bad(field_name: str, seen: object, expected: str) -> ParameterError:
+            return ParameterError(f"{what} {field_name}", repr(seen), expected, _REMEDY)
+
         names = [kind.name for kind in sensor_kinds()]
         if self.kind not in names:
             raise bad("kind", self.kind, "one of " + ", ".join(names))
         kind = sensor_kind(self.kind)
-        if not (isinstance(self.window_s, (int, float)) and 0 < self.window_s < 3600):
-            raise bad("window_s", self.window_s, "a number of seconds in (0, 3600)")
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
         axes = f"({', '.join(kind.input_axes)})"
-        if len(self.shape) != len(kind.input_axes) or min(self.shape) < 1:
+        if len(self.shape) != len(kind.input_axes):
             raise bad("shape", self.shape, f"{len(kind.input_axes)} positive sizes {axes} for kind {self.kind}")
         if kind.channels and self.shape[1] != kind.channels:
             raise bad("shape", self.shape, f"{axes} with {kind.channels} channels: {kind.channel_names}")
@@ -61,15 +56,10 @@ class ModalitySpec:
             object.__setattr__(self, part, values)
             if values and len(values) != self.channels:
                 raise bad(part, values, f"{self.channels} numbers, one per channel")
-        if any(not s > 0 for s in self.std):
-            raise bad("std", self.std, "positive numbers")
-        for name, value in self.options.items():
+        for name in self.options:
             if name not in kind.options:
                 close = difflib.get_close_matches(name, kind.options, 1)
                 raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(kind.options))
-            if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
-                raise bad(f"option {name}", value, "a finite number")
-        object.__setattr__(self, "options", dict(self.options))
 
     @property
     def channels(self) -> int:
@@ -96,9 +86,6 @@ class ModalitySpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModalitySpec:
-        """Inverse of `to_dict`; raises ParameterError on a missing or unknown key."""
-        known = set(cls.__dataclass_fields__)
-        missing = {"name", "kind", "window_s", "shape"} - set(values)
-        if missing or set(values) - known:
-            raise ParameterError("modality spec keys", sorted(values), sorted(known), "add the missing, drop the rest")
-        return cls(**values)
+        """Inverse of `to_dict`; raises ParameterError on a missing or unknown key, or a value that its field cannot have."""
+        name = values.get("name") if isinstance(values, Mapping) else None
+        return build(cls, values, f"modality {name!r}" if name else "modality", _REMEDY)

@@ -152,7 +152,7 @@ class Engine:
             plan = self._plan(live, level)
             out = self.model.fuse(self.model.tokens(tensors, live), plan.weights)
             scores = torch.softmax(out.logits[0].double() * plan.inverse_temperature, 0).float().cpu().numpy()
-            use = out.use[0].float().cpu().numpy()
+            use = out.attention_share[0].float().cpu().numpy()
         if not np.isfinite(scores).all():  # inputs are clamped and weights are checked, so only an overflow leads here
             return self._nothing(level, started)
         best = int(scores.argmax())

@@ -14,6 +14,7 @@ import numpy as np
 from ..preprocessing import ModalitySpec
 from ..preprocessing.normalise import valid_cells
 from ..sensor_kinds import sensor_kind
+from ..validation import NotNegative, Share, ShareBelowOne, check
 
 
 @dataclass(frozen=True)
@@ -21,31 +22,34 @@ class Augment:
     """Strengths of the augmentation; zero switches a part off."""
 
     # For whole recordings, of which one window each is drawn while training.
-    partial: float = 0.5  # probability that a window ends before the recording does
-    partial_from: float = 0.4  # earliest such end, as a share of the recording
-    lag_s: float = 0.3  # a window may end up to this long after a sensor's last row [s]
-    speed: float = 0.2  # time is stretched by up to this share, for each sensor separately
-    camera_shift: float = 0.06  # largest shift, as a share of the image's side
-    camera_zoom: float = 0.1  # largest relative zoom
-    camera_depth_scale: float = 0.1  # relative scale of the depth values: a thicker or thinner body
+    partial: Share = 0.5  # probability that a window ends before the recording does
+    partial_from: Share = 0.4  # earliest such end, as a share of the recording
+    lag_s: NotNegative = 0.3  # a window may end up to this long after a sensor's last row [s]
+    speed: ShareBelowOne = 0.2  # time is stretched by up to this share, for each sensor separately
+    camera_shift: NotNegative = 0.06  # largest shift, as a share of the image's side
+    camera_zoom: ShareBelowOne = 0.1  # largest relative zoom
+    camera_depth_scale: NotNegative = 0.1  # relative scale of the depth values: a thicker or thinner body
     # For recordings and for windows.
-    imu_rotation_deg: float = 15.0  # standard deviation of the mounting error [deg]
-    imu_scale: float = 0.1  # standard deviation of the scale factor, drawn for gyroscope and accelerometer separately
-    imu_jitter: float = 0.05  # standard deviation of the added noise, in normalised units
-    erase: float = 0.3  # probability that a stretch of a window is blanked out
-    erase_share: float = 0.2  # longest such stretch, as a share of the window
+    imu_rotation_deg: NotNegative = 15.0  # standard deviation of the mounting error [deg]
+    imu_scale: NotNegative = 0.1  # standard deviation of the scale factor, drawn for gyroscope and accelerometer separately
+    imu_jitter: NotNegative = 0.05  # standard deviation of the added noise, in normalised units
+    erase: Share = 0.3  # probability that a stretch of a window is blanked out
+    erase_share: Share = 0.2  # longest such stretch, as a share of the window
     # For windows extracted beforehand; standard deviations in normalised units where nothing else is said.
-    mirror: float = 0.5  # probability that left and right of a camera or LiDAR window are swapped
-    turn: float = 0.0  # probability that a LiDAR window of 360 degrees is rotated by a random angle
-    light: float = 0.4  # brightness of a camera window
-    contrast: float = 0.25  # relative contrast of a camera window
-    colour: float = 0.1  # brightness of each colour channel separately
-    camera_noise: float = 0.1  # largest standard deviation of the noise added to pixels
-    loudness: float = 0.5  # offset of all bands of an audio window
-    bands_share: float = 0.2  # widest run of mel bands that is replaced by its mean, as a share of the bands
-    lidar_scale: float = 0.1  # relative scale of the intensity and relief channels
-    lidar_noise: float = 0.05  # noise added to the cells
-    lidar_drop: float = 0.1  # largest share of cells that lose their return
+    mirror: Share = 0.5  # probability that left and right of a camera or LiDAR window are swapped
+    turn: Share = 0.0  # probability that a LiDAR window of 360 degrees is rotated by a random angle
+    light: NotNegative = 0.4  # brightness of a camera window
+    contrast: NotNegative = 0.25  # relative contrast of a camera window
+    colour: NotNegative = 0.1  # brightness of each colour channel separately
+    camera_noise: NotNegative = 0.1  # largest standard deviation of the noise added to pixels
+    loudness: NotNegative = 0.5  # offset of all bands of an audio window
+    bands_share: Share = 0.2  # widest run of mel bands that is replaced by its mean, as a share of the bands
+    lidar_scale: NotNegative = 0.1  # relative scale of the intensity and relief channels
+    lidar_noise: NotNegative = 0.05  # noise added to the cells
+    lidar_drop: Share = 0.1  # largest share of cells that lose their return
+
+    def __post_init__(self) -> None:
+        check(self, "training recipe augment", "correct the training YAML")
 
 
 def augment_windows(

@@ -1,4 +1,4 @@
-"""Pruning criteria: exact against a calculation by hand, planted units found, nothing left behind in the model."""
+"""Pruning criteria: equal to a calculation by hand, finding planted units, leaving the model as it was."""
 
 import sys
 from itertools import product

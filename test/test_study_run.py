@@ -1,6 +1,7 @@
-"""The pruning benchmark as it runs: cells, a small run that is stopped, what is kept of it, the command."""
+"""The pruning study as it runs: results, a small study that is stopped, what is kept of it, the command."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -11,18 +12,22 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from made_up_application import MADE_UP, installed
+from made_up_task import MADE_UP, installed
 
-from benchmarks.pruning import cells, nets
-from benchmarks.pruning.applications import APPLICATIONS, held_examples, load_examples
+from benchmarks.pruning import measurement, store
+from benchmarks.pruning.__main__ import main
 from benchmarks.pruning.archive import read_archive, write_archive
-from benchmarks.pruning.cells import Ranking, make_plans, plan_accuracies, read_cell, run_cell
 from benchmarks.pruning.conditions import RATIOS, conditions
 from benchmarks.pruning.criteria import Calibration
-from benchmarks.pruning.nets import Net
+from benchmarks.pruning.examples import held_examples, load_examples
+from benchmarks.pruning.plans import Asked, Ranking, make_plans, plan_accuracies
 from benchmarks.pruning.plots import save_pictures
-from benchmarks.pruning.run import finished, report, run
-from sentryfuse_ros.cli import main
+from benchmarks.pruning.run_result import RunResult
+from benchmarks.pruning.runs import Run, all_runs
+from benchmarks.pruning.store import read_result, run_or_read
+from benchmarks.pruning.study import execute, finished, report
+from benchmarks.pruning.tasks import TASKS
+from benchmarks.pruning.training import trained
 from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.training.trainer import Trainer
@@ -30,49 +35,50 @@ from sentryfuse_ros.training.trainer import Trainer
 
 @pytest.fixture
 def made_up(monkeypatch):
-    """The made-up set as one more application."""
+    """The made-up set as one more task."""
     yield from installed(monkeypatch)
 
 
-# cells
+# results
 
 
-def test_a_cell_is_what_its_plans_give_on_the_test_split(made_up, tmp_path):
-    net = Net("made_up", "early", "normal", 0)
-    found = run_cell(net, tmp_path)
-    model, _ = nets.trained(net, tmp_path)
+def test_a_result_is_what_its_plans_give_on_the_test_split(made_up, tmp_path):
+    run = Run("made_up", "early", "normal", 0)
+    found = run_or_read(run, tmp_path)
+    model = trained(run, tmp_path)
     train, _ = load_examples("made_up", "train")
-    rank = Ranking(model, Calibration.draw(train, model.config.modalities, cells.CALIBRATION), 0)
+    rank = Ranking(model, Calibration.draw(train, model.config.modalities, measurement.CALIBRATION), 0)
     validation, test = (held_examples("made_up", split, model.config.modalities) for split in ("validation", "test"))
     for name, ratio in (("taylor", 0.7), ("l1", 0.8)):
-        right = {}
+        correct = {}
         for mode in ("even", "global"):
-            asked = (name, mode, ratio)
-            right[mode] = np.mean(
+            asked = Asked(name, mode, ratio)
+            correct[mode] = np.mean(
                 [
                     plan_accuracies(model, validation, m, make_plans(model, m, [asked], rank))[asked]
                     for m in all_masks(3)
                     if sum(m) >= 2
                 ]
             )
-        mode = found["modes"][name][str(ratio)]
-        assert right[mode] == max(right.values())
-        mask, asked = (True, False, True), (name, mode, ratio)
+        mode = found.plans.modes[name][str(ratio)]
+        assert correct[mode] == max(correct.values())
+        mask, asked = (True, False, True), Asked(name, mode, ratio)
         accuracy = plan_accuracies(model, test, mask, make_plans(model, mask, [asked], rank))[asked]
-        assert found["test"][name][str(ratio)]["101"] == accuracy
+        assert found.plans.test[name][str(ratio)]["101"] == accuracy
     # All within one budget; at r = .8 one head and one channel step everywhere is already more, in a net this small.
-    assert all(v <= 1 - float(r) for rows in found["spent"].values() for r, v in rows.items() if r != "0.8")
-    assert "100" in found["whole"]["0.5"] and found["test"]["l1"]["0.5"]["100"] == found["dense"]["100"]
-    assert found["dense"]["111"] == pytest.approx(found["accuracy"], abs=1e-4)
-    assert json.loads((tmp_path / net.name / "cell.json").read_text()) == found
+    assert all(v <= 1 - float(r) for rows in found.plans.spent.values() for r, v in rows.items() if r != "0.8")
+    assert "100" in found.plans.whole["0.5"] and found.plans.test["l1"]["0.5"]["100"] == found.plans.dense["100"]
+    assert found.plans.dense["111"] == pytest.approx(found.accuracy, abs=1e-4)
+    assert RunResult.from_dict(json.loads((tmp_path / run.name / store.RESULT_FILE).read_text())) == found
 
 
 def test_mask_blind_plans_do_not_look_at_the_mask_nor_spend_what_it_frees(made_up, tmp_path):
-    model, _ = nets.trained(Net("made_up", "early", "joint", 0), tmp_path)
+    model = trained(Run("made_up", "early", "joint", 0), tmp_path)
     rank = Ranking(model, None, 0)
     one = (True, False, False)
-    aware, blind = (make_plans(model, one, [(name, "even", 0.5)], rank)[name, "even", 0.5] for name in ("gate", "gate_blind"))
-    everyone = make_plans(model, (True,) * 3, [("gate_blind", "even", 0.5)], rank)["gate_blind", "even", 0.5]
+    asked = [Asked(name, "even", 0.5) for name in ("gate", "gate_blind")]
+    aware, blind = make_plans(model, one, asked, rank).values()
+    (everyone,) = make_plans(model, (True,) * 3, asked[1:], rank).values()
     assert all(keep.whole for keep in aware) and not any(keep.whole for keep in blind)
     _alike(blind, everyone, model.config.channel_step)
 
@@ -86,11 +92,11 @@ def _alike(one, other, channel_step):
 
 @pytest.mark.parametrize("backbone, mode", [("early", "even"), ("bottleneck", "global")])
 def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_path, backbone, mode):
-    model, _ = nets.trained(Net("made_up", backbone, "normal", 0), tmp_path)
+    model = trained(Run("made_up", backbone, "normal", 0), tmp_path)
     train, _ = load_examples("made_up", "train")
-    rank = Ranking(model, Calibration.draw(train, model.config.modalities, cells.CALIBRATION), 0)
+    rank = Ranking(model, Calibration.draw(train, model.config.modalities, measurement.CALIBRATION), 0)
     everyone, one = (True,) * 3, (False, True, False)
-    keys = [(name, mode, 0.5) for name in ("taylor", "taylor_one_plan")]
+    keys = [Asked(name, mode, 0.5) for name in ("taylor", "taylor_one_plan")]
     plans = {mask: make_plans(model, mask, keys, rank) for mask in (everyone, one)}
     assert all(torch.equal(a.channels, b.channels) for a, b in zip(*plans[everyone].values()))
     assert all(keep.whole for keep in plans[one][keys[0]]) and not all(keep.whole for keep in plans[one][keys[1]])
@@ -101,9 +107,9 @@ def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_p
     assert len(there) == streams * len(plans[one][keys[1]])
 
 
-def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypatch):
-    wanted = nets.nets(("made_up",), ("early",), (0,), ("joint", "normal", "dense_attention"))
-    whole = list(run(wanted, tmp_path / "whole"))[-1]
+def test_stopped_study_is_resumed_without_training_again(made_up, tmp_path, monkeypatch):
+    wanted = all_runs(("made_up",), ("early",), (0,), ("joint", "normal", "dense_attention"))
+    whole = list(execute(wanted, tmp_path / "whole"))[-1]
 
     epochs, run_epoch = [], Trainer.run_epoch
 
@@ -116,19 +122,19 @@ def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypat
         if self.epoch == 3 and self.recipe.second_pass == "none":
             raise KeyboardInterrupt  # the last epoch is done, but not on disk
 
-    def stopped_in_measuring(net, model):
+    def stopped_in_measuring(*args):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Trainer, "run_epoch", stopped_in_training)
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(cells, "measure", stopped_in_measuring)
-        list(run(wanted, tmp_path / "broken"))
+        patch.setattr(store, "measure", stopped_in_measuring)
+        list(execute(wanted, tmp_path / "broken"))
     assert not finished(wanted, tmp_path / "broken")
     with pytest.raises(KeyboardInterrupt):
-        list(run(wanted, tmp_path / "broken"))
+        list(execute(wanted, tmp_path / "broken"))
     assert [n.variant for n in finished(wanted, tmp_path / "broken")] == ["joint"]
     monkeypatch.setattr(Trainer, "run_epoch", counted)
-    broken = list(run(wanted, tmp_path / "broken"))[-1]
+    broken = list(execute(wanted, tmp_path / "broken"))[-1]
     assert epochs == [
         ("pruned", 0),
         ("pruned", 1),
@@ -143,33 +149,33 @@ def test_stopped_run_goes_on_without_training_again(made_up, tmp_path, monkeypat
     ]
 
     def timeless(found):
-        return [{k: v for k, v in found[net].items() if not k.endswith("_s")} for net in wanted]
+        return [replace(found[run], train_s=0.0, measure_s=0.0) for run in wanted]
 
     assert timeless(broken) == timeless(whole)
     epochs.clear()
-    assert timeless(list(run(wanted, tmp_path / "broken"))[0]) == timeless(whole) and not epochs
+    assert timeless(list(execute(wanted, tmp_path / "broken"))[0]) == timeless(whole) and not epochs
     result = report(wanted, broken, "x", {})
     assert result["finished"] == 3 and result["summary"]["combinations"] == len(conditions(3)) * len(RATIOS)
     save_pictures(result, tmp_path)
     assert all((tmp_path / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("pruning", "pruning_controls"))
 
 
-def test_damaged_or_outdated_cell_is_measured_again_on_the_same_net(made_up, tmp_path, monkeypatch):
-    net = Net("made_up", "early", "dense_attention", 0)
-    first = run_cell(net, tmp_path)
-    file = tmp_path / net.name / "cell.json"
+def test_damaged_or_outdated_result_is_measured_again_on_the_same_network(made_up, tmp_path, monkeypatch):
+    run = Run("made_up", "early", "dense_attention", 0)
+    first = run_or_read(run, tmp_path)
+    file = tmp_path / run.name / store.RESULT_FILE
     file.write_text(file.read_text()[:100])
     monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
-    assert read_cell(net, tmp_path) is None and run_cell(net, tmp_path)["test"] == first["test"]
-    monkeypatch.setattr(cells, "VERSION", cells.VERSION + 1)
-    assert read_cell(net, tmp_path) is None
+    assert read_result(run, tmp_path) is None and run_or_read(run, tmp_path).plans.test == first.plans.test
+    monkeypatch.setattr(measurement, "VERSION", measurement.VERSION + 1)
+    assert read_result(run, tmp_path) is None
 
 
-def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path, monkeypatch):
-    net = Net("made_up", "early", "normal", 0)
-    whole = run_cell(net, tmp_path)
-    assert whole["train_s"] > 0
-    file = tmp_path / net.name / "cell.json"
+def test_a_plan_that_a_result_lacks_is_added_and_the_others_stay(made_up, tmp_path, monkeypatch):
+    run = Run("made_up", "early", "normal", 0)
+    whole = run_or_read(run, tmp_path)
+    assert whole.train_s > 0
+    file = tmp_path / run.name / store.RESULT_FILE
     less = json.loads(file.read_text())
     for name in ("l1", "taylor_one_plan"):
         for part in ("test", "modes", "spent"):
@@ -177,42 +183,48 @@ def test_a_plan_that_a_cell_lacks_is_added_and_the_others_stay(made_up, tmp_path
     less["test"]["measured_elsewhere"] = {"0.5": {"111": 0.125}}
     file.write_text(json.dumps(less))
     monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
-    assert read_cell(net, tmp_path) is None
-    again = run_cell(net, tmp_path)
-    assert again["test"] == whole["test"] | {"measured_elsewhere": {"0.5": {"111": 0.125}}}
-    assert again["modes"] == whole["modes"] and again["spent"] == whole["spent"] and again["train_s"] == whole["train_s"]
-    assert read_cell(net, tmp_path) == again
+    assert read_result(run, tmp_path) is None
+    again = run_or_read(run, tmp_path)
+    assert again.plans.test == whole.plans.test | {"measured_elsewhere": {"0.5": {"111": 0.125}}}
+    assert again.plans.modes == whole.plans.modes and again.plans.spent == whole.plans.spent
+    assert again.train_s == whole.train_s
+    assert read_result(run, tmp_path) == again
 
 
-# finished nets beside the results
+# finished runs beside the results
 
 
-def test_finished_nets_are_taken_from_the_archive_without_a_cache(made_up, tmp_path, monkeypatch):
-    wanted = nets.nets(("made_up",), ("early",), (0,), ("one_order", "mask_blind"))
-    whole = list(run(wanted, tmp_path / "cache"))[-1]
+def test_finished_runs_are_taken_from_the_archive_without_a_cache(made_up, tmp_path, monkeypatch):
+    wanted = all_runs(("made_up",), ("early",), (0,), ("one_order", "mask_blind"))
+    whole = list(execute(wanted, tmp_path / "cache"))[-1]
     file = tmp_path / "results" / "nets.jsonl"
-    write_archive(file, {net.name: cell for net, cell in whole.items()})
+    write_archive(file, {run.name: result for run, result in whole.items()})
     assert len(file.read_text().splitlines()) == 2
     monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
-    assert list(run(wanted, tmp_path / "none", archive=read_archive(file)))[-1] == whole
+    assert list(execute(wanted, tmp_path / "none", archive=read_archive(file)))[-1] == whole
     assert not (tmp_path / "none").exists()
     # What is measured otherwise now, or lacks a plan, is not taken.
     less = read_archive(file)
-    del less[wanted[0].name]["test"]["gate"]
+    del less[wanted[0].name].plans.test["gate"]
     assert list(finished(wanted, tmp_path / "none", less)) == [wanted[1]]
-    monkeypatch.setattr(cells, "VERSION", cells.VERSION + 1)
+    monkeypatch.setattr(measurement, "VERSION", measurement.VERSION + 1)
     assert not finished(wanted, tmp_path / "none", read_archive(file))
 
 
-def test_archive_keeps_other_nets_but_not_those_of_recipes_that_are_gone(made_up, tmp_path, monkeypatch):
+def result_of(run, accuracy):
+    """A result without plans."""
+    return RunResult(run, "", 1.0, 1.0, 3, 1, 1, 1, 1, accuracy, None)
+
+
+def test_archive_keeps_other_runs_but_not_those_that_would_be_trained_differently_now(made_up, tmp_path, monkeypatch):
     file = tmp_path / "nets.jsonl"
-    one, other = (Net("made_up", "early", variant, 0) for variant in ("joint", "normal"))
-    write_archive(file, {one.name: {"net": one._asdict(), "accuracy": 0.5}})
-    write_archive(file, {other.name: {"net": other._asdict(), "accuracy": 0.25}})
-    assert {n: c["accuracy"] for n, c in read_archive(file).items()} == {one.name: 0.5, other.name: 0.25}
-    monkeypatch.setitem(APPLICATIONS, "made_up", replace(MADE_UP, training={"epochs": 4, "batch": 16}))
+    one, other = (Run("made_up", "early", variant, 0) for variant in ("joint", "normal"))
+    write_archive(file, {one.name: result_of(one, 0.5)})
+    write_archive(file, {other.name: result_of(other, 0.25)})
+    assert {n: r.accuracy for n, r in read_archive(file).items()} == {one.name: 0.5, other.name: 0.25}
+    monkeypatch.setitem(TASKS, "made_up", replace(MADE_UP, training={"epochs": 4, "batch": 16}))
     now = other._replace(seed=1)
-    write_archive(file, {now.name: {"net": now._asdict(), "accuracy": 0.75}})
+    write_archive(file, {now.name: result_of(now, 0.75)})
     assert list(read_archive(file)) == [now.name]
     file.write_text(file.read_text() + '{"accuracy": 1}\n')
     with pytest.raises(DataError, match=r"line 2.*its name"):
@@ -223,8 +235,7 @@ def test_archive_keeps_other_nets_but_not_those_of_recipes_that_are_gone(made_up
 
 
 def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["sentryfuse", "bench", "pruning"])
-    page = tmp_path / "PRUNING.md"
+    page = tmp_path / "README.md"
     page.write_text(
         "".join(
             f"<!-- {n} -->\n<!-- end {n} -->\n"
@@ -242,10 +253,8 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
         )
     )
     arguments = [
-        "bench",
-        "pruning",
         "--quick",
-        "--applications",
+        "--tasks",
         "made_up",
         "--cache",
         str(tmp_path / "cache"),
@@ -257,35 +266,34 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 nets finished, about 0 min left" in out and "2 of 2 nets finished\n" in out and "strongest baseline" in out
+    assert "1 of 2 runs finished, about 0 min left" in out and "2 of 2 runs finished\n" in out and "strongest baseline" in out
     written = json.loads((tmp_path / "out" / "pruning.json").read_text())
     assert written["summary"]["combinations"] == 20 and written["summary"]["seeds"] == 1
-    assert "2 of 2 nets" in page.read_text() and (tmp_path / "pruning.png").exists()
+    assert "2 of 2 runs" in page.read_text() and (tmp_path / "pruning.png").exists()
     monkeypatch.setattr(Trainer, "run_epoch", lambda self: pytest.fail("trained again"))
     assert main(arguments) == 0
-    # A part of the nets, or none of them, does not take the place of the results that are there.
+    # A part of the runs, or none of them, does not take the place of the results that are there.
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("benchmarks.pruning.__main__.RESULTS", tmp_path / "results.json")
-    assert main(["bench", "pruning", "--quick", "--applications", "made_up", "--cache", str(tmp_path / "cache")]) == 0
-    assert main(["bench", "pruning", "--no-run", "--cache", str(tmp_path / "none")]) == 0
+    assert main(["--quick", "--tasks", "made_up", "--cache", str(tmp_path / "cache")]) == 0
+    assert main(["--no-run", "--cache", str(tmp_path / "none")]) == 0
     assert not (tmp_path / "results.json").exists()
 
 
-def test_worker_processes_can_read_the_start_script(monkeypatch):
-    """--jobs 2 starts fresh ones, and each of these runs the script again by another name: it must not begin a run then."""
-    script = Path(sys.executable).parent / "sentryfuse"
-    if not script.exists():
-        pytest.skip("no start script beside this Python: run make setup")
-    monkeypatch.setattr("sys.argv", ["sentryfuse", "--help"])
-    assert "main" in runpy.run_path(str(script), run_name="__mp_main__")
+def test_worker_processes_can_read_the_program(monkeypatch):
+    """--jobs 2 starts fresh processes, each of which runs __main__.py again by another name: it must not start a study then."""
+    program = Path(__file__).parents[1] / "benchmarks" / "pruning" / "__main__.py"
+    monkeypatch.setattr("sys.argv", [str(program), "--help"])
+    monkeypatch.delitem(sys.modules, "benchmarks.pruning.__main__")  # each is a process of its own
+    assert "main" in runpy.run_module("benchmarks.pruning.__main__", run_name="__mp_main__")
     with pytest.raises(SystemExit):
-        runpy.run_path(str(script), run_name="__main__")
+        runpy.run_module("benchmarks.pruning.__main__", run_name="__main__")
 
 
 POOL = """
 import multiprocessing, os, time
 from concurrent.futures import ProcessPoolExecutor
-from sentryfuse_ros.bench.run import end_with_parent
+from benchmarks.pruning.study import end_with_parent
 if __name__ == "__main__":
     pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), initializer=end_with_parent)
     print(pool.submit(os.getpid).result(), flush=True)
@@ -296,7 +304,9 @@ if __name__ == "__main__":
 def test_workers_end_with_a_run_that_is_killed(tmp_path):
     script = tmp_path / "pool.py"
     script.write_text(POOL)
-    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True) as parent:
+    clone = str(Path(__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([clone, os.environ.get("PYTHONPATH", "")])}
+    with subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment) as parent:
         worker = int(parent.stdout.readline())
         parent.kill()
     deadline = time.monotonic() + 20
@@ -313,9 +323,7 @@ def alive(pid):
         return False
 
 
-@pytest.mark.parametrize(
-    "wrong", (["--backbones", "late"], ["--variants", "good"], ["--applications", "imagenet"], ["--jobs", "0"])
-)
-def test_command_names_what_there_is_none_of(wrong, capsys):
-    assert main(["bench", "pruning", *wrong]) == 2
+@pytest.mark.parametrize("wrong", (["--backbones", "late"], ["--variants", "good"], ["--tasks", "imagenet"], ["--jobs", "0"]))
+def test_command_names_the_argument_that_is_unknown(wrong, capsys):
+    assert main(wrong) == 2
     assert wrong[0] in capsys.readouterr().err

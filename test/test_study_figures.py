@@ -1,36 +1,27 @@
-"""The pruning benchmark: its figures on made-up cells by hand, and its trainings."""
+"""The pruning study's figures, compared with a calculation by hand on made-up results."""
 
 import json
-from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from made_up_application import installed
-from safetensors import safe_open
-from safetensors.torch import save
 
-from benchmarks.pruning import applications, nets, summary, tables
-from benchmarks.pruning.applications import APPLICATIONS, load_examples
+from benchmarks.pruning import summary, tables, validation_choices
+from benchmarks.pruning.archive import read_archive
 from benchmarks.pruning.conditions import RATIOS, conditions
-from benchmarks.pruning.nets import Net, recipe_of
 from benchmarks.pruning.people import PeopleExamples, another
-from benchmarks.pruning.variants import GROUPS, USUAL, VARIANTS
+from benchmarks.pruning.run_result import PlanResults, RunResult
+from benchmarks.pruning.runs import Run, all_runs
+from benchmarks.pruning.study import report
+from benchmarks.pruning.tasks import TASKS
+from benchmarks.pruning.variants import USUAL, VARIANTS
 from sentryfuse_ros.datasets.recording import Recording, Stream
-from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
-from sentryfuse_ros.masks import all_masks
-from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.model.config import BACKBONES
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training.examples import RecordingExamples
-from sentryfuse_ros.training.recipe import Recipe
-from sentryfuse_ros.training.state import STATE_FILE, load_state, save_state
-from sentryfuse_ros.training.trainer import Trainer
 
-
-@pytest.fixture
-def made_up(monkeypatch):
-    """The made-up set as one more application."""
-    yield from installed(monkeypatch)
+STUDY = Path(__file__).parents[1] / "benchmarks" / "pruning"
 
 
 # conditions
@@ -46,11 +37,11 @@ def test_conditions_weigh_masks_as_chance_has_it():
 
 
 def test_the_whole_comparison_has_enough_combinations():
-    sensors = [len(a.names) for a in APPLICATIONS.values() if a.pruning]
+    sensors = [len(a.names) for a in TASKS.values() if a.pruning]
     assert sum(len(conditions(m)) for m in sensors) * 3 * len(RATIOS) >= 144
 
 
-def test_people_are_others_in_training_only():
+def test_people_are_varied_in_training_only():
     rng = np.random.default_rng(0)
     joints = rng.standard_normal((30, 20, 3)).astype(np.float32)
     streams = {
@@ -77,25 +68,33 @@ def test_people_are_others_in_training_only():
     assert np.array_equal(seen[0], seen[1]) and not np.array_equal(seen[0], seen[2])
 
 
-# figures on made-up cells
+# figures on made-up results
 
 
-def cell(variant, seed, plans, dense, application="app", backbone="early", **more):
-    """A cell of two sensors; plans: name -> accuracy under (both, first only, second only), the same at every ratio."""
+def result(variant, seed, plans, dense, task="app", backbone="early", flops=70):
+    """A result of two sensors; plans: name -> accuracy under (both, first only, second only), the same at every ratio."""
     bits = ("11", "10", "01")
-    return {
-        "net": dict(application=application, backbone=backbone, variant=variant, seed=seed, quick=False),
-        "sensors": 2,
-        "params": 1,
-        "train_s": 1.0,
-        "flops": 70,
-        "flops_dense_attention": 100,
-        "accuracy": dense[0],
-        "dense": dict(zip(bits, dense)),
-        "whole": {str(r): ["10", "01"] if r < 0.6 else [] for r in RATIOS},
-        "test": {p: {str(r): dict(zip(bits, a)) for r in RATIOS} for p, a in plans.items()},
-        **more,
-    }
+    found = PlanResults(
+        measured_on=1,
+        modes={},
+        dense=dict(zip(bits, dense)),
+        whole={str(r): ["10", "01"] if r < 0.6 else [] for r in RATIOS},
+        test={p: {str(r): dict(zip(bits, a)) for r in RATIOS} for p, a in plans.items()},
+        spent={},
+    )
+    return RunResult(
+        run=Run(task, backbone, variant, seed),
+        evaluation="",
+        train_s=1.0,
+        measure_s=0.0,
+        sensors=2,
+        params=1,
+        flops=flops,
+        flops_dense_attention=100,
+        test_examples=1,
+        accuracy=dense[0],
+        plans=found,
+    )
 
 
 FLAT = {c: (0.2, 0.2, 0.2) for c in USUAL}
@@ -113,15 +112,15 @@ NORMAL = {
 
 def by_hand():
     return [
-        cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
-        cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
-        cell("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
-        cell("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
-        cell("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
-        cell("joint", 1, JOINT, (0.9, 0.6, 0.5)),
-        cell("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
-        cell("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck"),
-        cell("self_distilled", 0, {**FLAT, "snip": (0.6, 0.6, 0.2)}, (0.93, 0.6, 0.5)),
+        result("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+        result("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
+        result("mask_blind", 0, {"gate": (0.8, 0.6, 0.4), "gate_blind": (0.7, 0.4, 0.45)}, (0.9, 0.6, 0.5)),
+        result("dense_attention", 0, {"gate": (0.8, 0.6, 0.4)}, (0.92, 0.6, 0.5)),
+        result("groups_2", 0, {"gate": (0.7, 0.5, 0.3)}, (0.85, 0.6, 0.5), backbone="bottleneck", flops=63),
+        result("joint", 1, JOINT, (0.9, 0.6, 0.5)),
+        result("normal", 1, NORMAL, (0.93, 0.6, 0.5)),
+        result("joint", 0, JOINT, (0.9, 0.6, 0.5), backbone="bottleneck"),
+        result("self_distilled", 0, {**FLAT, "snip": (0.6, 0.6, 0.2)}, (0.93, 0.6, 0.5)),
     ]
 
 
@@ -158,7 +157,7 @@ def test_figures_by_hand():
             "flops_of_ours": 0.9,
             "points": pytest.approx(10.0),
             "points_r0": pytest.approx(5.0),
-            "applications": 1,
+            "tasks": 1,
             "seeds": 1,
             "points_r0_by_seed": {"0": pytest.approx(5.0)},
         }
@@ -182,9 +181,9 @@ def test_controls_are_compared_on_the_combinations_that_both_have():
     assert rows["normal", "l1"]["by_ratio"]["0.5"]["ours"] == rows["normal", "taylor"]["by_ratio"]["0.5"]["ours"]
 
 
-def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
+def test_controls_that_explain_stand_beside_the_others_on_the_same_networks():
     late = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
-    found = summary.summarise([*by_hand(), cell("normal", 0, late, (0.9, 0.6, 0.5), backbone="bottleneck")])
+    found = summary.summarise([*by_hand(), result("normal", 0, late, (0.9, 0.6, 0.5), backbone="bottleneck")])
     everywhere, explained = ({(r["variant"], r["plan"]): r for r in found[part]} for part in ("plans", "plans_explained"))
     assert ("self_distilled", "snip") in explained and not any(v == "self_distilled" for v, _ in everywhere)
     # bottleneck counts in the one, early fusion alone in the other
@@ -194,8 +193,8 @@ def test_controls_that_explain_stand_beside_the_others_on_the_same_nets():
     assert not summary.summarise(by_hand()[:2])["plans_explained"]
 
 
-def test_nets_pruned_further_in_training_are_compared_with_the_same_baseline():
-    further = cell("to_90", 1, {"gate": (0.8, 0.6, 0.6)}, (0.9, 0.6, 0.5))
+def test_networks_pruned_further_in_training_are_compared_with_the_same_baseline():
+    further = result("to_90", 1, {"gate": (0.8, 0.6, 0.6)}, (0.9, 0.6, 0.5))
     found = summary.summarise([*by_hand(), further])
     rel = {p: ((1 - p) ** 2 * 0.8 + 2 * p * (1 - p) * 0.6) / (1 - p * p) / 0.4 - 1 for p in (0.3, 0.5)}
     assert found["summary"]["gain_mean_rel_to_90"] == pytest.approx((1.0 + 0.5 + rel[0.3] + rel[0.5]) / 4, abs=1e-4)
@@ -206,16 +205,19 @@ def test_nets_pruned_further_in_training_are_compared_with_the_same_baseline():
 def test_ours_is_of_the_same_seeds_beside_every_plan():
     other = {name: tuple(x / 2 for x in row) for name, row in JOINT.items()}
     several = [
-        cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
-        cell("joint", 1, other, (0.5, 0.3, 0.2)),
-        cell("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
+        result("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+        result("joint", 1, other, (0.5, 0.3, 0.2)),
+        result("normal", 0, NORMAL, (0.95, 0.6, 0.5)),
     ]
     found = summary.summarise(several)
     one = summary.summarise([several[0], several[2]])
     assert found["plans"] == one["plans"] and found["summary"]["gain_mean_rel"] == one["summary"]["gain_mean_rel"]
-    # A seed that not all pairs of nets have is not compared with the others.
-    more = [cell("joint", 0, JOINT, (0.9, 0.6, 0.5), "app", "late"), cell("normal", 0, NORMAL, (0.9, 0.6, 0.5), "app", "late")]
-    both = summary.summarise([*several, cell("normal", 1, NORMAL, (0.95, 0.6, 0.5)), *more])
+    # A seed that not all pairs of networks have is not compared with the others.
+    more = [
+        result("joint", 0, JOINT, (0.9, 0.6, 0.5), "app", "late"),
+        result("normal", 0, NORMAL, (0.9, 0.6, 0.5), "app", "late"),
+    ]
+    both = summary.summarise([*several, result("normal", 1, NORMAL, (0.95, 0.6, 0.5)), *more])
     assert list(both["basis"]["gain_mean_rel"]["by_seed"]) == ["0"]
 
 
@@ -223,10 +225,10 @@ def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():
     blind = {"gate": (0.8, 0.4, 0.4), "gate_blind": (0.7, 0.3, 0.3)}
     found = summary.summarise(
         [
-            cell("joint", 0, JOINT, (0.9, 0.6, 0.5)),
-            cell("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
-            cell("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5)),
-            cell("fixed_order", 0, {"gate": (0.8, 0.5, 0.42)}, (0.9, 0.6, 0.5)),
+            result("joint", 0, JOINT, (0.9, 0.6, 0.5)),
+            result("mask_blind", 0, blind, (0.9, 0.6, 0.5)),
+            result("one_order", 0, {"gate": (0.8, 0.5, 0.3)}, (0.9, 0.6, 0.5)),
+            result("fixed_order", 0, {"gate": (0.8, 0.5, 0.42)}, (0.9, 0.6, 0.5)),
         ]
     )["summary"]
     # ours .5 with one missing; mask_blind and the joint net's Taylor .4 each: the first of equals; fixed_order .46
@@ -237,7 +239,7 @@ def test_one_order_for_all_masks_is_compared_with_the_strongest_of_its_kind():
 
 
 @pytest.mark.parametrize("some", ([], by_hand()[:1], by_hand()[1:2], by_hand()[3:4]))
-def test_a_report_of_few_cells_says_what_is_not_run(some):
+def test_a_report_of_few_results_says_what_is_not_run(some):
     found = summary.summarise(some)
     assert found["summary"]["gain_mean_rel"] is None and found["summary"]["combinations"] == 0
     parts = tables.tables({**found, "command": "x", "asked": 9, "finished": len(some)})
@@ -246,7 +248,7 @@ def test_a_report_of_few_cells_says_what_is_not_run(some):
 
 
 def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
-    page = tmp_path / "PRUNING.md"
+    page = tmp_path / "README.md"
     page.write_text("before\n<!-- figures -->\nold\n<!-- end figures -->\nafter\n")
     parts = tables.tables({**summary.summarise(by_hand()), "command": "x", "asked": 9, "finished": 7})
     for _ in range(2):
@@ -257,113 +259,18 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
     with pytest.raises(DataError, match="progress"):
         tables.insert(page, parts)
     with pytest.raises(DataError, match="nowhere.*--docs"):
-        tables.insert(tmp_path / "nowhere" / "PRUNING.md", parts)
+        tables.insert(tmp_path / "nowhere" / "README.md", parts)
 
 
-# nets
-
-
-def test_the_most_telling_nets_come_first():
-    order = nets.nets(("utd_mhad", "borealtc", "borealtc_fold_0"), ("early", "bottleneck"), (0, 1), tuple(VARIANTS))
-    explaining = [v for v in VARIANTS if VARIANTS[v].explains]
-    everywhere = len(VARIANTS) - len(GROUPS) - len(explaining)
-    others = 2 * 2 * (len(explaining) + len(GROUPS))
-    assert len(order) == len(set(order)) == 2 * 2 * 2 * everywhere + others + 2
-    assert all(n.backbone == "early" for n in order if n.variant in explaining)
-    assert all(n.backbone == "bottleneck" for n in order if n.variant in GROUPS)
-    assert {(n.variant, n.seed) for n in order[:8]} == {("joint", 0), ("normal", 0)}
-    assert order[8] == Net("borealtc_fold_0", "early", "joint", 0)
-    figures = order[:-others]
-    assert not any(n.variant in (*GROUPS, *explaining) for n in figures)
-    assert [n.seed for n in figures] == sorted(n.seed for n in figures)
-
-
-def test_folders_differ_where_the_recipe_does_and_nowhere_else(monkeypatch):
-    one = Net("borealtc", "early", "joint", 0)
-    names = {net.name for net in (one, one._replace(variant="normal"), one._replace(quick=True), one._replace(seed=1))}
-    assert len(names) == 4
-    before, normal = one.name, one._replace(variant="normal").name
-    with monkeypatch.context() as patch:
-        patch.setitem(VARIANTS, "normal", replace(VARIANTS["normal"], recipe={"second_pass": "none", "weight_decay": 0.1}))
-        assert one.name == before and one._replace(variant="normal").name != normal
-    monkeypatch.setitem(applications.NET, "layers", 3)
-    assert one.name != before
-
-
-def test_dense_attention_is_the_same_net_but_for_attention():
-    pair = [Net("borealtc", "early", v, 0) for v in ("joint", "dense_attention")]
-    ours, dense = map(recipe_of, pair)
-    assert dense.model["num_kv_heads"] == 8 and dense.model["kv_stride"] == {} and ours.model["num_kv_heads"] == 4
-    assert {**ours.to_dict(), "model": 0} == {**dense.to_dict(), "model": 0}
-
-
-def test_groups_of_a_sensor_leave_the_query_heads_alone():
-    for name in GROUPS:
-        recipe = recipe_of(Net("borealtc", "bottleneck", name, 0))
-        config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in recipe.specs], "classes": ("a", "b")})
-        assert config.heads == 8
-    worst = recipe_of(Net("borealtc", "bottleneck", "groups_worst", 0)).model
-    assert worst["num_kv_heads"] == {"gyroscope": 1, "accelerometer": 1, "wheel_velocity": 4, "motor_current": 1}
-
-
-@pytest.mark.parametrize("change", ({"second_pass": "some"}, {"gate": "open"}))
-def test_recipe_names_the_switch_that_is_wrong(change):
-    with pytest.raises(ParameterError, match=f"{next(iter(change))}.*, "):
-        Recipe.from_dict({"dataset": "x", "modalities": [{}], **change})
-
-
-def trainer_of(variant, **changes):
-    examples, classes = load_examples("made_up", "train")
-    trainer = Trainer(replace(recipe_of(Net("made_up", "cross_modal", variant, 0)), **changes), examples, classes)
-    before = {n: p.detach().clone() for n, p in trainer.average.gate.named_parameters()}
-    losses = [step for _ in range(trainer.recipe.epochs) for step in trainer.run_epoch()]
-    return trainer, before, losses
-
-
-def gate_scores(trainer):
-    return [torch.cat([s.flatten() for s in trainer.average.gate(torch.tensor(m))]) for m in all_masks(3)]
-
-
-def test_controls_train_what_they_say(made_up):
-    joint, before, losses = trainer_of("joint")
-    scores = gate_scores(joint)
-    assert not torch.equal(scores[0], scores[1]) and all(step["pruned"] > 0 for step in losses)
-
-    blind, before, losses = trainer_of("mask_blind")
-    scores = gate_scores(blind)
-    assert all(torch.equal(scores[0], s) for s in scores) and not torch.equal(blind.average.gate.static, before["static"])
-    assert set(blind.teacher.state_dict()) == {"111.heads", "111.channels"}
-    assert (blind.teacher.target((True,) * 3)[0].sum(1) > 0).all()  # those of streams that were absent last, too
-
-    fixed, before, losses = trainer_of("fixed_order")
-    assert all(torch.equal(p, before[n]) for n, p in fixed.average.gate.named_parameters())
-    scores = gate_scores(fixed)
-    assert torch.equal(scores[0], scores[1]) and len(scores[0].unique()) == len(scores[0])
-
-    for variant in ("normal", "self_distilled"):
-        plain, before, losses = trainer_of(variant)
-        assert all(torch.equal(p, before[n]) for n, p in plain.average.gate.named_parameters()) and not plain.teacher.state_dict()
-        assert all((step["pruned"] > 0 and step["distill"] > 0) == (variant == "self_distilled") for step in losses)
-
-
-def test_second_pass_of_full_width_is_the_first_one_but_for_dropout(made_up):
-    examples, classes = load_examples("made_up", "train")
-    recipe = recipe_of(Net("made_up", "early", "self_distilled", 0))
-    quiet = Recipe.from_dict({**recipe.to_dict(), "model": {**recipe.model, "dropout": 0.0}})
-    step = next(Trainer(quiet, examples, classes).run_epoch())
-    assert step["pruned"] == step["full"] and step["distill"] == pytest.approx(0, abs=1e-6)
-
-
-def test_training_that_began_before_a_recipe_key_existed_goes_on(made_up, tmp_path):
-    trainer, _, _ = trainer_of("joint", epochs=1)
-    save_state(trainer, tmp_path)
-    file = tmp_path / STATE_FILE
-    with safe_open(file, framework="pt") as saved:
-        metadata, tensors = saved.metadata(), {n: saved.get_tensor(n) for n in saved.keys()}
-    old = {k: v for k, v in json.loads(metadata["recipe"]).items() if k not in ("second_pass", "dense_teachers", "spend_freed")}
-    file.write_bytes(save(tensors, {**metadata, "recipe": json.dumps(old)}))
-    fresh = Trainer(trainer.recipe, trainer.examples, trainer.model.config.classes)
-    load_state(fresh, tmp_path)
-    assert fresh.epoch == 1
-    with pytest.raises(CheckpointError, match="second_pass"):
-        load_state(Trainer(replace(trainer.recipe, second_pass="none"), trainer.examples, trainer.model.config.classes), tmp_path)
+def test_the_committed_page_shows_what_the_committed_results_give(tmp_path):
+    """The whole page, except for the command that filled it."""
+    archive = read_archive(STUDY.parent / "results" / "pruning_nets.jsonl")
+    runs = all_runs(tuple(TASKS), BACKBONES, (0, 1, 2), tuple(VARIANTS))
+    found = report(runs, {run: archive[run.name] for run in runs}, "", {})
+    committed = (STUDY / "README.md").read_text()
+    (tmp_path / "README.md").write_text(committed)
+    parts = tables.tables(found)
+    del parts["progress"]
+    choices = json.loads((STUDY.parent / "results" / "pruning_validation.json").read_text())
+    tables.insert(tmp_path / "README.md", parts | validation_choices.tables(choices))
+    assert (tmp_path / "README.md").read_text() == committed

@@ -1,15 +1,16 @@
-"""One more application for the benchmark's tests: a made-up set with a net that is quick to train."""
+"""One more task for the study's tests: a made-up set with a network that is quick to train."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
-from benchmarks.pruning import applications
-from benchmarks.pruning.applications import APPLICATIONS, Application, load_examples
+from benchmarks.pruning import examples, tasks
+from benchmarks.pruning.examples import load_examples
+from benchmarks.pruning.tasks import TASKS, Task
 from sentryfuse_ros.datasets.windows import WindowSet
 
 SENSORS = ("a", "b", "c")
-MADE_UP = Application(
+MADE_UP = Task(
     "made_up",
     tuple(dict(name=n, kind="series", window_s=1.0, shape=[16, 2]) for n in SENSORS),
     {n: dict(steps_per_token=4, stem_channels=4) for n in SENSORS},
@@ -37,13 +38,13 @@ def windows(specs, groups):
 
 
 def installed(monkeypatch):
-    """The made-up set as one more application, with a net that is quick to train."""
+    """The made-up set as one more task, with a network that is quick to train."""
     source = SimpleNamespace(CLASSES=("one", "two", "three"), PROVENANCE="made up", load=windows)
-    monkeypatch.setattr(applications, "dataset", lambda name: source)
-    monkeypatch.setitem(APPLICATIONS, "made_up", MADE_UP)
+    monkeypatch.setattr(examples, "dataset", lambda name: source)
+    monkeypatch.setitem(TASKS, "made_up", MADE_UP)
     for name, value in dict(d_model=16, layers=2, head_dim=4, ffn_dim=32).items():
-        monkeypatch.setitem(applications.NET, name, value)
-    for attend in applications.ATTEND.values():
+        monkeypatch.setitem(tasks.NETWORK, name, value)
+    for attend in tasks.ATTEND.values():
         monkeypatch.setitem(attend, "heads_per_group", 2)
     load_examples.cache_clear()
     yield

@@ -1,4 +1,4 @@
-"""Predictions of a network over many examples, for every set of live sensors and pruning ratio asked for."""
+"""Logits of a network over many examples, for every mask and pruning ratio asked for."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def predict_logits(
     batch: int = 128,
     index: np.ndarray | None = None,
 ) -> dict[str, list[np.ndarray]]:
-    """{mask bits: [logits (n, classes) per level]} of all examples, or of those at ``index``."""
+    """{mask bits: [logits (n, classes) per ratio level]} of all examples, or of those at ``index``."""
     model.eval()
     device = next(model.parameters()).device
     index = np.arange(len(examples)) if index is None else np.asarray(index)
@@ -40,5 +40,5 @@ def predict_logits(
 
 
 def accuracy(logits: np.ndarray, labels: np.ndarray) -> float:
-    """Share of rows whose largest logit is the label's."""
+    """Share of the rows of logits (n, classes) whose largest entry is that of the label (n,)."""
     return float((logits.argmax(1) == labels).mean())
