@@ -37,7 +37,7 @@ def test_both_storages_are_read(tmp_path, storage):
         assert [d.t_s for d in out] == sorted(d.t_s for d in out)
 
 
-def test_topics_are_matched_by_type_or_as_told(bag_path):
+def test_topics_are_matched_by_type_or_as_chosen(bag_path):
     with Bag(bag_path) as bag:
         assert {n: t.name for n, t in match_sensors(bag, SENSORS, {}).items()} == {"camera": "/cam/depth", "imu": "/imu/raw"}
         assert match_sensors(bag, SENSORS, {"camera": "cam/depth"})["camera"].count == 60

@@ -54,7 +54,7 @@ def test_windows_end_every_second_of_a_run_from_five_seconds_on(small_runs):
     assert np.all(np.diff(wheel[:, 0]) > 0) and 5.7 < wheel[-1, 0] <= 6.0
 
 
-def test_a_robot_that_stands_is_not_one_without_wheels(small_runs):
+def test_a_standing_robot_still_has_wheel_data(small_runs):
     standing = borealtc.load(DRIVE, ["0/b"])
     assert all(standing.rows(s.name, np.array([0])).any(-1).all() for s in DRIVE)
     assert np.abs(standing.rows("wheel_velocity", np.array([0]))).max() < 1e-5

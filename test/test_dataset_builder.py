@@ -48,7 +48,7 @@ def test_folder_keeps_bags_together_and_gives_back_what_was_extracted(tmp_path, 
     assert [source.CLASSES[i] for i in test.labels] == found.labels
 
 
-def test_killed_build_goes_on_where_it_was(tmp_path, bags, monkeypatch):
+def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeypatch):
     seen = []
 
     def stop(done):

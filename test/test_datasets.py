@@ -27,7 +27,7 @@ def test_without_the_files_the_error_says_where_they_are_from(tmp_path, monkeypa
         dataset(name).load(specs)
 
 
-def test_every_set_is_whole_as_a_source():
+def test_every_set_has_classes_splits_and_provenance():
     for name in DATASETS:
         source = dataset(name)
         assert {"train", "test"} <= set(source.SPLIT) and len(source.CLASSES) > 1 and source.PROVENANCE and source.load

@@ -128,7 +128,7 @@ def test_bad_arguments_say_what_is_possible(model, folder, capsys, extra, words)
     assert all(word in said for word in words), said
 
 
-def test_folder_in_place_of_a_file_is_told_before_the_work(model, folder, tmp_path, capsys):
+def test_a_folder_in_place_of_a_file_is_reported_before_the_evaluation(model, folder, tmp_path, capsys):
     assert main(["evaluate", str(model), str(folder), "--json", str(tmp_path)]) == 2
     assert f"file {tmp_path}" in capsys.readouterr().err
 

@@ -20,16 +20,16 @@ def test_recordings_have_both_accuracies_and_windows_one():
     assert "accuracy_live" not in evaluate(one, WindowExamples(made_up_windows()), latency_runs=0).rows[0].to_dict()
 
 
-def test_costs_are_the_engine_s_and_latency_may_be_skipped():
+def test_costs_are_those_of_the_engine_and_latency_may_be_skipped():
     one, examples = engine(), WindowExamples(made_up_windows())
     timed, untimed = (costs(one, examples, [(True,) * 3, (False, True, False)], runs) for runs in (2, 0))
-    assert len(timed) == 6 and timed[0]["flops"] > timed[2]["flops"] > timed[5]["flops"]
-    assert timed[0]["params"] > timed[2]["params"]
-    assert all(row["latency_ms"] > 0 for row in timed) and all(row["latency_ms"] is None for row in untimed)
-    assert [(r["flops"], r["params"]) for r in timed] == [(r["flops"], r["params"]) for r in untimed]
+    assert len(timed) == 6 and timed[0].flops > timed[2].flops > timed[5].flops
+    assert timed[0].params > timed[2].params
+    assert all(row.latency_ms > 0 for row in timed) and all(row.latency_ms is None for row in untimed)
+    assert [(r.flops, r.params) for r in timed] == [(r.flops, r.params) for r in untimed]
 
 
-def test_whole_report_agrees_with_itself():
+def test_a_report_is_consistent():
     one, windows = engine(), made_up_windows(count=40)
     report = evaluate(one, WindowExamples(windows), latency_runs=0)
     assert len(report.rows) == 21 and (report.windows, report.recordings) == (40, 4)

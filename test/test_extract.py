@@ -80,7 +80,7 @@ def test_bag_without_a_sensor_gives_windows_without_it_and_one_without_any_is_re
             extract(bag, Labels(), 0.5, only_lidar)
 
 
-def test_message_logged_before_the_clock_was_set_is_stepped_over(tmp_path):
+def test_a_message_from_before_the_clock_was_set_is_skipped(tmp_path):
     with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
         for t in [1_000_000, *(T0 + i * NS // 50 for i in range(200))]:

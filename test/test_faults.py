@@ -18,7 +18,7 @@ def test_shipped_scripts_read():
     assert {f.sensor for f in demo.faults} == {"camera", "imu", "audio", "lidar"} and not demo.battery
 
 
-def test_shipped_example_kills_freezes_and_drains():
+def test_the_shipped_example_has_the_documented_faults():
     script = read_script(share_path("config", "faults", "camera_dies_battery_drains.yaml"))
     lengths = {f.kind: round(f.to_s - f.from_s, 6) for f in script.faults}
     assert lengths == {"off": 4.0, "freeze": 3.0} and script.sensors() == ("camera",)
@@ -77,7 +77,7 @@ def test_empty_script_is_no_faults(tmp_path):
     assert read_script(path) == FaultScript()
 
 
-def test_the_demos_faults_name_the_models_sensors_and_leave_time_to_recover():
+def test_the_faults_of_the_demo_name_its_sensors_and_leave_time_to_recover():
     script = read_script(share_path("config", "faults", "ground_demo.yaml"))
     assert set(script.sensors()) == set(NAMES) and not script.battery
     assert max(f.to_s for f in script.faults) < 59.0

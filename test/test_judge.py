@@ -72,7 +72,7 @@ def test_a_gap_between_predictions_is_caught():
     assert s.max_gap_s == pytest.approx(0.35) and not s.promises_kept and "gap of 0.35" in s.promises_broken[0]
 
 
-def test_lateness_and_numbers_that_are_not_finite_are_caught():
+def test_overhead_and_numbers_that_are_not_finite_are_caught():
     rows = statuses({(2.3, 5.15): "STALE"})
     made = [replace(p, overhead_ms=30.0) for p in predictions(rows)]
     made[3] = replace(made[3], confidence=float("nan"))
@@ -92,7 +92,7 @@ def test_a_lost_message_shows_in_the_sequence():
     assert summarise(made, rows, [], delivered(OFF), LIMITS, 10.0).missed_sequences == 1
 
 
-def test_fault_of_a_sensor_that_is_not_there_is_said():
+def test_a_fault_of_an_absent_sensor_is_noted():
     v = judge_fault(InjectedFault("lidar", "off", 1, 2), statuses({}), DeliveryLog({"camera": [0.0]}), LIMITS, 10.0)
     assert v.kept and "no such sensor" in v.note
 

@@ -25,7 +25,7 @@ from sentryfuse_ros.replay.session import read_truth
         ("", "t_from"),
     ],
 )
-def test_intervals_that_cannot_be_are_named(tmp_path, text, word):
+def test_invalid_intervals_are_named(tmp_path, text, word):
     (tmp_path / "i.csv").write_text(text)
     with pytest.raises(DataError, match=word):
         read_intervals(tmp_path / "i.csv")
@@ -50,13 +50,13 @@ def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_pa
             read_topic(bag, "/nothing")
 
 
-def test_a_table_without_rows_of_this_bag_says_so(tmp_path):
+def test_a_table_without_rows_of_this_bag_is_refused(tmp_path):
     (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nother,0,1,sand\n")
     with pytest.raises(DataError, match="rows of other only.*rows of bag mine"):
         read_intervals(tmp_path / "all.csv", "mine")
 
 
-def test_file_and_topic_tell_the_same_truth(simulated, tmp_path):
+def test_file_and_topic_give_the_same_labels(simulated, tmp_path):
     with Bag(simulated) as bag:
         of_file = read_truth(bag, None)  # intervals.csv beside the bag
         of_topic = read_truth(bag, "/ground_truth/ground")

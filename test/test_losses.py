@@ -11,7 +11,7 @@ LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0,
 SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
 
 
-def test_losses_tell_what_was_done_and_what_came_of_it():
+def test_losses_report_the_fault_and_its_consequences():
     record = made_up_record(LABELS, SCRIPT, 10.0, wrong_share=0.0)
     first, second = losses(record, result_of(record).summary.faults)
     assert (first.number, first.done, first.verdict.seen_as) == (1, "nothing is delivered", ("STALE",))

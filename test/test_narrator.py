@@ -10,7 +10,7 @@ from sentryfuse_ros.sensing.liveness import State
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
 
 
-def test_narrator_speaks_where_mask_or_ratio_change():
+def test_narrator_prints_a_line_when_mask_or_ratio_change():
     out = StringIO()
     narrator = Narrator(out, LABELS.at_s)
     sensors = [N(name="camera", state=State.OK), N(name="imu", state=State.OK)]

@@ -44,7 +44,7 @@ def test_another_version_of_the_simulation_is_another_recording(tmp_path, monkey
     assert DRIVE.folder_name() != before
 
 
-def test_what_is_half_made_or_damaged_is_made_again(tmp_path):
+def test_incomplete_or_damaged_recordings_are_made_again(tmp_path):
     folder = tmp_path / "cache"
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
@@ -69,7 +69,7 @@ def test_a_run_broken_off_leaves_nothing(tmp_path):
     assert not list((tmp_path / "cache").iterdir())
 
 
-def test_where_the_cache_cannot_be_written_the_next_folder_serves(tmp_path):
+def test_the_next_folder_is_used_if_the_cache_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")  # a file in the way: no folder can be made below it, not even by root
     bag = make(DRIVE, [tmp_path / "file" / "cache", tmp_path / "out"])
     assert bag.parent == tmp_path / "out" and is_complete(bag)

@@ -10,7 +10,7 @@ from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.bags.run_description import read_run_description
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.run_record import RunRecord
-from sentryfuse_ros.reporting.run_files import write_results
+from sentryfuse_ros.reporting.run_files import RunFiles
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
 SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
@@ -46,12 +46,12 @@ class Checker(HTMLParser):
 
 def written(tmp_path, record):
     result = result_of(record)
-    write_results(result, tmp_path, tmp_path / "deep" / "report.html")
+    RunFiles(tmp_path, tmp_path / "deep" / "report.html").write(result)
     text = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     return text, Checker(text), result
 
 
-def test_page_is_whole_by_itself_and_tells_the_figures(tmp_path, simulated):
+def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):
     script = FaultScript(SCRIPT.faults + ALL_OFF.faults)
     record = replace(
         made_up_record(LABELS, script, 10.0, wrong_share=0.2),
@@ -71,14 +71,14 @@ def test_page_is_whole_by_itself_and_tells_the_figures(tmp_path, simulated):
     assert "All kept" in words
 
 
-def test_page_of_a_broken_promise_says_so(tmp_path):
+def test_page_names_a_broken_promise(tmp_path):
     late = FaultScript((InjectedFault("camera", "off", 2.0, 2.2),))  # over before it is noticed: it never clears
     record = made_up_record(LABELS, late, 10.0)
     words = "".join(written(tmp_path, record)[1].words)
     assert "Broken:" in words and "camera off at 2 s" in words and "All kept" not in words
 
 
-def test_page_without_truth_without_faults_and_of_nothing_at_all(tmp_path):
+def test_page_without_labels_faults_or_predictions(tmp_path):
     plain = made_up_record(None, FaultScript(), 5.0)
     words = "".join(written(tmp_path, plain)[1].words)
     assert "Nothing was broken." in words and "accuracy over the run" not in words and "The losses" not in words

@@ -33,7 +33,7 @@ def test_repeat_moves_time_and_stamps_on(bag_path):
         assert len(log.sound_s["camera"]) == 120 and out[-1].t_s > 6.9
 
 
-def test_faults_reach_only_their_sensor_and_truth_knows(bag_path):
+def test_faults_affect_only_their_sensor_and_the_log_tells_sound_messages(bag_path):
     with Bag(bag_path) as bag:
         out, log = play(bag, FaultScript((InjectedFault("camera", "off", 1.0, 2.0),)))
         times = [d.t_s for d in out if d.topic == "/cam/depth"]

@@ -37,7 +37,7 @@ def test_labels_of_stamps_become_times_of_the_recording():
         labels_of_run(Labels(), "x", 0, 10.0)
 
 
-def test_predictions_are_judged_where_there_is_something_to_judge():
+def test_predictions_are_judged_by_the_label_of_their_time():
     rows = [
         prediction(1.0, "sand"),  # right
         prediction(2.5, "grass", (False, True), 0.4, 0.3),  # wrong, camera missing
@@ -64,13 +64,13 @@ def test_predictions_are_judged_where_there_is_something_to_judge():
     assert found.to_dict()["segments"][1]["said"] == {"grass": 1, "sand": 1} and found.to_dict()["overall"]["right"] == 4
 
 
-def test_a_sensor_the_run_never_had_is_not_missing():
+def test_a_sensor_that_was_never_live_is_not_missing():
     rows = [prediction(1.0, "sand", (True, False)), prediction(2.0, "grass", (True, False))]
     found = scored(rows, LABELS, FaultScript(), ("camera", "imu"), CLASSES, 1.0, 10.0)
     assert found.all_sensors.judged == 2 and found.sensor_missing.ticks == 0
 
 
-def test_labels_the_model_has_no_class_for_are_not_held_against_it():
+def test_labels_without_a_class_of_the_model_are_not_judged():
     found = scored(
         [prediction(1.0, "wave"), prediction(5.0, "grass")], LABELS, FaultScript(), ("a", "b"), ("wave", "grass"), 1.0, 10.0
     )

@@ -13,6 +13,7 @@ from ..paths import model_path, share_path
 from ..replay.recording_cache import Drive, cache_folder, find, make
 from ..replay.session import ReplayTask
 from ..reporting.run_console import print_summary
+from ..reporting.run_files import RunFiles
 from . import replay
 
 HELP = "a minute of a simulated robot with sensor losses and a draining battery, in a live view, and a report of it"
@@ -53,7 +54,7 @@ def run(args: argparse.Namespace) -> int:
         to_s=args.duration,
     )
     report = args.out / "report.html"
-    result = replay.replay(task, args.out, report, live_view=not args.headless and sys.stdout.isatty(), narrate=True)
+    result = replay.replay(task, RunFiles(args.out, report), live_view=not args.headless and sys.stdout.isatty(), narrate=True)
     print_summary(result, args.out)
     values = result.to_dict()
     print(json.dumps({name: values[name] for name in SHOWN}))

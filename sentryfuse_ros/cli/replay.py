@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..replay.latest import Latest
 from ..replay.schedule import DeliveryLog, deliveries
 from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, prepare, with_frames
 from ..reporting.run_console import print_setup, print_summary
+from ..reporting.run_files import RunFiles
 
 HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
 
@@ -72,13 +72,11 @@ def run(args: argparse.Namespace) -> int:
         labels=args.truth,
         domain_id=args.domain_id,
     )
-    result = replay(task, args.out, args.html, live_view=not args.headless and sys.stdout.isatty())
+    files = RunFiles(args.out, args.html, args.json)
+    result = replay(task, files, live_view=not args.headless and sys.stdout.isatty())
     print_summary(result, args.out)
     if args.html:
         print(f"report: {args.html}")
-    if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
-        args.json.write_text(json.dumps(result.to_dict(), indent=1) + "\n", encoding="utf-8")
     return 1 if args.strict and not result.summary.promises_kept else 0
 
 
@@ -100,24 +98,23 @@ def require_ros() -> None:
     door.require_ros("sentryfuse replay")
 
 
-def replay(task: ReplayTask, out: Path, html: Path | None, live_view: bool, narrate: bool = False) -> RunResult:
-    """Play, judge, and write the results; a line is printed for every change if ``narrate``. Raises SentryFuseError."""
+def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = False) -> RunResult:
+    """Play, judge and write the files; with ``narrate``, a line is printed for every change. Raises SentryFuseError."""
     prepared = prepare(task)
     require_ros()
     from ..reporting.live_view import LiveView
     from ..reporting.narrator import Narrator
-    from ..reporting.run_files import write_results
     from ..reporting.run_plots import frame_times
 
-    out.mkdir(parents=True, exist_ok=True)
+    files.make_folders()
     print_setup(prepared)
     label_at = prepared.labels.at_s if prepared.labels is not None else None
     with LiveView(enabled=live_view, script=prepared.schedule.script, label_at=label_at) as view:
         show = Narrator(sys.stdout, label_at).show if narrate and not live_view else view.show
-        result = _play_over_ros(prepared, out / "fuse_node.log", show)
-    if html:
+        result = _play_over_ros(prepared, files.out / "fuse_node.log", show)
+    if files.html:
         result = with_frames(result, prepared, frame_times(result.record.end_s))
-    write_results(result, out, html)
+    files.write(result)
     return result
 
 

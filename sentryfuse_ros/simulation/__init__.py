@@ -1,4 +1,4 @@
 """A simulated robot that drives over known ground in MuJoCo; models of its sensors record a rosbag2 (docs/SIMULATION.md).
 
-`run.simulate(seed, duration_s, out)` makes one recording.
+`run.simulate(seed, duration_s, out)` makes one recording, `series.simulate_series` makes many.
 """
