@@ -1,13 +1,21 @@
-# make demo: see it run.  make test: all tests.  make train: the default model from nothing (about an hour and a half on two cores).
-# Everything lives in .venv; `make clean` removes it. `make train` writes to runs/, can be stopped and started again.
+# make demo    run the whole system on a simulated robot and write a report (70 s)
+# make test    run the linters and all tests
+# make lint    run the linters alone: ruff and mypy
+# make train   build the default model from nothing (about an hour and a half on two cores)
+# make clean   remove .venv and everything else that can be made again, except runs/
+#
+# Everything is installed into .venv, which the first of these commands creates. `make train` writes to runs/; it may be
+# interrupted and continues where it stopped.
 PYTHON ?=
 export PYTHON
 BIN := .venv/bin
 
 RUN := runs/ground
 JOBS ?= 2
+# Test processes: one per CPU, but at most eight, because each of them loads torch and may start nodes.
+WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); if [ $$n -gt 8 ]; then n=8; fi; echo $$n)
 
-.PHONY: setup demo train test lint coverage bench clean
+.PHONY: setup demo train lint test clean
 
 setup:
 	@if command -v python3 >/dev/null; then python3 scripts/bootstrap.py; \
@@ -27,9 +35,14 @@ train: setup
 	$(BIN)/sentryfuse evaluate $(RUN)/model $(RUN)/windows --json $(RUN)/evaluation.json --csv $(RUN)/evaluation.csv \
 	    --html $(RUN)/evaluation.html
 
-test: setup
+lint: setup
 	@$(BIN)/ruff check .
-	@$(BIN)/with-ros $(BIN)/pytest --cov --cov-report=term
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+# The tests of one file run one after the other in one process, because they may share nodes and recordings.
+test: lint
+	@$(BIN)/with-ros $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term
 
 clean:
-	rm -rf .venv build install log out
+	rm -rf .venv build install log out .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

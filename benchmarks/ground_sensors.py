@@ -1,8 +1,9 @@
-"""Does one sensor suffice to tell the ground? Simple features of one second, ExtraTrees, worlds never trained on.
+"""Whether one sensor is enough to tell the ground: simple features of one second, ExtraTrees, worlds never trained on.
 
     python benchmarks/ground_sensors.py --train 18 --test 6 --duration 30
-Prints the accuracy of every set of sensors over all windows and by what disturbed the run. This judges the simulation,
-not our model: it needs scikit-learn, which nothing else here does.
+
+Prints the accuracy of every set of sensors over all windows, and over the windows of each disturbance. This judges the simulation
+and not our model. It needs scikit-learn, which nothing else here does.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 
 SENSORS = ("camera", "imu", "audio", "lidar")
-WINDOW_TICKS, STRIDE_TICKS = 50, 25  # 1 s, every 0.5 s
+WINDOW_TICKS, STRIDE_TICKS = 50, 25  # windows of 1 s, one every 0.5 s
 
 
 def camera_features(frames: list[np.ndarray]) -> np.ndarray:
     """Colours, contrast and edges by scale of the newest two frames."""
-    found = []
+    found: list[list[float]] = []
     for frame in (frames[-1], frames[len(frames) // 2]):
         picture = frame.astype(np.float32) / 255
         near = picture
@@ -31,7 +33,7 @@ def camera_features(frames: list[np.ndarray]) -> np.ndarray:
         mean = near.mean((0, 1))
         row = [*mean, *(mean / max(mean.sum(), 1e-3)), *near.std((0, 1)), *np.percentile(grey, (5, 25, 75, 95))]
         row += [np.median(near[..., 1] - near[..., 0]), np.median(near[..., 2] - near[..., 1])]
-        level = grey
+        level: np.ndarray = grey
         for _ in range(4):
             dx, dy = cv2.Sobel(level, cv2.CV_32F, 1, 0), cv2.Sobel(level, cv2.CV_32F, 0, 1)
             angle = np.abs(np.arctan2(dy, dx)).ravel()
@@ -41,11 +43,12 @@ def camera_features(frames: list[np.ndarray]) -> np.ndarray:
             level = cv2.resize(level, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
         row += list(cv2.resize(picture, (4, 3), interpolation=cv2.INTER_AREA).ravel())
         found.append(row)
-    return np.concatenate([np.mean(found, axis=0), np.abs(np.subtract(*found))[:14]])
+    newest, middle = np.array(found)
+    return np.concatenate([np.mean(found, axis=0), np.abs(newest - middle)[:14]])
 
 
 def imu_features(samples: np.ndarray) -> np.ndarray:
-    """Energy by frequency band of (n, 6), spread, peaks."""
+    """Energy by frequency band of samples (n, 6), their spread and their peaks."""
     centred = samples - samples.mean(0)
     power = np.abs(np.fft.rfft(centred * np.hanning(len(samples))[:, None], axis=0)) ** 2
     edges = np.unique(np.geomspace(1, len(power) - 1, 15).astype(int))
@@ -64,7 +67,7 @@ def imu_features(samples: np.ndarray) -> np.ndarray:
 
 
 def audio_features(samples: np.ndarray) -> np.ndarray:
-    """Level and its spread in 32 bands, and how impulsive it is."""
+    """Level in 32 bands and its spread, and how impulsive the sound is."""
     frames = samples.astype(np.float32).reshape(-1, 640) / 32768
     power = np.abs(np.fft.rfft(frames * np.hanning(640), axis=1)) ** 2
     edges = np.unique(np.geomspace(2, 310, 33).astype(int))
@@ -81,8 +84,8 @@ def audio_features(samples: np.ndarray) -> np.ndarray:
 
 
 def lidar_features(clouds: list[np.ndarray]) -> np.ndarray:
-    """Intensity and roughness of the ground by distance, of the newest three clouds."""
-    found = []
+    """Intensity and roughness of the ground by distance, from the newest three clouds."""
+    found: list[list[float]] = []
     for cloud in clouds[-3:]:
         radius = np.hypot(cloud[:, 0], cloud[:, 1])
         row = [len(cloud) / 2560]
@@ -110,15 +113,15 @@ def lidar_features(clouds: list[np.ndarray]) -> np.ndarray:
     return np.mean(found, axis=0)
 
 
-def windows(job: tuple[str, int, float]) -> dict:
-    """Features of every window of one run that lies on one ground."""
+def windows(job: tuple[str, int, float]) -> dict[str, Any]:
+    """Features of every window of one run (split, seed, duration_s) that lies on one kind of ground."""
     from sentryfuse_ros.simulation.run import Run
 
     split, seed, duration_s = job
     run = Run(split, seed)
     ticks = []
     sound: list[np.ndarray] = []
-    features: dict = {sensor: [] for sensor in SENSORS}
+    features: dict[str, list[np.ndarray]] = {sensor: [] for sensor in SENSORS}
     labels = []
     for tick in run.ticks(duration_s):
         ticks.append((tick.label, tick.imu, tick.camera, tick.lidar))
@@ -146,17 +149,17 @@ def windows(job: tuple[str, int, float]) -> dict:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--train", type=int, default=18, help="training worlds")
-    parser.add_argument("--test", type=int, default=6, help="test worlds")
-    parser.add_argument("--duration", type=float, default=30, help="seconds of each")
-    parser.add_argument("--jobs", type=int, default=1, help="processes")
-    parser.add_argument("--json", type=Path, help="write the table here")
+    parser.add_argument("--train", type=int, default=18, help="number of training worlds")
+    parser.add_argument("--test", type=int, default=6, help="number of test worlds")
+    parser.add_argument("--duration", type=float, default=30, help="duration of each run [s]")
+    parser.add_argument("--jobs", type=int, default=1, help="number of processes")
+    parser.add_argument("--json", type=Path, help="also write the table to this file")
     args = parser.parse_args()
     try:
         from sklearn.ensemble import ExtraTreesClassifier
         from sklearn.metrics import confusion_matrix
     except ImportError:
-        print("skipped: this bench needs scikit-learn (pip install scikit-learn)")
+        print("skipped: this benchmark needs scikit-learn (pip install scikit-learn)")
         return 0
 
     jobs = [("train", s, args.duration) for s in range(args.train)] + [("test", s, args.duration) for s in range(args.test)]
@@ -188,30 +191,30 @@ def main() -> int:
     print(f"{len(labels('train'))} training windows, {len(truth)} test windows")
     print(" " * 25 + " ".join(f"{name[:9]:>9s}" for name in conditions))
     print(f"{'windows':25s}" + " ".join(f"{chosen.sum():9d}" for chosen in conditions.values()))
-    table: dict = {}
+    table: dict[str, dict[str, float]] = {}
     chances = np.zeros((len(truth), len(set(labels("train")))))
 
-    def show(name: str, said: np.ndarray) -> None:
-        table[name] = {condition: float((said == truth)[chosen].mean()) for condition, chosen in conditions.items()}
+    def show(name: str, predicted: np.ndarray) -> None:
+        table[name] = {condition: float((predicted == truth)[chosen].mean()) for condition, chosen in conditions.items()}
         print(f"{name:25s}" + " ".join(f"{100 * score:9.1f}" for score in table[name].values()), flush=True)
 
     for size in (1, 2, 3, 4):
         for sensors in itertools.combinations(SENSORS, size):
             forest = ExtraTreesClassifier(300, min_samples_leaf=2, class_weight="balanced", random_state=0, n_jobs=args.jobs)
             chance = forest.fit(gather("train", sensors), labels("train")).predict_proba(gather("test", sensors))
-            said = forest.classes_[chance.argmax(axis=1)]
-            show("+".join(sensors), said)
+            predicted = forest.classes_[chance.argmax(axis=1)]
+            show("+".join(sensors), predicted)
             if size == 1:
                 chances += np.log(chance + 0.02)
             if size in (1, 4):
                 names = sorted(set(truth))
-                confusion = confusion_matrix(truth, said, labels=names)
+                confusion = confusion_matrix(truth, predicted, labels=names)
                 worst = sorted(
                     ((confusion[i, j], a, b) for i, a in enumerate(names) for j, b in enumerate(names) if i != j), reverse=True
                 )[:4]
-                print(" " * 25 + "mixed up: " + ", ".join(f"{a} as {b} {n}" for n, a, b in worst if n))
-    # One forest on all features is distracted by the sensors that are disturbed; four that vote are not.
-    show("the four single ones vote", forest.classes_[chances.argmax(axis=1)])
+                print(" " * 25 + "confused: " + ", ".join(f"{a} as {b} {n}" for n, a, b in worst if n))
+    # One forest on all features is misled by the sensors that are disturbed; four forests that vote are not.
+    show("vote of the single sensors", forest.classes_[chances.argmax(axis=1)])
     if args.json:
         args.json.write_text(
             json.dumps(

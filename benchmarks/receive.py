@@ -1,13 +1,14 @@
-"""CPU of the receive path against the ordinary rclpy node, on the reference load, over real DDS.
+"""CPU time of the receive path compared with an ordinary rclpy node, on the reference load, over real DDS.
 
     .venv/bin/python benchmarks/receive.py [--rounds 3] [--seconds 10] [--json FILE]
 
-Load: Image 640x480 rgb8 at 30 Hz, PointCloud2 of 65 000 points at 10 Hz, Imu at 400 Hz, AudioChunk at 50 Hz, from one
-process. The sides take turns (ordinary, watched, decoded, ordinary, ...), each in a fresh process:
-  ordinary  single-threaded executor, typed callbacks that only count: what one writes without thinking of CPU
-  watched   our receivers, decoders' checks and liveness at 30 Hz, for sensors the model does not use
-  decoded   the same and model rows for all four sensors (images and clouds scaled, sound filtered, windows kept)
-CPU is user + system time of the receiving process over the measured seconds. Ratios carry over, percentages do not.
+Load, from one process: Image 640x480 rgb8 at 30 Hz, PointCloud2 of 65 000 points at 10 Hz, Imu at 400 Hz, AudioChunk at 50 Hz.
+The sides take turns (ordinary, watched, decoded, ordinary, ...), each in a fresh process:
+  ordinary  single-threaded executor with typed callbacks that only count, which is what one writes without thinking of CPU
+  watched   our receivers, the checks of the decoders and liveness at 30 Hz, for sensors that the model does not use
+  decoded   the same, and rows for the model from all four sensors (images and clouds reduced, audio filtered, windows kept)
+CPU is user + system time of the receiving process over the measured seconds. Ratios carry over to another machine, percentages
+do not.
 """
 
 from __future__ import annotations
@@ -20,14 +21,16 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 RATES_HZ = {"camera": 30, "lidar": 10, "imu": 400, "audio": 50}
 TOPICS = {kind: f"/bench/{kind}" for kind in RATES_HZ}
 SIDES = ("ordinary", "watched", "decoded")
 
 
-def message_types():
+def message_types() -> dict[str, Any]:
     from sensor_msgs.msg import Image, Imu, PointCloud2
 
     from sentryfuse_ros.msg import AudioChunk
@@ -36,13 +39,13 @@ def message_types():
 
 
 def publish(seconds: float) -> None:
-    """The load, until `seconds` are over."""
+    """Publish the load for ``seconds``."""
     import numpy as np
     import rclpy
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import PointField
 
-    from sentryfuse_ros.replay.faults import stamped
+    from sentryfuse_ros.replay.injector import stamped
 
     rclpy.init()
     node = rclpy.create_node("bench_load")
@@ -72,7 +75,7 @@ def publish(seconds: float) -> None:
         now = time.monotonic()
         for kind, data in raw.items():
             if now >= due[kind]:
-                # A payload that never changes would be FROZEN: the last bytes count up.
+                # A payload that never changes would be FROZEN, so the last bytes change with time.
                 data = stamped(data, time.time_ns())[:-8] + np.float64(1e-3 * (now % 100)).tobytes()
                 publishers[kind].publish(data)
                 due[kind] += 1.0 / RATES_HZ[kind]
@@ -81,12 +84,13 @@ def publish(seconds: float) -> None:
 
 
 def cpu_s() -> float:
+    """CPU time of this process so far [s]."""
     use = resource.getrusage(resource.RUSAGE_SELF)
     return use.ru_utime + use.ru_stime
 
 
-def measure(seconds: float, step, counts: dict) -> dict:
-    """Run `step` for a warm-up and then the measured seconds."""
+def measure(seconds: float, step: Callable[[], Any], counts: dict[str, int]) -> dict[str, Any]:
+    """Call ``step`` for a warm-up of 2 s and then for the measured seconds; returns CPU share and received rates."""
     end = time.monotonic() + 2.0
     while time.monotonic() < end:
         step()
@@ -97,7 +101,8 @@ def measure(seconds: float, step, counts: dict) -> dict:
     return {"cpu_percent": 100 * (cpu_s() - cpu) / took, "received_hz": {k: (counts[k] - before[k]) / took for k in counts}}
 
 
-def receive_ordinary(seconds: float) -> dict:
+def receive_ordinary(seconds: float) -> dict[str, Any]:
+    """The ordinary node."""
     import rclpy
     from rclpy.executors import SingleThreadedExecutor
 
@@ -105,8 +110,8 @@ def receive_ordinary(seconds: float) -> dict:
     node = rclpy.create_node("bench_ordinary")
     counts = dict.fromkeys(TOPICS, 0)
 
-    def count(kind):
-        def callback(message):
+    def count(kind: str) -> Callable[[Any], None]:
+        def callback(message: Any) -> None:
             counts[kind] += 1
 
         return callback
@@ -118,7 +123,8 @@ def receive_ordinary(seconds: float) -> dict:
     return measure(seconds, lambda: executor.spin_once(timeout_sec=0.1), counts)
 
 
-def receive_ours(seconds: float, decoded: bool) -> dict:
+def receive_ours(seconds: float, decoded: bool) -> dict[str, Any]:
+    """The receive path of fuse_node, with model inputs if ``decoded``."""
     import rclpy
     from rclpy.clock import Clock, ClockType
 
@@ -146,9 +152,10 @@ def receive_ours(seconds: float, decoded: bool) -> dict:
     owner = make_receive_node(node)
     receivers = [TopicReceiver(node, owner, s, "raw") for s in settings.sensors]
     counts = dict.fromkeys(TOPICS, 0)
-    polls = [0]
+    polls = 0
 
-    def poll():
+    def poll() -> None:
+        nonlocal polls
         node_ns, arrival_ns = time.time_ns(), time.monotonic_ns()
         for receiver in receivers:
             messages, age_ns = receiver.drain()
@@ -156,11 +163,11 @@ def receive_ours(seconds: float, decoded: bool) -> dict:
                 name = receiver.sensor.name
                 counts[name] += len(messages)
                 sensors[name].feed(messages, arrival_ns - age_ns, node_ns, arrival_ns)
-        polls[0] += 1
-        if polls[0] % 3 == 0:
+        polls += 1
+        if polls % 3 == 0:
             for sensor in sensors.values():
                 sensor.check(node_ns, arrival_ns)
-        if polls[0] % 30 == 0:
+        if polls % 30 == 0:
             for receiver in receivers:
                 receiver.follow_publishers()
 
@@ -168,7 +175,7 @@ def receive_ours(seconds: float, decoded: bool) -> dict:
     executor = make_executor()
     executor.add_node(node)
     result = measure(seconds, lambda: executor.spin_once(timeout_sec=0.1), counts)
-    result["states"] = {name: sensor.status.state.name for name, sensor in sensors.items()}
+    result["states"] = {name: sensor.status.state.name for name, sensor in sensors.items() if sensor.status is not None}
     return result
 
 
@@ -194,7 +201,7 @@ def main() -> None:
         OMP_NUM_THREADS="1",
         FASTRTPS_DEFAULT_PROFILES_FILE=str(share_path("config", "fastdds_large_messages.xml")),
     )
-    rows: dict[str, list] = {side: [] for side in SIDES}
+    rows: dict[str, list[dict[str, Any]]] = {side: [] for side in SIDES}
     for i in range(args.rounds):
         for side in SIDES:
             load = subprocess.Popen(
@@ -219,13 +226,14 @@ def main() -> None:
             )
     cpu = {side: [r["cpu_percent"] for r in rows[side]] for side in SIDES}
     ratio = {side: [a / b for a, b in zip(cpu[side], cpu["ordinary"])] for side in ("watched", "decoded")}
+    ratio_to_ordinary = {s: {"median": statistics.median(v), "min": min(v), "max": max(v)} for s, v in ratio.items()}
     summary = {
         "cpu_percent_median": {s: statistics.median(v) for s, v in cpu.items()},
-        "ratio_to_ordinary": {s: {"median": statistics.median(v), "min": min(v), "max": max(v)} for s, v in ratio.items()},
+        "ratio_to_ordinary": ratio_to_ordinary,
         "promised_ratio": 0.45,
         "rounds": rows,
     }
-    for side, r in summary["ratio_to_ordinary"].items():
+    for side, r in ratio_to_ordinary.items():
         print(f"{side} / ordinary: {r['median']:.2f} ({r['min']:.2f} to {r['max']:.2f}), promised at most 0.45")
     if args.json:
         Path(args.json).write_text(json.dumps(summary, indent=1) + "\n")

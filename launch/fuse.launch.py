@@ -7,25 +7,29 @@ import os
 
 from ament_index_python.packages import get_package_share_directory
 from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.launch_description import LaunchDescription
 from launch.substitutions import EnvironmentVariable, LaunchConfiguration
 from launch_ros.actions import Node
 
-from launch import LaunchDescription
-
 SHARE = get_package_share_directory("sentryfuse_ros")
 SENSORS = ("camera", "imu", "audio", "lidar")
-ARGUMENTS = {
-    "namespace": ("", "Namespace of the node and of relative topics."),
-    "params_file": (os.path.join(SHARE, "config", "fuse.yaml"), "Parameters; the shipped file documents each."),
-    "model": ("", "Checkpoint folder or name; empty takes the parameter file's."),
-    "use_sim_time": ("", "true follows /clock; empty takes the parameter file's, or false."),
-    "autostart": ("", "false leaves configure and activate to a lifecycle manager; empty takes the parameter file's, or true."),
-    "log_level": ("info", "debug, info, warn, error or fatal."),
-    **{f"{sensor}_topic": ("", f"Topic of the {sensor}; empty takes the parameter file's.") for sensor in SENSORS},
+FALLS_BACK = "If empty, the value in the parameter file is used"
+ARGUMENTS = {  # name: (default, description)
+    "namespace": ("", "Namespace of the node and of its relative topics."),
+    "params_file": (
+        os.path.join(SHARE, "config", "fuse.yaml"),
+        "Parameter file of the node. The shipped file documents every parameter.",
+    ),
+    "model": ("", f"Checkpoint folder, or the name of a shipped model. {FALLS_BACK}."),
+    "use_sim_time": ("", f"true: follow /clock. {FALLS_BACK}, or false if it has none."),
+    "autostart": ("", f"false: wait for a lifecycle manager to configure and activate the node. {FALLS_BACK}, or true."),
+    "log_level": ("info", "Lowest severity that is logged: debug, info, warn, error or fatal."),
+    **{f"{sensor}_topic": ("", f"Topic of the sensor instance {sensor}. {FALLS_BACK}.") for sensor in SENSORS},
 }
 
 
 def make_node(context):
+    """Check the arguments, and turn those that are not empty into parameters."""
     given = {name: LaunchConfiguration(name).perform(context) for name in ARGUMENTS}
     for name in ("use_sim_time", "autostart"):
         if given[name].lower() not in ("", "true", "false"):
@@ -59,8 +63,8 @@ def generate_launch_description():
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
             ],
-            # Large images and clouds are lost with Fast DDS's default segment; a profile of your own is respected.
-            # The first name is read up to Jazzy, the second from Kilted on.
+            # Fast DDS's default segment loses large images and clouds. A profile that the environment names stays in force.
+            # Releases up to Jazzy read the first name, from Kilted on they read the second.
             *[
                 SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
                 for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")

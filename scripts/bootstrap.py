@@ -1,16 +1,20 @@
 #!/usr/bin/env python3
-"""Set up .venv: pinned packages, ROS 2, messages built with colcon. Run by `make setup`; safe to run again.
+"""Set up .venv: the pinned packages, ROS 2 and the messages, which colcon builds. `make setup` runs this script.
 
-Only the standard library, and syntax that any Python 3 reads, so that an unsupported one gets a clear line.
+Running it again is quick: a step whose inputs have not changed since it last succeeded is skipped. The script uses
+only the standard library and syntax that every Python 3 reads, so that an unsupported version gets a clear message.
 """
 
 import hashlib
 import os
 import platform
 import re
+import select
 import shutil
 import subprocess
 import sys
+
+from setup_status import PipProgress, StatusLine, ninja_status
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 VENV = os.path.join(ROOT, ".venv")
@@ -20,6 +24,7 @@ ROS_DISTROS = ("jazzy", "kilted", "humble")  # in order of preference below /opt
 
 
 def fail(problem, remedy):
+    """End the setup with one line that names the problem and one that names the remedy."""
     sys.exit("setup: %s\n  remedy: %s" % (problem, remedy))
 
 
@@ -42,17 +47,22 @@ def version_of(python):
 
 
 def choose_python(system_ros):
-    """The interpreter to build the environment from."""
+    """The interpreter to build the environment from.
+
+    Links are resolved: in an activated virtual environment, perhaps .venv itself, `python3` leads to the interpreter that
+    the environment was made from.
+    """
     if system_ros:
         return "/usr/bin/python3"  # the one the distribution's rclpy was compiled for
     wanted = os.environ.get("PYTHON") or sys.executable
+    wanted = os.path.realpath(shutil.which(wanted) or wanted)
     if version_of(wanted) in SUPPORTED:
         return wanted
     if not os.environ.get("PYTHON"):
         for version in SUPPORTED:
             found = shutil.which("python%d.%d" % version)
             if found and version_of(found) == version:
-                return found
+                return os.path.realpath(found)
     seen = version_of(wanted)
     fail(
         "%s is %s; Python 3.10 to 3.13 is needed" % (wanted, "Python %d.%d" % seen if seen else "not a working Python"),
@@ -70,6 +80,7 @@ def find_system_ros():
 
 
 def check_machine(python, system_ros):
+    """Fail early where a step would fail late for want of a compiler, headers or a supported machine."""
     if not system_ros and (platform.system() != "Linux" or platform.machine() != "x86_64"):
         fail(
             "ROS 2 from PyPI exists for Linux on x86-64 only, this is %s %s" % (platform.system(), platform.machine()),
@@ -88,25 +99,65 @@ def check_machine(python, system_ros):
         fail("the C headers of %s are missing (Python.h)" % python, "apt-get install python3-dev")
 
 
-def run(command, what, remedy, env=None):
-    """Run a step with its output in the log; on failure one line says what, why and what to do."""
+def run(command, what, remedy, env=None, doing="working", status_of=None):
+    """Run one step with its output in the log. On failure one line names the step, the cause and the remedy.
+
+    status_of(line) may return a new text for the status line, which begins as ``doing``.
+    """
     with open(LOG, "a") as log:
         log.write("\n$ %s\n" % " ".join(command))
         log.flush()
         start = log.tell()
-        code = subprocess.call(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, env=env)
+        code = run_with_status(command, env, log, StatusLine(doing), status_of)
     if code:
-        with open(LOG) as log:
-            log.seek(start)
-            lines = [line.strip() for line in log if line.strip()]
-        telling = [line for line in lines if re.search(r"error|fatal|no matching|not find", line, re.I)] or lines
-        # pip that reaches no index says either so, or only that it knows of no version at all.
-        network = any(
-            re.search(r"connection|name resolution|timed out|unreachable|proxy|from versions: none", line, re.I) for line in lines
-        )
-        if network:
-            what, remedy = what + ": the package index cannot be reached", "check the network or proxy, then run make again"
-        fail("%s (%s)" % (what, telling[-1][:200] if telling else "no output"), "%s; whole log: %s" % (remedy, LOG))
+        fail(*explain_failure(what, remedy, start))
+
+
+def run_with_status(command, env, log, status, status_of):
+    """Run a command, copy its output to ``log`` and keep the status line current; returns the exit status."""
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=ROOT, env=env
+    )
+    pending = b""
+    try:
+        while True:
+            ready = select.select([process.stdout], [], [], 1.0)[0]
+            chunk = os.read(process.stdout.fileno(), 1 << 16) if ready else None
+            if chunk == b"":
+                log.write(pending.decode("utf-8", "replace"))
+                return process.wait()
+            lines = (pending + (chunk or b"")).split(b"\n")
+            pending = lines.pop()
+            for line in lines:
+                text = line.decode("utf-8", "replace")
+                if not text.startswith("Progress "):
+                    log.write(text + "\n")
+                if status_of:
+                    status.text = status_of(text) or status.text
+            log.flush()
+            status.show()
+    finally:
+        status.close()
+        if process.poll() is None:  # interrupted
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+def explain_failure(what, remedy, start):
+    """(problem, remedy) of the step whose output begins at ``start`` in the log."""
+    with open(LOG) as log:
+        log.seek(start)
+        lines = [line.strip() for line in log if line.strip()]
+    telling = [line for line in lines if re.search(r"error|fatal|no matching|not find", line, re.I)] or lines
+    # A pip that reaches no index either says so or says only that it knows of no version at all.
+    network = any(
+        re.search(r"connection|name resolution|timed out|unreachable|proxy|from versions: none", line, re.I) for line in lines
+    )
+    if network:
+        what, remedy = what + ": the package index cannot be reached", "check the network or proxy, then run make again"
+    problem = "%s (%s)" % (what, telling[-1][:200] if telling else "no output")
+    return problem, "%s; whole log: %s" % (remedy, LOG)
 
 
 def file_hash(paths):
@@ -119,7 +170,7 @@ def file_hash(paths):
 
 
 def stamped(name, value):
-    """True where this step was already done for this value."""
+    """Whether this step last succeeded with the same inputs."""
     try:
         with open(os.path.join(VENV, name)) as file:
             return file.read() == value
@@ -133,6 +184,7 @@ def write_stamp(name, value):
 
 
 def install_packages(python, system_ros):
+    """Create .venv and install requirements.txt into it, unless that was done before for the same interpreter."""
     requirements = os.path.join(ROOT, "requirements.txt")
     stamp = "%s %s %s" % (file_hash([requirements]), python, system_ros)
     if stamped("packages.stamp", stamp):
@@ -145,20 +197,22 @@ def install_packages(python, system_ros):
     run(venv, "making the virtual environment failed", "apt-get install python3-venv")
     if system_ros:
         requirements = write_system_requirements()
-    say("installing the pinned packages of requirements.txt (torch is the large one)")
+    say("installing the pinned packages of requirements.txt; torch and its libraries are the largest of them")
     pip = [os.path.join(VENV, "bin", "python"), "-m", "pip", "install", "--disable-pip-version-check"]
-    # The pinned pip first: the one that came with an old Python tries versions for hours where this one needs seconds.
+    # Install the pinned pip first: the pip of an older Python spends hours on a resolution that takes this one seconds.
     with open(requirements) as source:
         pinned = [line.strip() for line in source if line.startswith("pip==")]
-    run(pip + pinned, "installing pip failed", "see the log", env=clean_environment())
-    run(pip + ["-r", requirements], "installing packages failed", "see the log", env=clean_environment())
+    run(pip + pinned, "installing pip failed", "see the log", clean_environment(), "installing pip")
+    install = pip + ["--progress-bar=raw", "-r", requirements]
+    status_of = PipProgress().status_of
+    run(install, "installing packages failed", "see the log", clean_environment(), "reading the package index", status_of)
     if not system_ros:
         relocate()
     write_stamp("packages.stamp", stamp)
 
 
 def write_system_requirements():
-    """requirements.txt as it goes with a ROS 2 of the machine: without the ROS wheels, with its `#system` lines."""
+    """Write the requirements for a machine with its own ROS 2: no ROS wheels, and the `#system` lines take effect."""
     with open(os.path.join(ROOT, "requirements.txt")) as source:
         lines = source.read().split("\n")
     system = [line[len("#system ") :] for line in lines if line.startswith("#system ")]
@@ -171,9 +225,9 @@ def write_system_requirements():
 
 
 def relocate():
-    """Point the ROS wheels' CMake files at this machine's Python and numpy headers.
+    """Point the CMake files of the ROS wheels to the Python and numpy headers of this machine.
 
-    The wheels carry the include folders of the machine they were built on.
+    As published, they name the include folders of the machine on which the wheels were built.
     """
     probe = "import sysconfig, numpy; print(sysconfig.get_paths()['include']); print(numpy.get_include())"
     python = os.path.join(VENV, "bin", "python")
@@ -207,7 +261,10 @@ def clean_environment():
 
 
 def package_files():
-    """What the built package is made of: contents of messages and build files, names of everything else."""
+    """What the built package depends on: the contents of the build files and messages, and the names of all other files.
+
+    Other contents do not matter, because the package is installed as links to the source tree.
+    """
     contents = [os.path.join(ROOT, name) for name in ("CMakeLists.txt", "package.xml", "scripts/start_script.py.in")]
     contents += [os.path.join(ROOT, "msg", name) for name in os.listdir(os.path.join(ROOT, "msg"))]
     names = []
@@ -219,7 +276,10 @@ def package_files():
 
 
 def build(system_ros):
-    """Build with colcon straight into .venv: its lib/ is already on the wheels' library path, so nothing is sourced."""
+    """Build the package with colcon and install it into .venv, unless nothing that it depends on has changed.
+
+    The lib/ folder of .venv is already on the library path of the ROS wheels, so nothing has to be sourced.
+    """
     contents, names = package_files()
     stamp = file_hash(contents) + hashlib.sha256("\n".join(names).encode()).hexdigest() + str(system_ros)
     if stamped("build.stamp", stamp):
@@ -228,7 +288,7 @@ def build(system_ros):
     installed = os.path.join(
         VENV, "lib", "python%d.%d" % version_of(os.path.join(VENV, "bin", "python")), "site-packages", "sentryfuse_ros"
     )
-    shutil.rmtree(installed, ignore_errors=True)  # links to files that are gone would stay importable
+    shutil.rmtree(installed, ignore_errors=True)  # a link to a removed file would remain otherwise
     env = clean_environment()
     env["PATH"] = os.path.join(VENV, "bin") + os.pathsep + env.get("PATH", "")
     python = os.path.join(VENV, "bin", "python")
@@ -259,17 +319,20 @@ def build(system_ros):
         command = ["bash", "-c", script, "colcon"] + command
     else:
         env["AMENT_PREFIX_PATH"] = env["CMAKE_PREFIX_PATH"] = VENV
-    run(command, "building the messages failed", "see the log", env=env)
+    run(command, "building the messages failed", "see the log", env, "configuring the build", ninja_status)
     write_environment_script(system_ros)
     write_stamp("build.stamp", stamp)
 
 
 def write_environment_script(system_ros):
-    """.venv/bin/with-ros COMMAND: runs it with the machine's ROS 2 sourced; with ROS 2 from PyPI nothing is needed."""
+    """Write .venv/bin/with-ros, which runs a command with the ROS 2 of this machine sourced.
+
+    ROS 2 from PyPI needs no sourcing; there the script only passes the command on.
+    """
     path = os.path.join(VENV, "bin", "with-ros")
     sourced = ". '%s/setup.bash'\n. '%s/local_setup.bash'\n" % (system_ros, VENV) if system_ros else ""
     write_executable(path, '#!/bin/bash\n%sexec "$@"\n' % sourced)
-    if system_ros:  # the verbs work without further sourcing here too
+    if system_ros:  # `.venv/bin/sentryfuse` must work without sourcing anything, too
         start = os.path.join(VENV, "bin", "sentryfuse")
         os.unlink(start)
         code = "import sys; from sentryfuse_ros.cli import main; sys.exit(main())"
@@ -293,4 +356,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit("\nsetup: interrupted; run make again to continue")

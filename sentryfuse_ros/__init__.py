@@ -1,10 +1,10 @@
-"""Sensor fusion that keeps its word while sensors drop out and the battery drains.
+"""Sensor fusion that keeps publishing calibrated predictions when sensors drop out and the battery drains.
 
-The core (everything but ``nodes/``) is plain Python, numpy and torch; only ``nodes/`` knows ROS 2.
+The core is plain Python, numpy and torch; only ``nodes/`` uses ROS 2.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.1.0"  # setup.py reads this line; package.xml states the same version for colcon
 
-# Imported from a source tree (a Python started in the clone), the built messages are in the installed package of the
-# same name: look there too.
+# When Python is started in a clone, it imports this package from the source tree, but the generated messages are in the
+# installed package of the same name. Extending the path makes both importable.
 __path__ = __import__("pkgutil").extend_path(__path__, __name__)

@@ -1,17 +1,15 @@
-"""Errors that say what to do: the thing, the value seen, the value expected, the remedy."""
+"""Errors that tell the user what to do: they name the thing, the value seen, the value expected and the remedy."""
 
 from __future__ import annotations
 
-from typing import Any
-
 
 class SentryFuseError(ValueError):
-    """Base of all errors this package raises on purpose.
+    """Base class of all errors that this package raises on purpose.
 
-    Text: ``THING: saw SEEN, expected EXPECTED; REMEDY`` with absent parts left out.
+    The text is ``THING: saw SEEN, expected EXPECTED; REMEDY``, without the parts that are None.
     """
 
-    def __init__(self, thing: str, seen: Any = None, expected: Any = None, remedy: str | None = None):
+    def __init__(self, thing: str, seen: object = None, expected: object = None, remedy: str | None = None):
         self.thing, self.seen, self.expected, self.remedy = thing, seen, expected, remedy
         facts = []
         if seen is not None:
@@ -23,20 +21,20 @@ class SentryFuseError(ValueError):
 
 
 class CheckpointError(SentryFuseError):
-    """A model file is missing, corrupt, or not what the engine can run."""
+    """A checkpoint is missing or corrupt, or the engine cannot run it."""
 
 
 class ParameterError(SentryFuseError):
-    """A parameter has a value it cannot have."""
+    """A parameter or argument has a value that is not allowed."""
 
 
 class DecodeError(SentryFuseError):
-    """A message cannot be read; decoders turn it into a counted fault, it never leaves them."""
+    """A message cannot be decoded. Decoders count it as a fault, so this error never leaves them."""
 
 
 class BagError(SentryFuseError):
-    """A recording is missing, unreadable, or lacks what was asked of it."""
+    """A recording is missing or unreadable, or it lacks what was requested."""
 
 
 class DataError(SentryFuseError):
-    """A data set is missing or not in the shape its loader knows."""
+    """A data set is missing, or its files are not as its loader expects them."""

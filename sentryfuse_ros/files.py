@@ -1,4 +1,4 @@
-"""Writing files so that a reader never meets half of one."""
+"""Writing files so that a reader never sees half of one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
-    """Replace ``path`` by ``content`` (text as UTF-8) in one step; its folder must exist.
+    """Replace the file ``path`` by ``content`` (text as UTF-8) in one step. Its folder must exist. Raises OSError.
 
-    The content is first written to a file beside it that carries this process's id, so a crash, a full disc or a second
-    process that writes the same file leaves either the old file or a new one, never a mixture. Raises OSError.
+    The content is first written to a file beside it whose name contains the id of this process. After a crash, with a full
+    disk, or if a second process writes the same file, ``path`` is either the old file or a whole new one, never a mixture.
     """
     path = Path(path)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")

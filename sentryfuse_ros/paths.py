@@ -1,7 +1,7 @@
-"""Where the package's own files and the development data lie.
+"""Where the shipped files, checkpoints, data sets and start scripts lie.
 
-Installed (colcon or pip), ``config/``, ``models/`` and ``launch/`` are under
-``<prefix>/share/sentryfuse_ros``; in a source tree they stand beside the package.
+After an installation by colcon or pip, ``config/``, ``models/`` and ``launch/`` are in ``<prefix>/share/sentryfuse_ros``.
+In a source tree they are beside the package.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ PACKAGE = "sentryfuse_ros"
 def share_path(*parts: str) -> Path:
     """Path of a shipped file or folder, e.g. ``share_path("config", "fuse.yaml")``.
 
-    Raises SentryFuseError where it is not part of this installation.
+    Raises SentryFuseError if it is not part of this installation.
     """
-    # Not resolved: with --symlink-install the package's files are links into the source tree,
-    # and the prefix that holds share/ is found from where they are linked, not where they point.
+    # Links are not resolved: with `colcon build --symlink-install`, the files of the package are links to the source tree,
+    # and share/ lies beside the links, not beside their targets.
     here = Path(__file__).absolute().parent
     looked = []
     for parent in here.parents:
         for base in (parent / "share" / PACKAGE, parent):
             candidate = base.joinpath(*parts)
-            if base != parent or parent == here.parent:  # the source tree only right above the package
+            if base != parent or parent == here.parent:  # a source tree is searched only directly above the package
                 looked.append(str(base))
                 if candidate.exists():
                     return candidate
@@ -39,12 +39,12 @@ def share_path(*parts: str) -> Path:
 
 
 def data_root() -> Path:
-    """Folder of development data and bags: ``$SENTRYFUSE_DATA``, else ``../shared`` from the working folder."""
+    """Folder of data sets and recordings: ``$SENTRYFUSE_DATA``, or ``../shared`` relative to the working folder."""
     return Path(os.environ.get("SENTRYFUSE_DATA", os.path.join("..", "shared")))
 
 
 def data_path(*parts: str) -> Path:
-    """A file or folder below `data_root`; raises DataError naming the setting where it is absent."""
+    """A file or folder below `data_root`. Raises DataError that names SENTRYFUSE_DATA if it does not exist."""
     path = data_root().joinpath(*parts)
     if not path.exists():
         raise DataError(
@@ -57,9 +57,9 @@ def data_path(*parts: str) -> Path:
 
 
 def model_path(model: str) -> Path:
-    """A checkpoint: an existing path, or the name of a folder in the package's models/.
+    """Path of a checkpoint, given as a path or as the name of a shipped model.
 
-    Raises SentryFuseError with the names that ship.
+    Raises SentryFuseError that lists the shipped models if there is no such checkpoint.
     """
     path = Path(model).expanduser()
     if path.exists():
@@ -74,7 +74,7 @@ def model_path(model: str) -> Path:
 
 
 def executable_path(name: str) -> Path:
-    """Start script of a node, `<prefix>/lib/sentryfuse_ros/<name>`; raises SentryFuseError where none is installed."""
+    """Start script of a node, `<prefix>/lib/sentryfuse_ros/<name>`. Raises SentryFuseError if it is not installed."""
     for parent in Path(__file__).absolute().parents:
         candidate = parent / "lib" / PACKAGE / name
         if candidate.exists():

@@ -1,4 +1,4 @@
-"""Messages for the decoder tests: built and serialised by `rosbags`, and read from the recorded bags."""
+"""Messages for the tests of the decoders: built and serialised by `rosbags`, or read from recorded bags."""
 
 from __future__ import annotations
 

@@ -1,20 +1,47 @@
-"""Fixtures. Tests over DDS run on a domain of their own, on this machine only."""
+"""Fixtures. Tests over DDS run on a ROS domain of their own, and on this machine only."""
 
+import fcntl
 import os
 import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
 # For the tests of benchmarks/. Last, so that the installed package is tested and not the source tree beside it.
 sys.path.append(str(Path(__file__).parents[1]))
 
-# Before any rclpy.init: a robot on the same network must not hear the tests, nor they it.
-# Each worker of a parallel run has a domain of its own; two runs side by side differ by their process.
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-os.environ["ROS_DOMAIN_ID"] = str(1 + (os.getppid() * 8 + _worker) % 100)
+
+DOMAINS = range(215, 233)  # Free on Linux as 0 to 101 are (the ports between are ephemeral); `sentryfuse replay` takes 1 to 100.
+
+
+def claim_domain() -> tuple[int, IO[str] | None]:
+    """A ROS domain that no other test run on this machine uses, and the lock that keeps it while this process lives.
+
+    Two runs on one domain would answer each other's services. Every worker of a parallel run is a process of its own.
+    """
+    for attempt in range(len(DOMAINS)):
+        domain = DOMAINS[(os.getpid() + attempt) % len(DOMAINS)]
+        try:
+            lock = open(Path(tempfile.gettempdir()) / f"sentryfuse_test_domain_{domain}.lock", "w")
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # another run has it, or another user
+            continue
+        return domain, lock
+    return 1 + os.getpid() % 100, None
+
+
+# Before any rclpy.init. A robot on the same network must not hear the tests, nor they it.
+_domain, _domain_lock = claim_domain()
+os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_configure(config):
+    """Where launch_testing is installed it registers this marker itself."""
+    config.addinivalue_line("markers", "launch_test: a generate_test_description of launch_testing")
 
 
 @pytest.fixture(scope="session")
@@ -37,7 +64,7 @@ def probe(ros):
 
 @pytest.fixture
 def start(ros, tmp_path):
-    """Start nodes of the package: start("-p", "name:=value", ..., node="fuse_node", stop at the end with exit status 0."""
+    """Start nodes of the package: start("-p", "name:=value", ..., node="fuse_node"); they must end with exit status 0."""
     from ros_harness import NodeUnderTest
 
     started = []
@@ -65,3 +92,13 @@ def made_up(monkeypatch):
     from sentryfuse_ros.training import run
 
     monkeypatch.setattr(run, "dataset", lambda name: Source)
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """A recording of three seconds of the simulated robot, of the test split."""
+    from sentryfuse_ros.simulation.run import simulate
+
+    folder = tmp_path_factory.mktemp("simulated") / "drive"
+    simulate(5, 3.0, folder, "test", battery_wh=1.0, battery_start=0.9)
+    return folder

@@ -1,4 +1,4 @@
-"""Filters without ROS that feed a synchroniser, for its tests."""
+"""Message sources without ROS for the tests of the synchroniser."""
 
 from types import SimpleNamespace
 
@@ -9,7 +9,7 @@ S = 1000 * MS
 
 
 class Source:
-    """The least a filter must be: something to register a callback with."""
+    """The smallest possible filter: callbacks can be registered with it."""
 
     def __init__(self):
         self.connections = []

@@ -1,6 +1,6 @@
 """What the tests over real DDS share: a node of the package in its own process, and a probe that feeds and listens.
 
-Everything waits for an event with a deadline; a deadline that passes fails the test with what was seen instead.
+Everything waits for an event with a deadline. When a deadline passes, the test fails and says what was seen instead.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
+from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
@@ -24,11 +25,12 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Image, Imu
 
 from sentryfuse_ros.msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
-from sentryfuse_ros.nodes.publish import to_time
+from sentryfuse_ros.nodes.messages import to_time
 from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
 
 DEADLINE_S = 60.0
+QUICK = ("-p", "warm_up:=false", "-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
@@ -44,6 +46,7 @@ class NodeUnderTest:
 
     def __init__(self, folder: Path, name: str = "fuse_node", *arguments: str):
         self.log_path = folder / f"{name}.log"
+        self._log_from = 0  # characters of the log that belong to earlier tests
         self._log = self.log_path.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, str(executable_path(name)), *(("--ros-args", *arguments) if arguments else ())],
@@ -55,7 +58,12 @@ class NodeUnderTest:
         )
 
     def log(self) -> str:
-        return self.log_path.read_text(errors="replace")
+        """Its output since `begin_log`, or since it started."""
+        return self.log_path.read_text(errors="replace")[self._log_from :]
+
+    def begin_log(self) -> None:
+        """Another test begins: what the node has said so far is not its business."""
+        self._log_from = len(self.log_path.read_text(errors="replace"))
 
     def alive(self) -> bool:
         return self.process.poll() is None
@@ -205,12 +213,15 @@ class Probe:
 
     # --- services ------------------------------------------------------------------------------------------
 
-    def call(self, service_type, name: str, request, under_test=None, repeatable: bool = True):
+    def call(self, service_type, name: str, request, under_test=None, attempts_s: tuple[float, ...] = (10, DEADLINE_S)):
+        """Call a service. An answer can be lost while the client is still being discovered, so it is asked twice.
+
+        ``attempts_s``: how long to wait for each answer; one only for what must not be asked twice.
+        """
         client = self.node.create_client(service_type, name)
         try:
             self.wait(f"service {name}", client.service_is_ready, under_test)
-            # An answer can be lost while the client is still being discovered: ask again what may be asked twice.
-            for attempt_s in (10, DEADLINE_S) if repeatable else (DEADLINE_S,):
+            for attempt_s in attempts_s:
                 done = threading.Event()
                 future = client.call_async(request)
                 future.add_done_callback(lambda _, done=done: done.set())
@@ -220,10 +231,26 @@ class Probe:
         finally:
             self.node.destroy_client(client)
 
-    def change_state(self, transition: int, under_test=None) -> bool:
+    def change_state(self, transition: int, under_test=None, attempts_s: tuple[float, ...] = (DEADLINE_S,)) -> bool:
         request = ChangeState.Request()
         request.transition.id = transition
-        return self.call(ChangeState, self.base + "/change_state", request, under_test, repeatable=False).success
+        return self.call(ChangeState, self.base + "/change_state", request, under_test, attempts_s).success
+
+    def bring_to(self, state: str, under_test=None) -> None:
+        """Take a managed node to "active" or "unconfigured", from wherever it is."""
+        up = {"unconfigured": Transition.TRANSITION_CONFIGURE, "inactive": Transition.TRANSITION_ACTIVATE}
+        down = {"active": Transition.TRANSITION_DEACTIVATE, "inactive": Transition.TRANSITION_CLEANUP}
+        steps = up if state == "active" else down
+        for _ in range(6):
+            now = self.lifecycle_state(under_test)
+            if now == state:
+                return
+            try:
+                done = self.change_state(steps[now], under_test, attempts_s=(10,))
+            except AssertionError:  # the answer was lost; the state tells whether the transition was made
+                continue
+            assert done, under_test.log() if under_test else now
+        raise AssertionError(f"not {state} after six attempts, but {self.lifecycle_state(under_test)}")
 
     def lifecycle_state(self, under_test=None) -> str:
         return self.call(GetState, self.base + "/get_state", GetState.Request(), under_test).current_state.label

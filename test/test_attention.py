@@ -75,7 +75,7 @@ def test_keys_of_one_modality_do_not_mix_with_another(pattern):
     torch.testing.assert_close(keys(stacked)[1], keys(2 * x))
 
 
-def test_attention_of_several_sites_at_once_is_each_of_them():
+def test_stacked_attentions_compute_what_each_alone_does():
     torch.manual_seed(0)
     layers, x = [SentryAttend(24, 2, 2, 6) for _ in range(3)], torch.randn(3, 2, 5, 24)
     together = type(layers[0].weights())(*(torch.stack(t) for t in zip(*(layer.weights()[:-1] for layer in layers))), 2)

@@ -1,8 +1,7 @@
-"""`sentryfuse demo` on a machine without data: the recording is made and kept, and the whole of it runs over real DDS."""
+"""`sentryfuse demo` on a machine without data: simulation, replay over real DDS, report."""
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,100 +12,13 @@ import torch
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.errors import BagError, ParameterError
 from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.replay import recording_cache
-from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_whole, make
 from sentryfuse_ros.simulation.ground import CLASSES
 
 SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
-DRIVE = Drive("test", 4, 1.0, 1.0, 0.9)
-
-
-def made(tmp_path):
-    return make(DRIVE, [tmp_path / "cache"])
-
-
-def refuse(*_, **__):
-    raise AssertionError("simulated again")
-
-
-# --- the cache ---------------------------------------------------------------------------------------------
-
-
-def test_a_recording_is_made_once(tmp_path, monkeypatch):
-    done = []
-    bag = make(DRIVE, [tmp_path / "cache"], done.append)
-    assert is_whole(bag) and done[-1] == pytest.approx(1.0) and [p.name for p in bag.parent.iterdir()] == [bag.name]
-    monkeypatch.setattr(recording_cache, "make", refuse)
-    assert find(DRIVE, [tmp_path / "other", tmp_path / "cache"]) == bag
-    for other in (Drive("test", 5, 1.0, 1.0, 0.9), Drive("test", 4, 2.0, 1.0, 0.9), Drive("test", 4, 1.0, 1.0, 0.8)):
-        assert find(other, [tmp_path / "cache"]) is None
-
-
-def test_another_version_of_the_simulation_is_another_recording(tmp_path, monkeypatch):
-    source = tmp_path / "simulation"
-    source.mkdir()
-    (source / "__init__.py").write_text("")
-    (source / "robot.py").write_text("MASS_KG = 19\n")
-    monkeypatch.setattr(recording_cache.simulation, "__file__", str(source / "__init__.py"))
-    before = DRIVE.folder_name()
-    assert DRIVE.folder_name() == before
-    (source / "robot.py").write_text("MASS_KG = 20\n")
-    assert DRIVE.folder_name() != before
-
-
-def test_what_is_half_made_or_damaged_is_made_again(tmp_path):
-    folder = tmp_path / "cache"
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait()
-    left, running = folder / f"making-{ended.pid}", folder / f"making-{os.getppid()}"
-    for path in (left / "half", running / "half"):
-        path.mkdir(parents=True)
-    bag = made(tmp_path)
-    assert not left.exists() and running.exists()  # another's work is left alone
-    for name in ("intervals.csv", "run.json", "metadata.yaml"):
-        copy = shutil.copytree(bag, tmp_path / name / bag.name)
-        (copy / name).unlink()
-        assert is_whole(bag) and not is_whole(copy) and find(DRIVE, [copy.parent]) is None
-    assert make(DRIVE, [copy.parent]) == copy and is_whole(copy)
-
-
-def test_a_run_broken_off_leaves_nothing(tmp_path):
-    def stop(done_s):
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        make(DRIVE, [tmp_path / "cache"], stop)
-    assert not list((tmp_path / "cache").iterdir())
-
-
-def test_where_the_cache_cannot_be_written_the_next_folder_serves(tmp_path):
-    (tmp_path / "file").write_text("")  # a file in the way: no folder can be made below it, not even by root
-    bag = make(DRIVE, [tmp_path / "file" / "cache", tmp_path / "out"])
-    assert bag.parent == tmp_path / "out" and is_whole(bag)
-    with pytest.raises(BagError, match="no folder that can be written.*file/cache.*XDG_CACHE_HOME"):
-        make(DRIVE, [tmp_path / "file" / "cache"])
-
-
-def test_a_bad_value_is_named(tmp_path):
-    with pytest.raises(ParameterError, match="duration"):
-        make(Drive("test", 4, 0.1, 1.0, 0.9), [tmp_path])
-    assert not list(tmp_path.iterdir())
-
-
-def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "sentryfuse_ros" / "recordings"
-    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
-    monkeypatch.setenv("HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / ".cache" / "sentryfuse_ros" / "recordings"
-
-
-# --- the verb ----------------------------------------------------------------------------------------------
 
 
 def demo(tmp_path, *arguments):

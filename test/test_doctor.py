@@ -7,7 +7,7 @@ import pytest
 from sentryfuse_ros.cli import VERBS, main
 
 
-def test_doctor_finds_this_environment_sound(capsys, monkeypatch):
+def test_doctor_finds_nothing_wrong_here(capsys, monkeypatch):
     monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Dropout drawn a byte a number."""
+"""Dropout that draws one random byte per number."""
 
 import pytest
 import torch

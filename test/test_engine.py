@@ -1,4 +1,4 @@
-"""The engine's promises: dense at zero, exact return, no NaN, honest cost, calibrated shares."""
+"""What the engine promises: the dense model at ratio 0, exact restoration, no NaN, true costs, calibrated probabilities."""
 
 import threading
 
@@ -27,7 +27,7 @@ def test_ratio_zero_with_all_sensors_is_the_dense_model_bit_for_bit(engine):
     np.testing.assert_array_equal(out.probabilities, dense)
 
 
-def test_down_and_up_again_restores_exactly(engine):
+def test_raising_and_lowering_the_ratio_restores_the_answers_exactly(engine):
     x = tiny_inputs()
     before = engine.infer(x, ALL, 0.0).probabilities
     pruned = engine.infer(x, ALL, 0.9).probabilities
@@ -45,7 +45,7 @@ def test_higher_ratio_costs_less_and_an_absent_sensor_costs_nothing(engine):
     assert engine.infer(tiny_inputs(), np.array([False, True, True]), 0.0).flops < flops[0]
 
 
-def test_flops_are_those_torch_counts(engine):
+def test_flops_agree_with_the_counter_of_torch(engine):
     model = tiny_model()
     with FlopCounterMode(display=False) as counter:
         model(tiny_batch(1))
@@ -59,7 +59,7 @@ def test_dense_params_are_all_but_the_gate(engine):
 
 
 @pytest.mark.parametrize("mask", [(1, 1, 1), (1, 0, 1), (0, 0, 1)])
-def test_probabilities_and_use_are_shares(engine, mask):
+def test_probabilities_and_attention_shares_sum_to_one(engine, mask):
     out = engine.infer(tiny_inputs(), np.array(mask, bool), 0.3)
     assert out.probabilities.sum() == pytest.approx(1, abs=1e-5) and out.attention_share.sum() == pytest.approx(1, abs=1e-5)
     assert (out.attention_share[np.array(mask) == 0] == 0).all()
@@ -73,7 +73,7 @@ def test_inputs_of_absent_sensors_are_not_needed(engine):
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf, 1e38])
-def test_bad_numbers_in_never_nan_out(engine, poison):
+def test_bad_inputs_never_lead_to_nan(engine, poison):
     x = tiny_inputs()
     for value in x.values():
         value.flat[::3] = poison
@@ -82,7 +82,7 @@ def test_bad_numbers_in_never_nan_out(engine, poison):
         assert np.isfinite(out.probabilities).all() and np.isfinite(out.attention_share).all()
 
 
-def test_a_network_that_overflows_says_nothing_instead_of_nan():
+def test_a_network_that_overflows_gives_no_prediction_instead_of_nan():
     model = tiny_model()
     model.readout.classify.weight.fill_(3e38)
     out = Engine(model).infer(tiny_inputs(), ALL, 0.0)
@@ -97,7 +97,7 @@ def test_answers_are_the_same_from_another_thread(engine):
     np.testing.assert_array_equal(answers[0], expected)
 
 
-def test_no_live_sensor_is_said_and_not_guessed(engine):
+def test_without_a_live_sensor_nothing_is_predicted(engine):
     out = engine.infer({}, np.zeros(3, bool), 0.0)
     assert out.class_id == -1 and out.class_name == "" and out.confidence == 0 and (out.attention_share == 0).all()
     assert out.probabilities.tolist() == [0.25] * 4
@@ -136,19 +136,13 @@ def test_warm_takes_chosen_masks_and_ratios():
     assert set(engine._plans) == {((True, False, True), 0.0), ((True, False, True), 0.5)}
 
 
-def test_temperature_of_mask_and_level_softens_the_answer(tmp_path):
+def test_temperature_of_mask_and_level_softens_the_probabilities(tmp_path):
     temperatures = {"111": [1.0] * 5 + [4.0] + [1.0] * 4}
     engine = Engine.load(save_checkpoint(tiny_model(), tmp_path, {"temperatures": temperatures}))
     plain, x = Engine(tiny_model()), tiny_inputs()
     for ratio in (0.0, 0.5):
         expected = plain.infer(x, ALL, ratio).probabilities ** (1 / temperatures["111"][engine.ratio_levels.index(ratio)])
         np.testing.assert_allclose(engine.infer(x, ALL, ratio).probabilities, expected / expected.sum(), rtol=1e-4)
-
-
-def test_reset_changes_no_answer(engine):
-    before = engine.infer(tiny_inputs(), ALL, 0.2).probabilities
-    engine.reset()
-    np.testing.assert_array_equal(engine.infer(tiny_inputs(), ALL, 0.2).probabilities, before)
 
 
 def test_unknown_device_is_a_checkpoint_error(tmp_path):
@@ -158,7 +152,7 @@ def test_unknown_device_is_a_checkpoint_error(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
-def test_device_that_is_not_there_is_named_and_auto_falls_back(tmp_path):
+def test_missing_cuda_is_named_and_auto_falls_back_to_the_cpu(tmp_path):
     save_checkpoint(tiny_model(), tmp_path)
     with pytest.raises(CheckpointError, match="device 'cuda'.*set device to cpu"):
         Engine.load(tmp_path, "cuda")

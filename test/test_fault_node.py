@@ -33,7 +33,7 @@ def broken(probe, start):
     return probe, node, listener
 
 
-def test_forwards_untouched_then_every_fault_and_back(broken):
+def test_forwards_unchanged_then_with_every_fault_then_unchanged_again(broken):
     probe, node, listener = broken
 
     def set_fault(kind):
@@ -81,7 +81,7 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
         (("-p", "input:=3"), "parameter input"),
     ],
 )
-def test_bad_start_is_one_clear_line(probe, start, arguments, words):
+def test_wrong_start_arguments_are_reported_in_one_line(probe, start, arguments, words):
     node = start(*arguments, node="fault_node", expect_end=True)
     assert node.process.wait(60) == 2
     assert words in node.log() and "Traceback" not in node.log()

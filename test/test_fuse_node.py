@@ -1,31 +1,61 @@
-"""fuse_node over real DDS, in a process of its own: what a robotics team would do to it, one thing a test."""
+"""fuse_node over real DDS, in a process of its own: what a robotics team would do to it, one thing per test.
+
+The tests share one process and configure it anew; test_fuse_node_start.py has those that need a process each.
+"""
 
 import itertools
-import signal
-from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
-from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
-from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_harness import BEST_EFFORT, Probe
-from rosgraph_msgs.msg import Clock
+from rclpy.parameter import parameter_value_to_python
+from ros_harness import QUICK, NodeUnderTest
 from sensor_msgs.msg import BatteryState, Image, Imu
 from std_msgs.msg import Float32
 
 from sentryfuse_ros.msg import ModalityStatus as S
 
-ACTIONS = ("-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
-QUICK = ("-p", "warm_up:=false", *ACTIONS)
+
+@pytest.fixture(scope="module")
+def process(ros, tmp_path_factory):
+    """A process that many tests share: loading torch takes longer than most of them."""
+    shared = NodeUnderTest(tmp_path_factory.mktemp("shared"), "fuse_node", "-p", "autostart:=false", *QUICK)
+    yield shared
+    assert shared.alive(), f"the node ended by itself:\n{shared.log()}"
+    assert shared.stop() == 0, shared.log()
 
 
 @pytest.fixture
-def fed(probe, start):
-    """A node with camera and IMU running, and both live."""
-    node = start(*QUICK)
+def unconfigured(probe, process):
+    """The shared process with nothing left of the test before: unconfigured, with its parameters as at start."""
+    before = {}
+    process.begin_log()
+
+    def set_parameters(**changes):
+        for name, value in changes.items():
+            before.setdefault(name, parameter_value_to_python(probe.get_parameter(name)))
+            assert probe.set_parameter(name, value).successful
+        return process
+
+    yield set_parameters
+    probe.bring_to("unconfigured", process)
+    for name, value in before.items():
+        assert probe.set_parameter(name, value).successful
+
+
+@pytest.fixture
+def node(probe, unconfigured):
+    """The shared process, configured anew and active."""
+    shared = unconfigured(pruning_ratio_override=-1.0)
+    probe.bring_to("active", shared)
+    return shared
+
+
+@pytest.fixture
+def fed(probe, node):
+    """An active node with camera and IMU running, and both live."""
     probe.feed_camera()
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "a prediction from both sensors", node)
@@ -55,7 +85,7 @@ def test_camera_unplugged_and_back(probe, fed):
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "the camera's return", fed)
 
 
-def test_without_any_sensor_it_says_so_and_keeps_publishing(probe, fed):
+def test_without_any_sensor_the_node_says_so_and_keeps_publishing(probe, fed):
     probe.silence("/camera/image_raw")
     probe.silence("/imu/data")
     p = probe.wait_new_prediction(lambda p: not p.valid, "a prediction that says there is none", fed)
@@ -161,166 +191,30 @@ def test_diagnostics_name_every_part(probe, fed):
     assert {v.key: v.value for v in loop.values}["failed"] == "0"
 
 
-def test_best_effort_camera_and_late_reliable_imu(probe, start):
-    node = start(*QUICK)
-    probe.feed_camera(qos=BEST_EFFORT)
-    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, False], "the best-effort camera", node)
-    probe.feed_imu(qos=QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE))
-    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "the IMU", node)
-    probe.wait("QoS follows the publisher", lambda: "imu: QoS now reliable" in node.log(), node)
-    assert "camera: QoS now" not in node.log()
-    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both after the change", node)
-
-
-def test_namespace_node_name_and_remapping(ros, start):
-    node = start("-r", "__ns:=/bot", "-r", "__node:=fuser", "-r", "imu/data:=/wrist/imu", *QUICK)
-    probe = Probe("/bot", "fuser")
-    try:
-        probe.feed_camera("/bot/camera/image_raw")
-        probe.feed_imu("/wrist/imu")
-        probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both topics", node)
-        assert probe.status_of("imu").topic == "/wrist/imu"
-    finally:
-        probe.close()
-
-
-def test_second_camera_takes_over(probe, start):
-    node = start(
-        "-p",
-        "sensors:=[front_camera, rear_camera, imu]",
-        "-p",
-        "front_camera.model_input:=camera",
-        "-p",
-        "rear_camera.model_input:=camera",
-        "-p",
-        "imu.topic:=/imu/data",
-        *QUICK,
-    )
-    probe.feed_camera("/front_camera")
-    probe.feed_camera("/rear_camera")
-    probe.feed_imu()
-    probe.wait_new_prediction(lambda p: list(p.sensors) == ["front_camera", "imu"], "the front camera", node)
-    probe.silence("/front_camera")
-    assert probe.wait_new_prediction(lambda p: list(p.sensors) == ["rear_camera", "imu"] and p.valid, "the rear camera", node)
-
-
-def test_ordinary_callbacks_where_asked(probe, start):
-    node = start("-p", "receive:=callback", *QUICK)
+def test_ordinary_callbacks_if_configured(probe, unconfigured):
+    node = unconfigured(receive="callback")
+    probe.bring_to("active", node)
     probe.feed_camera()
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both sensors by callback", node)
     assert "receive callback" in node.log()
 
 
-def test_simulated_clock_that_jumps_back(probe, start):
-    node = start("-p", "use_sim_time:=true", *QUICK)
-    publisher = probe.node.create_publisher(Clock, "/clock", 10)
-    now = {"s": 1000.0}
-
-    def tick(stamp):
-        now["s"] += 0.01
-        return Clock(clock=stamp_of(now["s"]))
-
-    def stamp_of(seconds):
-        from sentryfuse_ros.nodes.publish import to_time
-
-        return to_time(int(seconds * 1e9))
-
-    probe.feed("/clock", Clock, tick, 100.0)
-    probe.feed("/imu/data", Imu, lambda _: probe.imu(stamp_of(now["s"])), 50.0)
-    probe.feed("/camera/image_raw", Image, lambda _: probe.depth_image(stamp_of(now["s"])), 30.0)
-    probe.wait_new_prediction(
-        lambda p: list(p.mask) == [True, True] and p.tick.sec >= 1000, "predictions in simulated time", node
-    )
-    now["s"] = 500.0  # a bag that loops
-    probe.wait_new_prediction(
-        lambda p: list(p.mask) == [True, True] and p.valid and p.tick.sec < 900, "predictions after the jump", node
-    )
-    assert "jumped back" in node.log()
-    del publisher
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_while_it_still_loads(start, number):
-    node = start(*QUICK, expect_end=True)
-    maps = Path(f"/proc/{node.process.pid}/maps")
-    while "libtorch" not in maps.read_text():  # torch is being imported: nothing of ours runs yet
-        assert node.alive(), node.log()
-    assert node.stop(number) == 0, node.log()
-    assert "Traceback" not in node.log()
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_it_cleanly(probe, start, number):
-    node = start(*QUICK, expect_end=True)
-    probe.feed_imu()
-    probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
-    assert node.stop(number) == 0
-    assert "Traceback" not in node.log() and "rror" not in node.log(), node.log()
-
-
-def test_bad_parameter_fails_configure_and_can_be_mended(probe, start):
-    node = start("-p", "fuse_rate_hz:=5000.0", "-p", "fuse_rat:=3", *QUICK)
-    probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
-    assert "fuse_rate_hz: saw 5000.0, expected a value from 0.2 to 100" in node.log()
-    assert "fuse_rat is not known and ignored; did you mean fuse_rate_hz" in node.log()
-    assert probe.lifecycle_state(node) == "unconfigured"
-    assert probe.set_parameter("fuse_rate_hz", 20.0).successful
-    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node), node.log()
-
-
-def test_publisher_of_another_type_is_named(probe, start):
-    node = start("-p", "camera.type:=sensor_msgs/msg/CompressedImage", "-p", "imu.reliability:=reliable", *QUICK)
-    probe.feed_camera()
-    probe.feed_imu(qos=BEST_EFFORT)
-
-    def told():
-        statuses = {s.name.split()[-1]: s for s in probe.diagnostics[-1].status} if probe.diagnostics else {}
-        camera, imu = statuses.get("camera"), statuses.get("imu")
-        return (
-            camera
-            and "publishes sensor_msgs/msg/Image" in camera.message
-            and camera.level == DiagnosticStatus.WARN
-            and "publishes best effort" in imu.message
-        )
-
-    probe.wait("diagnostics that name both", told, node)
-    assert "set camera.type or camera.topic" in node.log() and "set imu.reliability to auto" in node.log()
-
-
 @pytest.mark.parametrize("name", ["camera.topic", "battery_topic"])
-def test_topic_that_cannot_be_fails_configure(probe, start, name):
-    node = start("-p", f"{name}:='front camera'", *QUICK)
+def test_impossible_topic_name_fails_configure(probe, unconfigured, name):
+    node = unconfigured(**{name: "front camera"})
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
     assert probe.wait("the refusal", lambda: f"configure failed: parameter {name}: saw 'front camera'" in node.log(), node)
 
 
-def test_parameter_file_that_is_none_ends_it_in_one_line(start, tmp_path):
-    (tmp_path / "bad.yaml").write_text("/**:\n\tros__parameters:\n")
-    node = start("--params-file", str(tmp_path / "bad.yaml"), expect_end=True)
-    assert node.process.wait(60) == 2
-    assert "cannot start" in node.log() and "bad.yaml" in node.log() and "Traceback" not in node.log()
-
-
-def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):
-    node = start("-p", "fuse_rate_hz:=5", *QUICK)
-    probe.feed_imu()
-    assert probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
-
-
-def test_corrupt_model_fails_configure_and_another_works(probe, start, tmp_path):
+def test_corrupt_model_fails_configure_and_another_works(probe, unconfigured, tmp_path):
     (tmp_path / "model.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"no tensors here")
-    node = start(*QUICK, "-p", f"model:={tmp_path}")
+    node = unconfigured(model=str(tmp_path))
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
     probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
     assert "model.json" in node.log() and probe.lifecycle_state(node) == "unconfigured"
     assert probe.set_parameter("model", "utd_mhad_depth_imu").successful
     assert probe.change_state(Transition.TRANSITION_CONFIGURE, node) and probe.change_state(Transition.TRANSITION_ACTIVATE, node)
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: p.valid, "a prediction with the good model", node)
-
-
-def test_without_autostart_it_waits(probe, start):
-    node = start("-p", "autostart:=false", *QUICK)
-    assert probe.lifecycle_state(node) == "unconfigured"
-    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node)
-    assert probe.lifecycle_state(node) == "inactive"

@@ -1,13 +1,17 @@
-"""The judge of a run: it must catch a broken promise, and must not invent one."""
+"""The judge of a run: it must catch every broken promise, and must not invent one."""
+
+from dataclasses import replace
 
 import pytest
 
-from sentryfuse_ros.replay.faults import Fault
-from sentryfuse_ros.replay.judge import Limits, PredictionRow, StatusRow, judge_fault, summarise
-from sentryfuse_ros.replay.schedule import Truth
+from sentryfuse_ros.replay.faults import InjectedFault
+from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault, summarise
+from sentryfuse_ros.replay.run_record import PredictionRow, SensorStatus, StatusRow
+from sentryfuse_ros.replay.schedule import DeliveryLog
 
 TICK_S = 0.1
-LIMITS = Limits(TICK_S, {"camera": 0.2}, {"camera": 3}, {"camera": 10}, {"camera": 3}, {"camera": 1 / 30}, {"camera": 1.0})
+CAMERA = SensorLimits(timeout_s=0.2, good_samples=3, frozen_samples=10, invalid_samples=3, period_s=1 / 30, max_latency_s=1.0)
+LIMITS = Limits(TICK_S, {"camera": CAMERA})
 
 
 def statuses(states, end_s=10.0):
@@ -16,35 +20,35 @@ def statuses(states, end_s=10.0):
     for i in range(int(end_s / TICK_S)):
         t = i * TICK_S
         state = next((s for (a, b), s in states.items() if a <= t < b), "OK")
-        rows.append(StatusRow(t, {"camera": (state, 30.0, "")}))
+        rows.append(StatusRow(t, {"camera": SensorStatus(state, 30.0, "")}))
     return rows
 
 
-def truth(fault, end_s=10.0):
+def delivered(fault, end_s=10.0):
     times = [i / 30 for i in range(int(end_s * 30))]
     sound = [t for t in times if not fault.active(t)]
-    return Truth({"camera": sound}, {"camera": sound})
+    return DeliveryLog({"camera": sound}, {"camera": sound})
 
 
 def predictions(rows, gap_at=None, gap_s=0.0):
     out, wall = [], 0.0
     for i, row in enumerate(rows):
         wall += TICK_S + (gap_s if i == gap_at else 0.0)
-        live = row.states["camera"][0] == "OK"
+        live = row.states["camera"].state == "OK"
         out.append(PredictionRow(row.t_s, wall, live, "", "wave", 0.9, (live,), 0.5 * (i >= 50), 3.0, 20.0, 4.0, i + 1))
     return out
 
 
-OFF = Fault("camera", "off", 2.0, 5.0)
+OFF = InjectedFault("camera", "off", 2.0, 5.0)
 
 
 def test_a_good_run_keeps_every_promise():
     rows = statuses({(2.3, 5.15): "STALE"})
-    s = summarise(predictions(rows), rows, [OFF], truth(OFF), LIMITS, 10.0)
-    assert s["promises_kept"] and s["promises_broken"] == []
-    assert s["mask_clear_s"] == [pytest.approx(0.3)] and s["mask_return_s"][0] < 0.2
-    assert s["predictions"] == 100 and s["max_gap_s"] == pytest.approx(0.1) and s["ratios_seen"] == [0.0, 0.5]
-    assert s["overhead_ms_p99"] == 4.0 and s["missed_sequences"] == 0 and s["never_seen"] == []
+    s = summarise(predictions(rows), rows, [OFF], delivered(OFF), LIMITS, 10.0)
+    assert s.promises_kept and s.promises_broken == ()
+    assert s.mask_clear_s == [pytest.approx(0.3)] and s.mask_return_s[0] < 0.2
+    assert s.predictions == 100 and s.max_gap_s == pytest.approx(0.1) and s.ratios_seen == (0.0, 0.5)
+    assert s.overhead_ms_p99 == 4.0 and s.missed_sequences == 0 and s.never_seen == ()
 
 
 @pytest.mark.parametrize(
@@ -58,62 +62,60 @@ def test_a_good_run_keeps_every_promise():
 )
 def test_a_late_or_missing_change_is_caught(states, word):
     rows = statuses(states)
-    s = summarise(predictions(rows), rows, [OFF], truth(OFF), LIMITS, 10.0)
-    assert not s["promises_kept"] and word in s["promises_broken"][0]
+    s = summarise(predictions(rows), rows, [OFF], delivered(OFF), LIMITS, 10.0)
+    assert not s.promises_kept and word in s.promises_broken[0]
 
 
 def test_a_gap_between_predictions_is_caught():
     rows = statuses({(2.3, 5.15): "STALE"})
-    s = summarise(predictions(rows, gap_at=40, gap_s=0.25), rows, [OFF], truth(OFF), LIMITS, 10.0)
-    assert s["max_gap_s"] == pytest.approx(0.35) and not s["promises_kept"] and "gap of 0.35" in s["promises_broken"][0]
+    s = summarise(predictions(rows, gap_at=40, gap_s=0.25), rows, [OFF], delivered(OFF), LIMITS, 10.0)
+    assert s.max_gap_s == pytest.approx(0.35) and not s.promises_kept and "gap of 0.35" in s.promises_broken[0]
 
 
-def test_lateness_and_numbers_that_are_not_finite_are_caught():
+def test_overhead_and_numbers_that_are_not_finite_are_caught():
     rows = statuses({(2.3, 5.15): "STALE"})
-    made = predictions(rows)
-    for p in made:
-        p.overhead_ms = 30.0
-    made[3].confidence = float("nan")
-    s = summarise(made, rows, [OFF], truth(OFF), LIMITS, 10.0)
-    assert any("overhead_ms_p99 30" in b for b in s["promises_broken"]) and any("not finite" in b for b in s["promises_broken"])
+    made = [replace(p, overhead_ms=30.0) for p in predictions(rows)]
+    made[3] = replace(made[3], confidence=float("nan"))
+    s = summarise(made, rows, [OFF], delivered(OFF), LIMITS, 10.0)
+    assert any("overhead_ms_p99 30" in b for b in s.promises_broken) and any("not finite" in b for b in s.promises_broken)
 
 
 def test_no_predictions_is_a_broken_promise():
-    s = summarise([], [], [], Truth(), LIMITS, 1.0)
-    assert s["predictions"] == 0 and s["max_gap_s"] is None and s["promises_broken"] == ["no predictions came"]
+    s = summarise([], [], [], DeliveryLog(), LIMITS, 1.0)
+    assert s.predictions == 0 and s.max_gap_s is None and s.promises_broken == ("no predictions came",)
 
 
 def test_a_lost_message_shows_in_the_sequence():
     rows = statuses({})
     made = predictions(rows)
     del made[10]
-    assert summarise(made, rows, [], truth(OFF), LIMITS, 10.0)["missed_sequences"] == 1
+    assert summarise(made, rows, [], delivered(OFF), LIMITS, 10.0).missed_sequences == 1
 
 
-def test_fault_of_a_sensor_that_is_not_there_is_said():
-    v = judge_fault(Fault("lidar", "off", 1, 2), statuses({}), Truth({"camera": [0.0]}), LIMITS, 10.0)
+def test_a_fault_of_an_absent_sensor_is_noted():
+    v = judge_fault(InjectedFault("lidar", "off", 1, 2), statuses({}), DeliveryLog({"camera": [0.0]}), LIMITS, 10.0)
     assert v.kept and "no such sensor" in v.note
 
 
 def test_fault_that_begins_while_the_sensor_is_silent_anyway():
-    v = judge_fault(OFF, statuses({(1.5, 5.15): "STALE"}), truth(OFF), LIMITS, 10.0)
+    v = judge_fault(OFF, statuses({(1.5, 5.15): "STALE"}), delivered(OFF), LIMITS, 10.0)
     assert v.kept and v.mask_clear_s == 0.0 and "already" in v.note
 
 
 def test_recording_that_ends_before_the_return():
-    fault = Fault("camera", "off", 8.0, 9.95)
-    v = judge_fault(fault, statuses({(8.3, 10.0): "STALE"}), truth(fault), LIMITS, 10.0)
+    fault = InjectedFault("camera", "off", 8.0, 9.95)
+    v = judge_fault(fault, statuses({(8.3, 10.0): "STALE"}), delivered(fault), LIMITS, 10.0)
     assert v.kept and v.mask_return_s is None and "ends before" in v.note
 
 
 def test_short_delay_need_not_clear_the_mask():
-    fault = Fault("camera", "delay", 2.0, 5.0, by_s=0.1)
-    v = judge_fault(fault, statuses({}), truth(fault), LIMITS, 10.0)
+    fault = InjectedFault("camera", "delay", 2.0, 5.0, by_s=0.1)
+    v = judge_fault(fault, statuses({}), delivered(fault), LIMITS, 10.0)
     assert v.kept and v.mask_clear_s is None and "max_latency_s" in v.note
 
 
 @pytest.mark.parametrize("kind", ["slow", "intermittent"])
 def test_thinned_stream_that_stays_within_the_timeout(kind):
-    fault = Fault("camera", kind, 2.0, 5.0)
-    v = judge_fault(fault, statuses({}), truth(fault), LIMITS, 10.0)
+    fault = InjectedFault("camera", kind, 2.0, 5.0)
+    v = judge_fault(fault, statuses({}), delivered(fault), LIMITS, 10.0)
     assert v.kept and "within the timeout" in v.note

@@ -28,19 +28,25 @@ sys.exit(service.run())
 
 
 @pytest.fixture
-def launched(ros, tmp_path):
+def launch_environment(tmp_path):
+    """Environment in which `launch` finds this package and sets the transport profile itself."""
+    env = environment()
+    env.pop("FASTRTPS_DEFAULT_PROFILES_FILE")
+    prefix = str(share_path("config").parents[2])
+    env["AMENT_PREFIX_PATH"] = os.pathsep.join(dict.fromkeys([prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]))
+    env["ROS_LOG_DIR"] = str(tmp_path)
+    return env
+
+
+@pytest.fixture
+def launched(ros, tmp_path, launch_environment):
     started = []
 
     def run(*arguments):
-        env = environment()
-        env.pop("FASTRTPS_DEFAULT_PROFILES_FILE")
-        prefix = str(share_path("config").parents[2])
-        env["AMENT_PREFIX_PATH"] = os.pathsep.join(dict.fromkeys([prefix, *env.get("AMENT_PREFIX_PATH", "").split(os.pathsep)]))
-        env["ROS_LOG_DIR"] = str(tmp_path)
         log = (tmp_path / "launch.log").open("wb")
         process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(share_path("launch", "fuse.launch.py")), *arguments],
-            env=env,
+            env=launch_environment,
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd="/",
@@ -54,8 +60,13 @@ def launched(ros, tmp_path):
     yield run
     for process in started:
         if process.poll() is None:
-            process.send_signal(signal.SIGINT)
+            interrupt(process)
             process.wait(30)
+
+
+def interrupt(process):
+    """Ctrl+C in a terminal: the signal goes to launch and to the nodes that it started."""
+    os.killpg(process.pid, signal.SIGINT)
 
 
 def test_launch_with_namespace_and_topics(launched):
@@ -70,7 +81,7 @@ def test_launch_with_namespace_and_topics(launched):
         assert probe.get_parameter("use_sim_time").bool_value is False
     finally:
         probe.close()
-    process.send_signal(signal.SIGINT)
+    interrupt(process)
     assert process.wait(30) == 0, process.log()
     assert "finished cleanly" in process.log()
 
@@ -105,3 +116,19 @@ def test_wrong_argument_is_named(launched, argument, words):
     process = launched(argument)
     assert process.wait(60) != 0
     assert words in process.log()
+
+
+def test_launch_description_passes_its_own_tests(launch_environment, monkeypatch):
+    """launch_testing's part: tests beside the running launch, and of exit status and output after its end."""
+    pytest.importorskip("launch_testing", reason="launch_testing comes with a ROS 2 installation, it is not on PyPI")
+    import launch_of_fuse_node
+    from launch_testing.loader import LoadTestsFromPythonModule
+    from launch_testing.test_runner import LaunchTestRunner
+
+    for name in ("AMENT_PREFIX_PATH", "ROS_LOG_DIR"):
+        monkeypatch.setenv(name, launch_environment[name])
+    runner = LaunchTestRunner(LoadTestsFromPythonModule(launch_of_fuse_node))
+    runner.validate()
+    results = list(runner.run().values())
+    assert sum(result.testsRun for result in results) == 5
+    assert all(result.wasSuccessful() for result in results), [text for r in results for _, text in r.errors + r.failures]

@@ -1,8 +1,10 @@
+"""States of one sensor: coming up, silence, faults, stamps, counts and reasons."""
+
 import numpy as np
 import pytest
 from message_feed import EPOCH, MS, Feed, S, started
 
-from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.decoders.batch import PayloadFault
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness, State
 
@@ -47,7 +49,7 @@ def test_timeout_is_three_periods_of_a_slow_sensor():
     assert feed.wait(1.49).live and not feed.wait(0.02).live
 
 
-def test_timeout_parameter_wins():
+def test_timeout_parameter_overrides_the_period():
     feed = started(30.0, timeout_s=0.7)
     assert feed.wait(0.69).live and not feed.wait(0.02).live
 
@@ -76,7 +78,7 @@ def test_measured_period_survives_loss_of_a_third():
     assert 0.9 * lost <= status.dropped <= lost, "all but those lost before the period was known"
 
 
-def test_back_after_good_samples_and_alarm_until_then():
+def test_alarm_lasts_until_enough_good_samples_have_come():
     feed = started()
     feed.wait(1.0)
     first, second, third = feed.send(3)
@@ -120,9 +122,9 @@ def test_a_stuck_camera_stays_stuck_through_malformed_messages():
     feed = started()
     for _ in range(4):
         feed.send(4, same=True)
-        stuck, feed.print = feed.print, 77
-        feed.send(1, fault=Fault.MALFORMED, same=True)
-        feed.print = stuck
+        stuck, feed.fingerprint = feed.fingerprint, 77
+        feed.send(1, fault=PayloadFault.MALFORMED, same=True)
+        feed.fingerprint = stuck
     assert not feed.status().live
 
 
@@ -134,7 +136,7 @@ def test_frozen_can_be_switched_off():
 # ---- invalid and late ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", [fault for fault in Fault if fault])
+@pytest.mark.parametrize("fault", [fault for fault in PayloadFault if fault])
 def test_three_faults_in_a_row_are_invalid(fault):
     feed = started()
     statuses = feed.send(5, fault=fault)
@@ -143,31 +145,31 @@ def test_three_faults_in_a_row_are_invalid(fault):
     assert statuses[2].reason == f"payload {fault.name}, 3 bad in a row"
 
 
-def test_single_bad_samples_among_good_ones_keep_the_bit():
+def test_single_bad_samples_among_good_ones_do_not_clear_the_bit():
     feed = started()
     for _ in range(30):
-        assert feed.send(1, fault=Fault.NAN)[0].live
+        assert feed.send(1, fault=PayloadFault.NAN)[0].live
         assert all(status.live for status in feed.send(4))
     assert feed.status().invalid == 30
 
 
 def test_single_good_samples_among_bad_ones_do_not_set_it():
     feed = started()
-    feed.send(5, fault=Fault.BLACK)
+    feed.send(5, fault=PayloadFault.BLACK)
     for _ in range(30):
-        assert not any(status.live for status in feed.send(2) + feed.send(1, fault=Fault.BLACK))
+        assert not any(status.live for status in feed.send(2) + feed.send(1, fault=PayloadFault.BLACK))
 
 
 def test_faults_before_the_recovery_do_not_count_after_it():
     feed = started()
-    feed.send(8, fault=Fault.NAN)
+    feed.send(8, fault=PayloadFault.NAN)
     assert feed.send(3)[-1].live
-    assert feed.send(1, fault=Fault.NAN)[0].live
+    assert feed.send(1, fault=PayloadFault.NAN)[0].live
 
 
 def test_every_second_message_bad_is_invalid_within_ten():
     feed = started()
-    statuses = [feed.send(1, fault=Fault.NAN if k % 2 == 0 else Fault.NONE)[0] for k in range(10)]
+    statuses = [feed.send(1, fault=PayloadFault.NAN if k % 2 == 0 else PayloadFault.NONE)[0] for k in range(10)]
     assert statuses[-1].state == State.INVALID or statuses[-2].state == State.INVALID
     assert "5 bad of the last 10" in statuses[8].reason
 
@@ -206,7 +208,7 @@ def test_dropped_by_arrival_when_stamps_are_not_trusted():
     assert 48 <= feed.status().dropped <= 51
 
 
-def test_small_disorder_of_stamps_is_forgiven():
+def test_stamps_slightly_out_of_order_are_accepted():
     feed = started(100.0)
     for _ in range(20):
         assert feed.send(1, stamp_offset_s=-0.03)[0].live
@@ -214,7 +216,7 @@ def test_small_disorder_of_stamps_is_forgiven():
     assert feed.status().invalid == 0
 
 
-def test_late_messages():
+def test_messages_with_too_much_latency_are_late():
     feed = started(max_latency_s=0.5, backward_tolerance_s=10.0)
     statuses = feed.send(4, stamp_offset_s=-1.2)
     assert first_not_ok(statuses) == 3 and statuses[2].state == State.LATE
@@ -241,8 +243,8 @@ def test_bad_then_good_in_one_batch_is_processed_in_order():
 
     def drain(faults):
         times = [feed.now_ns + (k + 1) * feed.period_ns for k in range(len(faults))]
-        feed.batch(times, [EPOCH + t for t in times], faults, range(feed.print, feed.print + len(times)))
-        feed.print += 100
+        feed.batch(times, [EPOCH + t for t in times], faults, range(feed.fingerprint, feed.fingerprint + len(times)))
+        feed.fingerprint += 100
         feed.now_ns = times[-1]
         return feed.status()
 
@@ -271,15 +273,15 @@ def test_gap_inside_a_batch_counts_as_dropped():
     assert feed.status().dropped == 2 and feed.status().live
 
 
-def test_a_message_without_stamp_is_not_counted_as_dropped_too():
+def test_a_message_without_stamp_is_not_also_counted_as_dropped():
     feed = started(100.0)
-    feed.send(1, fault=Fault.MALFORMED, stamp_ns=0)
+    feed.send(1, fault=PayloadFault.MALFORMED, stamp_ns=0)
     feed.send(3)
     assert feed.status().dropped == 0 and feed.status().invalid == 1 and feed.status().received == 9
 
 
 @pytest.mark.parametrize("batch", [1, 7, 40])
-def test_rate_is_right_for_drained_batches(batch):
+def test_rate_is_right_for_messages_taken_in_batches(batch):
     feed = Feed(400.0)
     for _ in range(800 // batch):
         times = [feed.now_ns + (k + 1) * feed.period_ns for k in range(batch)]
@@ -298,12 +300,12 @@ def test_latency_is_stamp_to_arrival_on_the_node_clock():
 
 def test_reset_forgets_the_state_and_keeps_the_counts():
     feed = started()
-    feed.live.reset()
+    feed.liveness.reset()
     assert feed.status().state == State.NEVER_SEEN and feed.status().received == 5 and not feed.status().alarm
     assert feed.send(3, stamp_offset_s=-1e6)[-1].state == State.LATE, "stamps restart: late, not going back"
-    feed.live.reset()
+    feed.liveness.reset()
     assert feed.send(3)[-1].live
-    feed.live.reset()
+    feed.liveness.reset()
     feed.status()
     assert feed.wait(6.0).alarm, "it was there before the reset: its absence is an alarm after the grace time"
 

@@ -1,11 +1,11 @@
-"""What must hold for any sequence of messages."""
+"""Properties of liveness that hold for any sequence of messages."""
 
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from message_feed import MS, S, started
 
-from sentryfuse_ros.decoders.batch import Fault
+from sentryfuse_ros.decoders.batch import PayloadFault
 from sentryfuse_ros.sensing.liveness import LivenessConfig, SensorLiveness
 
 message = st.tuples(
@@ -18,7 +18,7 @@ message = st.tuples(
 
 @settings(deadline=None)
 @given(st.lists(message, max_size=60), st.lists(st.integers(1, 25), min_size=1, max_size=20))
-def test_batches_of_any_size_come_to_the_same_verdict(messages, sizes):
+def test_state_does_not_depend_on_batch_sizes(messages, sizes):
     """Judged one by one or in any batches: same state, counts and reason (the vectorised path is the plain one)."""
     config = LivenessConfig(expected_rate_hz=50, backward_tolerance_s=0.05, max_latency_s=0.5)
     arrival, stamps, faults, prints = [], [], [], []
@@ -55,12 +55,12 @@ def test_batches_of_any_size_come_to_the_same_verdict(messages, sizes):
 
 @settings(deadline=None)
 @given(st.lists(st.booleans(), max_size=80))
-def test_the_bit_follows_its_promises(bad):
+def test_mask_bit_follows_the_documented_rules(bad):
     """Clears within 3 bad in a row; sets only after 3 good in a row; one bad among nine good changes nothing."""
     feed = started()
     live_before = True
     for k, is_bad in enumerate(bad):
-        live = feed.send(1, fault=Fault.NAN if is_bad else Fault.NONE)[0].live
+        live = feed.send(1, fault=PayloadFault.NAN if is_bad else PayloadFault.NONE)[0].live
         last = bad[max(0, k - 2) : k + 1]
         if len(last) == 3 and all(last):
             assert not live

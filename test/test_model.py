@@ -12,19 +12,19 @@ from sentryfuse_ros.model.tokenizers import PowerSpectrum, TextureStatistics, ma
 from sentryfuse_ros.preprocessing import ModalitySpec
 
 
-def test_logits_and_use_have_their_shapes_and_use_sums_to_one():
+def test_logits_and_attention_share_have_their_shapes_and_the_share_sums_to_one():
     out = tiny_model()(tiny_batch())
-    assert out.logits.shape == (3, 4) and out.use.shape == (3, 3)
-    torch.testing.assert_close(out.use.sum(1), torch.ones(3))
-    assert (out.use > 0).all()
+    assert out.logits.shape == (3, 4) and out.attention_share.shape == (3, 3)
+    torch.testing.assert_close(out.attention_share.sum(1), torch.ones(3))
+    assert (out.attention_share > 0).all()
 
 
-def test_absent_sensor_is_not_computed_and_has_no_use():
+def test_absent_sensor_is_not_computed_and_has_no_attention_share():
     model, batch = tiny_model(), tiny_batch()
     del batch["camera"]  # would raise if anything read it
     tokens = model.tokens(batch, (False, True, True))
     assert tokens.x.shape[1] == model.lengths[1] + model.lengths[2]
-    assert (model(batch, (False, True, True)).use[:, 0] == 0).all()
+    assert (model(batch, (False, True, True)).attention_share[:, 0] == 0).all()
 
 
 def test_answer_without_a_sensor_does_not_depend_on_its_data():
@@ -44,13 +44,13 @@ def test_impossible_masks_are_refused(mask):
 def test_empty_windows_give_numbers_not_nan():
     batch = {name: torch.zeros_like(x) for name, x in tiny_batch().items()}
     out = tiny_model()(batch)
-    assert torch.isfinite(out.logits).all() and torch.isfinite(out.use).all()
+    assert torch.isfinite(out.logits).all() and torch.isfinite(out.attention_share).all()
 
 
 def test_an_empty_window_of_one_live_sensor_takes_no_part_in_the_readout():
     batch = tiny_batch()
     batch["imu"] = torch.zeros_like(batch["imu"])
-    assert (tiny_model()(batch).use[:, 1] < 1e-6).all()
+    assert (tiny_model()(batch).attention_share[:, 1] < 1e-6).all()
 
 
 def test_samples_of_a_batch_do_not_influence_each_other():
@@ -78,7 +78,7 @@ def test_every_kind_of_sensor_has_a_tokeniser(kind, shape, encoding):
 
 
 @pytest.mark.parametrize("motion", ["none", "also", "only"])
-def test_frame_tokeniser_motion_options_run_and_only_sees_no_still_picture(motion):
+def test_frame_tokeniser_runs_with_every_motion_option_and_with_only_ignores_a_still_picture(motion):
     still = torch.randn(1, 1, 1, 12, 16).expand(2, 4, 1, 12, 16).clone()
     still[1] *= 2
     tokens, _ = make_tokenizer(SPECS[0], 16, {"stem_channels": (4, 4), "grid": (2, 2), "motion": motion})(still)
@@ -177,12 +177,12 @@ def test_texture_statistics_tell_rough_from_smooth_of_the_same_mean_and_leave_ou
         TextureStatistics(spec, 8, 1, (5, 1))
 
 
-@pytest.mark.parametrize("solid, channels", [("each", 6), ("one", 4), ("none", 3)])
-def test_stem_gets_the_masks_that_were_asked_for(solid, channels):
+@pytest.mark.parametrize("choice, channels", [("each", 6), ("one", 4), ("none", 3)])
+def test_stem_gets_the_masks_that_were_asked_for(choice, channels):
     spec = ModalitySpec("camera", "camera", 1.0, (2, 3, 16, 16), "rgb")
-    stem = make_tokenizer(spec, 8, {"frames_per_token": 1, "stem_channels": [4], "grid": [2, 2], "solid": solid})
+    stem = make_tokenizer(spec, 8, {"frames_per_token": 1, "stem_channels": [4], "grid": [2, 2], "validity_mask": choice})
     assert stem.convs[0].in_channels == channels
     tokens, empty = stem(torch.rand(2, 2, 3, 16, 16))
     assert tokens.shape == (2, 2, 8) and not empty.any()
-    with pytest.raises(ParameterError, match="solid"):
-        make_tokenizer(spec, 8, {"solid": "some"})
+    with pytest.raises(ParameterError, match="validity_mask"):
+        make_tokenizer(spec, 8, {"validity_mask": "some"})

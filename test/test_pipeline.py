@@ -1,4 +1,4 @@
-"""The fuser without ROS: real serialised messages in, predictions out, a virtual clock."""
+"""The fuser without ROS: serialised messages go in, predictions come out, and the clock is virtual."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ class Robot:
     """Camera 20 Hz, IMU 100 Hz, audio 50 Hz, LiDAR 10 Hz, on one virtual clock; drained and fused at 10 Hz."""
 
     def __init__(self, engine, **parameters):
-        self.pipeline = Pipeline(build_settings(parameters), engine)
+        self.engine, self.pipeline = engine, Pipeline(build_settings(parameters), engine)
         self.random = np.random.default_rng(0)
         self.now_ns = T0
         self.off: set[str] = set()
@@ -92,7 +92,7 @@ def test_four_sensors_make_a_prediction(robot):
     assert robot.now_ns - NS // 100 <= last.stamp_ns < robot.now_ns  # the newest IMU sample
 
 
-def test_before_anything_came_it_says_so(robot):
+def test_before_the_first_message_the_prediction_says_so(robot):
     prediction = robot.pipeline.tick(T0)
     assert not prediction.valid and prediction.inference is None
     assert prediction.reason == "no live sensor: camera NEVER_SEEN, imu NEVER_SEEN, audio NEVER_SEEN, lidar NEVER_SEEN"
@@ -102,7 +102,7 @@ def test_before_anything_came_it_says_so(robot):
 def test_a_lost_sensor_leaves_the_mask_and_comes_back(robot, lost):
     robot.run(1.0)
     robot.off.add(lost)
-    index = robot.pipeline.engine.modalities.index(lost)
+    index = robot.engine.modalities.index(lost)
     masks = [p.tick.mask[index] for p in robot.run(1.0)]
     assert not masks[-1] and masks.index(False) <= 5  # timeout of a 10 Hz LiDAR is 0.3 s
     assert all(p.valid for p in robot.run(0.5))
@@ -110,7 +110,7 @@ def test_a_lost_sensor_leaves_the_mask_and_comes_back(robot, lost):
     assert robot.run(1.0)[-1].tick.mask.all()
 
 
-def test_all_lost_then_no_old_answer_again(robot):
+def test_without_any_sensor_no_old_answer_is_repeated(robot):
     robot.run(1.0)
     robot.off = set(robot.rates)
     late = robot.run(2.0)[5:]
@@ -118,12 +118,12 @@ def test_all_lost_then_no_old_answer_again(robot):
     assert len({p.tick.sequence for p in late}) == len(late)
 
 
-def test_frozen_camera_leaves_and_its_frames_leave_the_window(robot):
+def test_frozen_camera_leaves_the_mask_and_its_frames_leave_the_window(robot):
     robot.run(1.0)
     frame = robot.random.integers(1000, 3000, (24, 32)).astype(np.uint16)
     robot.make["camera"] = lambda stamp: raw(image(frame, "16UC1", stamp_ns=stamp))
     assert [p.tick.statuses["camera"].state for p in robot.run(1.0)][-1] == State.FROZEN
-    assert len(robot.pipeline.sensors["camera"].buffer) == 0
+    assert robot.pipeline.sensor("camera").buffered_rows == 0
     robot.make["camera"] = robot.camera
     assert robot.run(0.5)[-1].tick.mask.all()
 
@@ -138,7 +138,7 @@ def test_garbage_is_counted_and_the_rest_goes_on(robot):
     assert status.reason.startswith("payload MALFORMED") and "PointCloud2" in status.reason
 
 
-def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
+def test_zero_stamps_are_invalid_unless_arrival_times_are_used(engine):
     strict = Robot(engine)
     strict.make["camera"] = lambda stamp: Robot.camera(strict, 0)
     assert strict.run(1.0)[-1].tick.statuses["camera"].state == State.INVALID
@@ -147,19 +147,19 @@ def test_zero_stamps_are_invalid_unless_arrival_is_asked_for(engine):
     lenient.make["audio"] = lambda stamp: Robot.audio(lenient, 5)  # 1970
     last = lenient.run(1.0)[-1]
     assert last.tick.mask.all()
-    stamps, _ = lenient.pipeline.sensors["camera"].buffer.window(lenient.now_ns)
-    assert len(stamps) == 19 and abs(int(stamps[-1]) - lenient.now_ns) < NS // 10
+    stamps, _ = last.tick.snapshot.windows["camera"]
+    assert len(stamps) == 20 and abs(int(stamps[-1]) - lenient.now_ns) < NS // 10
 
 
-def test_ratio_follows_the_battery_and_returns_exactly(robot):
+def test_ratio_follows_the_battery_and_the_dense_answers_return_exactly(robot):
     dense = robot.run(1.0)[-1]
     inputs, mask = dense.tick.inputs, dense.tick.mask
-    robot.pipeline.governor.battery(0.12, False, robot.now_ns * 1e-9)
+    robot.pipeline.battery(0.12, False, robot.now_ns)
     low = robot.step()
     assert low.tick.power.ratio >= 0.8 and low.inference.flops < dense.inference.flops
-    robot.pipeline.governor.battery(1.0, False, robot.now_ns * 1e-9)
+    robot.pipeline.battery(1.0, False, robot.now_ns)
     assert robot.step().tick.power.ratio == 0
-    again = robot.pipeline.engine.infer(inputs, mask, 0.0)
+    again = robot.engine.infer(inputs, mask, 0.0)
     assert np.array_equal(again.probabilities, dense.inference.probabilities)
 
 
@@ -174,6 +174,46 @@ def test_backward_jump_resets_and_goes_on(robot):
     after = robot.run(1.0)
     assert robot.pipeline.resets == 1 and not after[0].tick.mask.all()
     assert after[-1].tick.mask.all() and after[-1].stamp_ns < T0
+
+
+def test_reset_changes_no_answer_of_the_model(robot):
+    last = robot.run(1.0)[-1]
+    robot.pipeline.reset()
+    again = robot.engine.infer(last.tick.inputs, last.tick.mask, 0.2)
+    robot.pipeline.reset()
+    np.testing.assert_array_equal(robot.engine.infer(last.tick.inputs, last.tick.mask, 0.2).probabilities, again.probabilities)
+
+
+def test_budget_and_override_set_the_ratio_and_can_be_taken_back(robot):
+    robot.run(1.0)
+    robot.pipeline.budget(0.0)
+    assert robot.step().tick.power.ratio == 0.9
+    robot.pipeline.override(0.5)
+    assert robot.step().tick.power.ratio == 0.5 and robot.pipeline.power.overridden
+    robot.pipeline.override(-1.0)  # as parameter pruning_ratio_override says "none"
+    assert robot.step().tick.power.ratio == 0.9
+    robot.pipeline.budget(float("nan"))
+    assert robot.step().tick.power.ratio == 0
+    with pytest.raises(ParameterError, match="pruning_ratio_override"):
+        robot.pipeline.override(0.95)
+
+
+def test_thresholds_can_change_while_it_runs(robot):
+    robot.run(1.0)
+    robot.pipeline.configure(dwell_s=100.0, battery_timeout_s=0.05)
+    robot.pipeline.battery(0.3, False, robot.now_ns)
+    last = robot.step().tick.power
+    assert last.ratio == 0 and "by dwell" in last.reason and "battery silent" in last.reason
+    robot.pipeline.configure(dwell_s=0.0)
+    assert robot.step().tick.power.ratio == 0.6 and "battery silent" in robot.pipeline.power.trouble
+    with pytest.raises(ParameterError, match="dwell_s"):
+        robot.pipeline.configure(dwell_s=-1.0)
+
+
+def test_restart_counts_ticks_anew(robot):
+    assert robot.run(1.0)[-1].tick.sequence == 10
+    robot.pipeline.restart()
+    assert robot.step().tick.sequence == 1
 
 
 def test_spare_camera_takes_over(engine):
@@ -191,10 +231,12 @@ def test_watched_sensor_has_a_status_and_no_buffer(engine):
     robot = Robot(engine, sensors=["camera", "imu", "wrist_imu"])
     robot.rates["wrist_imu"], robot.make["wrist_imu"] = 100, robot.imu
     last = robot.run(1.0)[-1]
-    assert last.tick.statuses["wrist_imu"].state == State.OK and robot.pipeline.sensors["wrist_imu"].buffer is None
+    view = robot.pipeline.sensor("wrist_imu")
+    assert last.tick.statuses["wrist_imu"].state == State.OK == view.status.state
+    assert not view.serves_model and view.buffered_rows == 0
 
 
-def test_a_sample_is_expected_only_of_a_sensor_that_is_in_time(robot):
+def test_a_sample_is_expected_only_of_a_sensor_on_schedule(robot):
     robot.run(1.0)
     assert robot.pipeline.sample_expected(robot.now_ns)
     assert not robot.pipeline.sample_expected(robot.now_ns + NS)

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.runtime.power_governor import GovernorConfig, PowerGovernor
+from sentryfuse_ros.runtime.governor_config import GovernorConfig
+from sentryfuse_ros.runtime.power_governor import PowerGovernor
 
 LEVELS = (0.0, 0.25, 0.5, 0.7, 0.9)
 NAN = float("nan")
@@ -68,12 +69,12 @@ def test_unreadable_percentage_keeps_the_last_one(bad, words):
     assert state.reason == f"last battery 35 % asks 0.50; battery reads {words}"
 
 
-def test_unreadable_from_the_start_is_said():
+def test_a_battery_unreadable_from_the_start_is_reported():
     state = at_battery(NAN)
     assert state.ratio == 0 and math.isnan(state.battery_fraction) and "battery reads NaN" in state.reason
 
 
-def test_percent_instead_of_fraction():
+def test_percentages_instead_of_fractions_are_recognised():
     g = governor()
     g.battery(34.0, False, 0.0)
     assert g.update(0.0).battery_fraction == pytest.approx(0.34)
@@ -90,11 +91,11 @@ def test_one_wild_reading_does_not_turn_fractions_into_percent():
     assert g.update(2.0).battery_fraction == 0.9
 
 
-def test_slightly_overfull_is_full():
+def test_a_slightly_overfull_battery_is_full():
     assert at_battery(1.02).battery_fraction == 1.0
 
 
-def test_scale_can_be_set():
+def test_battery_scale_can_be_set():
     assert at_battery(0.9, battery_scale="percent").battery_fraction == pytest.approx(0.009)
     assert math.isnan(at_battery(34.0, battery_scale="fraction").battery_fraction)
 
@@ -105,7 +106,7 @@ def test_charging_asks_for_the_charging_ratio():
     assert at_battery(0.05, charging=True, charging_ratio=0.5).ratio == 0.5
 
 
-def test_silent_battery_is_held_and_said():
+def test_a_silent_battery_keeps_its_value_and_is_reported():
     g = governor(battery_timeout_s=30.0)
     g.battery(0.34, False, 0.0)
     assert g.update(29.0).reason == "battery 34 % asks 0.51"
@@ -132,7 +133,7 @@ def test_hysteresis_holds_a_level():
     assert seen == [0.25, 0.5, 0.5, 0.5, 0.25]
 
 
-def test_hysteresis_is_said():
+def test_hysteresis_is_reported():
     g = governor(dwell_s=0)
     for now, battery in enumerate([0.54, 0.56]):
         g.battery(battery, False, now)
@@ -212,7 +213,7 @@ def test_any_battery_message_gives_a_level_and_a_reason(messages):
 @pytest.mark.parametrize("watts, ratio", [(20, 0), (15, 0), (10, 0.5), (5, 0.9), (0, 0.9), (7.5, 0.7)])
 def test_budget_maps_power_to_ratio(watts, ratio):
     g = governor(p_min_w=5, p_max_w=15)
-    g.budget(watts, 0.0)
+    g.budget(watts)
     state = g.update(0.0)
     assert state.ratio == ratio and f"power budget {watts:g} W asks" in state.reason and state.budget_w == watts
 
@@ -220,25 +221,25 @@ def test_budget_maps_power_to_ratio(watts, ratio):
 def test_largest_request_wins():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
     g.battery(0.2, False, 0.0)
-    g.budget(10, 0.0)
+    g.budget(10)
     assert g.update(0.0).reason == "battery 20 % asks 0.70"
-    g.budget(5, 1.0)
+    g.budget(5)
     assert g.update(1.0).ratio == 0.9 and g.update(1.0).reason.startswith("power budget 5 W asks 0.90")
 
 
 def test_budget_is_withdrawn_by_nan_and_refused_when_impossible():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
-    g.budget(5, 0.0)
-    g.budget(-3, 0.0)
+    g.budget(5)
+    g.budget(-3)
     state = g.update(0.0)
     assert state.ratio == 0.9 and "power budget -3 W refused" in state.reason
-    g.budget(NAN, 1.0)
+    g.budget(NAN)
     assert g.update(1.0).ratio == 0 and math.isnan(g.update(1.0).budget_w)
 
 
-def test_budget_without_its_scale_is_said():
+def test_budget_without_p_max_w_is_ignored_and_reported():
     g = governor()
-    g.budget(7, 0.0)
+    g.budget(7)
     assert "p_max_w is not set" in g.update(0.0).reason and g.update(0.0).ratio == 0
 
 
@@ -246,7 +247,7 @@ def test_noise_on_the_budget_does_not_flap():
     g = governor(p_min_w=5, p_max_w=15, dwell_s=0)
     seen = set()
     for now in range(100):
-        g.budget(10 + 0.2 * (-1) ** now, float(now))
+        g.budget(10 + 0.2 * (-1) ** now)
         seen.add(g.update(float(now)).ratio)
     assert seen <= {0.5} or len(seen) == 1
 
@@ -291,7 +292,7 @@ def test_latency_counts_from_the_level_the_battery_asks():
     assert run_latency(g, lambda ratio: 50.0, 6)[-1] == 0.7
 
 
-def test_nan_latency_is_passed_over():
+def test_nan_latency_is_ignored():
     g = governor(target_p95_ms=20.0, dwell_s=0.0)
     assert set(run_latency(g, lambda ratio: NAN, 10)) == {0.0}
 
@@ -324,11 +325,11 @@ def test_impossible_override_is_refused_and_the_old_one_stays(ratio):
     assert g.update(0.0).ratio == 0.5
 
 
-def test_reset_keeps_what_the_battery_said_and_forgets_waiting_times():
+def test_reset_keeps_the_battery_and_forgets_waiting_times():
     """A bag loop: the clock starts again at 0 while the battery on the robot is what it was."""
     g = governor(p_min_w=5, p_max_w=15, dwell_s=50.0)
     g.battery(0.3, False, 1000.0)
-    g.budget(6, 1000.0)
+    g.budget(6)
     g.override(0.25)
     g.update(1000.0)
     g.reset()

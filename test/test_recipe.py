@@ -1,4 +1,4 @@
-"""Training recipes and schedules: what is refused, and by which words; how things change as training goes on."""
+"""Training recipes and schedules: what is refused and what the errors say, and how a training changes in its course."""
 
 from pathlib import Path
 
@@ -45,7 +45,6 @@ def test_recipe_names_the_key_that_is_wrong(change, word):
         ("label_smoothing: 2", "label_smoothing"),
         ("teacher_rate: 2", "teacher_rate"),
         ("max_grad_norm: 0", "max_grad_norm"),
-        ("spend_freed: 1", "spend_freed"),
         ("dataset: 3", "dataset"),
         ("modalities: 3", "modalities"),
         ("modalities: [3]", "modalities"),
@@ -63,26 +62,25 @@ def test_recipe_names_the_key_that_is_wrong(change, word):
         ("schedule: {missing: []}", "schedule missing"),
         ("schedule: {missing: [a]}", "schedule missing"),
         ("augment: {imu_jitter: -1}", "augment imu_jitter"),
-        ("dense_temperature: 0", "dense_temperature"),
         ("augment: {erase: 1.5}", "augment erase"),
         ("augment: {speed: x}", "augment speed"),
     ],
 )
-def test_recipe_refuses_a_value_by_key_what_was_seen_and_what_is_expected(line, key):
+def test_recipe_error_names_the_key_the_value_seen_and_what_is_expected(line, key):
     with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
         Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
 
 
 def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():
-    text = "{learning_rate: 1e-3, weight_decay: 1e-2, distill: 1e-1, clip: 2, augment: {imu_jitter: 1e-3}}"
+    text = "{learning_rate: 1e-3, weight_decay: 1e-2, distill: 1e-1, max_grad_norm: 2, augment: {imu_jitter: 1e-3}}"
     read = recipe(**yaml.safe_load(text), schedule={"missing": ["1e-1"]})
     assert (read.learning_rate, read.weight_decay, read.distill, read.augment.imu_jitter) == (1e-3, 1e-2, 0.1, 1e-3)
-    assert read.schedule.missing == (0.1,) and type(read.clip) is int  # a state compares the recipe's JSON
+    assert read.schedule.missing == (0.1,) and type(read.max_grad_norm) is int  # a state compares the recipe's JSON
     assert Recipe.from_dict(read.to_dict()) == read
 
 
 @pytest.mark.parametrize("name", ["train_ground", "train_utd_mhad"])
-def test_shipped_recipes_keep_their_values(name):
+def test_shipped_recipes_are_read_as_they_are_written(name):
     path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
     given, read = yaml.safe_load(path.read_text()), Recipe.read(path).to_dict()
     for key, value in given.items():

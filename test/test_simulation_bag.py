@@ -9,7 +9,7 @@ from rosbags.highlevel import AnyReader
 
 from sentryfuse_ros.bags.bag import Bag, find_battery
 from sentryfuse_ros.cli import simulate as verb
-from sentryfuse_ros.decoders import Fault, make_decoder
+from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import BagError, ParameterError
 from sentryfuse_ros.simulation.recorder import TOPICS
 from sentryfuse_ros.simulation.run import START_NS, simulate
@@ -51,7 +51,7 @@ def test_a_seed_gives_the_same_bag_again(bag, tmp_path):
         assert (tmp_path / "run" / name).read_bytes() == (bag / name).read_bytes()
 
 
-def test_a_shorter_run_is_the_begin_of_a_longer_one_and_another_seed_is_another(bag, tmp_path):
+def test_a_longer_run_begins_with_the_shorter_one_and_seeds_differ(bag, tmp_path):
     simulate(7, 2.0, tmp_path / "short")
     simulate(8, 2.0, tmp_path / "other")
     long, short, other = contents(bag), contents(tmp_path / "short"), contents(tmp_path / "other")
@@ -94,7 +94,7 @@ def test_messages_hold_what_their_definitions_say(bag):
 def test_the_package_reads_what_it_recorded(bag, name, kind):
     topic, msg_type = TOPICS[name]
     batch = make_decoder(kind, msg_type).decode([raw for _, raw in contents(bag)[topic]])
-    assert set(batch.fault) == {Fault.NONE}, batch.error
+    assert set(batch.fault) == {PayloadFault.NONE}, batch.error
     assert len(set(batch.fingerprint)) == len(batch.fingerprint)
 
 
@@ -134,13 +134,13 @@ def test_run_file_says_how_it_was_made(bag):
         dict(battery_start=2.0),
     ],
 )
-def test_a_bad_value_is_named_and_leaves_nothing(tmp_path, change):
+def test_a_bad_value_is_named_and_leaves_no_files(tmp_path, change):
     with pytest.raises(ParameterError, match="expected"):
         simulate(**{**dict(seed=1, duration_s=2.0, out=tmp_path / "run"), **change})
     assert not list(tmp_path.iterdir())
 
 
-def test_a_folder_in_the_way_is_kept(bag, tmp_path):
+def test_an_existing_folder_is_not_overwritten(bag, tmp_path):
     (tmp_path / "run").mkdir()
     with pytest.raises(BagError, match="does not exist"):
         simulate(1, 2.0, tmp_path / "run")
@@ -149,7 +149,7 @@ def test_a_folder_in_the_way_is_kept(bag, tmp_path):
         simulate(1, 2.0, tmp_path / "file" / "run")
 
 
-def test_a_run_broken_off_leaves_nothing(tmp_path):
+def test_an_interrupted_run_leaves_no_files(tmp_path):
     def stop(done_s):
         raise KeyboardInterrupt
 
@@ -158,7 +158,7 @@ def test_a_run_broken_off_leaves_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_the_verb(tmp_path, capsys):
+def test_the_simulate_command(tmp_path, capsys):
     import argparse
 
     parser = argparse.ArgumentParser()

@@ -12,7 +12,7 @@ from sentryfuse_ros.simulation.imu import Imu
 from sentryfuse_ros.simulation.lidar import Lidar
 from sentryfuse_ros.simulation.nuisances import Nuisances
 from sentryfuse_ros.simulation.rays import Look
-from sentryfuse_ros.simulation.robot import LIDAR_AT_M, LOAD, VELOCITY, Drive
+from sentryfuse_ros.simulation.robot import LIDAR_AT_M, LOAD, VELOCITY, Robot
 from sentryfuse_ros.simulation.worlds import build_world
 
 CALM = dict(
@@ -46,7 +46,7 @@ def everywhere(world, relief=None, **changes):
 
 def drive(world, speed_mps=0.8, seconds=2.0, payload_kg=3.0, turn_rad_s=0.0):
     """Sensor rows of a straight drive, after a second to get going; and the drive."""
-    robot = Drive(world, payload_kg, *START)
+    robot = Robot(world, payload_kg, *START)
     robot.advance(800, speed_mps, turn_rad_s)
     return robot.advance(int(seconds * 800), speed_mps, turn_rad_s), robot
 
@@ -89,7 +89,7 @@ def test_gyro_turns_with_the_robot(world):
     assert 0.1 < turn < 0.55  # a skid-steered robot turns less than its wheels say
 
 
-def test_rough_ground_shakes_and_a_load_calms(world):
+def test_rough_ground_shakes_and_a_payload_damps(world):
     shake = {}
     for name, relief, payload in (("smooth", 0.0003, 0), ("rough", 0.003, 0), ("rough, loaded", 0.003, 18)):
         rows, _ = drive(everywhere(world, relief), payload_kg=payload)
@@ -192,7 +192,7 @@ def test_reflectance_blades_and_dust_show_in_the_cloud(world):
 
 
 @pytest.mark.parametrize("nuisance, effect", [("darkness", "dim"), ("fog", "flat"), ("mud", "covered")])
-def test_what_spoils_the_picture(world, nuisance, effect):
+def test_nuisances_degrade_the_image(world, nuisance, effect):
     _, robot = drive(world, speed_mps=0.0, seconds=0.1)
 
     def frame(**nuisances):

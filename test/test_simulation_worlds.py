@@ -1,4 +1,4 @@
-"""Worlds of the simulation: what a number makes, and that splits never share one."""
+"""Worlds of the simulation: the same number gives the same world, and splits never share one."""
 
 import dataclasses
 from pathlib import Path
@@ -31,7 +31,7 @@ def test_a_seed_outside_its_split_is_refused(split, seed):
         world_number(split, seed)
 
 
-def test_a_number_makes_the_same_world_again_and_another_another(world):
+def test_a_number_gives_the_same_world_again_and_another_number_another(world):
     again, other = build_world(5), build_world(world_number("test", 5))
     assert [p.ground for p in world.patches] == [p.ground for p in again.patches]
     assert all((a.height_m == b.height_m).all() for a, b in zip(world.patches, again.patches))
@@ -121,7 +121,7 @@ def test_nuisances_as_given():
 
 
 @pytest.mark.parametrize("entry", ["snow=1", "fog=2", "fog=thick", "none=1"])
-def test_a_wrong_nuisance_says_what_is_right(entry):
+def test_a_wrong_nuisance_names_the_right_ones(entry):
     with pytest.raises(ParameterError, match="expected"):
         choose_nuisances([entry], np.random.default_rng(0))
 

@@ -1,3 +1,5 @@
+"""Windows of several sensors at one moment."""
+
 import numpy as np
 import pytest
 
@@ -16,20 +18,20 @@ def buffers():
     return made
 
 
-def test_snapshot_cuts_every_live_window_at_the_same_moment():
+def test_all_windows_of_a_snapshot_end_at_the_same_moment():
     snapshot = take_snapshot(buffers(), [True, True, True], 120 * MS)
     assert snapshot.mask.tolist() == [True, True, False], "audio is live but its window holds nothing"
     assert snapshot.windows["camera"][0][-1] == 100 * MS and snapshot.windows["imu"][0][-1] == 120 * MS
     assert set(snapshot.windows) == {"camera", "imu"} and snapshot.end_ns == 120 * MS
 
 
-def test_newest_stamp_is_of_data_used():
+def test_newest_stamp_is_that_of_data_in_the_snapshot():
     assert take_snapshot(buffers(), [True, False, True], 120 * MS).newest_ns == 100 * MS
     nothing = take_snapshot(buffers(), [False] * 3, 120 * MS)
     assert nothing.newest_ns == 0 and not nothing.mask.any() and nothing.windows == {}
 
 
-def test_slot_without_a_sensor_stays_out():
+def test_model_input_without_a_sensor_is_left_out():
     snapshot = take_snapshot({"camera": None, "imu": buffers()["imu"]}, [True, True], 130 * MS)
     assert snapshot.mask.tolist() == [False, True]
 

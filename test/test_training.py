@@ -1,77 +1,32 @@
-"""The trainer, its dense teachers, class weights and calibration, on a small made-up set that is quick to learn."""
+"""The trainer, class weights and calibration, on a small made-up set that is quick to learn."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from made_up_training import CLASSES, QUIET, RECIPE, recipe, recordings, window_set
+from made_up_training import CLASSES, RECIPE, recipe, recordings, window_set
 
 from sentryfuse_ros.datasets.windows import WindowSet
-from sentryfuse_ros.errors import CheckpointError, DataError, SentryFuseError
+from sentryfuse_ros.errors import DataError, SentryFuseError
 from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.training.calibration import expected_calibration_error, fit_temperature
-from sentryfuse_ros.training.evaluation import predict_logits
+from sentryfuse_ros.training.checks import check_classes, check_modalities
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
-from sentryfuse_ros.training.recipe import Recipe
-from sentryfuse_ros.training.run import check_classes, check_modalities, train
+from sentryfuse_ros.training.logits import predict_logits
 from sentryfuse_ros.training.trainer import Trainer, class_weights
 
 # trainer
 
 
-def test_training_learns_and_pruned_widths_and_single_sensors_with_it():
+def test_training_teaches_pruned_widths_and_single_sensors_too():
     trainer = Trainer(recipe(epochs=60, learning_rate=3e-3, batch=6), RecordingExamples(recordings((1, 2))), CLASSES)
     while trainer.epoch < 60:
         list(trainer.run_epoch())
     held = RecordingExamples(recordings((3,), each=20))
-    logits = predict_logits(trainer.average, held, all_masks(2), (0.0, 0.5))
+    logits = predict_logits(trainer.ema_model, held, all_masks(2), (0.0, 0.5))
     right = {mask: [(z.argmax(1) == held.labels).mean() for z in rows] for mask, rows in logits.items()}
     assert min(min(row) for row in right.values()) > 0.8, right
-
-
-def learn(trainer):
-    """All the epochs of a trainer."""
-    while trainer.epoch < trainer.recipe.epochs:
-        list(trainer.run_epoch())
-    return trainer
-
-
-def test_dense_teacher_draws_the_full_width_answer_to_its_own():
-    """Towards one that has learnt other labels, in place of the examples' own."""
-    examples = RecordingExamples(recordings(groups=(1, 2)))
-    plain = {**RECIPE, "epochs": 40, "batch": 6, "learning_rate": 3e-3, "second_pass": "none"}
-    teacher = Trainer(Recipe.from_dict(plain), examples, CLASSES)
-    teacher.examples.labels = (examples.labels + 1) % 3
-    learn(teacher)
-    examples = RecordingExamples(recordings(groups=(1, 2)))
-    answers = {}
-    for weight in (0.0, 30.0):
-        trainer = learn(
-            Trainer(Recipe.from_dict({**plain, "dense_distill": weight}), examples, CLASSES, dense_teachers=[teacher.average])
-        )
-        mask = (True, True)
-        logits = predict_logits(trainer.average, examples, [mask], [0.0])["11"][0]
-        answers[weight] = (logits.argmax(1) == examples.labels).mean()
-    assert answers[0.0] > 0.8 and answers[30.0] < 0.2
-    assert not any(p.requires_grad for p in trainer.dense_teachers[0].parameters())
-
-
-def test_dense_teacher_of_other_data_is_refused_by_name(made_up, tmp_path):
-    train(Recipe.from_dict({**RECIPE, "epochs": 1, "second_pass": "none"}), tmp_path / "dense", console=QUIET)
-    taught = {**RECIPE, "epochs": 1, "dense_teachers": [str(tmp_path / "dense")]}
-    train(Recipe.from_dict(taught), tmp_path / "taught", console=QUIET)
-    assert (tmp_path / "taught" / "model.safetensors").exists()
-    with pytest.raises(CheckpointError, match="dense teacher 1, modality 'imu' mean.*same data"):
-        train(Recipe.from_dict({**taught, "train_groups": [1]}), tmp_path / "other", console=QUIET)
-    with pytest.raises(CheckpointError, match="dense teacher 1, modalities"):
-        train(
-            Recipe.from_dict({**taught, "modalities": RECIPE["modalities"][:1], "model": {**RECIPE["model"], "tokenizer": {}}}),
-            tmp_path / "fewer",
-            console=QUIET,
-        )
-    with pytest.raises(CheckpointError, match="nowhere"):
-        train(Recipe.from_dict({**taught, "dense_teachers": ["nowhere"]}), tmp_path / "none", console=QUIET)
 
 
 def test_gate_learns_until_it_is_frozen():
@@ -81,10 +36,10 @@ def test_gate_learns_until_it_is_frozen():
         list(trainer.run_epoch())
         seen.append(trainer.model.gate.static.detach().clone())
     assert not torch.equal(seen[0], seen[3]) and torch.equal(seen[4], seen[10])
-    assert torch.equal(trainer.average.gate.static, seen[10])  # ships the order it was trained with
+    assert torch.equal(trainer.ema_model.gate.static, seen[10])  # ships the order it was trained with
 
 
-def test_loss_that_is_no_number_stops_with_words(made_up):
+def test_loss_that_is_not_finite_stops_the_training_with_an_explanation(made_up):
     bad = recordings((1, 2))
     bad[0].streams["imu"].rows[:] = np.nan
     specs = [{**m, "mean": [0] * n, "std": [1] * n} for m, n in zip(RECIPE["modalities"], (6, 2))]
@@ -114,7 +69,7 @@ def test_calibration_error_of_known_cases():
 # classes
 
 
-def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
+def test_rare_and_unvalidated_classes_are_reported_and_an_absent_one_is_refused():
     def of(labels):
         return WindowExamples(
             WindowSet(
@@ -130,7 +85,7 @@ def test_rare_and_unvalidated_classes_are_said_and_an_absent_one_is_refused():
 
 
 def test_modality_that_no_example_has_is_refused():
-    windows = replace(window_set(), present={"imu": np.ones(24, bool), "wheel": np.zeros(24, bool)})
+    windows = replace(window_set(), live={"imu": np.ones(24, bool), "wheel": np.zeros(24, bool)})
     with pytest.raises(DataError, match="no data at all of wheel"):
         check_modalities(WindowExamples(windows), recipe())
     check_modalities(RecordingExamples(recordings()), recipe())

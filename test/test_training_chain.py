@@ -1,4 +1,4 @@
-"""From nothing to a measured model, by the commands a user gives, in a clean folder."""
+"""From nothing to an evaluated model by the commands that a user gives, in a clean folder."""
 
 import json
 import os
@@ -44,7 +44,7 @@ RECIPE = {
             "lidar": {"frames_per_token": 1, "stem_channels": [8, 16], "grid": [1, 2]},
         },
     },
-    "epochs": 15,
+    "epochs": 25,
     "batch": 16,
     "learning_rate": 0.003,
     "validate_every": 5,
@@ -54,7 +54,7 @@ RECIPE = {
 
 @pytest.fixture
 def sentryfuse(tmp_path):
-    """The command, run in an empty folder; returns what it printed."""
+    """Runs the command in an empty folder and returns what it printed."""
     command = Path(sys.prefix) / "bin" / "sentryfuse"
 
     def call(*arguments, status=0):
@@ -74,22 +74,26 @@ def sentryfuse(tmp_path):
 
 def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
-    for split, count in (("train", 24), ("val", 4), ("test", 6)):
-        sentryfuse("simulate", "--seed", 0, "--count", count, "--duration", 8, "--split", split, "--out", "worlds", "--jobs", 2)
-    assert "0 of them made now" in sentryfuse(
-        "simulate", "--seed", 0, "--count", 4, "--duration", 8, "--split", "val", "--out", "worlds"
-    )
-    said = sentryfuse(
+    # Undisturbed drives: a model can learn from a dozen of them, which are quick to simulate.
+    drives = ("simulate", "--seed", 0, "--duration", 6, "--nuisance", "none", "--out", "worlds", "--jobs", 2)
+    for split, count in (("train", 12), ("val", 2), ("test", 3)):
+        sentryfuse(*drives, "--count", count, "--split", split)
+    assert "0 of them made now" in sentryfuse(*drives, "--count", 2, "--split", "val")
+    output = sentryfuse(
         "dataset", "worlds", "--labels", "intervals.csv", "--config", "recipe.yaml", "--out", "windows", "--stride", 0.25
     )
-    assert "train (24 bags)" in said and "the label changes inside the window" in said and "/odom (nav_msgs/msg/Odometry)" in said
+    assert (
+        "train (12 bags)" in output
+        and "the label changes inside the window" in output
+        and "/odom (nav_msgs/msg/Odometry)" in output
+    )
     topic = sentryfuse("dataset", "worlds", "--labels", "/ground_truth/ground", "--config", "recipe.yaml", "--out", "by_topic")
-    assert "34 bags" in topic
+    assert "17 bags" in topic
     about = json.loads((tmp_path / "windows" / "dataset.json").read_text())
     assert {bag["split"] for bag in about["bags"]} == {"train", "val", "test"} and len(about["classes"]) == 6
 
-    said = sentryfuse("train", "--config", "recipe.yaml", "--out", "model")
-    assert "epoch 15" in said
+    output = sentryfuse("train", "--config", "recipe.yaml", "--out", "model")
+    assert "epoch 25" in output
     assert list((tmp_path / "model" / "tensorboard").iterdir()) and (tmp_path / "model" / "metrics.csv").exists()
     info = Engine.load(tmp_path / "model").info
     assert info["command"].startswith("sentryfuse train") and info["data"]["train_groups"] == ["train"]
@@ -99,12 +103,12 @@ def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
         "evaluate", "model", "windows", "--json", "out.json", "--html", "out.html", "--csv", "out.csv", "--latency-runs", 1
     )
     report = json.loads((tmp_path / "out.json").read_text())
-    # A few short drives teach little, but more than the commonest class (about a quarter).
+    # A few short drives teach little, but more than to name the most frequent class (39 % of the test windows).
     assert report["summary"]["accuracy_all"] > 0.4 and report["summary"]["ece_mean"] < 0.5
     assert (tmp_path / "out.html").stat().st_size > 50_000 and len((tmp_path / "out.csv").read_text().splitlines()) == 46
 
 
-def test_what_cannot_be_is_said_in_one_line(sentryfuse, tmp_path):
+def test_errors_are_one_clear_line(sentryfuse, tmp_path):
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
     assert "windows" in sentryfuse("train", "--config", "recipe.yaml", "--out", "m", status=2)
     assert "nowhere" in sentryfuse("dataset", "nowhere", "--labels", "x.csv", "--config", "recipe.yaml", "--out", "w", status=2)

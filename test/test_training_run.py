@@ -1,4 +1,4 @@
-"""Whole training runs: resumed, repeated, in several processes, and never one taken for another."""
+"""Whole training runs: resumed, repeated, in several processes, and never mistaken for one another."""
 
 import csv
 import os
@@ -16,24 +16,20 @@ from sentryfuse_ros.errors import CheckpointError, DataError
 from sentryfuse_ros.model.checkpoint import load_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training import run as run_module
-from sentryfuse_ros.training.evaluation import predict_logits
 from sentryfuse_ros.training.examples import RecordingExamples
+from sentryfuse_ros.training.logits import predict_logits
 from sentryfuse_ros.training.metrics import METRICS_FILE, Metrics
 from sentryfuse_ros.training.run import train
 from sentryfuse_ros.training.trainer import Trainer
+from sentryfuse_ros.training.validation_predictions import ValidationPredictions
 
 
 def tensors(folder):
     return load_checkpoint(folder)[0].state_dict()
 
 
-@pytest.mark.parametrize("taught", (False, True))
-def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch, taught):
-    teachers = ()
-    if taught:
-        teachers = (str(train(recipe(second_pass="none", epochs=1), tmp_path / "teacher", console=QUIET)),)
-    ours = recipe(dense_teachers=teachers)
-    whole = train(ours, tmp_path / "whole", console=QUIET)
+def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch):
+    whole = train(recipe(), tmp_path / "whole", console=QUIET)
     steps = Trainer.run_epoch
 
     def killed(self):
@@ -44,24 +40,23 @@ def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypa
 
     monkeypatch.setattr(Trainer, "run_epoch", killed)
     with pytest.raises(KeyboardInterrupt):
-        train(ours, tmp_path / "broken", console=QUIET)
+        train(recipe(), tmp_path / "broken", console=QUIET)
     monkeypatch.setattr(Trainer, "run_epoch", steps)
-    broken = train(ours, tmp_path / "broken", resume=True, console=QUIET)
+    broken = train(recipe(), tmp_path / "broken", resume=True, console=QUIET)
     a, b = tensors(whole), tensors(broken)
     assert all(torch.equal(a[n], b[n]) for n in a)
     read = [list(csv.DictReader((folder / "metrics.csv").open())) for folder in (whole, broken)]
     assert len(read[0]) == 3 and all(row.pop("seconds") for rows in read for row in rows)
     assert read[0] == read[1]
-    assert all((float(row["dense_distill"]) > 0) == taught for row in read[0])
 
 
-def test_metrics_of_a_run_from_before_a_column_existed_go_on_under_all(tmp_path):
+def test_metrics_of_a_run_from_before_a_column_existed_continue_with_all_columns(tmp_path):
     (tmp_path / METRICS_FILE).write_text("epoch,learning_rate,seconds,full,gate\n1,0.1,2.0,0.5,0.25\n2,0.1,2.0,0.4,0.2\n")
     metrics = Metrics(tmp_path, 1)
-    metrics.write(2, {"full": 0.3, "dense_distill": 0.125})
+    metrics.write(2, {"full": 0.3, "gradient": 0.125})
     metrics.close()
     rows = list(csv.DictReader((tmp_path / METRICS_FILE).open()))
-    assert [(r["epoch"], r["full"], r["gate"], r["dense_distill"]) for r in rows] == [
+    assert [(r["epoch"], r["full"], r["gate"], r["gradient"]) for r in rows] == [
         ("1", "0.5", "0.25", ""),
         ("2", "0.3", "", "0.125"),
     ]
@@ -119,12 +114,12 @@ def test_temperatures_rest_on_windows_that_have_the_sensors_of_their_mask():
     blank = np.where(np.arange(400)[:, None] < 200, sure, 5 * rng.standard_normal((400, 3)))
     present = np.ones((400, 2), bool)
     present[200:, 1] = False
-    given = {"labels": labels, "present": present, "10": sure[None], "01": blank[None]}
-    only_seen = {"labels": labels[:200], "01": blank[None, :200]}
-    assert run_module._temperatures(given)["01"] == run_module._temperatures(only_seen)["01"]
-    assert run_module._accuracies(given)["01"] == run_module._accuracies(only_seen)["01"]
+    given = ValidationPredictions(labels, {"10": sure[None], "01": blank[None]}, present)
+    only_seen = ValidationPredictions(labels[:200], {"01": blank[None, :200]})
+    assert given.temperatures()["01"] == only_seen.temperatures()["01"]
+    assert given.accuracies()["01"] == only_seen.accuracies()["01"]
     present[:, 1] = False
-    assert run_module._temperatures(given)["01"] == [1.0] and run_module._accuracies(given)["01"] == [None]
+    assert given.temperatures()["01"] == [1.0] and given.accuracies()["01"] == [None]
 
 
 # a run is not taken for another

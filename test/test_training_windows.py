@@ -1,4 +1,4 @@
-"""Windows that are trained on: drawn from recordings or cut beforehand, and how they are augmented."""
+"""Windows of a training: drawn from recordings or extracted beforehand, and how they are augmented."""
 
 import cv2
 import numpy as np
@@ -17,7 +17,7 @@ def test_windows_are_repeatable_and_augmented():
     assert all(np.array_equal(a[n], b[n]) for n in a) and not np.array_equal(a["imu"], c["imu"])
 
 
-def test_no_augmentation_gives_the_window_that_is_judged():
+def test_no_augmentation_gives_the_window_of_an_evaluation():
     off = Augment(
         partial=0,
         lag_s=0,
@@ -57,7 +57,7 @@ def test_moved_frames_are_those_of_an_affine_warp():
     assert (moved == warped.transpose(0, 3, 1, 2)).mean() > 0.95  # the other rounds in steps of a 32nd
 
 
-# windows cut beforehand
+# windows extracted beforehand
 
 
 def test_window_set_trains_to_the_same_numbers_as_windows_of_specs_with_mean_and_std():

@@ -1,4 +1,4 @@
-"""The one-slot mailbox: newest wins, errors do not end it, stop returns."""
+"""The worker with a mailbox for one job: the newest job wins, an error does not end the thread, stop returns."""
 
 import threading
 
@@ -48,7 +48,7 @@ def test_error_is_reported_and_the_next_job_runs():
     assert errors == ["boom"]
 
 
-def test_stop_without_jobs_and_from_inside():
+def test_stop_works_without_jobs_and_from_within_a_job():
     worker = LatestJobWorker(lambda job: inside.append(worker.stop(0.1)) or stopped.set(), lambda error: None)
     inside, stopped = [], threading.Event()
     worker.put(1)

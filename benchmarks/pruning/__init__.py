@@ -1,1 +1,1 @@
-"""Run-time pruning against the usual criteria and against what could explain the gain away."""
+"""The study of run-time pruning against the usual criteria, and against what could explain its gain away."""

@@ -1,4 +1,4 @@
-"""Which sensors are there: the conditions of the comparison as weights over masks, so that nothing is left to chance."""
+"""Which sensors are live: the conditions of the comparison as weights over masks, so that no mask has to be drawn."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import cache
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 
 RATIOS = (0.25, 0.5, 0.7, 0.8)
-DROPOUT = {"dropout_30": 0.3, "dropout_50": 0.5}  # each sensor is absent with this chance; drawn again if none is left
+DROPOUT = {"dropout_30": 0.3, "dropout_50": 0.5}  # each sensor is absent with this chance, given that one is left
 MISSING = {"one_missing": 1, "two_missing": 2}
 
 
 @cache  # a report asks a hundred thousand times
 def conditions(sensors: int) -> Mapping[str, Mapping[str, float]]:
-    """Condition -> {mask bits: weight}, weights of a condition add up to 1. Two missing only where one sensor is left then."""
+    """Condition -> {mask bits: weight}; the weights of a condition add up to 1. "two_missing" needs three sensors or more."""
     bits = [mask_to_bits(mask) for mask in all_masks(sensors)]
     out = {"all": {"1" * sensors: 1.0}}
     for name, missing in MISSING.items():

@@ -7,19 +7,19 @@
     snip     |w dL/dw| summed over the unit's weights (Lee et al., arXiv 1810.02340)
     taylor   |activation * gradient| summed over the unit per sample, then averaged (Molchanov et al., arXiv 1611.06440,
              1906.10771)
-    oracle   taylor measured with the very mask that the plan is for: as many passes as there are masks
-    torch_pruning_magnitude, torch_pruning_taylor   importance of that library, see library.py
+    oracle   taylor measured with the very mask that the plan is for, which takes as many passes as there are masks
+    torch_pruning_magnitude, torch_pruning_taylor   importance by that library, see library.py
 
-All but oracle are measured once, with every sensor present, on data of the training split, and know nothing of the mask.
-A head's weights are its rows of the query, its columns of the output, and its share of the K/V rows that its group has in
-common, so that heads add up to their group; a channel's are its row of up and its column of down. No biases.
+All but oracle are measured once, with all sensors live, on data of the training split, and know nothing of the mask. The weights
+of a head are its rows of the query, its columns of the output, and its share of the K/V rows that its group has in common, so
+that heads add up to their group; the weights of a channel are its row of up and its column of down. Biases do not count.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -30,33 +30,36 @@ from torch.overrides import TorchFunctionMode
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.block import Block
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.gate import Scores
 from sentryfuse_ros.pruning.saliency import unit_scales
+from sentryfuse_ros.training.examples import Examples
 
 CRITERIA = ("random", "l1", "l2", "wanda", "snip", "taylor", "oracle", "torch_pruning_magnitude", "torch_pruning_taylor")
 WITHOUT_DATA = ("random", "l1", "l2", "torch_pruning_magnitude")
 CHUNK = 64  # samples in one pass
 
-Scores = tuple[Tensor, Tensor]
-
 
 class Calibration(NamedTuple):
-    """Samples to measure on: inputs name -> (n, *spec.shape), normalised; labels (n,) class ids."""
+    """Samples that criteria are measured on."""
 
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
+    inputs: Mapping[str, Tensor]  # name -> (n, *spec.shape), normalised
+    labels: Tensor  # (n,) class ids
 
     @classmethod
-    def draw(cls, examples: Any, specs: Sequence, count: int = 256, seed: int = 0) -> Calibration:
-        """``count`` (or all) of `training.examples`, at random by seed, not augmented."""
+    def draw(cls, examples: Examples, specs: Sequence, count: int = 256, seed: int = 0) -> Calibration:
+        """``count`` of the examples, or all where there are fewer, drawn by seed and not augmented."""
         index = np.sort(np.random.default_rng(seed).permutation(len(examples))[:count])
         inputs = {name: torch.from_numpy(x) for name, x in examples.inputs(index, specs).items()}
         return cls(inputs, torch.from_numpy(np.asarray(examples.labels)[index]))
 
     def chunks(self, device: torch.device) -> Iterator[Calibration]:
-        """All samples, `CHUNK` at a time."""
+        """All samples, `CHUNK` of them at a time."""
         for start in range(0, len(self.labels), CHUNK):
             part = slice(start, start + CHUNK)
             yield Calibration({n: x[part].to(device) for n, x in self.inputs.items()}, self.labels[part].to(device))
+
+
+NO_SAMPLES = Calibration({}, torch.empty(0, dtype=torch.int64))
 
 
 def unit_scores(
@@ -64,12 +67,13 @@ def unit_scores(
 ) -> Scores:
     """Heads (sites, H) and channels (sites, C) as `slicing.choose_plan` takes them; higher stays longer.
 
-    ``mask`` (M,) is used by oracle only, ``seed`` by random only. Each kind is of mean 1, but random, which is uniform.
-    Raises ParameterError on an unknown criterion, or one that lacks its calibration or mask.
+    Only oracle uses ``mask`` (M,), and only random uses ``seed``. Heads and channels each have mean 1, except for random, which
+    is uniform. Raises ParameterError on an unknown criterion, or where its calibration or mask is missing.
     """
     if criterion not in CRITERIA:
         raise ParameterError("pruning criterion", criterion, "one of " + ", ".join(CRITERIA))
-    if criterion not in WITHOUT_DATA and (calibration is None or not len(calibration.labels)):
+    data = NO_SAMPLES if calibration is None else calibration
+    if criterion not in WITHOUT_DATA and not len(data.labels):
         raise ParameterError(f"pruning criterion {criterion}", "no calibration samples", "some of the training split")
     if criterion == "oracle" and mask is None:
         raise ParameterError("pruning criterion oracle", "no mask", "the mask that the plan is for")
@@ -79,21 +83,21 @@ def unit_scores(
         if criterion.startswith("torch_pruning"):
             from .library import library_scores
 
-            return library_scores(model, loss_gradients(model, calibration) if criterion.endswith("taylor") else None)
+            return library_scores(model, loss_gradients(model, data) if criterion.endswith("taylor") else None)
         if criterion in ("l1", "l2"):
             scores = magnitude_scores(model, int(criterion[1]))
         elif criterion == "wanda":
-            scores = wanda_scores(model, calibration)
+            scores = wanda_scores(model, data)
         elif criterion == "snip":
-            scores = snip_scores(model, calibration)
+            scores = snip_scores(model, data)
         else:
-            scores = taylor_scores(model, calibration, mask if criterion == "oracle" else None)
+            scores = taylor_scores(model, data, mask if criterion == "oracle" else None)
     heads, channels = (s / s[s.sum(1) > 0].mean().nan_to_num(0).clamp_min(1e-12) for s in scores)
     return heads, channels
 
 
 def random_scores(model: SentryFuse, seed: int) -> Scores:
-    """Uniform in 0..1; the same for a seed on any device."""
+    """Uniform in 0 to 1, and the same for a seed on any device."""
     generator = torch.Generator().manual_seed(seed)
     heads, channels = (
         [torch.rand(n, generator=generator) for n in counts]
@@ -104,12 +108,12 @@ def random_scores(model: SentryFuse, seed: int) -> Scores:
 
 
 def magnitude_scores(model: SentryFuse, power: int) -> Scores:
-    """Sum of |w| ** power over a unit's weights: squared, not rooted, for 2, so that heads add up to their group."""
+    """Sum of |w| ** power over the weights of a unit; without a root for 2, so that heads add up to their group."""
     return _stack(unit_sums(b, *(w.detach().abs() ** power for w in weights_of(b))) for b in model.backbone.blocks)
 
 
 def snip_scores(model: SentryFuse, calibration: Calibration) -> Scores:
-    """Sum of |w dL/dw| over a unit's weights, L the mean cross-entropy over all samples."""
+    """Sum of |w dL/dw| over the weights of a unit, where L is the mean cross-entropy over all samples."""
     gradients = loss_gradients(model, calibration)
     return _stack(
         unit_sums(b, *((w.detach() * g).abs() for w, g in zip(weights_of(b), gs)))
@@ -118,7 +122,7 @@ def snip_scores(model: SentryFuse, calibration: Calibration) -> Scores:
 
 
 def wanda_scores(model: SentryFuse, calibration: Calibration) -> Scores:
-    """Sum of |w| ||x|| over the columns of the output (down) projection that read a head (channel); x over all tokens."""
+    """Sum of |w| ||x|| over the columns of the output (down) projection that read a head (channel), with x over all tokens."""
     reading = [w for b in model.backbone.blocks for w in (b.attention.out.weight, b.down.weight)]
     with torch.no_grad(), _InputNorms(reading) as norms:
         for chunk in calibration.chunks(_device(model)):
@@ -129,29 +133,31 @@ def wanda_scores(model: SentryFuse, calibration: Calibration) -> Scores:
 
 
 def taylor_scores(model: SentryFuse, calibration: Calibration, mask: Sequence[bool] | None = None) -> Scores:
-    """Mean over samples of |dL/dm| for a multiplier m = 1 on a unit's output, which is activation times gradient summed.
+    """Mean over samples of |dL/dm| for a multiplier m = 1 on the output of a unit, which is activation times gradient, summed.
 
-    The absolute value is per sample: averaged first, opposite signs would cancel. Sites that do not run with ``mask``: 0.
+    The absolute value is taken per sample, because opposite signs would cancel if they were averaged first. Sites that do not run
+    with ``mask`` have 0.
     """
-    total: list[Tensor] | None = None
+    total: list[Tensor] = []
+    count = len(calibration.labels)
     for chunk in calibration.chunks(_device(model)):
         scales = unit_scales(model.config, len(chunk.labels), _device(model))
         loss = F.cross_entropy(model(chunk.inputs, mask, scales=scales).logits, chunk.labels, reduction="sum")
         flat = [m for site in scales for m in site]
         gradients = torch.autograd.grad(loss, flat, allow_unused=True)
         sums = [torch.zeros_like(m[0]) if g is None else g.abs().sum(0) for m, g in zip(flat, gradients)]
-        total = sums if total is None else [a + b for a, b in zip(total, sums)]
-    return torch.stack(total[::2]) / len(calibration.labels), torch.stack(total[1::2]) / len(calibration.labels)
+        total = sums if not total else [a + b for a, b in zip(total, sums)]
+    return torch.stack(total[::2]) / count, torch.stack(total[1::2]) / count
 
 
 def weights_of(block: Block) -> tuple[Tensor, ...]:
-    """Prunable weights of a block: query, K/V, output, up, down."""
+    """The prunable weights of a block: query, K/V, output, up, down."""
     a = block.attention
     return a.query.weight, a.kv.weight, a.out.weight, block.up.weight, block.down.weight
 
 
 def unit_sums(block: Block, query: Tensor, kv: Tensor, out: Tensor, up: Tensor, down: Tensor) -> Scores:
-    """Numbers per weight, in the shapes of `weights_of`, summed per head (H,) and channel (C,)."""
+    """Sums per head (H,) and per channel (C,) of numbers per weight, which have the shapes of `weights_of`."""
     heads, groups = _heads(block), block.attention.groups
     shared = kv.view(2, groups, -1).sum((0, 2)) / (heads // groups)
     of_heads = query.reshape(heads, -1).sum(1) + out.sum(0).view(heads, -1).sum(1) + shared.repeat_interleave(heads // groups)
@@ -159,7 +165,7 @@ def unit_sums(block: Block, query: Tensor, kv: Tensor, out: Tensor, up: Tensor, 
 
 
 def loss_gradients(model: SentryFuse, calibration: Calibration) -> list[tuple[Tensor, ...]]:
-    """Gradients of the mean cross-entropy over all samples, every sensor present, by `weights_of` each block."""
+    """Gradients of the mean cross-entropy over all samples with all sensors live, for the `weights_of` each block."""
     weights = [w for b in model.backbone.blocks for w in weights_of(b)]
     total = [torch.zeros_like(w) for w in weights]
     wanted = [w.requires_grad for w in weights]
@@ -178,7 +184,7 @@ def loss_gradients(model: SentryFuse, calibration: Calibration) -> list[tuple[Te
 
 
 class _InputNorms(TorchFunctionMode):
-    """Sums the squares of what some weights are multiplied with; blocks run on bare tensors, where module hooks see nothing."""
+    """Sums the squares of the inputs of some weights. Blocks run on bare tensors, where module hooks see nothing."""
 
     def __init__(self, weights: Sequence[Tensor]):
         super().__init__()
@@ -209,7 +215,7 @@ def _stack(pairs: Iterator[Scores]) -> Scores:
 
 @contextmanager
 def _evaluating(model: SentryFuse) -> Iterator[None]:
-    """Without dropout, and with gradients whatever the caller has set."""
+    """Run without dropout, and with gradients whatever the caller has set."""
     was = model.training
     model.eval()
     try:

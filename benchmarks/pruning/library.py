@@ -1,11 +1,11 @@
 """Scores by the library torch-pruning (DepGraph; Fang et al., CVPR 2023, arXiv 2301.12900), an optional dependency.
 
-Its tracer follows calls of modules, and the blocks here run on bare tensors. So each block's attention and feed-forward are
-written out once more as modules on the very same weights; groups and importance are then the library's own, with its default
-settings. What it makes of them: a channel is its row of up and column of down. A head is the mean over its dimensions (as in
-the library's own head pruning) of its rows of the query and its columns of the output; of key and value too where every
-query head has its own, but with grouped queries the library leaves those out of the sum. Magnitude is then as l2 in
-criteria.py but for K/V, and Taylor, which the library takes as |w dL/dw| per weight, as snip.
+The library traces calls of modules, but the blocks here run on bare tensors. So the attention and the feed-forward of each block
+are written out once more as modules on the same weights; groups and importance are then the library's own, with its default
+settings. It counts these weights: for a channel, its row of up and its column of down. For a head, the mean over its dimensions
+(as in the library's own head pruning) of its rows of the query and its columns of the output, and of key and value too where
+every query head has its own; with grouped queries the library leaves those out of the sum. So its magnitude equals l2 in
+criteria.py except for K/V, and its Taylor, which it computes as |w dL/dw| per weight, equals snip.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from sentryfuse_ros.errors import SentryFuseError
 from sentryfuse_ros.model.attention import SentryAttend
 from sentryfuse_ros.model.fuse import SentryFuse
 
-VERSION = "1.6.1"  # what this was tried with
+VERSION = "1.6.1"  # the version that this was tested with
 
 
 def library_scores(model: SentryFuse, gradients: Sequence[tuple[Tensor, ...]] | None) -> tuple[Tensor, Tensor]:
-    """Heads (sites, H) and channels (sites, C), of mean 1 per site: by Taylor from `criteria.loss_gradients`, else magnitude.
+    """Heads (sites, H) and channels (sites, C), of mean 1 per site: Taylor with `criteria.loss_gradients`, magnitude without.
 
     Raises SentryFuseError where the library is not installed.
     """
@@ -37,14 +37,14 @@ def library_scores(model: SentryFuse, gradients: Sequence[tuple[Tensor, ...]] | 
         attention = _Attention(a, slopes[:3])
         group = _group(library, attention, attention.query, attention.query.in_features)
         heads.append(importance(group).view(a.groups * a.per_group, -1).mean(1))
-        feed_forward = nn.Sequential(_linear(block.up.weight, slopes[3]), nn.GELU(), _linear(block.down.weight, slopes[4]))
-        channels.append(importance(_group(library, feed_forward, feed_forward[0], block.up.in_features)))
+        up, down = _linear(block.up.weight, slopes[3]), _linear(block.down.weight, slopes[4])
+        channels.append(importance(_group(library, nn.Sequential(up, nn.GELU(), down), up, block.up.in_features)))
     device = model.gate.static.device
     return torch.stack(heads).to(device), torch.stack(channels).to(device)
 
 
 class _Attention(nn.Module):
-    """Grouped-query attention in the form that the library knows: a linear map each for query, key, value and output."""
+    """Grouped-query attention in a form that the library knows: one linear map each for query, key, value and output."""
 
     def __init__(self, attention: SentryAttend, slopes: Sequence[Tensor | None]):
         super().__init__()
@@ -70,7 +70,7 @@ def _linear(weight: Tensor, slope: Tensor | None) -> nn.Linear:
 
 
 def _group(library: ModuleType, module: nn.Module, root: nn.Linear, width: int):
-    """What the library prunes together with the outputs of ``root``."""
+    """The weights that the library prunes together with the outputs of ``root``."""
     graph = library.DependencyGraph().build_dependency(module, torch.zeros(1, 4, width))
     return graph.get_pruning_group(root, library.prune_linear_out_channels, idxs=list(range(root.out_features)))
 

@@ -1,7 +1,7 @@
-"""Training windows of recordings of people: seen from another side, of another build, the wearable strapped on otherwise.
+"""Training windows of people, varied: seen from another side, with another build, and with the wearable worn differently.
 
-Four training subjects say much about how these stand, are built and wear a sensor. Strengths were chosen by leaving one
-training subject out in turn.
+With four training subjects a network learns how these stand, are built and wear a sensor. The strengths were chosen by leaving
+out one training subject in turn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SCALE = 0.1  # of each sensor in it, relative, standard deviation
 
 
 class PeopleExamples(RecordingExamples):
-    """As RecordingExamples, but for what training sees of skeleton and wearable."""
+    """RecordingExamples whose skeleton and wearable are varied in training."""
 
     def inputs(
         self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
@@ -36,9 +36,13 @@ class PeopleExamples(RecordingExamples):
 
 
 def another(recording: Recording, specs: Sequence[ModalitySpec], rng: np.random.Generator) -> Recording:
-    """The recording as of another person: its skeleton (k, 60), x y z joint by joint, y up, turned and stretched by chance,
-    its accelerometer and gyroscope (k, 3) turned together and scaled apart. Only what ``specs`` ask for is changed."""
-    changed, asked = {}, {spec.name for spec in specs}
+    """The recording as of another person; only the sensors that ``specs`` ask for are changed.
+
+    The skeleton (k, 60), x y z joint by joint with y up, is turned and stretched at random. Accelerometer and gyroscope (k, 3)
+    are turned together and scaled apart.
+    """
+    changed: dict[str, np.ndarray] = {}
+    asked = {spec.name for spec in specs}
     if SKELETON in asked:
         changed[SKELETON] = _skeleton_map(rng)
     if asked.intersection(WORN):

@@ -1,13 +1,13 @@
-"""The report as Markdown tables, and their place in a document: between ``<!-- NAME -->`` and ``<!-- end NAME -->``."""
+"""The report as Markdown tables. In a page each stands between its marks, ``<!-- NAME -->`` and ``<!-- end NAME -->``."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.files import write_atomically
 
 from .conditions import RATIOS
 from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, USUAL, VARIANTS
@@ -20,59 +20,71 @@ WORDS = {
     ORACLE: "oracle per mask",
     **{name: f"{c}, one plan for all masks, freed budget wasted" for name, c in STATIC.items()},
 }
+
+
+class Figure(NamedTuple):
+    """One figure of the summary in words."""
+
+    words: str
+    unit: str  # "share" or "points"
+
+
 FIGURES = {
-    "gain_mean_rel": ("relative gain over the strongest baseline, all combinations", "share"),
-    "gain_mean_rel_early": ("of these early fusion", "share"),
-    "gain_mean_rel_bottleneck": ("of these bottleneck", "share"),
-    "gain_mean_rel_cross_modal": ("of these cross-modal", "share"),
-    "gain_dropout_rel": ("the same under dropout (one or two missing, or each by chance), r >= .5", "share"),
-    "gain_missing_rel": ("of these one or two missing", "share"),
-    "gain_mean_rel_where_pruned": ("over all combinations whose budget prunes at all", "share"),
-    "gain_mean_rel_best_each": ("over all combinations, against whichever criterion is best in each", "share"),
-    "gain_mean_rel_to_90": ("the first of these, of our nets pruned up to r = .9 in training", "share"),
-    "gain_mean_rel_self_distilled": ("over the strongest on nets with ours' second pass and distillation, never pruned", "share"),
-    "gain_mean_rel_static": (
-        "over the strongest of L2, SNIP and Taylor as published: one plan for all masks, fewer FLOPs",
-        "share",
+    "gain_mean_rel": Figure("relative gain over the strongest baseline, all combinations", "share"),
+    "gain_mean_rel_early": Figure("of these, early fusion", "share"),
+    "gain_mean_rel_bottleneck": Figure("of these, bottleneck", "share"),
+    "gain_mean_rel_cross_modal": Figure("of these, cross-modal", "share"),
+    "gain_dropout_rel": Figure("the same under dropout (one or two missing, or each by chance), r >= .5", "share"),
+    "gain_missing_rel": Figure("of these, one or two missing", "share"),
+    "gain_mean_rel_where_pruned": Figure("over all combinations whose budget prunes at all", "share"),
+    "gain_mean_rel_best_each": Figure("over all combinations, against whichever criterion is best in each", "share"),
+    "gain_mean_rel_to_90": Figure("the first of these, of our networks pruned up to r = .9 in training", "share"),
+    "gain_mean_rel_self_distilled": Figure(
+        "over the strongest on networks with our second pass and distillation, never pruned in training", "share"
     ),
-    "gain_mean_rel_plain": ("over the strongest on a net that never saw a sensor missing, at our FLOPs: dropout's gain", "share"),
-    "gain_vs_mask_blind_points": (
-        "points over the best plan blind to the mask, freed budget wasted, one or two missing, r >= .5",
-        "points",
+    "gain_mean_rel_static": Figure(
+        "over the strongest of L2, SNIP and Taylor as published: one plan for all masks, fewer FLOPs", "share"
     ),
-    "gain_vs_one_order_points": ("points over the best plan with one order for all masks at our FLOPs, the same", "points"),
-    "gain_vs_one_order_explained_points": ("the same, nets trained with one order and with a random one among them", "points"),
-    "kept_r50": ("accuracy kept at r = .5 of the same net's at r = 0, all sensors", "share"),
-    "kept_r70": ("the same at r = .7", "share"),
-    "kept_r80": ("the same at r = .8", "share"),
-    "kept_r50_baseline": ("accuracy that the strongest baseline keeps of its net's at r = .5", "share"),
-    "kept_r70_baseline": ("the same at r = .7", "share"),
-    "kept_r80_baseline": ("the same at r = .8", "share"),
-    "kept_r50_of_normal": ("our accuracy at r = .5 as a share of the normally trained net's at r = 0", "share"),
-    "kept_r70_of_normal": ("the same at r = .7", "share"),
-    "dense_gap_points": ("points that our net is behind the normally trained one at r = 0", "points"),
-    "dense_gap_self_distilled_points": ("the same behind one with a second pass of full width", "points"),
+    "gain_mean_rel_plain": Figure(
+        "over the strongest on a network that never saw a sensor missing, at our FLOPs: the gain from sensor dropout", "share"
+    ),
+    "gain_vs_mask_blind_points": Figure(
+        "points over the best plan blind to the mask, freed budget wasted, one or two missing, r >= .5", "points"
+    ),
+    "gain_vs_one_order_points": Figure("points over the best plan with one order for all masks at our FLOPs, the same", "points"),
+    "gain_vs_one_order_explained_points": Figure(
+        "the same, with networks trained with one order and with a random one among them", "points"
+    ),
+    "kept_r50": Figure("accuracy kept at r = .5 of the same network's at r = 0, all sensors", "share"),
+    "kept_r70": Figure("the same at r = .7", "share"),
+    "kept_r80": Figure("the same at r = .8", "share"),
+    "kept_r50_baseline": Figure("accuracy that the strongest baseline keeps of its network's at r = .5", "share"),
+    "kept_r70_baseline": Figure("the same at r = .7", "share"),
+    "kept_r80_baseline": Figure("the same at r = .8", "share"),
+    "kept_r50_of_normal": Figure("our accuracy at r = .5 as a share of the normally trained network's at r = 0", "share"),
+    "kept_r70_of_normal": Figure("the same at r = .7", "share"),
+    "dense_gap_points": Figure("points that our network is behind the normally trained one at r = 0", "points"),
+    "dense_gap_self_distilled_points": Figure("the same behind one with a second pass of full width", "points"),
 }
 
 
 def tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Name of a place in the document -> Markdown."""
-    parts = {
-        "progress": _progress,
-        "figures": _figures,
-        "criteria": _criteria,
-        "controls": lambda r: _controls(r["plans"]),
-        "controls_explained": lambda r: _controls(r["plans_explained"]),
-        "combinations": _combinations,
-        "attend": _attend,
-        "groups": _groups,
-        "accuracy": _accuracy,
+    return {
+        "progress": _progress(report),
+        "figures": _figures(report),
+        "criteria": _criteria(report),
+        "controls": _controls(report["plans"]),
+        "controls_explained": _controls(report["plans_explained"]),
+        "combinations": _combinations(report),
+        "attend": _attend(report),
+        "groups": _groups(report),
+        "accuracy": _accuracy(report),
     }
-    return {name: part(report) for name, part in parts.items()}
 
 
 def insert(path: Path, parts: Mapping[str, str]) -> None:
-    """Replace what stands between the marks of each part; raises DataError where a mark or the document is missing."""
+    """Replace what stands between the marks of each part; raises DataError where the page or a mark is missing."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -80,19 +92,20 @@ def insert(path: Path, parts: Mapping[str, str]) -> None:
             f"document {path}",
             error.strerror or str(error),
             "a page with marks for the tables",
-            "copy docs/PRUNING.md there, or give --docs docs",
+            "copy benchmarks/pruning/README.md there, or give --docs benchmarks/pruning",
         ) from error
     for name, part in parts.items():
-        pattern = rf"(<!-- {name} -->\n).*?(<!-- end {name} -->)"
-        text, count = re.subn(pattern, lambda m, part=part: f"{m[1]}{part}\n{m[2]}", text, flags=re.DOTALL)
-        if count != 1:
+        begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
+        if text.count(begin) != 1 or text.count(end) != 1:
             raise DataError(
                 f"document {path}",
-                f"{count} places for {name}",
-                f"<!-- {name} --> and <!-- end {name} --> once",
-                "put the marks back",
+                f"{text.count(begin)} places for {name}",
+                f"{begin.strip()} and {end} once",
+                "restore the marks",
             )
-    path.write_text(text, encoding="utf-8")
+        before, _, rest = text.partition(begin)
+        text = before + begin + part + "\n" + rest[rest.index(end) :]
+    write_atomically(path, text)
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -118,17 +131,24 @@ def _seeds(by_seed: Mapping[str, float], words: Callable[[float], str]) -> str:
 
 
 def _progress(report: Mapping[str, Any]) -> str:
-    return f"{report['finished']} of {report['asked']} nets are finished. Command: `{report['command']}`.\n"
+    return f"{report['finished']} of {report['asked']} runs are finished. Command: `{report['command']}`.\n"
 
 
 def _figures(report: Mapping[str, Any]) -> str:
     summary, basis, rows = report["summary"], report["basis"], []
-    for name, (words, kind) in FIGURES.items():
+    for name, figure in FIGURES.items():
         value, on = summary.get(name), basis.get(name, {})
-        shown = NOT_RUN if value is None else f"{percent(value)} %" if kind == "share" else f"{value:+.1f}"
-        shown += _seeds(on.get("by_seed", {}), percent if kind == "share" else _points)
-        what = f"{on['combinations']} combinations" if "combinations" in on else f"{on['nets']} nets" if "nets" in on else "-"
-        rows.append((words, shown, what, str(on.get("seeds", "-"))))
+        share = figure.unit == "share"
+        shown = NOT_RUN if value is None else f"{percent(value)} %" if share else f"{value:+.1f}"
+        shown += _seeds(on.get("by_seed", {}), percent if share else _points)
+        what = (
+            f"{on['combinations']} combinations"
+            if "combinations" in on
+            else f"{on['networks']} networks"
+            if "networks" in on
+            else "-"
+        )
+        rows.append((figure.words, shown, what, str(on.get("seeds", "-"))))
     return table(("figure", "value", "rests on", "seeds, at least"), rows)
 
 
@@ -200,31 +220,31 @@ def _combinations(report: Mapping[str, Any]) -> str:
     """Ours / strongest baseline by application, backbone and condition."""
     rows: dict[tuple, dict[float, str]] = {}
     for line in report["combinations"]:
-        key = (line["application"], line["backbone"], line["condition"])
+        key = (line["task"], line["backbone"], line["condition"])
         cell = f"{percent(line['ours'])} / {percent(line['strongest'])}" + ("" if line["pruned_share"] else " *")
         rows.setdefault(key, {0.0: f"{percent(line['dense_ours'])} / {percent(line['dense_normal'])}"})[line["ratio"]] = cell
     return table(
-        ("application", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *RATIOS))),
+        ("task", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *RATIOS))),
         [(a, b, c.replace("_", " "), *(row.get(r, "-") for r in (0.0, *RATIOS))) for (a, b, c), row in rows.items()],
     )
 
 
 def _attend(report: Mapping[str, Any]) -> str:
     summary, basis = report["summary"], report["basis"]
-    gaps, by_net, on = summary["attend_gap_points"], summary["attend_gap_points_by_net"], basis["attend_gap_points"]
-    applications = list(dict.fromkeys(net.rsplit("-", 1)[0] for net in by_net))
+    gaps, by_network, on = summary["attend_gap_points"], summary["attend_gap_points_by_network"], basis["attend_gap_points"]
+    tasks = list(dict.fromkeys(name.rsplit("-", 1)[0] for name in by_network))
     rows = [
         (
             b,
             f"{percent(saving)} %",
             _points(gaps[b]) + _seeds(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
-            *(_points(by_net.get(f"{a}-{b}")) for a in applications),
+            *(_points(by_network.get(f"{t}-{b}")) for t in tasks),
             str(on["seeds"]),
         )
         for b, saving in summary["flops_saving"].items()
     ]
     return table(
-        ("backbone", "FLOPs saved", "points behind ordinary attention", *(f"on {a}" for a in applications), "seeds, at least"),
+        ("backbone", "FLOPs saved", "points behind ordinary attention", *(f"on {t}" for t in tasks), "seeds, at least"),
         rows,
     )
 
@@ -236,7 +256,7 @@ def _groups(report: Mapping[str, Any]) -> str:
             f"{percent(row['flops_of_ours'])} %",
             _points(row["points_r0"]) + _seeds(row["points_r0_by_seed"], _points),
             _points(row["points"]),
-            str(row["applications"]),
+            str(row["tasks"]),
             str(row["seeds"]),
         )
         for name, row in report["summary"]["num_kv_heads"].items()
@@ -247,7 +267,7 @@ def _groups(report: Mapping[str, Any]) -> str:
             "FLOPs, of ours",
             "points behind ours at r = 0",
             "pruned, at r of its own FLOPs",
-            "applications",
+            "tasks",
             "seeds, at least",
         ),
         rows,
@@ -257,7 +277,7 @@ def _groups(report: Mapping[str, Any]) -> str:
 def _accuracy(report: Mapping[str, Any]) -> str:
     basis = report["basis"]["accuracy_r0"]
     return table(
-        ("application", "backbone", "accuracy", "seeds"),
+        ("task", "backbone", "accuracy", "seeds"),
         [
             (a, basis[a]["backbone"], f"{percent(value)} %", ", ".join(percent(v) for v in basis[a]["by_seed"].values()))
             for a, value in report["summary"]["accuracy_r0"].items()

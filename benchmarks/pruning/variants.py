@@ -1,4 +1,4 @@
-"""The ways a net is trained here: ours, the normal one, and the controls; and which plans are tried on each."""
+"""The ways a network is trained here: ours, the normal one, and the controls; and which plans are measured on each."""
 
 from __future__ import annotations
 
@@ -6,32 +6,31 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sentryfuse_ros.training.schedule import Schedule
-
 USUAL = ("random", "l1", "l2", "wanda", "snip", "taylor", "torch_pruning_magnitude", "torch_pruning_taylor")
 ORACLE = "oracle"
 STREAMS = ("bottleneck",)
 RICH = 4  # K/V groups
-RATIO_MAX = 0.8  # the pruned pass of all nets here goes up to the highest ratio that is tested
-GATE = "gate"  # the net's own order; freed budget spent
-GATE_MODE = "gate_best_mode"  # as GATE, with the budget mode that is better on the validation split, as criteria have it
-GATE_BLIND = "gate_blind"  # its order for all sensors, whatever is missing; freed budget not spent
-# Criteria used as they are published: one plan per ratio, whatever is missing; freed budget not spent. These lost least before.
+RATIO_MAX = 0.8  # the pruned pass of all runs goes up to the highest ratio that is tested
+GATE = "gate"  # the network's own order for the mask; the freed budget is spent
+GATE_MODE = "gate_best_mode"  # as GATE, with the budget mode that is better on the validation split, as the criteria have it
+GATE_BLIND = "gate_blind"  # the network's order for all sensors, whatever is missing; the freed budget is not spent
+# Criteria used as they are published: one plan per ratio, whatever is missing; the freed budget is not spent. These three lost
+# least in the first round.
 STATIC = {"l2_one_plan": "l2", "snip_one_plan": "snip", "taylor_one_plan": "taylor"}
 
 
 @dataclass(frozen=True)
 class Variant:
-    """``recipe``: what differs from the usual recipe. ``plans``: what its units are ranked by when it is measured."""
+    """One way of training."""
 
-    what: str
-    recipe: Mapping[str, Any] = field(default_factory=dict)
-    plans: tuple[str, ...] = (GATE,)
-    dense_attention: bool = False
-    num_kv_heads: int | None = None  # of every sensor,
-    rich: str | None = None  # or RICH of one, the "best" alone or the "worst", and 1 of the others
-    backbones: tuple[str, ...] = ()  # tried on these alone; all if empty
-    explains: bool = False  # says where the gain comes from: the first backbone is enough
+    what: str  # in words, for the tables
+    recipe: Mapping[str, Any] = field(default_factory=dict)  # keys of StudyRecipe that differ from the task's
+    plans: tuple[str, ...] = (GATE,)  # what the units are ranked by when the network is measured
+    dense_attention: bool = False  # ordinary attention: a K/V head per query head, keys from every token
+    num_kv_heads: int | None = None  # K/V groups of every sensor
+    rich: str | None = None  # or RICH groups for the sensor that is "best" or "worst" alone, and 1 for the others
+    backbones: tuple[str, ...] = ()  # trained with these backbones only; with all if empty
+    explains: bool = False  # a control that explains where the gain comes from; one backbone is enough
 
 
 def _as_ours(what: str, recipe: Mapping[str, Any] | None = None, **more: Any) -> Variant:
@@ -51,17 +50,17 @@ VARIANTS = {
     "mask_blind": _as_ours(
         "but one order for all masks, freed budget not spent", {"gate": "blind", "spend_freed": False}, plans=(GATE_BLIND, GATE)
     ),
-    "to_90": _as_ours("but the pruned pass goes beyond the ratios tested, to .9", {"schedule": Schedule(ratio_max=0.9)}),
+    "to_90": _as_ours("but the pruned pass goes beyond the ratios tested, to .9", {"schedule": {"ratio_max": 0.9}}),
     "self_distilled": _as_ours("but the second pass is not pruned", {"second_pass": "full"}, plans=USUAL, explains=True),
     "one_order": _as_ours("but one order for all masks; freed budget spent", {"gate": "blind"}, explains=True),
     "fixed_order": _as_ours("but a random order that never changes", {"gate": "fixed"}, explains=True),
     "plain": Variant(
         "one full-width pass, cross-entropy; all sensors always",
-        {"second_pass": "none", "schedule": Schedule(drop_from=0.0, drop_to=0.0, ratio_max=RATIO_MAX)},
+        {"second_pass": "none", "schedule": {"drop_from": 0.0, "drop_to": 0.0}},
         USUAL,
         explains=True,
     ),
-    # How many K/V groups a sensor needs: each has a stream of its own in this backbone. Ours has 1.
+    # How many K/V groups a sensor needs, asked of the backbone in which each has a stream of its own. Ours has 1.
     "groups_best": _groups("4 K/V groups for the sensor best alone, 1 for the others", rich="best"),
     "groups_worst": _groups("4 K/V groups for the sensor worst alone, 1 for the others", rich="worst"),
     "groups_4": _groups("4 K/V groups a sensor", num_kv_heads=4),

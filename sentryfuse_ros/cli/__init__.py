@@ -1,4 +1,4 @@
-"""`sentryfuse VERB`: one verb per file of this folder; each has HELP, add_arguments(parser), run(args) -> exit status."""
+"""`sentryfuse VERB`: one verb per file of this folder; each has HELP, add_arguments(parser) and run(args) -> exit status."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import sys
 
 from ..errors import SentryFuseError
 
-# Named here, not discovered, so that `sentryfuse --help` imports nothing heavy.
+# Listed here and not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
-    "demo": "the main job in a minute: a simulated drive, sensor losses, a draining battery, a live view, a report",
+    "demo": "see it run in a minute: a simulated drive, sensor losses, a draining battery, a live view, a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
-    "doctor": "what is installed, what would lose messages, and what to do about it",
+    "doctor": "check this installation, and say what to do about what is missing or would lose messages",
     "simulate": "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth",
-    "dataset": "cut recordings into labelled windows to train and evaluate on",
+    "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model",
-    "evaluate": "accuracy, calibration and cost of a model per modality mask and pruning ratio",
+    "evaluate": "measure accuracy, calibration and cost of a model per modality mask and pruning ratio",
+    "bench": "measure this machine: inference time per pruning ratio",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
+    """Run a verb; returns the exit status. Errors of this package are printed in one line, with status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(prog="sentryfuse", description="Sensor fusion that survives dropout and a draining battery.")
+    parser = argparse.ArgumentParser(
+        prog="sentryfuse", description="Sensor fusion that keeps predicting through sensor dropout and on a draining battery."
+    )
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
     wanted = next((a for a in arguments if not a.startswith("-")), None)
     for verb, text in VERBS.items():

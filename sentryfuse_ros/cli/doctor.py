@@ -1,4 +1,4 @@
-"""What is installed, what would lose messages, and what to do about it."""
+"""Check an installation: what is there, what is missing or would lose messages, and what to do about it."""
 
 from __future__ import annotations
 
@@ -9,14 +9,42 @@ import json
 import os
 import platform
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import SentryFuseError
 from ..paths import data_root, executable_path, model_path, share_path
 
-HELP = "what is installed, what would lose messages, and what to do about it"
+HELP = "check this installation, and say what to do about what is missing or would lose messages"
 
 OK, NOTE, BAD = "ok", "note", "BAD"
+PACKAGES = (  # the name on PyPI and the module
+    ("torch", "torch"),
+    ("numpy", "numpy"),
+    ("opencv", "cv2"),
+    ("PyYAML", "yaml"),
+    ("safetensors", "safetensors"),
+    ("rosbags", "rosbags"),
+    ("matplotlib", "matplotlib"),
+    ("rich", "rich"),
+)
+OPTIONAL_ROS = (  # package, and what is lost without it
+    ("launch_ros", "ros2 launch cannot start the node"),
+    ("message_filters", "SnapshotSynchronizer has no other filters to be connected to"),
+    ("launch_testing", "launch tests are skipped"),
+)
+FREE_SHARED_MEMORY_MB = 256  # The transport profile takes a segment of 32 MB for each process.
+RMEM_MAX_BYTES = 2_097_152
+
+
+class Finding(NamedTuple):
+    """One line of the answer; ``remedy`` is empty where there is nothing to do."""
+
+    level: str  # "ok", "note" (works, but something is lost) or "BAD" (does not work)
+    what: str
+    found: str
+    remedy: str = ""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,21 +53,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
+    """Print all findings; 1 if one of them is BAD."""
     findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model), *check_data()]
     if args.json:
-        print(
-            json.dumps(
-                [{"level": level, "what": what, "found": found, "remedy": remedy} for level, what, found, remedy in findings],
-                indent=1,
-            )
-        )
+        print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
         for level, what, found, remedy in findings:
             print(f"{level:>4}  {what:<26} {found}" + (f"\n{'':>34}remedy: {remedy}" if remedy else ""))
-    return 1 if any(level == BAD for level, *_ in findings) else 0
+    return 1 if any(finding.level == BAD for finding in findings) else 0
 
 
 def version(distribution: str, module: str | None = None) -> str | None:
+    """Version of an installed distribution, "installed" for a module without one, None for neither."""
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
@@ -47,7 +72,7 @@ def version(distribution: str, module: str | None = None) -> str | None:
 
 
 def opencv_version() -> str | None:
-    """It goes by several names: pip's with and without windows, Debian's python3-opencv."""
+    """OpenCV goes by several names: pip's with and without windows, and Debian's python3-opencv."""
     if importlib.util.find_spec("cv2") is None:
         return None
     import cv2
@@ -55,158 +80,118 @@ def opencv_version() -> str | None:
     return cv2.__version__
 
 
-def check_python():
+def check_python() -> Iterator[Finding]:
     here = f"{platform.python_version()} at {sys.executable}"
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
-    yield (OK, "python", here, "") if supported else (BAD, "python", here, "use Python 3.10 to 3.13")
-    for name, module in (
-        ("torch", "torch"),
-        ("numpy", "numpy"),
-        ("opencv", "cv2"),
-        ("PyYAML", "yaml"),
-        ("safetensors", "safetensors"),
-        ("rosbags", "rosbags"),
-        ("matplotlib", "matplotlib"),
-        ("rich", "rich"),
-    ):
+    yield Finding(OK, "python", here) if supported else Finding(BAD, "python", here, "use Python 3.10 to 3.13")
+    for name, module in PACKAGES:
         found = opencv_version() if name == "opencv" else version(name, module)
         if found:
-            yield OK, name, found, ""
+            yield Finding(OK, name, found)
         else:
-            yield BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)"
+            yield Finding(BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
     if importlib.util.find_spec("torch"):
         import torch
 
-        yield OK, "CUDA", f"{torch.cuda.get_device_name(0)}" if torch.cuda.is_available() else "none; the CPU is used", ""
-    yield OK, "CPU cores", str(os.cpu_count()), ""
+        found = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; the model runs on the CPU"
+        yield Finding(OK, "CUDA", found)
+    yield Finding(OK, "CPU cores", str(os.cpu_count()))
 
 
-def check_ros():
-    if importlib.util.find_spec("rclpy") is None:
-        yield BAD, "ROS 2", "no rclpy in this environment", "make setup, or source /opt/ros/<distro>/setup.bash"
+def check_ros() -> Iterator[Finding]:
+    from ..nodes.door import find_ros
+
+    ros = find_ros()
+    if ros is None:
+        remedy = "run make setup, or source /opt/ros/<distro>/setup.bash"
+        yield Finding(BAD, "ROS 2", "no rclpy in this environment", remedy)
         return
-    import rclpy
-
-    try:
-        from rclpy.utilities import get_rmw_implementation_identifier
-
-        rmw = get_rmw_implementation_identifier()
-    except (ImportError, RuntimeError) as error:
-        rmw = f"unknown ({error})"
     distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or "unknown"
-    yield OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}", ""
-    yield (OK if "fastrtps" in rmw or "cyclone" in rmw else NOTE), "RMW", rmw, ""
-    del rclpy
+    yield Finding(OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}")
+    yield Finding(OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE, "RMW", ros.rmw)
     if importlib.util.find_spec("sentryfuse_ros.msg") is None:
-        yield BAD, "messages", "sentryfuse_ros.msg is not built", "make setup, or colcon build and source install/setup.bash"
+        remedy = "run make setup, or colcon build and source install/setup.bash"
+        yield Finding(BAD, "messages", "sentryfuse_ros.msg is not built", remedy)
     else:
-        yield OK, "messages", "sentryfuse_ros.msg built", ""
+        yield Finding(OK, "messages", "sentryfuse_ros.msg is built")
     try:
-        yield OK, "fuse_node", str(executable_path("fuse_node")), ""
+        yield Finding(OK, "fuse_node", str(executable_path("fuse_node")))
     except SentryFuseError as error:
-        yield BAD, "fuse_node", str(error), "colcon build"
-    events = importlib.util.find_spec("rclpy.experimental") is not None
-    yield (
-        OK if events else NOTE,
-        "executor",
-        "events executor" if events else "single-threaded (this rclpy has no events executor)",
-        "",
-    )
-    try:
-        from rclpy.impl.implementation_singleton import rclpy_implementation
-
-        by_hand = hasattr(rclpy_implementation.Subscription, "take_message")
-    except (ImportError, AttributeError):
-        by_hand = False
-    yield (
-        OK if by_hand else NOTE,
-        "receive path",
-        "raw, taken by hand" if by_hand else "ordinary callbacks: about three times the CPU",
-        "",
-    )
-    for name, use in (
-        ("launch_ros", "ros2 launch"),
-        ("message_filters", "SnapshotSynchronizer beside its filters"),
-        ("launch_testing", "running launch tests"),
-    ):
-        there = importlib.util.find_spec(name) is not None
-        yield OK if there else NOTE, name, "installed" if there else f"not installed: {use} is not to be had here", ""
-    yield OK, "ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "0 (default)"), ""
+        yield Finding(BAD, "fuse_node", str(error), "run colcon build")
+    if ros.has_events_executor:
+        yield Finding(OK, "executor", "events executor")
+    else:
+        yield Finding(NOTE, "executor", "single-threaded: this rclpy has no events executor")
+    if ros.takes_serialized_messages:
+        yield Finding(OK, "receive path", "raw: messages are taken without a callback each")
+    else:
+        yield Finding(NOTE, "receive path", "ordinary callbacks, which take about three times the CPU")
+    for name, loss in OPTIONAL_ROS:
+        if importlib.util.find_spec(name) is not None:
+            yield Finding(OK, name, "installed")
+        else:
+            yield Finding(NOTE, name, f"not installed: {loss}")
+    yield Finding(OK, "ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "0 (default)"))
 
 
 def distro_of_wheels() -> str | None:
+    """The ROS distribution whose rclpy came from PyPI, if one did."""
     for distro in ("jazzy", "kilted", "humble"):
         if version(f"ros-{distro}-rclpy", "_no_such_module"):
             return f"{distro} from PyPI"
     return None
 
 
-def check_transport():
-    rmw = os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp")
-    profile = os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE")
-    profile_shipped = share_path("config", "fastdds_large_messages.xml")
-    if "fastrtps" in rmw:
-        if profile and Path(profile).exists():
-            yield OK, "transport profile", profile, ""
-        elif profile:
-            yield (
-                BAD,
-                "transport profile",
-                f"{profile} does not exist",
-                f"export FASTRTPS_DEFAULT_PROFILES_FILE={profile_shipped}",
-            )
-        else:
-            yield (
-                NOTE,
-                "transport profile",
-                "none: best-effort images and clouds over about 512 KB will be lost",
-                f"where your drivers start: export FASTRTPS_DEFAULT_PROFILES_FILE={profile_shipped}",
-            )
+def check_transport() -> Iterator[Finding]:
+    if "fastrtps" in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
+        yield check_profile(os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"))
     shm = Path("/dev/shm")
     if shm.exists():
         stat = os.statvfs(shm)
         free_mb = stat.f_bavail * stat.f_frsize / 1e6
-        # The profile's segment is 32 MB a process.
-        yield (
-            OK if free_mb > 256 else BAD,
-            "shared memory",
-            f"{free_mb:.0f} MB free in /dev/shm",
-            "" if free_mb > 256 else "enlarge it (docker run --shm-size=1g), or large messages are lost",
-        )
-    for name, least in (("rmem_max", 2_097_152),):
-        path = Path("/proc/sys/net/core") / name
-        if path.exists():
-            value = int(path.read_text())
-            yield (
-                OK if value >= least else NOTE,
-                f"net.core.{name}",
-                str(value),
-                "" if value >= least else f"for sensors on other machines: sysctl -w net.core.{name}={least}",
-            )
+        found = f"{free_mb:.0f} MB free in /dev/shm"
+        if free_mb > FREE_SHARED_MEMORY_MB:
+            yield Finding(OK, "shared memory", found)
+        else:
+            remedy = "enlarge it (docker run --shm-size=1g), or large messages will be lost"
+            yield Finding(BAD, "shared memory", found, remedy)
+    path = Path("/proc/sys/net/core/rmem_max")
+    if path.exists():
+        value = int(path.read_text())
+        if value >= RMEM_MAX_BYTES:
+            yield Finding(OK, "net.core.rmem_max", str(value))
+        else:
+            remedy = f"if sensors are on other machines: sysctl -w net.core.rmem_max={RMEM_MAX_BYTES}"
+            yield Finding(NOTE, "net.core.rmem_max", str(value), remedy)
 
 
-def check_model(model: str):
+def check_profile(profile: str | None) -> Finding:
+    """Fast DDS's profile for large messages, as the environment names it."""
+    export = f"export FASTRTPS_DEFAULT_PROFILES_FILE={share_path('config', 'fastdds_large_messages.xml')}"
+    if not profile:
+        found = "none: best-effort images and clouds of more than about 512 KB will be lost"
+        return Finding(NOTE, "transport profile", found, f"in the shell that starts your drivers: {export}")
+    if not Path(profile).exists():
+        return Finding(BAD, "transport profile", f"{profile} does not exist", export)
+    return Finding(OK, "transport profile", profile)
+
+
+def check_model(model: str) -> Iterator[Finding]:
     try:
         path = model_path(model)
         from ..runtime.engine import Engine
 
         engine = Engine.load(path)
-        yield (
-            OK,
-            "model",
-            f"{path}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, ratios {engine.ratio_levels}",
-            "",
-        )
     except (SentryFuseError, ImportError) as error:
-        yield BAD, "model", str(error), "see above"
+        yield Finding(BAD, "model", str(error))
+        return
+    inputs = ", ".join(engine.modalities)
+    yield Finding(OK, "model", f"{path}: inputs {inputs}, {len(engine.classes)} classes, ratios {engine.ratio_levels}")
 
 
-def check_data():
+def check_data() -> Iterator[Finding]:
     root = data_root()
-    there = (root / "bags").exists()
-    yield (
-        OK if there else NOTE,
-        "SENTRYFUSE_DATA",
-        f"{root}" + ("" if there else ": no bags/ there; the demo has nothing to play"),
-        "",
-    )
+    if (root / "bags").exists():
+        yield Finding(OK, "SENTRYFUSE_DATA", str(root))
+    else:
+        yield Finding(NOTE, "SENTRYFUSE_DATA", f"{root} has no bags/: tests on real recordings will be skipped")

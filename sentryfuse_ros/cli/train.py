@@ -8,16 +8,16 @@ import shlex
 import sys
 from pathlib import Path
 
-HELP = "train a model by a recipe YAML; --resume goes on with a run that was stopped"
+HELP = "train a model by a recipe YAML; --resume continues a run that was stopped"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--config", required=True, type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out; same result as without a stop")
-    parser.add_argument("--seed", type=int, help="instead of the recipe's seed")
-    parser.add_argument("--epochs", type=int, help="instead of the recipe's epochs")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is that of an unbroken run")
+    parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
+    parser.add_argument("--epochs", type=int, help="number of epochs to train instead of the recipe's")
     parser.add_argument(
         "--validate-on",
         type=int,
@@ -49,8 +49,12 @@ def run(args: argparse.Namespace) -> int:
         changes["train_groups"] = tuple(g for g in recipe.train_groups + recipe.validation_groups if g not in held)
         changes["validation_groups"] = tuple(args.validate_on)
     folder = train(
-        replace(recipe, **changes), args.out, args.resume, args.calibrate_from, "sentryfuse " + shlex.join(sys.argv[1:])
+        replace(recipe, **changes),
+        args.out,
+        resume=args.resume,
+        calibrate_from=args.calibrate_from,
+        command="sentryfuse " + shlex.join(sys.argv[1:]),
     )
-    if os.environ.get("RANK", "0") == "0":  # of several processes one speaks
+    if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
     return 0

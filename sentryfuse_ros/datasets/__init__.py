@@ -1,23 +1,47 @@
-"""Labelled recordings to train and evaluate on. A set is a module, or a folder, with CLASSES, SPLIT, PROVENANCE, load."""
+"""Labelled recordings to train and evaluate on: the public sets, and folders that `sentryfuse dataset` writes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from importlib import import_module
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from ..errors import DataError
+from ..preprocessing import ModalitySpec
+from . import av_digits, borealtc, utd_mhad
+from .recording import Group, Recording
 from .window_folder import WindowFolder
+from .windows import WindowSet
 
-DATASETS = ("utd_mhad", "borealtc", "av_digits")
+
+class LabelledDataset(Protocol):
+    """A data set; a module of this package or a `WindowFolder` is one.
+
+    CLASSES: names of the classes; labels are places in it. SPLIT: name of a split ("train", "test", perhaps "val") -> its groups.
+    PROVENANCE: where the data come from.
+    """
+
+    @property
+    def CLASSES(self) -> tuple[str, ...]: ...
+
+    @property
+    def SPLIT(self) -> Mapping[str, Sequence[Group]]: ...
+
+    @property
+    def PROVENANCE(self) -> str: ...
+
+    def load(self, specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> Sequence[Recording] | WindowSet:
+        """The examples of some groups (all if None), with every modality of ``specs``. Raises DataError."""
+        ...
 
 
-def dataset(name: str) -> Any:
-    """A data set by its name, or a folder written by `sentryfuse dataset`: an object with CLASSES, SPLIT, PROVENANCE and
-    load(specs, groups). Raises DataError on what is neither."""
+DATASETS: Mapping[str, LabelledDataset] = {"utd_mhad": utd_mhad, "borealtc": borealtc, "av_digits": av_digits}
+
+
+def dataset(name: str) -> LabelledDataset:
+    """A public data set by its name, or a folder written by `sentryfuse dataset`. Raises DataError if it is neither."""
     if name in DATASETS:
-        return import_module(f".{name}", __name__)
+        return DATASETS[name]
     if Path(name).is_dir():
         return WindowFolder(name)
     raise DataError(
@@ -28,14 +52,14 @@ def dataset(name: str) -> Any:
     )
 
 
-def split_groups(recordings: Sequence, groups: Sequence[int]) -> list:
-    """Recordings whose group is among ``groups``; raises DataError where a group has none."""
+def split_groups(recordings: Sequence[Recording], groups: Sequence[Group]) -> list[Recording]:
+    """The recordings of some groups. Raises DataError if a group has none."""
     absent = set(groups) - {r.group for r in recordings}
     if absent:
         raise DataError(
             "data set groups",
             sorted({r.group for r in recordings}),
-            f"{sorted(groups)} among them",
+            f"{sorted(groups, key=str)} among them",
             "correct the groups in the training YAML",
         )
     return [r for r in recordings if r.group in set(groups)]

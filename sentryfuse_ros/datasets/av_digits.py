@@ -1,4 +1,4 @@
-"""Digits heard and seen: real spoken digits, each paired with a real handwritten one of the same class.
+"""Spoken and handwritten digits: real recordings of speech, each paired with a real image of the same class.
 
 The pairing is artificial and fixed by a seed; no pair crosses a split. Sound: Free Spoken Digit Dataset, 6 speakers, each
 digit 50 times. Image: 5000 digits of MNIST (LeCun et al. 1998). Read from ``av_digits/`` under the data root:
@@ -7,8 +7,9 @@ digit 50 times. Image: 5000 digits of MNIST (LeCun et al. 1998). Read from ``av_
                            clip i is data[offset[i]:offset[i + 1]]
     mnist5k_28x28_u8.npz   x (5000, 28, 28) uint8, y (5000,) uint8
 
-Test: the sound set's official split, recordings 0 to 4 of each speaker and digit, and every fifth image. Validation, taken
-from what remains: recordings 5 to 9, and the images whose index ends in 1. The speakers are the same in all three.
+The test split is the official one of the sound set, recordings 0 to 4 of each speaker and digit, with every fifth image. The
+validation split has recordings 5 to 9 and the images whose index ends in 1. All other examples are for training. The speakers
+are the same in all three splits.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.camera import camera_frame
+from .recording import Group
 from .repacked import read_arrays, read_ragged
 from .windows import WindowSet
 
@@ -42,22 +44,23 @@ _ORIGIN = (
 )
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> WindowSet:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
     """Pairs of the splits ``groups`` ("train", "val", "test"; all if None), not normalised.
 
-    Serves specs of kind audio with sample_rate_hz 8000, whose window ends where the clip does, and of kind camera with
-    encoding mono: (1, 1, H, W) the image, or (K, 1, 28 / K, 28) its K strips from top to bottom, so that it becomes as many
-    tokens. Of a class there are as many pairs as the split has of the more frequent
-    of its clips and images (here the images: 350, 50 and 100), and the others come in turn, each as often give or take one.
-    Raises DataError on other specs or groups, and where the files are missing or differ from what is known of them.
+    A spec is of kind audio with sample_rate_hz 8000 (the window ends at the end of the clip), or of kind camera with encoding
+    mono: (1, 1, H, W) for the image, or (K, 1, 28 / K, 28) for its K strips from top to bottom, which become K tokens. A class
+    has as many pairs as the split has clips or images of it, whichever are more (here the images: 350, 50 and 100); the others
+    are used in turn, each equally often to within one. Raises DataError on other specs or groups, and if the files are missing or
+    not in the layout above.
     """
     for spec in specs:
         _check(spec)
     names = [name for name in SPLIT if groups is None or name in groups]
-    if set(groups or ()) - set(names):
+    unknown = sorted({str(group) for group in groups or ()} - set(names))
+    if unknown:
         raise DataError(
             "av_digits groups",
-            sorted(set(groups) - set(names)),
+            unknown,
             f"those of {', '.join(SPLIT)}",
             "correct the groups in the training YAML",
         )
@@ -89,7 +92,7 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
 
 
 def _check(spec: ModalitySpec) -> None:
-    """Raises DataError on a spec that this set has nothing for."""
+    """Raises DataError if this set cannot serve a spec."""
     if spec.kind == "camera" and spec.encoding == "mono":
         if spec.shape[0] > 1 and (spec.shape[0] * spec.shape[2], spec.shape[3]) != (SIDE, SIDE):
             raise DataError(
@@ -125,9 +128,10 @@ def _image_splits(count: int) -> np.ndarray:
 
 
 def _pair(digits: np.ndarray, labels: np.ndarray, clip_here: np.ndarray, image_here: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of clips and images (n,), class by class, in pairs; the shorter list of a class is gone through repeatedly."""
+    """Indices (n,) of paired clips and images, class by class; the shorter list of a class is used repeatedly."""
     rng = np.random.default_rng(PAIRING_SEED)
-    clips, images = [], []
+    clips: list[np.ndarray] = []
+    images: list[np.ndarray] = []
     for digit in range(len(CLASSES)):
         of_sound = np.flatnonzero(clip_here & (digits == digit))
         of_image = np.flatnonzero(image_here & (labels == digit))
@@ -139,7 +143,7 @@ def _pair(digits: np.ndarray, labels: np.ndarray, clip_here: np.ndarray, image_h
 
 
 def _sounds(spec: ModalitySpec, sound: dict[str, np.ndarray], clips: np.ndarray) -> np.ndarray:
-    """Log-mel windows (n, *spec.shape) of the clips; each is computed once."""
+    """Log-mel windows (n, *spec.shape) of the clips; each clip is computed only once."""
     once, place = np.unique(clips, return_inverse=True)
     out = np.empty((len(once), *spec.shape), np.float32)
     stamp_ns = (np.arange(1, int(np.diff(sound["offset"]).max(initial=0)) + 1) * NS_PER_S) // SAMPLE_RATE_HZ

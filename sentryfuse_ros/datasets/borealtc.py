@@ -7,8 +7,8 @@ Read from ``borealtc/`` under the data root:
                RUN__pro (M, 5) time [s], wheel velocity left, right [m/s], motor current left, right [A] at 6.5 Hz
     index.csv  run, label, fold (0, 1, 2; by run, each class's duration spread evenly), among other columns
 
-Four runs of the whole set are not in it. The authors judge by a random split of windows, with windows of one run on both
-sides; here a run is on one side only, which is harder, so figures are not comparable to theirs.
+Four runs of the original set are not in these files. The authors evaluate on a random split of windows, so that windows of one
+run are on both sides. Here a run is on one side only, which is harder; accuracies are not comparable with theirs.
 """
 
 from __future__ import annotations
@@ -22,13 +22,14 @@ import numpy as np
 from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
+from .recording import Group
 from .repacked import read_arrays, set_file
 from .windows import WindowSet
 
 CLASSES = ("asphalt", "flooring", "ice", "sandy_loam", "snow")
 FOLDS = (0, 1, 2)
-# Part b of a fold, for validation: of every class the run that is nearest to 45 s long, where that is at most 40 % of what
-# the fold has of the class. Any two folds together have every class in both parts.
+# Part b of each fold is for validation: of every class, the run whose length is nearest to 45 s, if that is at most 40 % of the
+# class in the fold. Any two folds together have every class in both parts.
 HELD_OUT = (
     "FLOORING_02",
     "ICE_12",
@@ -55,9 +56,9 @@ _ORIGIN = "the runs are at https://github.com/norlab-ulaval/BorealTC (data/borea
 
 
 def cross_validation(test_fold: int) -> dict[str, tuple[str, ...]]:
-    """Groups to train, validate and test on with one fold as test: parts a and b of the others, all of that one.
+    """The groups of a split whose test set is one fold: parts a and b of the other folds are for training and validation.
 
-    Raises DataError on a fold there is none of.
+    Raises DataError if there is no such fold.
     """
     if test_fold not in FOLDS:
         raise DataError("borealtc test fold", test_fold, f"one of {FOLDS}", "choose one of these")
@@ -92,9 +93,9 @@ SOURCES = {
 
 
 def source_of(spec: ModalitySpec) -> Source:
-    """The sensor that serves a spec: imu by its kind under any name, series by its name.
+    """The sensor that serves a spec: the IMU serves kind imu under any name; a series is found by its name.
 
-    Raises DataError where the set has no such sensor or it has another number of columns.
+    Raises DataError if the set has no such sensor, or the sensor has another number of columns.
     """
     source = IMU if spec.kind == "imu" else SOURCES.get(spec.name) if spec.kind == "series" else None
     if source is None:
@@ -110,11 +111,11 @@ def source_of(spec: ModalitySpec) -> Source:
     return source
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> WindowSet:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
     """Windows of the runs in ``groups`` ("0/a" ... "2/b"; all if None), not normalised.
 
-    They end every `STRIDE_S` from `WINDOW_S` on, whichever sensors are asked for. Raises DataError on a group there is none
-    of, and where the files are missing or differ from what is known of them.
+    A window ends every `STRIDE_S` from `WINDOW_S` on, whichever sensors are asked for. Raises DataError if a group does not
+    exist, or the files are missing or not in the layout above.
     """
     sources = {spec.name: source_of(spec) for spec in specs}
     runs = [run for run in _index() if groups is None or run.group in {str(g) for g in groups}]
@@ -132,7 +133,7 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[str] | None = None) -> 
         for spec in specs:
             source = sources[spec.name]
             table = tables[f"{run.name}__{source.part}"]
-            # To 0.1 ms: the file's float32 times are off by up to 15 us, which would throw rows across the edges of cells.
+            # Rounded to 0.1 ms: the float32 times of the file are off by up to 15 us, which could move rows to other cells.
             stamp_ns = np.round(table[:, 0].astype(np.float64) * 1e4).astype(np.int64) * (NS_PER_S // 10_000)
             rows = _never_all_zero(table[:, source.columns])
             for i, end in enumerate(ends):
@@ -171,13 +172,13 @@ def _index() -> list[_Run]:
 
 
 def _ends_s(tables: Sequence[np.ndarray]) -> np.ndarray:
-    """Ends of the windows of a run: up to where its shortest part ends."""
+    """The ends of the windows of a run [s], up to the end of its shortest part."""
     last_s = min(float(table[-1, 0]) for table in tables)
     return WINDOW_S + STRIDE_S * np.arange(max(0, int((last_s - WINDOW_S) // STRIDE_S) + 1))
 
 
 def _never_all_zero(rows: np.ndarray) -> np.ndarray:
-    """A robot that stands still has wheel velocity exactly 0, which a model input reads as no data: 1e-6 instead."""
+    """Replace rows of zeros by 1e-6: a standing robot's wheels have velocity exactly 0, but zeros in an input mean no data."""
     rows = rows.copy()
     rows[~rows.any(axis=1)] = 1e-6
     return rows

@@ -1,4 +1,7 @@
-"""Many recordings to one data set folder: cut in parallel, each kept as soon as it is done, put together at the end."""
+"""Build a window folder from many recordings.
+
+Recordings are extracted in parallel and each one is kept as a part as soon as it is done; at the end the parts are joined.
+"""
 
 from __future__ import annotations
 
@@ -11,230 +14,202 @@ import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ..bags.bag import Bag
-from ..bags.labels import Labels, read_intervals, read_topic
+from ..bags.bag import Bag, bag_folder
+from ..bags.label_sources import intervals_path, read_labels
+from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError
+from ..files import write_atomically
 from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
-from ..preprocessing import ModalitySpec
-from ..settings import SensorSettings
-from .extract import cut_bag
-from .window_folder import DESCRIPTION, FORMAT, FORMAT_VERSION, SPLITS, TABLE, TABLE_COLUMNS
+from .description import BagDescription, DatasetDescription
+from .extract import WindowSettings, extract_windows
+from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
-RUN_FILE = "run.json"  # beside a bag: {"split": "train", "disturbed": ["fog"]}; both keys optional, others are ignored
 PARTS = "parts"
-INPUT = "input "  # before a modality's name in a part, so that no name can be one of the other arrays'
+INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
+DEFAULT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True)
-class Job:
-    """How to cut one bag."""
+class DatasetTask:
+    """Which data set to build. labels: a topic or an intervals file. shares: split -> its share. command: for dataset.json."""
+
+    bags: tuple[Path, ...]
+    labels: str
+    settings: WindowSettings
+    out: Path
+    shares: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_SHARES))
+    seed: int = 0
+    jobs: int = 1
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class BagTask:
+    """One recording to extract into a part of the data set."""
 
     bag: Path
-    labels: str  # a topic (begins with /), or a CSV: beside the bag, or one for all
-    specs: tuple[ModalitySpec, ...]
-    sensors: tuple[SensorSettings, ...]
-    stride_s: float
-    ignore: tuple[str, ...]
+    labels: str
+    settings: WindowSettings
     part: Path
 
 
-def cut(job: Job) -> dict[str, Any]:
-    """Cut one bag into its part file; returns what was found. A broken bag is reported, not raised."""
-    about_path = job.part.with_suffix(".json")
-    made_of = fingerprint(job)
-    kept = _kept(job.part, about_path)
-    if kept is not None and kept.get("made_of") == made_of:
-        return kept
-    about: dict[str, Any] = {"name": job.bag.name, "windows": 0, "error": "", "conditions": [], "split": ""}
-    try:
-        about |= _run_file(job.bag)
-        with Bag(job.bag) as bag:
-            found = cut_bag(bag, job.specs, job.sensors, find_labels(bag, job.labels), job.stride_s, job.ignore)
-            start_ns = bag.start_ns
-            about["duration_s"] = round(bag.duration_s, 3)
-    except (BagError, DataError) as error:
-        return {**about, "error": str(error)}
-    about |= {
-        "windows": len(found.labels),
-        "skipped": dict(found.skipped),
-        "topics": found.topics,
-        "unused": found.unused,
-        "faults": found.faults,
-        "labels": dict(Counter(found.labels)),
-    }
-    about["made_of"] = made_of
-    if not found.labels:
-        return about
-    partial = job.part.with_suffix(".partial.npz")
-    try:
-        np.savez(
-            partial,
-            _labels=np.array(found.labels, dtype=str),
-            _end_ns=found.end_ns,
-            _present=found.present,
-            _end_s=(found.end_ns - start_ns) / NS_PER_S,
-            **{INPUT + name: x for name, x in found.inputs.items()},
-        )
-        os.replace(partial, job.part)
-        partial = about_path.with_suffix(".partial.json")
-        partial.write_text(json.dumps(about))
-        os.replace(partial, about_path)
-    except OSError as error:
-        raise DataError(
-            f"data set folder {job.part.parent.parent}",
-            error.strerror or str(error),
-            "room to write",
-            "free some space, then run the same command again",
-        ) from error
-    return about
+def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda done: None) -> DatasetDescription:
+    """Build a data set; ``progress`` is called with the number of recordings done. It can be interrupted and started again.
 
-
-def fingerprint(job: Job) -> str:
-    """What a bag's windows depend on besides the settings: its files, its label and run files, as sizes and times."""
-    folder = job.bag if job.bag.is_dir() else job.bag.parent
-    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
-    if not (folder / job.labels).exists():
-        files.append(Path(job.labels))
-    seen = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
-    return hashlib.sha256(repr((str(job.bag.resolve()), seen)).encode()).hexdigest()
-
-
-def _kept(part: Path, about_path: Path) -> dict[str, Any] | None:
-    """What an earlier run found in a bag; None where it left nothing whole."""
-    try:
-        return json.loads(about_path.read_text()) if part.exists() else None
-    except (OSError, ValueError):
-        return None
-
-
-def find_labels(bag: Bag, labels: str) -> Labels:
-    """By a topic of the bag, or by an intervals file: that name in the bag's folder, else the path itself."""
-    if labels.startswith("/") and (labels in bag.topics or not Path(labels).exists()):
-        return read_topic(bag, labels)
-    folder = bag.path if bag.path.is_dir() else bag.path.parent
-    beside = folder / labels
-    return read_intervals(beside if beside.exists() else Path(labels), folder.name)
-
-
-def _run_file(bag: Path) -> dict[str, Any]:
-    path = (bag if bag.is_dir() else bag.parent) / RUN_FILE
-    if not path.exists():
-        return {}
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        split, conditions = run.get("split", ""), run.get("disturbed", [])
-        if not isinstance(conditions, list) or not all(isinstance(c, str) for c in conditions):
-            raise TypeError(f"disturbed is {conditions!r}, not a list of words")
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, AttributeError, TypeError) as error:
-        raise DataError(f"run file {path}", str(error), "a JSON object", "correct or remove it") from error
-    if split not in ("", *SPLITS):
-        raise DataError(f"run file {path} split", split, "one of " + ", ".join(SPLITS), "correct or remove it")
-    return {"split": split, "conditions": conditions}
-
-
-def build(
-    bags: Sequence[Path],
-    labels: str,
-    specs: Sequence[ModalitySpec],
-    sensors: Sequence[SensorSettings],
-    out: Path,
-    stride_s: float = 0.5,
-    shares: Mapping[str, float] | None = None,
-    seed: int = 0,
-    ignore: Sequence[str] = (),
-    jobs: int = 1,
-    command: str = "",
-    progress: Callable[[int], None] | None = None,
-) -> dict[str, Any]:
-    """Write a data set of ``bags`` into ``out``; returns its description. Can be killed and started again.
-
-    A bag belongs to one split as a whole: the one its run file names, else drawn by ``seed`` in the ``shares``.
-    Raises DataError where nothing at all could be cut, or two bags have the same name.
+    A recording belongs to one split as a whole: to the one that its run.json names, otherwise to one drawn by the seed. Raises
+    DataError if no recording gives a window, or two recordings have the same name.
     """
-    names = Counter(path.name for path in bags)
-    double = [name for name, count in names.items() if count > 1]
-    if double:
-        raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
-    how = {
-        "labels": labels,
-        "stride_s": stride_s,
-        "ignore": list(ignore),
-        "modalities": [s.to_dict() for s in specs],
-        "sensors": [[s.name, s.kind, s.topic, s.model_input] for s in sensors],
-        "sensor_settings": [{**dict(s.values), "limits": dict(s.limits)} for s in sensors],
-    }
-    bad = [s.name for s in specs if "/" in s.name]
-    if bad:
-        raise DataError("modality names", bad, "names that a file can have", "rename them in the training YAML")
-    parts = _parts_folder(out, how)
-    todo = [Job(path, labels, tuple(specs), tuple(sensors), stride_s, tuple(ignore), parts / f"{path.name}.npz") for path in bags]
+    _check_names(task)
+    description = DatasetDescription.of(task.command, task.labels, task.settings)
+    parts = _parts_folder(task.out, description)
+    tasks = [BagTask(path, task.labels, task.settings, parts / f"{path.name}.npz") for path in task.bags]
     found = []
-    if jobs > 1:
-        with ProcessPoolExecutor(jobs) as pool:
-            for about in pool.map(cut, todo):
-                found.append(about)
-                if progress:
-                    progress(len(found))
-    else:
-        for job in todo:
-            found.append(cut(job))
-            if progress:
+    if task.jobs > 1:
+        with ProcessPoolExecutor(task.jobs) as pool:
+            for bag in pool.map(extract_part, tasks):
+                found.append(bag)
                 progress(len(found))
-    found.sort(key=lambda about: about["name"])
-    used = [about for about in found if about["windows"]]
+    else:
+        for one in tasks:
+            found.append(extract_part(one))
+            progress(len(found))
+    found.sort(key=lambda bag: bag.name)
+    used = [bag for bag in found if bag.windows]
     if not used:
-        reasons = {about["error"] or f"skipped {about.get('skipped')}" for about in found}
+        reasons = {bag.error or f"skipped {dict(bag.skipped)}" for bag in found}
         raise DataError(
             "data set",
             "no window in any bag: " + "; ".join(sorted(reasons)[:3]),
             "at least one window",
             "correct --labels, --params or the window of the modalities",
         )
-    assign_splits(used, shares or {"train": 0.7, "val": 0.15, "test": 0.15}, seed)
-    about = {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
-        "command": command,
-        **how,
-        "classes": sorted({label for bag in used for label in bag["labels"]}),
-        "windows": sum(bag["windows"] for bag in used),
-        "bags": used,
-        "left_out": [about for about in found if not about["windows"]],
+    used = assign_splits(used, task.shares, task.seed)
+    description = replace(
+        description,
+        classes=tuple(sorted({label for bag in used for label in bag.labels})),
+        windows=sum(bag.windows for bag in used),
+        bags=tuple(used),
+        left_out=tuple(bag for bag in found if not bag.windows),
+    )
+    _join(parts, description, task.out)
+    return description
+
+
+def _check_names(task: DatasetTask) -> None:
+    double = [name for name, count in Counter(path.name for path in task.bags).items() if count > 1]
+    if double:
+        raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
+    bad = [spec.name for spec in task.settings.specs if "/" in spec.name]
+    if bad:
+        raise DataError("modality names", bad, "names that a file can have", "rename them in the training YAML")
+
+
+def extract_part(task: BagTask) -> BagDescription:
+    """Extract one recording into its part; a recording that cannot be read is described, not raised."""
+    description_path = task.part.with_suffix(".json")
+    current = fingerprint(task)
+    kept = _kept(task.part, description_path)
+    if kept is not None and kept.fingerprint == current:
+        return kept
+    run = RunDescription()
+    try:
+        run = read_run_description(task.bag) or run
+        with Bag(task.bag) as bag:
+            found = extract_windows(bag, read_labels(bag, task.labels), task.settings)
+            start_ns, duration_s = bag.start_ns, round(bag.duration_s, 3)
+    except (BagError, DataError) as error:
+        return BagDescription(task.bag.name, error=str(error), conditions=run.disturbed, split=run.split)
+    description = BagDescription(
+        task.bag.name,
+        windows=len(found.labels),
+        conditions=run.disturbed,
+        split=run.split,
+        duration_s=duration_s,
+        skipped=dict(found.skipped),
+        topics=found.topics,
+        unused=found.unused,
+        faults=found.faults,
+        labels=dict(Counter(found.labels)),
+        fingerprint=current,
+    )
+    if not found.labels:
+        return description
+    arrays = {
+        "_labels": np.array(found.labels, dtype=str),
+        "_end_ns": found.end_ns,
+        "_live": found.live,
+        "_end_s": (found.end_ns - start_ns) / NS_PER_S,
+        **{INPUT + name: x for name, x in found.inputs.items()},
     }
-    _join(parts, used, about, specs, out)
-    return about
+    try:
+        # Written to the disk directly: the windows of a long recording are too large to be held in memory twice.
+        partial = task.part.with_suffix(".partial.npz")
+        np.savez(partial, allow_pickle=False, **arrays)
+        os.replace(partial, task.part)
+        write_atomically(description_path, json.dumps(description.to_dict()))
+    except OSError as error:
+        raise DataError(
+            f"data set folder {task.part.parent.parent}",
+            error.strerror or str(error),
+            "room to write",
+            "free some space, then run the same command again",
+        ) from error
+    return description
 
 
-def assign_splits(bags: Sequence[dict[str, Any]], shares: Mapping[str, float], seed: int) -> None:
-    """Give every bag without one a split: drawn, so that each split gets its share of their windows."""
-    free = [bag for bag in bags if not bag["split"]]
+def fingerprint(task: BagTask) -> str:
+    """Identifies what the windows depend on besides the settings: names, sizes and times of the bag's files and label file."""
+    folder = bag_folder(task.bag)
+    files = sorted(p for p in folder.iterdir() if p.is_file()) if folder.is_dir() else []
+    label_file = intervals_path(task.bag, task.labels)
+    if label_file not in files:
+        files.append(label_file)
+    seen = [(str(p), p.stat().st_size, p.stat().st_mtime_ns) for p in files if p.exists()]
+    return hashlib.sha256(repr((str(task.bag.resolve()), seen)).encode()).hexdigest()
+
+
+def _kept(part: Path, description_path: Path) -> BagDescription | None:
+    """What an earlier run found in a recording; None if it left no complete part."""
+    try:
+        return BagDescription.from_dict(json.loads(description_path.read_text(encoding="utf-8"))) if part.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], seed: int) -> list[BagDescription]:
+    """Give every recording without a split one; it is drawn, so that each split gets its share of their windows."""
+    free = [i for i, bag in enumerate(bags) if not bag.split]
     np.random.default_rng(seed).shuffle(free)
-    total, names = sum(bag["windows"] for bag in free), [n for n in shares if shares[n] > 0]
+    total, names = sum(bags[i].windows for i in free), [name for name in shares if shares[name] > 0]
     have = dict.fromkeys(names, 0.0)
-    for i, bag in enumerate(free):
-        # One for each split first, where there are enough; then to the one that is furthest below its share.
-        empty = [n for n in names if not have[n]] if len(free) - i <= sum(not h for h in have.values()) else []
-        bag["split"] = max(empty or names, key=lambda n: shares[n] * total - have[n])
-        have[bag["split"]] += bag["windows"]
+    out = list(bags)
+    for done, i in enumerate(free):
+        # If there are only just enough recordings left, each empty split gets one; otherwise the split that is furthest
+        # below its share.
+        empty = [name for name in names if not have[name]]
+        candidates = empty if empty and len(free) - done <= len(empty) else names
+        split = max(candidates, key=lambda name: shares[name] * total - have[name])
+        out[i] = replace(bags[i], split=split)
+        have[split] += bags[i].windows
+    return out
 
 
-def _parts_folder(out: Path, how: Mapping[str, Any]) -> Path:
-    """Where finished bags are kept; those cut in another way are thrown out."""
+def _parts_folder(out: Path, description: DatasetDescription) -> Path:
+    """The folder of finished parts; parts that were extracted with other settings are removed."""
     parts = out / PARTS
     settings = parts / "settings.json"
-    text = json.dumps(how, sort_keys=True)
+    text = json.dumps(description.extraction(), sort_keys=True)
     try:
-        if parts.exists() and (not settings.exists() or settings.read_text() != text):
+        if parts.exists() and (not settings.exists() or settings.read_text(encoding="utf-8") != text):
             shutil.rmtree(parts)
         parts.mkdir(parents=True, exist_ok=True)
-        settings.write_text(text)
+        write_atomically(settings, text)
     except OSError as error:
         raise DataError(
             f"data set folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
@@ -242,52 +217,42 @@ def _parts_folder(out: Path, how: Mapping[str, Any]) -> Path:
     return parts
 
 
-def _join(
-    parts: Path, bags: Sequence[Mapping[str, Any]], about: Mapping[str, Any], specs: Sequence[ModalitySpec], out: Path
-) -> None:
-    """The parts one after another as memory-mapped arrays, then the table, then the description: what is last is whole."""
+def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
+    """Join the parts into one memory-mapped array per modality and one table.
+
+    The description is written last: a folder that has one is complete.
+    """
     (out / DESCRIPTION).unlink(missing_ok=True)
-    _need_room(out, sum(4 * about["windows"] * int(np.prod(spec.shape)) for spec in specs))
+    _check_space(out, sum(4 * description.windows * int(np.prod(spec.shape)) for spec in description.specs))
     arrays = {
-        spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (about["windows"], *spec.shape))
-        for spec in specs
+        spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (description.windows, *spec.shape))
+        for spec in description.specs
     }
     at = 0
     with (out / TABLE).open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         table.writerow(TABLE_COLUMNS)
-        for bag in bags:
+        for bag in description.bags:
+            path = parts / f"{bag.name}.npz"
             try:
-                with np.load(parts / f"{bag['name']}.npz", allow_pickle=False) as part:
+                with np.load(path, allow_pickle=False) as part:
                     count = len(part["_labels"])
                     for name, array in arrays.items():
                         array[at : at + count] = part[INPUT + name]
-                    for end_s, stamp, label, live in zip(
-                        part["_end_s"], part["_end_ns"], part["_labels"], part["_present"], strict=True
-                    ):
-                        table.writerow(
-                            (
-                                bag["name"],
-                                f"{end_s:.3f}",
-                                stamp,
-                                bag["split"],
-                                label,
-                                mask_to_bits(live),
-                            )
-                        )
+                    columns = (part["_end_s"], part["_end_ns"], part["_labels"], part["_live"])
+                    for end_s, stamp_ns, label, live in zip(*columns, strict=True):
+                        table.writerow((bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live)))
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-                raise DataError(
-                    f"part {parts / bag['name']}.npz", str(error), "a whole file", "remove it and run again"
-                ) from error
+                raise DataError(f"part {path}", str(error), "a complete file", "remove it and run again") from error
             at += count
     for array in arrays.values():
         array.flush()
-    (out / DESCRIPTION).write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+    write_atomically(out / DESCRIPTION, json.dumps(description.to_dict(), indent=1) + "\n")
     shutil.rmtree(parts)
 
 
-def _need_room(out: Path, size: int) -> None:
-    """Raises DataError where the disk is too full: a memory-mapped file that cannot grow ends the process without a word."""
+def _check_space(out: Path, size: int) -> None:
+    """Raises DataError if the disk is too full: a memory-mapped file that cannot grow ends the process without an error."""
     for old in out.glob("*.npy"):
         old.unlink()
     free = shutil.disk_usage(out).free
@@ -296,5 +261,5 @@ def _need_room(out: Path, size: int) -> None:
             f"data set folder {out}",
             f"{free / 1e6:.0f} MB free",
             f"{size * 1.02 / 1e6 + 1:.0f} MB",
-            "free some space, then run the same command again; what is cut is kept",
+            "free some space, then run the same command again; the parts that are done are kept",
         )

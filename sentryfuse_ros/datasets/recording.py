@@ -1,4 +1,4 @@
-"""One labelled recording: what each sensor delivered, in the rows that the model inputs are cut from."""
+"""One labelled recording: what each sensor delivered, as the rows that model inputs are computed from."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+Group = int | str  # a subject, a robot, a fold, or the name of a split
+
 
 @dataclass(frozen=True)
 class Stream:
-    """Rows of one sensor: stamp_ns (k,) int64 ascending, rows (k, ...) as `modalities.inputs` takes them."""
+    """Rows of one sensor: stamp_ns (k,) int64 ascending, rows (k, ...) as `preprocessing.model_input` takes them."""
 
     stamp_ns: np.ndarray
     rows: np.ndarray
@@ -17,7 +19,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Recording:
-    """``label`` is the class id; ``group`` (a subject, a robot, a day) is what splits are made by."""
+    """``label`` is the class id; ``group`` is what the set is split by (a subject, a robot, a day)."""
 
     name: str
     label: int

@@ -1,4 +1,4 @@
-"""Arrays of a data set's repacked ``.npz`` file, with errors that say which set it is and where it comes from."""
+"""Arrays in the repacked ``.npz`` files of the public data sets, with errors that name the set and where it comes from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..paths import data_path
 
 
 def set_file(folder: str, name: str, origin: str) -> Path:
-    """``data/FOLDER/NAME`` under the data root; raises DataError with ``origin`` (where to get it) where it is absent."""
+    """``data/FOLDER/NAME`` below the data root. Raises DataError with ``origin`` (where to get the file) if it is missing."""
     try:
         return data_path("data", folder, name)
     except DataError as error:
@@ -26,7 +26,7 @@ def set_file(folder: str, name: str, origin: str) -> Path:
 
 
 def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dict[str, np.ndarray]:
-    """The arrays ``keys`` of ``data/FOLDER/NAME``; raises DataError where the file is absent, damaged or lacks one."""
+    """The arrays ``keys`` of ``data/FOLDER/NAME``; raises DataError if the file is missing, damaged or lacks one."""
     path = set_file(folder, name, origin)
     try:
         with np.load(path, allow_pickle=False) as file:
@@ -36,9 +36,9 @@ def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dic
 
 
 def read_ragged(folder: str, name: str, origin: str) -> dict[str, np.ndarray]:
-    """Recordings one after another: data (rows, ...), offset (n + 1,), ids (n, k); i is data[offset[i]:offset[i + 1]].
+    """n recordings one after another: data (rows, ...), offset (n + 1,), ids (n, k).
 
-    Raises DataError as `read_arrays` does, and where the three do not fit each other.
+    Recording i is data[offset[i]:offset[i + 1]]. Raises DataError as `read_arrays` does, and if the arrays do not match.
     """
     table = read_arrays(folder, name, ("data", "offset", "ids"), origin)
     offset = table["offset"]

@@ -1,9 +1,9 @@
 """UTD-MHAD: 27 actions, 8 subjects, 4 trials; a Kinect's depth and skeleton, and one wearable IMU.
 
 Chen, Jafari, Kehtarnavaz, "UTD-MHAD: A Multimodal Dataset for Human Action Recognition Utilizing a Depth Camera
-and a Wearable Inertial Sensor", ICIP 2015. Read from ``utd_mhad/`` under the data root; the source has no time stamps, all
-streams of a trial start at time 0, as in the demo bag. Each file has data, offset (862,), ids (861, 3) = action, subject,
-trial from 1; trial i is data[offset[i]:offset[i + 1]]:
+and a Wearable Inertial Sensor", ICIP 2015. Read from ``utd_mhad/`` under the data root. The original has no time stamps: all
+streams of a trial start at time 0, as in the demo bag. Each file has data, offset (862,), ids (861, 3) = action, subject and
+trial, counted from 1; trial i is data[offset[i]:offset[i + 1]]:
 
     depth_60x80_u16mm.npz  data (n, 60, 80) uint16 mm at 30 Hz, background removed by the authors (0), each pixel the mean
                            of the non-zero ones of 4x4, 0 where fewer than 8 of them are
@@ -22,7 +22,7 @@ from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..preprocessing.camera import camera_frame
-from .recording import Recording, Stream
+from .recording import Group, Recording, Stream
 from .repacked import read_ragged
 
 CLASSES = (
@@ -84,15 +84,18 @@ def _imu(rows: np.ndarray, spec: ModalitySpec) -> np.ndarray:
 
 
 def _skeleton(joints: np.ndarray, spec: ModalitySpec) -> np.ndarray:
-    """Joints (k, 20, 3) metres -> (k, 60): each less the hip centre of its own frame, divided by the trial's median
-    distance from hip centre to shoulder centre, so neither place nor body size is seen. The hip's columns are zero."""
-    # One length per trial: a single frame's can be off by a factor of twenty where joints were lost.
+    """Joints (k, 20, 3) in metres -> (k, 60), independent of place and body size.
+
+    Each joint is relative to the hip centre of its frame and divided by the trial's median distance from hip centre to shoulder
+    centre. The columns of the hip centre are zero.
+    """
+    # One length per trial: that of a single frame can be wrong by a factor of twenty if joints were lost.
     torso = np.median(np.linalg.norm(joints[:, SHOULDER_CENTRE] - joints[:, HIP_CENTRE], axis=1))
     return ((joints - joints[:, HIP_CENTRE : HIP_CENTRE + 1]) / torso).reshape(len(joints), -1).astype(np.float32)
 
 
 class Source(NamedTuple):
-    """One sensor of the set: its file, its rate, the modality kind it serves, columns of a series, and rows in SI units."""
+    """One sensor of the set: its file and rate, the kind of modality it serves, a series' columns, and how to get SI units."""
 
     file: str
     rate_hz: int
@@ -111,9 +114,9 @@ SOURCES = {
 
 
 def source_of(spec: ModalitySpec) -> Source:
-    """The sensor that serves a spec: camera (depth_m) and imu by their kind under any name, series by its name.
+    """The sensor that serves a spec: camera (depth_m) and imu are found by kind under any name, a series by its name.
 
-    Raises DataError where the set has no such sensor or it has another number of columns.
+    Raises DataError if the set has no such sensor, or the sensor has another number of columns.
     """
     if spec.kind == "camera" and spec.encoding == "depth_m":
         return SOURCES["depth"]
@@ -133,12 +136,12 @@ def source_of(spec: ModalitySpec) -> Source:
     return source
 
 
-def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> list[Recording]:
+def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> list[Recording]:
     """All trials of the subjects in ``groups`` (all if None), with a stream for every spec; see `source_of`.
 
     camera rows (k, 1, H, W) metres; imu (k, 6) gyro [rad/s], accel [m/s^2]; gyroscope (k, 3) rad/s; accelerometer (k, 3)
     m/s^2; skeleton (k, 60) torso lengths, joint by joint x across the picture, y up, z away from the Kinect.
-    Label = action - 1, group = subject. Raises DataError where the files are missing or differ from what is known of them.
+    Label = action - 1, group = subject. Raises DataError if the files are missing or not in the layout above.
     """
     sources = {spec.name: source_of(spec) for spec in specs}
     tables = {file: read_ragged("utd_mhad", file, _ORIGIN) for file in {s.file for s in sources.values()}}
@@ -160,5 +163,5 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[int] | None = None) -> 
 
 
 def _stamps(count: int, rate_hz: int) -> np.ndarray:
-    # Row 0 at one period, not at 0: a window holds the rows after its start.
+    # Row 0 is at one period, not at 0, because a window does not include its start.
     return (np.arange(1, count + 1) * NS_PER_S) // rate_hz

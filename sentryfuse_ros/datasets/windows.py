@@ -1,4 +1,4 @@
-"""A set of labelled windows that were cut beforehand, each with the recording and the moment it comes from."""
+"""A set of labelled windows that were extracted beforehand, each with the recording and the moment it comes from."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import DataError
+from .recording import Group
 
 
 @dataclass(frozen=True)
 class WindowSet:
     """n windows of M modalities.
 
-    inputs: name -> (n, *spec.shape) as `modalities.inputs.model_input` cuts them without mean and std (zero: no data);
-    may be memory-mapped. labels (n,) int64 class ids. groups (n,) str: what splits are made by (a split's name, a
-    subject, a fold). recording (n,) int: place in ``recordings``. end_s (n,) float64: the window's end in the recording.
-    present name -> (n,) bool: whether the sensor was live. conditions name -> (n,) bool: circumstances to report apart.
+    inputs: name -> (n, *spec.shape) as `preprocessing.model_input` makes them without mean and std (zero: no data); they may
+    be memory-mapped. labels (n,) int64 class ids. groups (n,) str: what the set is split by (the name of a split, a subject, a
+    fold). recording (n,) int: place in ``recordings``. end_s (n,) float64: end of the window in its recording. live: name -> (n,)
+    bool, whether the sensor was live; a sensor that is not named always was. conditions: name -> (n,) bool, circumstances that
+    evaluations report apart. place (n,): the rows of ``inputs`` that these windows are; None: all rows in order.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -26,9 +28,9 @@ class WindowSet:
     recording: np.ndarray
     recordings: tuple[str, ...]
     end_s: np.ndarray
-    present: Mapping[str, np.ndarray] = field(default_factory=dict)
+    live: Mapping[str, np.ndarray] = field(default_factory=dict)
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
-    place: np.ndarray | None = None  # (n,) rows of ``inputs`` that these windows are; None: all in order
+    place: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -47,13 +49,13 @@ class WindowSet:
             self.recording[index],
             self.recordings,
             self.end_s[index],
-            {n: p[index] for n, p in self.present.items()},
-            {n: c[index] for n, c in self.conditions.items()},
+            {n: flags[index] for n, flags in self.live.items()},
+            {n: flags[index] for n, flags in self.conditions.items()},
             index if self.place is None else self.place[index],
         )
 
-    def of_groups(self, groups: Sequence) -> WindowSet:
-        """The windows of some groups; raises DataError where a group has none."""
+    def of_groups(self, groups: Sequence[Group]) -> WindowSet:
+        """The windows of some groups. Raises DataError if a group has no window."""
         names = [str(g) for g in groups]
         absent = set(names) - set(self.groups.tolist())
         if absent:
@@ -61,6 +63,6 @@ class WindowSet:
                 "data set groups",
                 sorted(set(self.groups.tolist())),
                 f"{sorted(absent)} among them",
-                "choose groups that it has, or make it with recordings for every split",
+                "choose groups that the set has, or build it with recordings for every split",
             )
         return self.select(np.isin(self.groups, names))

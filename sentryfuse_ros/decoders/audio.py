@@ -1,15 +1,15 @@
-"""Sound messages -> rows (k,) mono float32, full scale -1..1, at the rate of the model's input.
+"""Audio messages -> rows (k,) mono float32, full scale -1..1, at the sample rate of the model's input.
 
-Read: sentryfuse_ros/AudioChunk; audio_common_msgs/AudioData and AudioDataStamped (ros-drivers: bytes of S16LE PCM,
-the capture node's ``format: wave``; MP3 cannot be told from noise here); audio_common_msgs/AudioStamped with a
-format, channel count and rate of its own (PortAudio's names). Messages that do not say rate or channels take them
-from the limits. A message without a header is stamped by its arrival, less the time its samples took.
+Read are sentryfuse_ros/AudioChunk; audio_common_msgs/AudioData and AudioDataStamped of ros-drivers, whose bytes must be S16LE
+PCM (``format: wave`` of the capture node; MP3 cannot be told from noise here); and audio_common_msgs/AudioStamped, which
+carries format, channel count and rate (PortAudio's names). Messages without a rate or a channel count take both from the
+limits. A message without a header is stamped by its arrival, minus the duration of its samples.
 
-Rows go on smoothly from chunk to chunk: stamps that jitter around the sample clock are drawn towards it, and a
-stamp that jumps starts a new stretch.
+Rows continue smoothly from chunk to chunk: the clock of the samples follows stamps that jitter around it slowly, and a stamp
+that jumps begins a new stretch.
 
-Faults: EMPTY no samples; SILENT all samples equal or an RMS that no microphone has, a quiet room has noise;
-CLIPPED too many samples at full scale; OUT_OF_RANGE a rate no sound card has; NAN float samples that are not finite.
+Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
+CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has; NAN, float samples that are not finite.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from ..errors import DecodeError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.spec import ModalitySpec
-from .batch import Fault
+from .batch import PayloadFault
 from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
 from .decoder import MessageDecoder, Rejected
 from .resampling import Resampler
@@ -39,13 +39,13 @@ _PORT_AUDIO = {
     16: ("int8_data", "i1", 0.0, 128.0),
     32: ("uint8_data", "u1", 128.0, 128.0),
 }
-_JITTER_S = 0.01  # a stamp that far from the sample clock (or by half a chunk) still continues it
-_PULL = 1 / 8  # share of a stamp's deviation that the sample clock follows per chunk
+_JITTER_S = 0.01  # a stamp within this of the sample clock, or within half a chunk, continues the stretch [s]
+_PULL = 1 / 8  # share of the deviation of a stamp that the sample clock follows per chunk
 
 
 @dataclass
 class Sound:
-    """One chunk: interleaved samples (n * channels,) as sent."""
+    """One chunk: interleaved samples (n * channels,) as they were sent."""
 
     stamp_ns: int
     samples: np.ndarray
@@ -53,11 +53,11 @@ class Sound:
     rate_hz: int
     zero: float = 0.0
     full_scale: float = 32768.0
-    stamped: bool = True  # by a header; else by arrival, after the last sample
+    stamped: bool = True  # by a header; False: by its arrival, which follows the last sample
 
 
-class AudioDecoder(MessageDecoder):
-    """Decoder of the message types above; a new stretch starts after a fault, a gap or a jump of the stamps."""
+class AudioDecoder(MessageDecoder[Sound]):
+    """Decoder of the message types above. A new stretch of sound begins after a fault, a gap or a jump of the stamps."""
 
     kind = "audio"
     msg_types = (
@@ -67,19 +67,19 @@ class AudioDecoder(MessageDecoder):
         "audio_common_msgs/msg/AudioStamped",
     )
     default_limits = {
-        "sample_rate_hz": 16000,  # of messages that do not say; audio_common's capture node has sample_rate 16000
-        "channels": 1,  # of messages that do not say
-        # RMS about the mean, of full scale 1, below which the microphone is dead: a tenth of a 16-bit step, which is
-        # 1 % of the samples one step off. Negative: never.
+        "sample_rate_hz": 16000,  # of messages without a rate; the default of audio_common's capture node
+        "channels": 1,  # of messages without a channel count
+        # RMS about the mean, of full scale 1, below which the microphone is dead. A tenth of a 16-bit step, which is what
+        # one sample in a hundred that is one step off gives. Negative: never.
         "silent_rms": 3e-6,
         "clipped_share": 0.2,  # share of samples at full scale above which the sound is useless
-        "min_rate_hz": 1000,
+        "min_rate_hz": 1000,  # a lower or higher rate than these two is OUT_OF_RANGE
         "max_rate_hz": 400000,
     }
 
     def __init__(
         self,
-        msg_type: str = msg_types[0],
+        msg_type: str = "",
         spec: ModalitySpec | None = None,
         limits: Mapping[str, float] | None = None,
         deserialize: Callable[[bytes], Any] | None = None,
@@ -94,12 +94,13 @@ class AudioDecoder(MessageDecoder):
         """Begin a new stretch of sound."""
         self._due_ns = None
 
-    _refused = reset
+    def after_refusal(self) -> None:
+        self.reset()
 
-    def _stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
+    def stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
         sound.stamp_ns, sound.stamped = arrival_ns, False
 
-    def _read_raw(self, reader: CdrReader) -> Sound:
+    def read_raw(self, reader: CdrReader) -> Sound:
         name = self.msg_type.rpartition("/")[2]
         if name == "AudioChunk":
             stamp_ns, rate_hz, channels = reader.header(), reader.uint32(), reader.uint8()
@@ -124,9 +125,9 @@ class AudioDecoder(MessageDecoder):
                 "ros-drivers' audio_common_msgs",
                 "pass the deserialize function",
             ) from error
-        return self._unsaid(stamp_ns, samples, stamped)
+        return self._sound_by_limits(stamp_ns, samples, stamped)
 
-    def _read_object(self, message: Any) -> Sound:
+    def read_object(self, message: Any) -> Sound:
         if hasattr(message, "samples"):
             return Sound(
                 message_stamp_ns(message), field_array(message.samples, np.int16), int(message.channels), int(message.sample_rate)
@@ -139,7 +140,7 @@ class AudioDecoder(MessageDecoder):
             inner = getattr(message, "audio_data", None)
             message = inner if inner is not None else message.audio
         if hasattr(message, "data"):
-            return self._unsaid(stamp_ns, self._pcm16(field_array(message.data, np.uint8)), stamped)
+            return self._sound_by_limits(stamp_ns, self._pcm16(field_array(message.data, np.uint8)), stamped)
         code = (
             int(info.format)
             if info is not None
@@ -147,20 +148,21 @@ class AudioDecoder(MessageDecoder):
         )
         if code not in _PORT_AUDIO:
             raise Rejected(
-                Fault.UNSUPPORTED,
+                PayloadFault.UNSUPPORTED,
                 f"{self.msg_type} sample format",
                 code,
                 "a PortAudio code of " + ", ".join(map(str, _PORT_AUDIO)),
                 "change the driver's format",
             )
         field, dtype, zero, full_scale = _PORT_AUDIO[code]
-        sound = self._unsaid(stamp_ns, field_array(getattr(message, field), dtype), stamped)
+        sound = self._sound_by_limits(stamp_ns, field_array(getattr(message, field), dtype), stamped)
         sound.zero, sound.full_scale = zero, full_scale
         if info is not None:
             sound.channels, sound.rate_hz = int(info.channels), int(info.rate)
         return sound
 
-    def _unsaid(self, stamp_ns: int, samples: np.ndarray, stamped: bool) -> Sound:
+    def _sound_by_limits(self, stamp_ns: int, samples: np.ndarray, stamped: bool) -> Sound:
+        """A chunk whose rate and channel count are those of the limits."""
         return Sound(stamp_ns, samples, int(self.limits["channels"]), int(self.limits["sample_rate_hz"]), stamped=stamped)
 
     def _pcm16(self, data: np.ndarray) -> np.ndarray:
@@ -173,11 +175,11 @@ class AudioDecoder(MessageDecoder):
             )
         return data.view("<i2")
 
-    def _fingerprint(self, sound: Sound) -> int:
+    def fingerprint(self, sound: Sound) -> int:
         samples = np.ascontiguousarray(sound.samples)
-        return zlib.crc32(samples) | (samples.size & 0xFFFFFFFF) << 32
+        return zlib.crc32(samples.data) | (samples.size & 0xFFFFFFFF) << 32
 
-    def _check(self, sound: Sound) -> None:
+    def check(self, sound: Sound) -> None:
         limits, samples, count = self.limits, sound.samples, sound.samples.size
         if sound.channels < 1 or count % max(sound.channels, 1):
             raise DecodeError(
@@ -188,18 +190,18 @@ class AudioDecoder(MessageDecoder):
             )
         if not limits["min_rate_hz"] <= sound.rate_hz <= limits["max_rate_hz"]:
             raise Rejected(
-                Fault.OUT_OF_RANGE,
+                PayloadFault.OUT_OF_RANGE,
                 f"{self.msg_type} sample rate",
                 f"{sound.rate_hz} Hz",
                 f"{limits['min_rate_hz']:g} to {limits['max_rate_hz']:g} Hz",
                 "check the driver",
             )
         if count == 0:
-            raise Rejected(Fault.EMPTY, self.msg_type, "0 samples", "at least one", "check the driver")
+            raise Rejected(PayloadFault.EMPTY, self.msg_type, "0 samples", "at least one", "check the driver")
         low, high = float(samples.min()), float(samples.max())
         if not np.isfinite(high - low):
-            raise Rejected(Fault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
-        # A range of several steps is loud enough; only near-constant chunks are worth their exact RMS.
+            raise Rejected(PayloadFault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
+        # A chunk whose values span several steps is loud enough; only for one that is nearly constant the exact RMS is computed.
         silent = limits["silent_rms"] * sound.full_scale
         if silent >= 0 and (
             high == low
@@ -207,26 +209,26 @@ class AudioDecoder(MessageDecoder):
             or ((high - low) ** 2 <= 4 * count * silent**2 and float(np.std(samples, dtype=np.float64)) < silent)
         ):
             raise Rejected(
-                Fault.SILENT,
+                PayloadFault.SILENT,
                 self.msg_type,
                 f"all samples {low:g} to {high:g} of {sound.full_scale:g}",
                 f"an RMS of at least {limits['silent_rms']:g} of full scale",
                 "check the microphone, or lower silent_rms (-1: never silent)",
             )
-        # The last step below full scale counts too: many cards stop there.
+        # The last step below full scale counts as well, because many sound cards stop there.
         top = sound.full_scale * (1 - 2.0**-15)
         if high - sound.zero >= top or low - sound.zero <= -top:
             at_full = np.count_nonzero(samples >= top + sound.zero) + np.count_nonzero(samples <= sound.zero - top)
             if at_full > limits["clipped_share"] * count:
                 raise Rejected(
-                    Fault.CLIPPED,
+                    PayloadFault.CLIPPED,
                     self.msg_type,
                     f"{at_full / count:.0%} of the samples at full scale",
                     f"at most {limits['clipped_share']:.0%}",
                     "lower the gain, or raise clipped_share",
                 )
 
-    def _rows(self, sound: Sound) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""
         mono = sound.samples.astype(np.float32)
         if sound.channels > 1:
@@ -236,18 +238,18 @@ class AudioDecoder(MessageDecoder):
             self._resampler, self._due_ns = Resampler(sound.rate_hz, self._rate_out_hz), None
         length_ns = len(mono) * NS_PER_S / sound.rate_hz
         stamp_ns = sound.stamp_ns - (0 if sound.stamped else round(length_ns))
-        late_ns = np.inf if self._due_ns is None else stamp_ns - self._due_ns
-        # Whoever stamps by arrival has the jitter of the scheduler and the network on top.
-        if abs(late_ns) > max(_JITTER_S * NS_PER_S, length_ns / 2) * (1 if sound.stamped else 4):
+        due_ns = self._due_ns
+        # Stamps taken at arrival have the jitter of the scheduler and the network on top.
+        tolerance_ns = max(_JITTER_S * NS_PER_S, length_ns / 2) * (1 if sound.stamped else 4)
+        if due_ns is None or abs(stamp_ns - due_ns) > tolerance_ns:
             self._resampler.reset()
-            begin_ns, late_ns, self._sample_ns = stamp_ns, 0, 0.0
-        else:
-            begin_ns = self._due_ns
-        # Within the chunk the clock is stretched towards its stamp, never far enough to run backwards.
+            due_ns, self._sample_ns = stamp_ns, 0.0
+        begin_ns, late_ns = due_ns, stamp_ns - due_ns
+        # Within the chunk the clock is stretched towards the chunk's stamp, but never so far that it runs backwards.
         sample_ns = (length_ns + max(late_ns * _PULL, -length_ns / 2)) / len(mono)
         self._due_ns = begin_ns + round(sample_ns * len(mono))
         rows, positions = self._resampler(mono)
-        # Outputs that the filter held back lie before this chunk and keep the pace of the one they came from.
+        # Outputs that the filter held back lie before this chunk and keep the pace of the chunk they belong to.
         pace = np.where(positions < 0, self._sample_ns or sample_ns, sample_ns)
         self._sample_ns = sample_ns
         return begin_ns + np.rint(positions * pace).astype(np.int64), rows

@@ -1,8 +1,8 @@
 """Reads the bytes of a serialised ROS 2 message in place: XCDR1, little-endian, every access bounds-checked.
 
-Layout (OMG DDS-RTPS 9.4.2.12, DDS-XTypes 7.4): a 4-byte header, then the fields, each aligned to its own size
-counted from the end of that header. Arrays come back as read-only numpy views on the message. Padding is
-uninitialised memory: nothing here may be compared or hashed as raw bytes of a message.
+Layout (OMG DDS-RTPS 9.4.2.12, DDS-XTypes 7.4): a 4-byte header, then the fields, each aligned to its own size as counted from
+the end of the header. Arrays are returned as read-only numpy views on the message. Padding is uninitialised memory, so the raw
+bytes of a message must never be compared or hashed as a whole.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from ..errors import DecodeError
 from ..nanoseconds import NS_PER_S
 
 HEADER_BYTES = 4
+RawMessage = bytes | bytearray | memoryview
 _STAMP = struct.Struct("<iI")
 _UINT32 = struct.Struct("<I")
 
 
 class ForeignEncoding(DecodeError):
-    """The bytes may be a good message, but not in the encoding or layout read here: ask the real deserialiser."""
+    """The bytes may be a good message in an encoding or layout that is not read here; the middleware's deserialiser can tell."""
 
 
 class CdrReader:
-    """A cursor over one serialised message; every read raises DecodeError where the bytes end too early.
+    """A cursor over one serialised message. Every read raises DecodeError if the bytes end too early.
 
-    Raises ForeignEncoding where the 4-byte header does not say XCDR1 little-endian.
+    Raises ForeignEncoding if the 4-byte header is not that of XCDR1 little-endian.
     """
 
     __slots__ = ("buffer", "offset", "size", "what")
 
-    def __init__(self, message: bytes, what: str) -> None:
+    def __init__(self, message: RawMessage, what: str) -> None:
         self.buffer, self.size, self.what = message, len(message), what
         if self.size < HEADER_BYTES:
             raise DecodeError(
@@ -48,7 +49,7 @@ class CdrReader:
         self.offset = HEADER_BYTES
 
     def take(self, size: int, align: int) -> int:
-        """Step over ``size`` bytes at the next multiple of ``align``; returns where they start."""
+        """Skip ``size`` bytes that start at the next multiple of ``align``; returns the offset of the first."""
         start = self.offset + (HEADER_BYTES - self.offset) % align
         end = start + size
         if end > self.size:
@@ -62,11 +63,11 @@ class CdrReader:
         return start
 
     def unpack(self, layout: struct.Struct, align: int) -> tuple[Any, ...]:
-        """Scalars of ``layout`` (no inner padding), the first aligned to ``align``."""
+        """Scalars of ``layout``, which has no inner padding; the first one is aligned to ``align``."""
         return layout.unpack_from(self.buffer, self.take(layout.size, align))
 
     def uint8(self) -> int:
-        """One byte, also a bool."""
+        """One byte; a bool is one as well."""
         return self.buffer[self.take(1, 1)]
 
     def uint32(self) -> int:
@@ -74,20 +75,20 @@ class CdrReader:
         return _UINT32.unpack_from(self.buffer, self.take(4, 4))[0]
 
     def string(self) -> str:
-        """A string without its closing NUL; bytes that are not UTF-8 are replaced."""
+        """A string without its terminating NUL. Bytes that are not UTF-8 are replaced."""
         length = self.uint32()
         start = self.take(length, 1)
         return bytes(self.buffer[start : start + max(length - 1, 0)]).decode("utf-8", "replace")
 
     def header(self) -> int:
-        """A std_msgs/Header: the stamp [ns]; frame_id is stepped over."""
+        """The stamp [ns] of a std_msgs/Header; frame_id is skipped."""
         second, nanosecond = _STAMP.unpack_from(self.buffer, self.take(8, 4))
         if nanosecond >= NS_PER_S:
             raise DecodeError(f"{self.what} stamp", f"{nanosecond} ns", "under 1e9 ns", "check the publisher's clock")
         self.take(self.uint32(), 1)
         return second * NS_PER_S + nanosecond
 
-    def array(self, dtype: np.dtype | type) -> np.ndarray:
+    def array(self, dtype: np.dtype | type | str) -> np.ndarray:
         """A sequence of numbers as a read-only view (length,)."""
         dtype = np.dtype(dtype)
         count = self.uint32()
@@ -97,7 +98,7 @@ class CdrReader:
 
     @property
     def left(self) -> int:
-        """Bytes not read yet."""
+        """Number of bytes that have not been read yet."""
         return self.size - self.offset
 
 
@@ -109,9 +110,11 @@ def message_stamp_ns(message: Any) -> int:
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
-def field_array(values: Any, dtype: np.dtype | type) -> np.ndarray:
-    """A deserialised message's array field (array.array, ndarray, bytes or list) as (length,), without a copy
-    where its memory already holds ``dtype``."""
+def field_array(values: Any, dtype: np.dtype | type | str) -> np.ndarray:
+    """An array field of a deserialised message (array.array, ndarray, bytes or list) as (length,).
+
+    The data is not copied if its memory already holds ``dtype``.
+    """
     if isinstance(values, (bytes, bytearray, memoryview)):
         return np.frombuffer(values, dtype)
     return np.asarray(values, dtype).reshape(-1)

@@ -1,24 +1,24 @@
-"""sensor_msgs/CompressedImage -> the pixels `camera` works on: JPEG, PNG (8 and 16 bit) and compressed depth.
+"""sensor_msgs/CompressedImage -> rows as those of `image`, from JPEG, PNG (8 and 16 bit) and compressed depth.
 
-A JPEG is decoded at 1/2, 1/4 or 1/8 where the model's input is that much smaller: the codec skips the work.
-Compressed depth (compressed_depth_image_transport) is a 12-byte header and a PNG; 32FC1 in it is stored as
-inverse depth, depth = A / (value - B).
+A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if the model's input is that much smaller, which saves the codec most of the
+work. Compressed depth (compressed_depth_image_transport) is a 12-byte header and a PNG; 32FC1 in it is stored as inverse
+depth, depth = A / (value - B).
 
-Faults beside those of `camera`: MALFORMED a cut-off or undecodable image; OUT_OF_RANGE more pixels than
-``max_pixels``; UNSUPPORTED another format.
+Faults beside those of `image`: MALFORMED, a truncated or undecodable image; OUT_OF_RANGE, more pixels than ``max_pixels``;
+UNSUPPORTED, another format.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import cv2
 import numpy as np
 
 from ..errors import DecodeError
-from .batch import Fault
+from .batch import PayloadFault
 from .cdr import CdrReader, field_array, message_stamp_ns
 from .decoder import Rejected
 from .image import SAMPLE_BYTES, CameraDecoder, Picture, fingerprint_bytes
@@ -26,10 +26,10 @@ from .image import SAMPLE_BYTES, CameraDecoder, Picture, fingerprint_bytes
 _JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH_HEADER = struct.Struct("<iff")  # format, quantisation A and B
-_MAX_PIXELS_PER_BYTE = 1100  # deflate packs at most 1032 to one, and JPEG no more
-_MAX_CHUNKS = 16384  # writers cut a PNG's data every 8 kB or more
+_MAX_PIXELS_PER_BYTE = 1100  # deflate packs at most 1032 pixels into a byte, and JPEG no more
+_MAX_CHUNKS = 16384  # writers split the data of a PNG into chunks of 8 kB or more
 _TAIL_BYTES = 4096  # cameras pad their JPEGs with zeros after the end mark
-_WATCHED_SIZE = 48, 64  # height and width that show whether there is light, where no model takes the image
+_WATCHED_SIZE = 48, 64  # height and width that suffice to check brightness if the model has no input for the image
 _SMALLER = {1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE)} | {
     k: (getattr(cv2, f"IMREAD_REDUCED_COLOR_{k}"), getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{k}")) for k in (2, 4, 8)
 }
@@ -37,9 +37,9 @@ _SMALLER = {1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE)} | {
 
 @dataclass
 class CodedPicture(Picture):
-    """A compressed image; its pixels are there once it was checked."""
+    """A compressed image. ``pixels`` is empty until the image is decompressed by the check."""
 
-    data: np.ndarray | None = None  # (n,) uint8
+    data: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))  # (n,) uint8
 
 
 class CompressedCameraDecoder(CameraDecoder):
@@ -48,37 +48,38 @@ class CompressedCameraDecoder(CameraDecoder):
     msg_types = ("sensor_msgs/msg/CompressedImage",)
     default_limits = {
         **CameraDecoder.default_limits,
-        "max_pixels": 64e6,  # a corrupt header may claim any size; no robot's camera has more
+        "max_pixels": 64e6,  # no robot's camera has more; a corrupt header may claim any size
     }
 
-    def _read_raw(self, reader: CdrReader) -> CodedPicture:
+    def read_raw(self, reader: CdrReader) -> CodedPicture:
         stamp_ns, coding = reader.header(), reader.string()
         return self._coded(stamp_ns, coding, reader.array(np.uint8))
 
-    def _read_object(self, message: Any) -> CodedPicture:
+    def read_object(self, message: Any) -> CodedPicture:
         return self._coded(message_stamp_ns(message), message.format, field_array(message.data, np.uint8))
 
     def _coded(self, stamp_ns: int, coding: str, data: np.ndarray) -> CodedPicture:
-        # Compressed bytes depend on all before them: beginning and end stand for the image.
+        # Compressed bytes depend on all bytes before them, so the beginning and the end identify the image.
         half = SAMPLE_BYTES // 2
         sample = data if data.size <= SAMPLE_BYTES else np.concatenate((data[:half], data[-half:]))
         return CodedPicture(stamp_ns, np.empty(0, np.uint8), "", coding, fingerprint_bytes(sample, data.size), data)
 
-    def _check(self, picture: CodedPicture) -> None:
-        picture.pixels, picture.order = self._decompress(picture)
-        super()._check(picture)
+    def check(self, picture: Picture) -> None:
+        if isinstance(picture, CodedPicture):
+            picture.pixels, picture.order = self._decompress(picture)
+        super().check(picture)
 
     def _decompress(self, picture: CodedPicture) -> tuple[np.ndarray, str]:
         """Pixels (H, W) or (H, W, 3) and their order."""
         data, coding = picture.data, picture.encoding
         what = f"{self.msg_type} format {coding[:60]!r}"
         if data.size == 0:
-            raise Rejected(Fault.EMPTY, what, "0 bytes", "an image", "check the camera driver")
+            raise Rejected(PayloadFault.EMPTY, what, "0 bytes", "an image", "check the camera driver")
         depth_header = None
         if "compressedDepth" in coding:
             if data.size < _DEPTH_HEADER.size:
                 raise DecodeError(what, f"{data.size} bytes", f"a header of {_DEPTH_HEADER.size} bytes and a PNG")
-            depth_header, data = _DEPTH_HEADER.unpack_from(data), data[_DEPTH_HEADER.size :]
+            depth_header, data = _DEPTH_HEADER.unpack_from(data.data), data[_DEPTH_HEADER.size :]
         start = data[:8].tobytes()
         png = start == _PNG
         if png:
@@ -87,7 +88,7 @@ class CompressedCameraDecoder(CameraDecoder):
             size = jpeg_size(data) if _JPEG_END in data[-_TAIL_BYTES:].tobytes() else None
         else:
             raise Rejected(
-                Fault.UNSUPPORTED,
+                PayloadFault.UNSUPPORTED,
                 what,
                 f"data starting with 0x{start[:4].hex()}",
                 "JPEG, PNG or compressed depth as PNG",
@@ -99,7 +100,7 @@ class CompressedCameraDecoder(CameraDecoder):
             )
         if not 0 < size[0] * size[1] <= self.limits["max_pixels"]:
             raise Rejected(
-                Fault.OUT_OF_RANGE,
+                PayloadFault.OUT_OF_RANGE,
                 what,
                 f"{size[0]} x {size[1]} pixels",
                 f"1 to {self.limits['max_pixels']:g} pixels",
@@ -115,7 +116,7 @@ class CompressedCameraDecoder(CameraDecoder):
         return pixels, "depth" if depth_header is not None or coding.startswith("16UC1") else "mono"
 
     def _read_flags(self, data: np.ndarray, size: tuple[int, int], png: bool, depth: bool) -> int:
-        """How to decode: 16-bit PNG as it is, else colour or grey, at the smallest scale that is large enough."""
+        """Flags for the codec: a 16-bit PNG as it is, others in colour or grey at the smallest scale that is large enough."""
         if depth or (png and data[24] == 16 and data[25] == 0):  # bit depth and colour type of the IHDR chunk
             return cv2.IMREAD_UNCHANGED
         height, width = self.spec.shape[2:] if self.spec is not None else _WATCHED_SIZE
@@ -125,11 +126,13 @@ class CompressedCameraDecoder(CameraDecoder):
 
 
 def png_size(data: np.ndarray) -> tuple[int, int] | None:
-    """(width, height) of a PNG whose chunks are all there (PNG specification, 5.3), else None.
+    """(width, height) of a PNG whose chunks are complete (PNG specification, 5.3), else None.
 
-    Looked through beforehand because the codec believes a chunk's length, and one flipped bit asks it for 2 GB.
+    The chunks are checked before decoding because the codec trusts the length of a chunk, and one flipped bit can make it
+    allocate 2 GB.
     """
-    view, at, size = memoryview(data), len(_PNG), None
+    view, at = data.data, len(_PNG)
+    size: tuple[int, int] | None = None
     for _ in range(_MAX_CHUNKS):
         if at + 12 > len(view):
             return None
@@ -139,7 +142,8 @@ def png_size(data: np.ndarray) -> tuple[int, int] | None:
         if size is None:
             if name != b"IHDR" or length != 13:
                 return None
-            size = struct.unpack_from(">II", view, at + 8)
+            width, height = struct.unpack_from(">II", view, at + 8)
+            size = width, height
         if name == b"IEND":
             return size
         at += 12 + length
@@ -147,9 +151,9 @@ def png_size(data: np.ndarray) -> tuple[int, int] | None:
 
 
 def jpeg_size(data: np.ndarray) -> tuple[int, int] | None:
-    """(width, height) from a JPEG's frame header (ITU-T T.81 B.2.2), None where there is none."""
+    """(width, height) from the frame header of a JPEG (ITU-T T.81 B.2.2), None if it has no frame header."""
     at = 2
-    for _ in range(256):  # segments before the frame header; a real file has some ten
+    for _ in range(256):  # segments before the frame header; a real file has about ten
         if at + 9 > data.size or data[at] != 0xFF:
             break
         marker = int(data[at + 1])

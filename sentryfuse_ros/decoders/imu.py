@@ -1,26 +1,25 @@
 """sensor_msgs/Imu -> rows (k, 6): gyro xyz [rad/s], accel xyz [m/s^2].
 
-Messages arrive at hundreds of hertz, so a drained list is read at once: equal-length raw messages are joined and
-seen as one array. An Imu ends in 37 doubles (orientation 4, covariance 9, gyro 3, covariance 9, accel 3,
-covariance 9), so gyro is 13-15 and accel 25-27.
+Messages arrive at hundreds of hertz, so all messages of a poll are read at once: raw messages of equal length are joined and
+viewed as one array. An Imu message ends in 37 doubles (orientation 4, covariance 9, gyro 3, covariance 9, accel 3,
+covariance 9), so gyro is doubles 13-15 and accel 25-27.
 
-Faults: NAN not finite; OUT_OF_RANGE beyond the limits; EMPTY all six values exactly 0 (a sensor that measures
-nothing; a real one has noise).
+Faults: NAN, a value that is not finite; OUT_OF_RANGE, a value beyond the limits; EMPTY, all six values exactly 0, which a real
+sensor never sends because it has noise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import DecodeError
 from ..nanoseconds import NS_PER_S
-from ..preprocessing.spec import ModalitySpec
-from .batch import Batch, Fault
+from .batch import Batch, PayloadFault
 from .cdr import HEADER_BYTES, CdrReader, ForeignEncoding, message_stamp_ns
-from .decoder import failure, with_limits
+from .decoder import Decoder, failure
 
 DOUBLES = 37
 BODY_BYTES = DOUBLES * 8
@@ -31,55 +30,42 @@ _STRING_AT = 12  # of frame_id's text, counted from the end of the CDR header
 _MIX = (np.arange(1, 7, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)) | np.uint64(1)
 
 
-class ImuDecoder:
-    """Decoder of sensor_msgs/Imu; the spec is not needed, rows are in SI units whatever the model takes."""
+class ImuDecoder(Decoder):
+    """Decoder of sensor_msgs/Imu. Rows are in SI units for every model, so they are made without a spec as well."""
 
     kind = "imu"
     msg_types = ("sensor_msgs/msg/Imu",)
     default_limits = {
-        "max_accel_m_s2": 400.0,  # 40 g: no robot's own motion; shock sensors need more
-        "max_gyro_rad_s": 100.0,  # 5700 deg/s, over every common gyro's full scale
-        "allow_zero": 0,  # 1: all six values exactly 0 are valid (a simulator, a dead band with gravity removed)
+        "max_accel_m_s2": 400.0,  # 40 g, more than a robot's own motion causes; shock sensors need more
+        "max_gyro_rad_s": 100.0,  # 5700 deg/s, above the full scale of every common gyroscope
+        "allow_zero": 0,  # 1 accepts six exact zeros, for simulators and for dead bands with gravity removed
     }
 
-    def __init__(
-        self,
-        msg_type: str = msg_types[0],
-        spec: ModalitySpec | None = None,
-        limits: Mapping[str, float] | None = None,
-        deserialize: Callable[[bytes], Any] | None = None,
-    ) -> None:
-        self.msg_type, self.spec, self.deserialize = msg_type, spec, deserialize
-        self.limits = with_limits(self.kind, self.default_limits, limits)
-
-    def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | None = None) -> Batch:
+    def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | np.ndarray | None = None) -> Batch:
         """See `Decoder`."""
         count = len(messages)
         stamp_ns, fault = np.zeros(count, np.int64), np.zeros(count, np.uint8)
-        values = np.zeros((count, 6))  # float64: a fingerprint of float32 could be equal for unequal payloads
+        values = np.zeros((count, 6))  # float64: in float32 unequal payloads could get equal fingerprints
         error = ""
-        alone: Sequence[int] = range(count)
+        one_by_one: Sequence[int] | np.ndarray = range(count)
         if count and set(map(type, messages)) == {bytes} and len(set(map(len, messages))) == 1:
             readable = _read_equal_lengths(messages, stamp_ns, values)
-            alone = () if readable.all() else np.flatnonzero(~readable)
-        for i in alone:
+            one_by_one = () if readable.all() else np.flatnonzero(~readable)
+        for i in one_by_one:
             try:
                 stamp_ns[i], values[i] = self._read_one(messages[i])
-            except Exception as problem:  # whatever a publisher sends must end as a counted fault
+            except Exception as problem:  # whatever a publisher sends must become a counted fault
                 fault[i], error = failure(problem, self.msg_type)
-        parsed = fault == Fault.NONE
+        parsed = fault == PayloadFault.NONE
         if arrival_stamp_ns is not None:
             unstamped = parsed & ((stamp_ns == 0) | bool(self.limits["use_arrival_stamp"]))
             stamp_ns = np.where(unstamped, np.asarray(arrival_stamp_ns, np.int64), stamp_ns)
         fingerprint = np.where(parsed, _hash_rows(values), np.uint64(0))
         error = self._check(values, fault, parsed) or error
-        good = fault == Fault.NONE
+        good = fault == PayloadFault.NONE
         if good.all():
             return Batch(stamp_ns, fault, fingerprint, stamp_ns, values.astype(np.float32), error)
         return Batch(stamp_ns, fault, fingerprint, stamp_ns[good], values[good].astype(np.float32), error)
-
-    def reset(self) -> None:
-        """Nothing is remembered from message to message."""
 
     def _read_one(self, message: Any) -> tuple[int, Any]:
         if not isinstance(message, (bytes, bytearray, memoryview)):
@@ -92,7 +78,7 @@ class ImuDecoder:
             return _read_object(self.deserialize(bytes(message)))
         stamp_ns = reader.header()
         doubles = np.frombuffer(message, "<f8", DOUBLES, reader.take(BODY_BYTES, 8))
-        if reader.left >= HEADER_BYTES:  # a serialised payload may be padded to a multiple of 4, never by more
+        if reader.left >= HEADER_BYTES:  # a serialised payload may be padded to a multiple of 4, but not by more
             raise DecodeError(
                 self.msg_type,
                 f"{reader.size} bytes",
@@ -102,10 +88,10 @@ class ImuDecoder:
         return stamp_ns, np.concatenate((doubles[GYRO], doubles[ACCEL]))
 
     def _check(self, values: np.ndarray, fault: np.ndarray, parsed: np.ndarray) -> str:
-        """Set the faults of parsed rows (n, 6) in place; returns the text of the last one, "" where all are good."""
+        """Write the faults of parsed rows (n, 6) into ``fault``; returns the text of the last, "" where all are good."""
         limits = self.limits
         size = np.abs(values)
-        # One test passes a good batch: NaN and inf fail it too.
+        # One comparison passes a good batch, because NaN and inf fail it as well.
         fine = (size[:, :3] <= limits["max_gyro_rad_s"]).all(1) & (size[:, 3:] <= limits["max_accel_m_s2"]).all(1)
         if not limits["allow_zero"]:
             fine &= values.any(axis=1)
@@ -113,21 +99,21 @@ class ImuDecoder:
         if not len(bad):
             return ""
         finite, nonzero = np.isfinite(values[bad]).all(axis=1), values[bad].any(axis=1)
-        fault[bad] = np.where(~finite, Fault.NAN, np.where(nonzero, Fault.OUT_OF_RANGE, Fault.EMPTY))
+        fault[bad] = np.where(~finite, PayloadFault.NAN, np.where(nonzero, PayloadFault.OUT_OF_RANGE, PayloadFault.EMPTY))
         seen = "gyro [{:.4g} {:.4g} {:.4g}] rad/s, accel [{:.4g} {:.4g} {:.4g}] m/s^2".format(*values[bad[-1]])
         expected, remedy = {
-            Fault.NAN: ("finite numbers", "check the driver"),
-            Fault.OUT_OF_RANGE: (
+            PayloadFault.NAN: ("finite numbers", "check the driver"),
+            PayloadFault.OUT_OF_RANGE: (
                 f"at most {limits['max_gyro_rad_s']:g} rad/s and {limits['max_accel_m_s2']:g} m/s^2",
                 "check the driver's units, or raise max_gyro_rad_s or max_accel_m_s2",
             ),
-            Fault.EMPTY: ("values that are not all exactly 0", "check the sensor, or set allow_zero"),
-        }[Fault(int(fault[bad[-1]]))]
+            PayloadFault.EMPTY: ("values that are not all exactly 0", "check the sensor, or set allow_zero"),
+        }[PayloadFault(int(fault[bad[-1]]))]
         return str(DecodeError(self.msg_type, seen, expected, remedy))
 
 
 def _read_equal_lengths(messages: Sequence[bytes], stamp_ns: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Fill stamps (n,) and values (n, 6) from raw messages of one length; True (n,) where that could be done."""
+    """Fill stamps (n,) and values (n, 6) from raw messages of equal length; returns bool (n,), True where that was possible."""
     count, size = len(messages), len(messages[0])
     body = size - BODY_BYTES
     if body < HEADER_BYTES + _STRING_AT:
@@ -138,7 +124,7 @@ def _read_equal_lengths(messages: Sequence[bytes], stamp_ns: np.ndarray, values:
         itemsize = np.dtype(dtype).itemsize
         return np.ndarray((count, width), dtype, data, offset, (size, itemsize))
 
-    # frame_id must end where, aligned to 8, the doubles begin; only then is this an Imu as laid out above.
+    # Only if the doubles begin where frame_id ends, aligned to 8, is this an Imu message as laid out above.
     text_bytes = columns(_LENGTH_AT, "<u4", 1)[:, 0].astype(np.int64)
     begins = HEADER_BYTES + (_STRING_AT + text_bytes + 7) // 8 * 8
     nanosecond = columns(HEADER_BYTES + 4, "<u4", 1)[:, 0]

@@ -1,7 +1,7 @@
-"""sensor_msgs/LaserScan -> the same frames as a point cloud, its points in the plane z = 0.
+"""sensor_msgs/LaserScan -> the same frames as of a point cloud whose points lie in the plane z = 0.
 
-A range that is NaN, infinite or outside range_min..range_max is a beam without return (REP 117) and is dropped.
-Faults are those of `lidar`.
+A range that is NaN, infinite or outside range_min..range_max is a beam without return (REP 117) and is dropped. The faults are
+those of `point_cloud`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Scan:
         return self.ranges.size
 
     def columns(self, every: int, with_intensity: bool = False) -> np.ndarray:
-        """Every ``every``-th beam as x, y, z [m] and intensity, float32 (3 or 4, n); no return: NaN."""
+        """Every ``every``-th beam as x, y, z [m] and intensity, float32 (3 or 4, n); NaN for beams without return."""
         distance = self.ranges[::every]
         cosine, sine = _directions(self.ranges.size, self.angle_min, self.angle_increment)
         out = np.zeros((4 if with_intensity and self.intensities.size else 3, distance.size), np.float32)
@@ -52,17 +52,17 @@ class Scan:
         return out
 
 
-class ScanDecoder(LidarDecoder):
+class ScanDecoder(LidarDecoder[Scan]):
     """Decoder of sensor_msgs/LaserScan."""
 
     msg_types = ("sensor_msgs/msg/LaserScan",)
 
-    def _read_raw(self, reader: CdrReader) -> Scan:
+    def read_raw(self, reader: CdrReader) -> Scan:
         stamp_ns = reader.header()
         angle_min, _, increment, _, _, range_min, range_max = reader.unpack(_GEOMETRY, 4)
         return self._scan(stamp_ns, angle_min, increment, range_min, range_max, reader.array("<f4"), reader.array("<f4"))
 
-    def _read_object(self, message: Any) -> Scan:
+    def read_object(self, message: Any) -> Scan:
         return self._scan(
             message_stamp_ns(message),
             message.angle_min,

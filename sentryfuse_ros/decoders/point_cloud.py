@@ -1,25 +1,25 @@
-"""sensor_msgs/PointCloud2 -> rows (k, C, H, W) of `inputs.lidar.lidar_frame`, and whether the LiDAR sees anything.
+"""sensor_msgs/PointCloud2 -> rows (k, C, H, W) of `preprocessing.lidar.lidar_frame`, and whether the LiDAR sees anything.
 
-Any layout that has fields x, y, z: any datatype, offsets, padding, point and row step, byte order, organised or
-not; ``intensity`` (or ``reflectivity``) is used where there is one and the model has a channel for it. Fields are
-views on the message; only the used columns of the used points are copied.
+Any layout with fields x, y and z is read: any datatype, offsets, padding, point and row step and byte order, organised or not.
+A field ``intensity`` (or ``reflectivity``) is used if the model has a channel for it. Fields are views on the message; only
+the columns that are needed, of the points that are needed, are copied.
 
-Faults: EMPTY fewer than ``min_points`` points that are finite and not at the origin (a point that is not is a beam
-without return and is dropped, not a fault); UNSUPPORTED no x, y, z.
+Faults: EMPTY, fewer than ``min_points`` valid points, which are points that are finite and not at the origin; UNSUPPORTED, no
+x, y and z. A single invalid point is no fault but a beam without return, and is dropped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from ..errors import DecodeError
-from ..preprocessing.lidar import DEFAULT_MAX_POINTS, check_spec, lidar_frame, point_step
+from ..preprocessing.lidar import DEFAULT_MAX_POINTS, lidar_frame, point_step
 from ..preprocessing.spec import ModalitySpec
-from .batch import Fault
+from .batch import PayloadFault
 from .cdr import CdrReader, field_array, message_stamp_ns
 from .decoder import MessageDecoder, Rejected
 from .image import fingerprint_bytes
@@ -27,13 +27,13 @@ from .image import fingerprint_bytes
 # sensor_msgs/PointField datatype -> numpy
 DATATYPES = {1: "i1", 2: "u1", 3: "i2", 4: "u2", 5: "i4", 6: "u4", 7: "f4", 8: "f8"}
 INTENSITY_FIELDS = ("intensity", "reflectivity")
-SAMPLE_POINTS = 4096  # from so many points spread over the cloud the fingerprint is made and the cloud is judged
+SAMPLE_POINTS = 4096  # points, spread over the cloud, from which the fingerprint is taken and validity is judged at first
 _MAX_FIELDS = 256  # a corrupt message may claim any number
 
 
 @dataclass
 class Cloud:
-    """One cloud: a view (N,) or (H, W) of each field, as sent."""
+    """One cloud: for each field a view (N,) or (H, W) on the message."""
 
     stamp_ns: int
     points: int
@@ -44,59 +44,66 @@ class Cloud:
         """Every ``every``-th point as float32 (3 or 4, n)."""
         fields = (*self.xyz, self.intensity) if with_intensity and self.intensity is not None else self.xyz
         out = np.empty((len(fields), -(-self.points // every)), np.float32)
-        with np.errstate(over="ignore", invalid="ignore"):  # doubles out of float32's range become inf: no return
+        with np.errstate(over="ignore", invalid="ignore"):  # doubles beyond float32 become inf: no return
             for row, field in zip(out, fields, strict=True):
                 row[:] = field.reshape(-1)[::every]
         return out
 
 
-class LidarDecoder(MessageDecoder):
-    """What point clouds and scans share; subclasses read the message into something with ``columns``."""
+class PointRecord(Protocol):
+    """Points of one message, a cloud or a scan."""
+
+    stamp_ns: int
+
+    @property
+    def points(self) -> int:
+        """Number of points, those without return included."""
+
+    def columns(self, every: int, with_intensity: bool = False) -> np.ndarray:
+        """Every ``every``-th point as x, y, z [m] and, if asked for and present, intensity: float32 (3 or 4, n)."""
+
+
+Points = TypeVar("Points", bound=PointRecord)
+
+
+class LidarDecoder(MessageDecoder[Points]):
+    """What point clouds and scans share; subclasses read the message."""
 
     kind = "lidar"
-    default_limits = {"min_points": 10}  # fewer valid points than this are a covered or failing sensor; 0: never EMPTY
+    default_limits = {"min_points": 10.0}  # a sensor with fewer valid points is covered or failing; 0: never EMPTY
 
-    def __init__(
-        self,
-        msg_type: str = "",
-        spec: ModalitySpec | None = None,
-        limits: Mapping[str, float] | None = None,
-        deserialize: Callable[[bytes], Any] | None = None,
-    ) -> None:
-        super().__init__(msg_type or self.msg_types[0], spec if spec is None else check_spec(spec), limits, deserialize)
-
-    def _fingerprint(self, cloud: Any) -> int:
-        # Coordinates only: bytes between the fields are padding, and a driver may leave anything in it.
+    def fingerprint(self, cloud: Points) -> int:
+        # Only the coordinates count: the bytes between the fields are padding, which a driver may leave uninitialised.
         self._sample = cloud.columns(point_step(cloud.points, SAMPLE_POINTS))
         return fingerprint_bytes(self._sample, cloud.points)
 
-    def _check(self, cloud: Any) -> None:
+    def check(self, cloud: Points) -> None:
         needed = self.limits["min_points"]
         if _valid(self._sample) >= needed:
             return
         valid = _valid(cloud.columns(1)) if cloud.points > self._sample.shape[1] else _valid(self._sample)
         if valid < needed:
             raise Rejected(
-                Fault.EMPTY,
+                PayloadFault.EMPTY,
                 self.msg_type,
                 f"{valid} valid points of {cloud.points}",
                 f"at least {needed:g}",
                 "check the sensor's window, or lower the limit min_points",
             )
 
-    def _rows(self, cloud: Any) -> tuple[np.ndarray, np.ndarray]:
+    def rows(self, cloud: Points, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (1,) and the frame (1, C, H, W)."""
-        every = point_step(cloud.points, self.spec.options.get("max_points", DEFAULT_MAX_POINTS))
-        columns = cloud.columns(every, with_intensity=self.spec.shape[1] > 3)
-        return np.array([cloud.stamp_ns], np.int64), lidar_frame(columns.T, self.spec, every)[None]
+        every = point_step(cloud.points, spec.options.get("max_points", DEFAULT_MAX_POINTS))
+        columns = cloud.columns(every, with_intensity=spec.shape[1] > 3)
+        return np.array([cloud.stamp_ns], np.int64), lidar_frame(columns.T, spec, every)[None]
 
 
-class CloudDecoder(LidarDecoder):
+class CloudDecoder(LidarDecoder[Cloud]):
     """Decoder of sensor_msgs/PointCloud2."""
 
     msg_types = ("sensor_msgs/msg/PointCloud2",)
 
-    def _read_raw(self, reader: CdrReader) -> Cloud:
+    def read_raw(self, reader: CdrReader) -> Cloud:
         stamp_ns = reader.header()
         height, width, count = reader.uint32(), reader.uint32(), reader.uint32()
         if count > _MAX_FIELDS:
@@ -109,7 +116,7 @@ class CloudDecoder(LidarDecoder):
         big_endian, point_bytes, row_bytes = reader.uint8(), reader.uint32(), reader.uint32()
         return self._cloud(stamp_ns, height, width, fields, big_endian, point_bytes, row_bytes, reader.array(np.uint8))
 
-    def _read_object(self, message: Any) -> Cloud:
+    def read_object(self, message: Any) -> Cloud:
         fields = {field.name: (int(field.offset), int(field.datatype)) for field in message.fields}
         return self._cloud(
             message_stamp_ns(message),
@@ -136,7 +143,7 @@ class CloudDecoder(LidarDecoder):
         points = height * width
         if not {"x", "y", "z"} <= set(fields):
             raise Rejected(
-                Fault.UNSUPPORTED,
+                PayloadFault.UNSUPPORTED,
                 f"{self.msg_type} fields",
                 " ".join(fields)[:80] or "none",
                 "x, y and z",
@@ -156,7 +163,7 @@ class CloudDecoder(LidarDecoder):
                 "row_step x height bytes, row_step of at least width x point_step",
                 "check the driver",
             )
-        # One row of points wherever rows follow each other without padding: views of one axis are the fastest.
+        # Rows without padding between them are viewed as one row, because views with one axis are the fastest.
         flat = height == 1 or row_bytes == width * point_bytes
         shape, strides = ((points,), (point_bytes,)) if flat else ((height, width), (row_bytes, point_bytes))
 
@@ -180,5 +187,5 @@ class CloudDecoder(LidarDecoder):
 
 def _valid(columns: np.ndarray) -> int:
     """How many of the points (3, n) are finite and not at the origin."""
-    reach = np.abs(columns).sum(axis=0)  # NaN and inf stay, and the origin is 0
+    reach = np.abs(columns).sum(axis=0)  # NaN and inf propagate, and the origin gives 0
     return int(np.count_nonzero((reach > 0) & (reach < np.inf)))

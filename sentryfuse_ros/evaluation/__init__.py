@@ -1,1 +1,1 @@
-"""What a model is worth: accuracy, calibration and cost per set of live sensors and pruning ratio, as tables and a page."""
+"""Numbers that tell how good a model is: accuracy, calibration and cost of every set of live sensors and pruning ratio."""

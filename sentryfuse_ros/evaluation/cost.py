@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,31 +15,55 @@ from ..runtime.engine import Engine
 from ..training.examples import Examples
 
 
-def costs(engine: Engine, examples: Examples, masks: Sequence[Sequence[bool]], runs: int) -> list[dict[str, Any]]:
-    """FLOPs, parameters and median latency of every (mask, level), in that order.
+class PlanCost(NamedTuple):
+    """Cost of one inference of a plan."""
 
-    The latency is that of ``runs`` windows at batch 1 with warm plans, spread over the examples; None where runs is 0.
+    flops: int
+    params: int
+    latency_ms: float | None  # median at batch size 1, None where it was not measured
+
+    def to_dict(self) -> dict[str, Any]:
+        """As it stands in the rows of a report."""
+        return self._asdict()
+
+
+def costs(engine: Engine, examples: Examples, masks: Sequence[Sequence[bool]], runs: int) -> list[PlanCost]:
+    """Cost of every (mask, level), in that order.
+
+    The latency is the median of ``runs`` windows at batch size 1 with warm plans, spread over the examples; it is not
+    measured if ``runs`` is 0.
     """
     plans = [(np.array(mask), level) for mask in masks for level in engine.ratio_levels]
     index = np.unique(np.linspace(0, len(examples) - 1, max(runs, 1)).astype(int))
     inputs = examples.inputs(index, engine.specs)
     windows = [{name: x[k] for name, x in inputs.items()} for k in range(len(index))]
     found = [engine.infer(windows[0], *plan) for plan in plans]
-    seconds, rng = np.empty((runs, len(plans))), np.random.default_rng(0)
-    # Round by round over all plans, each time in another order, so that neither a machine busy with other things for a
-    # while nor a window that is cold in the cache falls on one plan alone.
-    for k in range(runs):
-        for i in rng.permutation(len(plans)):
-            seconds[k, i] = engine.infer(windows[k % len(windows)], *plans[i]).duration_s
-    median_ms = 1e3 * np.median(seconds, axis=0) if runs else None
+    median_ms = 1e3 * np.median(time_plans(engine, windows, plans, runs), axis=0) if runs else None
     return [
-        {"flops": r.flops, "params": r.params, "latency_ms": None if median_ms is None else round(float(median_ms[i]), 3)}
-        for i, r in enumerate(found)
+        PlanCost(r.flops, r.params, None if median_ms is None else round(float(median_ms[i]), 3)) for i, r in enumerate(found)
     ]
 
 
+def time_plans(
+    engine: Engine,
+    windows: Sequence[Mapping[str, np.ndarray]],
+    plans: Sequence[tuple[np.ndarray, float]],
+    rounds: int,
+) -> np.ndarray:
+    """Seconds of one inference, (rounds, plans); a plan is (mask, ratio level). The plans should be warm.
+
+    Every round runs all plans, each time in another order, so that neither a machine that is busy for a while nor a
+    window that is cold in the cache is held against one plan alone.
+    """
+    seconds, rng = np.empty((rounds, len(plans))), np.random.default_rng(0)
+    for k in range(rounds):
+        for i in rng.permutation(len(plans)):
+            seconds[k, i] = engine.infer(windows[k % len(windows)], *plans[i]).duration_s
+    return seconds
+
+
 def machine(threads: int) -> dict[str, Any]:
-    """What the latencies were measured on."""
+    """What the latencies were measured on; ``threads``: CPU threads of one inference."""
     return {
         "processor": processor(),
         "cores": os.cpu_count(),

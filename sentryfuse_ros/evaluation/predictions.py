@@ -1,8 +1,8 @@
-"""What a model says of every example under every mask and pruning ratio."""
+"""What a model predicts for every example under every mask and pruning ratio."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,8 @@ from ..errors import DataError
 from ..masks import all_masks, mask_to_bits
 from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
-from ..training.evaluation import predict_logits
 from ..training.examples import Examples, RecordingExamples, WindowExamples
+from ..training.logits import predict_logits
 from ..training.windows import stack, window_at
 
 
@@ -21,9 +21,9 @@ from ..training.windows import stack, window_at
 class Predictions:
     """n labelled examples under all masks and ratio levels.
 
-    labels (n,) class ids. recording (n,) int: examples with the same number are of one recording. predicted (masks,
-    levels, n) class ids, -1 where none of the mask's sensors had data. confidence (masks, levels, n): of the calibrated
-    probabilities, 0 where predicted is -1.
+    labels (n,) class ids. recording (n,) int: examples with the same number are of one recording. predicted (masks, levels, n)
+    class ids, -1 if none of the mask's sensors had data. confidence (masks, levels, n): the highest calibrated probability, 0
+    if there is no prediction.
     """
 
     modalities: tuple[str, ...]
@@ -36,26 +36,26 @@ class Predictions:
     confidence: np.ndarray
 
     @property
-    def right(self) -> np.ndarray:
-        """(masks, levels, n) bool."""
+    def correct(self) -> np.ndarray:
+        """Whether a prediction is the label, (masks, levels, n) bool."""
         return self.predicted == self.labels
 
     @property
-    def said(self) -> np.ndarray:
-        """(masks, n) bool: whether any of the mask's sensors had data, so that there is something to judge."""
+    def judged(self) -> np.ndarray:
+        """Whether there is a prediction, because one of the mask's sensors had data: (masks, n) bool."""
         return self.predicted[:, 0] >= 0
 
     def masks_missing(self, count: int) -> list[int]:
-        """Places of the masks with ``count`` sensors absent; none where no sensor would be left."""
+        """The places of the masks that lack ``count`` sensors."""
         return [i for i, mask in enumerate(self.masks) if len(mask) - sum(mask) == count]
 
-    def live(self, place: int) -> list[str]:
+    def live(self, place: int) -> tuple[str, ...]:
         """Names of the live sensors of the mask at ``place``."""
-        return [name for name, here in zip(self.modalities, self.masks[place]) if here]
+        return tuple(name for name, bit in zip(self.modalities, self.masks[place]) if bit)
 
 
 class LastMoments(RecordingExamples):
-    """Examples of recordings as a robot has them at the last moment at which every sensor is live."""
+    """Recordings as a robot sees them at the last moment at which every sensor is live."""
 
     def inputs(
         self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
@@ -67,8 +67,8 @@ class LastMoments(RecordingExamples):
 def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = None) -> Predictions:
     """Run a model over examples whose labels are places in ``classes`` (default: the model's).
 
-    A window in which a sensor was not live is judged as the node would: under the mask without it. Raises DataError
-    where there is no example, none with a live sensor, or a class that the model does not know.
+    A window in which a sensor was not live is predicted as the node would predict it: under the mask without that sensor.
+    Raises DataError if there is no example, none with a live sensor, or a class that the model does not know.
     """
     if not len(examples):
         raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
@@ -83,10 +83,10 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
     if isinstance(examples, WindowExamples):
         recording = examples.windows.recording
-        here = present(examples.windows.present, engine.modalities, len(examples))
-        if not here.any():
+        live = live_sensors(examples, engine.modalities)
+        if not live.any():
             raise DataError("data set", "no window with a live sensor of the model", "at least one", "choose other groups")
-        predicted, confidence = without_absent(masks, here, predicted, confidence)
+        predicted, confidence = under_live_sensors(masks, live, predicted, confidence)
     else:
         recording = np.arange(len(examples))
     return Predictions(
@@ -101,18 +101,22 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
     )
 
 
-def present(known: Mapping[str, np.ndarray], modalities: Sequence[str], count: int) -> np.ndarray:
-    """Whether each sensor was live, (n, M) bool; true where the set does not say."""
-    return np.stack([known.get(name, np.ones(count, bool)) for name in modalities], 1)
+def live_sensors(examples: Examples, modalities: Sequence[str]) -> np.ndarray:
+    """Whether each sensor was live, (n, M) bool; true if the data set does not tell."""
+    known = examples.windows.live if isinstance(examples, WindowExamples) else {}
+    return np.stack([known.get(name, np.ones(len(examples), bool)) for name in modalities], 1)
 
 
-def without_absent(
-    masks: Sequence[Sequence[bool]], here: np.ndarray, predicted: np.ndarray, confidence: np.ndarray
+def under_live_sensors(
+    masks: Sequence[Sequence[bool]], live: np.ndarray, predicted: np.ndarray, confidence: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predictions (masks, levels, n) with those of absent sensors replaced: each example under mask AND here (n, M)."""
+    """Replace predictions (masks, levels, n) by those of each example's effective mask, which is mask AND live (n, M).
+
+    If no sensor is left, the class is -1 and the confidence 0.
+    """
     place_of = {tuple(mask): i for i, mask in enumerate(masks)}
     out_predicted, out_confidence = np.full_like(predicted, -1), np.zeros_like(confidence)
-    patterns, pattern_of = np.unique(here, axis=0, return_inverse=True)
+    patterns, pattern_of = np.unique(live, axis=0, return_inverse=True)
     for k, pattern in enumerate(patterns.tolist()):
         chosen = np.flatnonzero(pattern_of.reshape(-1) == k)
         for i, mask in enumerate(masks):
@@ -124,7 +128,7 @@ def without_absent(
 
 
 def model_labels(model_classes: Sequence[str], set_classes: Sequence[str], labels: np.ndarray) -> np.ndarray:
-    """A data set's class ids -> the model's, by name; the set may have fewer classes or another order."""
+    """Class ids of a data set -> those of the model, by name; the set may have fewer classes, and in another order."""
     unknown = [name for name in set_classes if name not in model_classes]
     if unknown:
         raise DataError(

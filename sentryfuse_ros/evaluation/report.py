@@ -1,72 +1,116 @@
-"""Everything measured of one model on one data set, as one JSON-able report; and its rows as CSV."""
+"""Everything measured of one model on one data set, and the report that a user asks for."""
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from ..datasets import Group, dataset
+from ..errors import DataError, ParameterError
 from ..runtime.engine import Engine
-from ..training.examples import Examples, RecordingExamples, WindowExamples
+from ..training.examples import Examples, RecordingExamples, examples_of
+from .accuracy import accuracy_rows
 from .breakdown import condition_rows, confusions, reliability
-from .cost import costs
-from .predictions import LastMoments, predict, present
+from .cautions import cautions, leaks, recording_names
+from .cost import costs, machine
+from .predictions import LastMoments, live_sensors, predict
+from .records import EvaluationReport, Measurement
 from .summary import summarise
-from .table import accuracy_rows
 
 
-def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None = None, latency_runs: int = 60) -> dict[str, Any]:
-    """Measure a model; ``classes``: what the examples' labels are places in (default: the model's classes).
+@dataclass(frozen=True)
+class EvaluationTask:
+    """What to evaluate on what. groups: instead of a split, names of the data set's groups. command: for the report."""
 
-    -> modalities, classes, levels, windows, recordings, present, summary, rows, confusion, conditions, reliability.
-    A row: mask, live, ratio, judged, accuracy, ci95, ece (of the calibrated probabilities), confidence, flops, params,
-    latency_ms. Recordings are judged as a whole (each sensor's window ends at that sensor's last row); of them
-    accuracy_live and ece_live are of the last moment at which all sensors deliver. Raises DataError where there is no
-    example, or a class unknown to the model.
+    model: Path
+    dataset: str
+    split: str = "test"
+    groups: tuple[str, ...] | None = None
+    threads: int = 1
+    latency_runs: int = 60
+    command: str = ""
+
+
+class Evaluation:
+    """A task whose model and data have been loaded; `run` measures. Raises SentryFuseError on a bad model, data set or group."""
+
+    def __init__(self, task: EvaluationTask):
+        if task.latency_runs < 0:
+            raise ParameterError("--latency-runs", task.latency_runs, "0 or more")
+        self.task = task
+        self.engine = Engine.load(task.model, threads=task.threads)
+        self.source = dataset(task.dataset)
+        self.groups = chosen_groups(self.source.SPLIT, task.split, task.groups)
+        self.examples = examples_of(self.source.load(self.engine.specs, self.groups))
+
+    def run(self) -> EvaluationReport:
+        """Measure the model."""
+        task, info = self.task, self.engine.info
+        measured = evaluate(self.engine, self.examples, self.source.CLASSES, task.latency_runs)
+        trained = info.get("data", {})
+        warnings = leaks(trained, task.dataset, self.groups, recording_names(self.examples)) + cautions(measured)
+        return EvaluationReport(
+            command=task.command,
+            model=str(task.model),
+            model_sha256=info.get("sha256", ""),
+            model_command=info.get("command", ""),
+            model_data=trained,
+            dataset=task.dataset,
+            provenance=self.source.PROVENANCE,
+            split=None if task.groups else task.split,
+            groups=self.groups,
+            warnings=tuple(warnings),
+            machine=machine(task.threads),
+            measured=measured,
+        )
+
+
+def chosen_groups(splits: Mapping[str, Sequence[Group]], split: str, names: Sequence[str] | None) -> tuple[Group, ...]:
+    """The data set's groups of a split, or those that are named. Raises DataError on one that it does not have."""
+    if names is None:
+        if split not in splits:
+            raise DataError("--split", split, "one of " + ", ".join(splits), "choose another split, or --groups")
+        return tuple(splits[split])
+    known = {str(group): group for groups in splits.values() for group in groups}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError("--groups", " ".join(unknown), "among " + " ".join(sorted(known)), "choose groups the data set has")
+    return tuple(known[name] for name in names)
+
+
+def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None = None, latency_runs: int = 60) -> Measurement:
+    """Measure a model; ``classes``: what the labels of the examples are places in (default: the model's classes).
+
+    Recordings are judged as a whole: each sensor's window ends at that sensor's last row. Raises DataError if there is no
+    example, or a class that the model does not know.
     """
     found = predict(engine, examples, classes)
     rows = accuracy_rows(found)
     if isinstance(examples, RecordingExamples):
-        for row, live in zip(rows, accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))):
-            row.update(accuracy_live=live["accuracy"], ece_live=live["ece"])
-    for row, cost in zip(rows, costs(engine, examples, found.masks, latency_runs)):
-        row.update(cost)
-    known = examples.windows.present if isinstance(examples, WindowExamples) else {}
-    shares = present(known, engine.modalities, len(examples)).mean(0)
-    return {
-        "modalities": list(engine.modalities),
-        "classes": list(engine.classes),
-        "levels": list(engine.ratio_levels),
-        "windows": len(examples),
-        "recordings": len(np.unique(found.recording)),
-        "present": {name: share_of(float(share)) for name, share in zip(engine.modalities, shares)},
-        "latency_runs": latency_runs,
-        "calibrated": bool(engine.info.get("temperatures")),
-        "summary": summarise(rows, engine.quantise),
-        "rows": rows,
-        "confusion": confusions(found),
-        "conditions": condition_rows(found, examples.conditions),
-        "reliability": reliability(found),
-    }
+        live = accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))
+        rows = [replace(row, accuracy_live=other.accuracy, ece_live=other.ece) for row, other in zip(rows, live)]
+    rows = [replace(row, **cost.to_dict()) for row, cost in zip(rows, costs(engine, examples, found.masks, latency_runs))]
+    shares = live_sensors(examples, engine.modalities).mean(0)
+    return Measurement(
+        modalities=tuple(engine.modalities),
+        classes=tuple(engine.classes),
+        levels=tuple(engine.ratio_levels),
+        windows=len(examples),
+        recordings=len(np.unique(found.recording)),
+        live_share={name: share_of(float(share)) for name, share in zip(engine.modalities, shares)},
+        latency_runs=latency_runs,
+        calibrated=bool(engine.info.get("temperatures")),
+        summary=summarise(rows, engine.quantise),
+        rows=tuple(rows),
+        confusion=tuple(confusions(found)),
+        conditions=tuple(condition_rows(found, examples.conditions)),
+        reliability=tuple(reliability(found)),
+    )
 
 
 def share_of(share: float) -> float:
-    """To four places; 1 only where nothing was absent."""
+    """To four places; 1 only if the share is exactly 1."""
     return round(share, 4) if share == 1 else min(round(share, 4), 0.9999)
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The rows as a table: live sensors joined by +, the interval in two columns, empty where there is no value."""
-    flat = []
-    for row in rows:
-        low, high = row["ci95"] or (None, None)
-        flat.append(
-            {**{k: v for k, v in row.items() if k != "ci95"}, "live": "+".join(row["live"]), "ci95_low": low, "ci95_high": high}
-        )
-    with path.open("w", newline="", encoding="utf-8") as file:
-        out = csv.DictWriter(file, list(flat[0]))
-        out.writeheader()
-        out.writerows(flat)

@@ -1,1 +1,1 @@
-"""The network: tokenisers, SentryAttend, SentryGate, a backbone, and `SentryFuse` that joins them."""
+"""The network: tokenisers, SentryAttend, SentryGate, the backbones, and `SentryFuse`, which joins them."""

@@ -1,8 +1,8 @@
 """SentryAttend: grouped-query attention with sparse keys and values.
 
-Query heads share few K/V heads (grouped-query attention, Ainslie et al., arXiv 2305.13245), and keys and values
-come from few tokens of each modality (`KeyTokens`). No boolean mask anywhere: a masked score costs as much as a
-used one, a token that is not there costs nothing.
+Several query heads share one K/V head (grouped-query attention, Ainslie et al., arXiv 2305.13245), and keys and values come from
+a few tokens of each modality (`KeyTokens`). There is no boolean attention mask: a masked score costs as much as a used one,
+whereas a token that does not exist costs nothing.
 """
 
 from __future__ import annotations
@@ -14,13 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-FEW_KEYS = 16  # fewer than a CPU's vector registers hold: a softmax along them is then some five times slower than across
+# Below this number of keys a softmax along them does not fill a CPU's vector registers; across them it is some five times faster.
+FEW_KEYS = 16
 
 
 class AttendWeights(NamedTuple):
-    """What one attention runs on: all of it, or the slice of the units that stay; a leading axis if several at once."""
+    """Weights of one attention: all of them, or the slice of the units that stay. Stacked attentions have a leading axis P.
 
-    query: Tensor  # (g*q*hd, D) rows ordered by group, head within group, dim
+    g is the number of K/V heads (groups), q that of query heads per group, hd that of dimensions per head.
+    """
+
+    query: Tensor  # (g*q*hd, D) rows ordered by group, by head within the group, by dimension
     query_bias: Tensor  # (g*q*hd,)
     kv: Tensor  # (2*g*hd, D) all keys, then all values
     kv_bias: Tensor  # (2*g*hd,)
@@ -28,9 +32,13 @@ class AttendWeights(NamedTuple):
     out_bias: Tensor  # (D,)
     groups: int
 
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors, in the order of the fields."""
+        return self.query, self.query_bias, self.kv, self.kv_bias, self.out, self.out_bias
+
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x (..., in), weight (out, in) -> (..., out); or x (P, B, N, in), weight (P, out, in): one map for each of P."""
+    """x (..., in) by weight (out, in) -> (..., out). Stacked: x (P, B, N, in) by weight (P, out, in), one map for each of P."""
     if weight.ndim == 2:
         return F.linear(x, weight, bias)
     y = torch.baddbmm(bias.unsqueeze(1), x.flatten(1, 2), weight.transpose(1, 2))
@@ -38,15 +46,15 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 
 
 def attend(x: Tensor, source: Tensor, w: AttendWeights, head_dim: int, head_scale: Tensor | None = None) -> Tensor:
-    """x (..., N, D) attends to source (..., S, D) -> (..., N, D). ``head_scale`` (B, heads) multiplies each head's output.
+    """Let x (..., N, D) attend to source (..., S, D) -> (..., N, D). ``head_scale`` (B, heads) multiplies each head's output.
 
-    Leading axes: B, or P and B where the weights are those of P sites.
+    The leading axes are B, or P and B where the weights are stacked.
     """
     N, S = x.shape[-2], source.shape[-2]
     q = linear(x, w.query, w.query_bias)
     heads = q.shape[-1] // head_dim
     per_group = heads // w.groups
-    # The heads of a group see the same keys, so they are simply more queries: nothing is repeated.
+    # The heads of a group see the same keys, so they are simply more queries, and no key is repeated.
     q = q.reshape(-1, N, w.groups, per_group, head_dim).permute(0, 2, 3, 1, 4)
     q = q.reshape(-1, w.groups, per_group * N, head_dim)  # (B, g, q*N, hd)
     kv = linear(source, w.kv, w.kv_bias).reshape(-1, S, 2, w.groups, head_dim)
@@ -63,7 +71,7 @@ def attend(x: Tensor, source: Tensor, w: AttendWeights, head_dim: int, head_scal
 
 
 class SentryAttend(nn.Module):
-    """Holds the full weights; `attend` does the work, on these or on a slice of them."""
+    """The full weights of one attention. `attend` does the work, on these or on a slice of them."""
 
     def __init__(self, d_model: int, num_kv_heads: int, heads_per_group: int, head_dim: int):
         super().__init__()
@@ -83,22 +91,23 @@ class SentryAttend(nn.Module):
 
 
 def strided_index(lengths: Sequence[int], strides: Sequence[int]) -> Tensor | None:
-    """Token positions that give keys and values: every stride-th of each modality's run; None if that is all."""
+    """Positions of the tokens that give keys and values: every stride-th of each modality; None if that is every token."""
     if all(s == 1 for s in strides):
         return None
-    index, start = [], 0
+    index: list[Tensor] = []
+    start = 0
     for length, stride in zip(lengths, strides):
-        # The newest token of each modality is always among them: what just happened must be visible.
+        # The newest token of each modality is always among them, because what just happened must be visible.
         index.append(torch.arange(start + (length - 1) % stride, start + length, stride))
         start += length
     return torch.cat(index)
 
 
 def mean_pool(x: Tensor, stride: int) -> Tensor:
-    """Tokens (..., N, D) -> means of ``stride`` neighbours each (..., ceil(N / stride), D); the oldest may have fewer."""
+    """Tokens (..., N, D) -> means of ``stride`` neighbours (..., ceil(N / stride), D); the oldest mean may be of fewer."""
     if stride == 1:
         return x
-    oldest = (x.shape[-2] - 1) % stride + 1  # counted from the newest token back, so that its mean is always a full one
+    oldest = (x.shape[-2] - 1) % stride + 1  # counted back from the newest, so that the newest mean is a full one
     if oldest == stride:
         return x.unflatten(-2, (-1, stride)).mean(-2)
     first = x[..., :oldest, :].mean(-2, keepdim=True)
@@ -106,12 +115,12 @@ def mean_pool(x: Tensor, stride: int) -> Tensor:
 
 
 def key_count(length: int, stride: int) -> int:
-    """Keys that a run of ``length`` tokens gives, with either pattern."""
+    """Number of keys that ``length`` tokens of a modality give, with either pattern."""
     return -(-length // stride)
 
 
 class KeyTokens:
-    """Tokens (..., N, D), runs of ``lengths`` one after another -> the (..., S, D) that give keys and values."""
+    """Picks from tokens (..., N, D), ``lengths`` of them per modality, those (..., S, D) that give keys and values."""
 
     def __init__(self, pattern: str, lengths: Sequence[int], strides: Sequence[int], device: torch.device):
         self.lengths, self.strides = list(lengths), list(strides)

@@ -1,4 +1,4 @@
-"""The transformer block all backbones are made of, and how it runs on full, sliced or stacked weights."""
+"""The transformer block that all backbones consist of, and how it runs on full, sliced or stacked weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ from .dropout import dropout as drop
 
 
 class SiteWeights(NamedTuple):
-    """Weights one site runs on, full or sliced; those of several sites stacked have a leading axis."""
+    """Weights of one site, full or sliced.
 
-    sites: tuple[int, ...]  # places among `sites.all_sites`
+    The weights of several sites of one shape may be stacked; every tensor then has a leading axis.
+    """
+
+    sites: tuple[int, ...]  # indices in `sites.all_sites`; several where the weights are stacked
     norm_attention: Tensor  # (D,)
     norm_attention_bias: Tensor
     attention: AttendWeights
@@ -28,20 +31,33 @@ class SiteWeights(NamedTuple):
     down: Tensor  # (D, c)
     down_bias: Tensor  # (D,)
 
-    def tensors(self) -> list[Tensor]:
-        """All of them, the attention's too."""
-        return [t for part in self[1:] for t in (part[:-1] if isinstance(part, tuple) else (part,))]
+    def own_tensors(self) -> tuple[Tensor, ...]:
+        """The tensors outside the attention, in the order of the fields."""
+        return (
+            self.norm_attention,
+            self.norm_attention_bias,
+            self.norm_ffn,
+            self.norm_ffn_bias,
+            self.up,
+            self.up_bias,
+            self.down,
+            self.down_bias,
+        )
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """All tensors, the attention's among them."""
+        return (*self.own_tensors(), *self.attention.tensors())
 
 
 class SiteScales(NamedTuple):
-    """Multipliers on a site's units, one row per sample; their gradient is the saliency."""
+    """Multipliers on the units of a site, one row per sample; the saliency is their gradient."""
 
     heads: Tensor  # (B, H)
     channels: Tensor  # (B, C)
 
 
 class Block(nn.Module):
-    """Full weights of one site: SentryAttend and a GELU feed-forward, each behind a LayerNorm."""
+    """The full weights of one site: SentryAttend and a GELU feed-forward, each behind a LayerNorm."""
 
     def __init__(self, config: FuseConfig, num_kv_heads: int, heads_per_group: int):
         super().__init__()
@@ -83,9 +99,9 @@ def transform(
     scales: SiteScales | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """One block: x (..., N, D) -> (..., N, D), leading axes as in `attend`.
+    """Run one block: x (..., N, D) -> (..., N, D), leading axes as in `attend`.
 
-    Keys and values come from those of x that ``keys`` picks, and from the tokens ``extra`` (..., E, D).
+    Keys and values come from the tokens of x that ``keys`` picks, and from the tokens ``extra`` (..., E, D) if there are any.
     """
     y = norm(x, w.norm_attention, w.norm_attention_bias)
     source = keys(y)
@@ -99,16 +115,15 @@ def transform(
 
 
 def stack_weights(parts: Sequence[SiteWeights]) -> SiteWeights:
-    """Weights of sites of one shape, to be run at once. Copies; raises RuntimeError if the shapes differ."""
+    """Stack the weights of sites of one shape into one batched operation. Copies; raises RuntimeError if the shapes differ."""
 
     def stack(tensors: Sequence[Tensor]) -> Tensor:
         if tensors[0].ndim == 1:
-            return torch.stack(tensors)
+            return torch.stack(tuple(tensors))
         # (P, out, in) as a view of (P, in, out): the product is then nearly twice as fast on a CPU.
         return torch.stack([t.t() for t in tensors]).transpose(1, 2)
 
-    attention = [w.attention for w in parts]
-    attention = AttendWeights(*(stack(t) for t in zip(*(a[:-1] for a in attention))), attention[0].groups)
-    rest = [w._replace(sites=(), attention=()) for w in parts]
-    stacked = [stack(t) if isinstance(t[0], Tensor) else () for t in zip(*rest)]
-    return SiteWeights(*stacked)._replace(sites=sum((w.sites for w in parts), ()), attention=attention)
+    query, query_bias, kv, kv_bias, out, out_bias = map(stack, zip(*(w.attention.tensors() for w in parts)))
+    attention = AttendWeights(query, query_bias, kv, kv_bias, out, out_bias, parts[0].attention.groups)
+    norm_attention, norm_attention_bias, *rest = map(stack, zip(*(w.own_tensors() for w in parts)))
+    return SiteWeights(tuple(site for w in parts for site in w.sites), norm_attention, norm_attention_bias, attention, *rest)

@@ -1,10 +1,9 @@
-"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Never pickle."""
+"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Pickle is never used."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import CheckpointError, ParameterError
+from ..files import write_atomically
 from .config import FuseConfig
 from .fuse import SentryFuse
 
@@ -33,8 +33,8 @@ def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
 def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any] | None = None) -> Path:
     """Write a model and its JSON; returns the folder.
 
-    ``info`` may hold: temperatures {mask bits: [one per ratio level]}, metrics, data, command. The JSON is written
-    last and both files are replaced as a whole, so a crash never leaves a half-written model that loads.
+    ``info`` may hold temperatures {mask bits: [one per ratio level]}, metrics, data, recipe and command. Each file is replaced
+    as a whole, the JSON last, so a crash never leaves a half-written model that loads.
     """
     tensors_path, json_path = checkpoint_paths(path)
     tensors_path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,24 +52,22 @@ def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any]
         "command": "",
         **dict(info or {}),
     }
-    for target, content in ((tensors_path, payload), (json_path, (json.dumps(record, indent=1) + "\n").encode())):
-        partial = target.with_name(target.name + ".partial")
-        partial.write_bytes(content)
-        os.replace(partial, target)
+    write_atomically(tensors_path, payload)
+    write_atomically(json_path, json.dumps(record, indent=1) + "\n")
     return tensors_path.parent
 
 
 def load_checkpoint(path: str | Path) -> tuple[SentryFuse, dict[str, Any]]:
-    """Read a model: (network in eval mode, its JSON plus its ``name``). Every tensor's name, shape, type and values
-    are checked.
+    """Read a model -> (network in evaluation mode, its JSON with the model's ``name`` added).
 
-    Raises CheckpointError naming the file, what it holds, what was expected, and the remedy.
+    The name, shape, type and values of every tensor are checked. Raises CheckpointError naming the file, what it holds, what was
+    expected, and the remedy.
     """
     tensors_path, json_path = checkpoint_paths(path)
     info = _read_json(json_path)
     try:
         config = FuseConfig.from_dict(info["config"])
-        with torch.device("meta"):  # shapes without memory, which a wrong config might ask for without measure
+        with torch.device("meta"):  # shapes without memory: a wrong config might ask for any amount of it
             expected = SentryFuse(config).state_dict()
     except (ParameterError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
         raise CheckpointError(

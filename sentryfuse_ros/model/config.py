@@ -1,17 +1,20 @@
-"""Everything that fixes a network's shape. Written into the checkpoint; a model is rebuilt from it alone."""
+"""Everything that fixes a network's shape. It is written into the checkpoint, and a model is rebuilt from it alone."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
+from ..validation import CHECKED_BY_RECORD, Count, Rule, build, check, one_of
+from .tokenizer_config import TokenizerConfig, tokenizer_config
 
 DEFAULT_RATIO_LEVELS = tuple(round(0.1 * i, 1) for i in range(10))
 BACKBONES = ("early", "bottleneck", "cross_modal")  # see backbones.py
 KV_PATTERNS = ("strided", "pooled")
+_WHAT, _REMEDY = "model config", "correct the model section of the training YAML"
 
 
 @dataclass(frozen=True)
@@ -20,93 +23,89 @@ class FuseConfig:
 
     modalities: tuple[ModalitySpec, ...]
     classes: tuple[str, ...]
-    backbone: str = "early"
-    d_model: int = 96
-    layers: int = 4
-    num_kv_heads: int | Mapping[str, int] = 4  # K/V heads; per modality where each has a stream, the query heads stay as many
-    heads_per_group: int = 2  # query heads that share a K/V head, where these are most
-    head_dim: int = 12
-    ffn_dim: int = 384
-    channel_step: int = 16  # FFN channels are kept in multiples of this
-    kv_pattern: str = "strided"  # K/V from every n-th token, or "pooled": from the mean of n neighbours
-    kv_stride: Mapping[str, int] = field(default_factory=dict)  # modality -> that n; 1 if absent
-    bottleneck_tokens: int = 4  # bottleneck: tokens that the streams share
-    fusion_layer: int | None = None  # bottleneck: first layer, from 0, that has them; half way if None
-    tokenizer: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # modality -> options, see tokenizers.py
-    readout_heads: int = 4
-    gate_hidden: int = 32
-    dropout: float = 0.1
+    backbone: Annotated[str, one_of(BACKBONES)] = "early"
+    d_model: Count = 96
+    layers: Count = 4
+    # K/V heads per attention. A mapping gives each modality its own number where each has a stream of its own; the number of
+    # query heads is the same everywhere.
+    num_kv_heads: Count | Mapping[str, Count] = 4
+    heads_per_group: Count = 2  # query heads that share a K/V head, in the stream that has most K/V heads
+    head_dim: Count = 12
+    ffn_dim: Count = 384
+    channel_step: Count = 16  # FFN channels are kept in multiples of this
+    kv_pattern: Annotated[str, one_of(KV_PATTERNS)] = "strided"  # keys from every n-th token, or from the mean of n neighbours
+    kv_stride: Mapping[str, Count] = field(default_factory=dict)  # that n by modality; 1 where a modality is not named
+    bottleneck_tokens: Count = 4  # backbone "bottleneck": how many tokens the streams share
+    fusion_layer: int | None = None  # backbone "bottleneck": the first layer, from 0, with shared tokens; None is half way
+    # Options by modality. A mapping in place of a record becomes one, and a modality that is not named has the defaults.
+    tokenizer: Annotated[Mapping[str, TokenizerConfig], CHECKED_BY_RECORD] = field(default_factory=dict)
+    readout_heads: Count = 4
+    gate_hidden: Count = 32
+    dropout: Annotated[float, Rule(lambda v: 0 <= v <= 0.9, "0 to 0.9")] = 0.1
     ratio_levels: tuple[float, ...] = DEFAULT_RATIO_LEVELS
 
     def __post_init__(self) -> None:
-        names = [spec.name for spec in self.modalities]
-        self._check("modalities", names, bool(names) and len(set(names)) == len(names), "at least one, names distinct")
-        self._check(
+        check(self, _WHAT, _REMEDY)
+        names = list(self.names)
+        self._require("modalities", names, bool(names) and len(set(names)) == len(names), "at least one, names distinct")
+        self._require(
             "classes",
             self.classes,
             len(self.classes) > 1 and len(set(self.classes)) == len(self.classes),
             "at least two distinct names",
         )
-        self._check("backbone", self.backbone, self.backbone in BACKBONES, "one of " + ", ".join(BACKBONES))
-        self._check("kv_pattern", self.kv_pattern, self.kv_pattern in KV_PATTERNS, "one of " + ", ".join(KV_PATTERNS))
-        for name in (
+        self._check_num_kv_heads()
+        self._check_fusion_layer()
+        self._require(
+            "ffn_dim", self.ffn_dim, self.ffn_dim % self.channel_step == 0, f"a multiple of {self.channel_step}, the channel_step"
+        )
+        self._require(
             "d_model",
-            "layers",
-            "heads_per_group",
-            "head_dim",
-            "ffn_dim",
-            "channel_step",
-            "readout_heads",
-            "gate_hidden",
-            "bottleneck_tokens",
-        ):
-            self._check(name, getattr(self, name), _counts([getattr(self, name)]), "a positive integer")
-        self._check_num_kv_heads(names)
-        if self.fusion_layer is None:
-            object.__setattr__(self, "fusion_layer", (self.layers - 1) // 2)
-        if self.backbone == "bottleneck":
-            self._check(
-                "fusion_layer",
-                self.fusion_layer,
-                isinstance(self.fusion_layer, int) and 0 <= self.fusion_layer <= self.layers - 2,
-                f"0 to {self.layers - 2}: one of the {self.layers} layers must write the shared tokens, a later one read",
-            )
-        self._check(
-            "ffn_dim", self.ffn_dim, self.ffn_dim % self.channel_step == 0, f"a multiple of channel_step {self.channel_step}"
+            self.d_model,
+            self.d_model % self.readout_heads == 0,
+            f"a multiple of {self.readout_heads}, the readout_heads",
         )
-        self._check(
-            "d_model", self.d_model, self.d_model % self.readout_heads == 0, f"a multiple of readout_heads {self.readout_heads}"
-        )
-        self._check("dropout", self.dropout, isinstance(self.dropout, (int, float)) and 0 <= self.dropout <= 0.9, "0 to 0.9")
-        for part in (self.kv_stride, self.tokenizer):
-            self._check("kv_stride and tokenizer", sorted(part), set(part) <= set(names), f"keys among {names}")
-        self._check("kv_stride", dict(self.kv_stride), _counts(self.kv_stride.values()), "positive integers")
+        self._require("tokenizer", self.tokenizer, isinstance(self.tokenizer, Mapping), "a mapping by modality")
+        for part, given in (("kv_stride", self.kv_stride), ("tokenizer", self.tokenizer)):
+            self._require(part, sorted(given), set(given) <= set(names), f"keys among {names}")
+        records = {spec.name: tokenizer_config(spec, self.tokenizer.get(spec.name)) for spec in self.modalities}
+        object.__setattr__(self, "tokenizer", records)
         levels = tuple(float(r) for r in self.ratio_levels)
-        self._check(
+        self._require(
             "ratio_levels",
             levels,
-            levels and levels[0] == 0.0 and levels[-1] <= 0.9 and all(a < b for a, b in zip(levels, levels[1:])),
-            "rising from 0 to at most 0.9",
+            bool(levels) and levels[0] == 0.0 and levels[-1] <= 0.9 and all(a < b for a, b in zip(levels, levels[1:])),
+            "levels that rise from 0 to at most 0.9",
         )
         object.__setattr__(self, "ratio_levels", levels)
 
-    def _check_num_kv_heads(self, names: list[str]) -> None:
+    def _check_num_kv_heads(self) -> None:
         groups = self.num_kv_heads
         if not isinstance(groups, Mapping):
-            self._check("num_kv_heads", groups, _counts([groups]), "a positive integer, or one per modality")
             return
-        self._check("num_kv_heads", groups, self.backbone != "early", "one number: with early fusion all modalities share them")
-        self._check("num_kv_heads", sorted(groups), set(groups) == set(names), f"exactly {names}")
-        self._check(
+        self._require("num_kv_heads", groups, self.backbone != "early", "one number: with early fusion all modalities share them")
+        self._require("num_kv_heads", sorted(groups), set(groups) == set(self.names), f"exactly {list(self.names)}")
+        self._require(
             "num_kv_heads",
             dict(groups),
-            _counts(groups.values()) and all(self.heads % g == 0 for g in groups.values()),
+            all(self.heads % g == 0 for g in groups.values()),
             "divisors of the query heads, which are heads_per_group times the most groups",
         )
 
-    def _check(self, what: str, seen: Any, good: Any, expected: str) -> None:
+    def _check_fusion_layer(self) -> None:
+        if self.fusion_layer is None:
+            object.__setattr__(self, "fusion_layer", (self.layers - 1) // 2)
+        if self.backbone == "bottleneck":
+            self._require(
+                "fusion_layer",
+                self.fusion_layer,
+                0 <= self.first_fusion_layer <= self.layers - 2,
+                f"0 to {self.layers - 2}: one of the {self.layers} layers must write the shared tokens, a later one read them",
+            )
+
+    def _require(self, name: str, seen: object, good: bool, expected: str) -> None:
         if not good:
-            raise ParameterError(f"model config {what}", seen, expected, "correct the model section of the training YAML")
+            raise ParameterError(f"{_WHAT} {name}", seen, expected, _REMEDY)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -119,17 +118,22 @@ class FuseConfig:
         most = max(self.num_kv_heads.values()) if isinstance(self.num_kv_heads, Mapping) else self.num_kv_heads
         return most * self.heads_per_group
 
+    @property
+    def first_fusion_layer(self) -> int:
+        """The first layer of the bottleneck that has shared tokens, the default filled in."""
+        return (self.layers - 1) // 2 if self.fusion_layer is None else self.fusion_layer
+
     def num_kv_heads_of(self, name: str | None) -> int:
-        """K/V heads in the stream of a modality, or, with None, where all share the layers."""
-        return self.num_kv_heads[name] if isinstance(self.num_kv_heads, Mapping) else self.num_kv_heads
+        """K/V heads in the stream of a modality, or, with None, where all modalities share the layers."""
+        if not isinstance(self.num_kv_heads, Mapping):
+            return self.num_kv_heads
+        if name is None:
+            raise ParameterError("K/V heads of shared layers", dict(self.num_kv_heads), "one number", _REMEDY)
+        return self.num_kv_heads[name]
 
     def stride_of(self, name: str) -> int:
-        """One key from so many tokens of a modality."""
+        """Tokens of a modality per key."""
         return self.kv_stride.get(name, 1)
-
-    def dense_attention(self) -> FuseConfig:
-        """The same network with ordinary attention: a K/V head for every query head, keys and values from every token."""
-        return replace(self, num_kv_heads=self.heads, heads_per_group=1, kv_pattern="strided", kv_stride={})
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""
@@ -139,17 +143,5 @@ class FuseConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> FuseConfig:
-        """Inverse of `to_dict`; raises ParameterError on unknown or missing keys."""
-        known = {f.name for f in fields(cls)}
-        if not {"modalities", "classes"} <= set(values) <= known:
-            raise ParameterError("model config keys", sorted(values), sorted(known), "add the missing, drop the rest")
-        values = dict(values)
-        values["modalities"] = tuple(ModalitySpec.from_dict(spec) for spec in values["modalities"])
-        for name in ("classes", "ratio_levels"):
-            if name in values:
-                values[name] = tuple(values[name])
-        return cls(**values)
-
-
-def _counts(values: Iterable[Any]) -> bool:
-    return all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values)
+        """Inverse of `to_dict`; raises ParameterError on unknown or missing keys, or a value that its field cannot have."""
+        return build(cls, values, _WHAT, _REMEDY)

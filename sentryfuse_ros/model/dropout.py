@@ -1,4 +1,4 @@
-"""Dropout that does not wait for random numbers: on a CPU a byte of them per number, not a draw of its own."""
+"""Dropout that is fast on a CPU: it draws one random byte per number, where torch draws a random number for each."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 
 def dropout(x: Tensor, chance: float) -> Tensor:
-    """x of any shape -> the same with each number zeroed by ``chance`` (0 to 0.9) and the rest scaled up: the mean stays.
+    """Zero each number of x (any shape) with the probability ``chance`` (0 to 0.9), and scale up the rest so that the mean stays.
 
-    On a CPU the chance is rounded to a 256th. Torch's own draws a random number for each of x, which is a tenth of a whole
-    training step of a small network; here one draw serves eight. From torch's default generator, as that is.
+    On a CPU the chance is rounded to a 256th. Torch's own dropout draws a random number for each of x, which takes a tenth of the
+    whole training step of a small network; here one draw serves eight. Both draw from torch's default generator.
     """
     if not chance:
         return x
@@ -24,7 +24,7 @@ def dropout(x: Tensor, chance: float) -> Tensor:
 
 
 class Dropout(nn.Module):
-    """`dropout` while training, nothing otherwise."""
+    """Applies `dropout` in training mode and nothing in evaluation mode."""
 
     def __init__(self, chance: float):
         super().__init__()

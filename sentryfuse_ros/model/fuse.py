@@ -1,4 +1,4 @@
-"""SentryFuse: tokenise the live sensors, fuse their tokens, read out the class and who contributed."""
+"""SentryFuse: tokenise the live sensors, fuse their tokens, and read out the class and how much each sensor contributed."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from .tokenizers import make_tokenizer
 
 
 class FuseOutput(NamedTuple):
-    """logits (B, classes); use (B, M) share of the read-out's attention per modality, 0 where absent."""
+    """The network's answer for a batch."""
 
-    logits: Tensor
-    use: Tensor
+    logits: Tensor  # (B, classes)
+    attention_share: Tensor  # (B, M) share of the read-out's attention by modality, 0 where it is absent
 
 
 class Tokens(NamedTuple):
-    """x (B, N, D) tokens of the live modalities, run after run; empty (B, N) bool; live: their places in the mask."""
+    """Tokens of the live modalities, those of one modality after those of another."""
 
-    x: Tensor
-    empty: Tensor
-    live: tuple[int, ...]
+    x: Tensor  # (B, N, D)
+    empty: Tensor  # (B, N) bool: tokens that saw no data
+    live: tuple[int, ...]  # indices of the live modalities in the mask
 
 
 class Readout(nn.Module):
@@ -48,7 +48,7 @@ class Readout(nn.Module):
     def forward(self, x: Tensor, empty: Tensor) -> tuple[Tensor, Tensor]:
         """x (B, N, D), empty (B, N) -> logits (B, classes), share of attention per token (B, N)."""
         x = self.norm(x)
-        # Finite, so that a window with no data at all still gives numbers.
+        # A finite number instead of -inf, so that a window without any data still gives numbers.
         score = self.score(x).masked_fill(empty.unsqueeze(-1), -1e4)  # (B, N, R)
         share = torch.softmax(score, dim=1)
         value = self.value(x).unflatten(-1, (self.heads, -1))  # (B, N, R, D/R)
@@ -57,16 +57,15 @@ class Readout(nn.Module):
 
 
 class SentryFuse(nn.Module):
-    """The network. Sensors that are absent are not computed: their tokens, and their streams, do not exist."""
+    """The network. Absent sensors are not computed: neither their tokens nor their streams exist."""
 
     def __init__(self, config: FuseConfig):
         super().__init__()
         self.config = config
-        # Keyed by place, since a modality's name may hold characters a module name cannot.
-        self.tokenizers = nn.ModuleList(
-            make_tokenizer(spec, config.d_model, config.tokenizer.get(spec.name)) for spec in config.modalities
-        )
-        self.lengths = tuple(t.count for t in self.tokenizers)
+        # A list in the order of the mask, since a modality's name may hold characters that a module's name cannot.
+        tokenizers = [make_tokenizer(spec, config.d_model, config.tokenizer[spec.name]) for spec in config.modalities]
+        self.tokenizers = nn.ModuleList(tokenizers)
+        self.lengths = tuple(t.count for t in tokenizers)  # tokens per modality
         self.positions = nn.ParameterList(nn.Parameter(torch.randn(n, config.d_model) * 0.02) for n in self.lengths)
         self.backbone = make_backbone(config, self.lengths)
         self.readout = Readout(config.d_model, config.readout_heads, len(config.classes), config.dropout)
@@ -89,17 +88,17 @@ class SentryFuse(nn.Module):
     def fuse(
         self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None, scales: Sequence[SiteScales] | None = None
     ) -> FuseOutput:
-        """Backbone and read-out on `tokens`, with full weights or the sliced ``weights`` of a plan.
+        """Backbone and read-out on `tokens`, with full weights or with the sliced ``weights`` of a plan.
 
-        ``scales``: one per site of the whole network, those of absent streams unused.
+        ``scales``, one per site of the whole network, multiply the units; those of absent streams are not used.
         """
         lengths = [self.lengths[i] for i in tokens.live]
         x = self.backbone(tokens.x, tokens.live, weights, scales)
         logits, share = self.readout(x, tokens.empty)
-        use = share.new_zeros(len(share), len(self.lengths))
+        attention_share = share.new_zeros(len(share), len(self.lengths))
         for i, part in zip(tokens.live, share.split(lengths, 1)):
-            use[:, i] = part.sum(1)
-        return FuseOutput(logits, use)
+            attention_share[:, i] = part.sum(1)
+        return FuseOutput(logits, attention_share)
 
     def forward(
         self,
@@ -108,6 +107,6 @@ class SentryFuse(nn.Module):
         weights: Sequence[SiteWeights] | None = None,
         scales: Sequence[SiteScales] | None = None,
     ) -> FuseOutput:
-        """inputs: modality name -> (B, *spec.shape); mask (M,), all present if None; see `fuse`."""
+        """Logits from inputs {modality name: (B, *spec.shape)} under a mask (M,), all sensors live if None; see `fuse`."""
         mask = [True] * len(self.tokenizers) if mask is None else mask
         return self.fuse(self.tokens(inputs, mask), weights, scales)

@@ -1,15 +1,12 @@
-"""Model inputs -> tokens, one small convolutional stem per sensor. Absent sensors' stems are never run.
+"""Model inputs -> tokens, by one small convolutional stem per sensor. The stems of absent sensors are never run.
 
-Options per kind (FuseConfig.tokenizer[name]):
-  imu, series, audio   steps_per_token (10), stem_channels (48), spectrum_steps (0: none; else the tokens also get the
-                       power spectrum of that many steps around them, of every channel)
-  camera, lidar        frames_per_token (2), stem_channels ([16, 24, 32]), crop_columns (0 = all), grid ([4, 3]),
-                       motion ("none", "also": frame differences beside the frames, "only": instead of them),
-                       solid ("each": the stem also gets where each channel is not zero; "one": where any is; "none"),
-                       statistics ([] = none; [rows, columns]: tokens also get mean and texture of every channel there)
+`tokenizer_config.py` lists the options of a stem.
 """
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -17,20 +14,33 @@ from torch import Tensor, nn
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
+from ..sensor_kinds import sensor_kind
+from .tokenizer_config import FrameTokenizerConfig, SeriesTokenizerConfig, TokenizerConfig, tokenizer_config
 
 
-class SeriesTokenizer(nn.Module):
-    """(B, T, C) -> tokens (B, T / steps_per_token, D) and which of them saw no data (B, N) bool.
+class Tokenizer(nn.Module):
+    """Base of the tokenisers: (B, *spec.shape) -> tokens (B, count, D), and whether each token saw no data (B, count) bool.
 
-    A step that is zero in every channel is an empty one (the input's promise); the stem is told so by an
-    extra channel.
+    A tokeniser is made from (spec, d_model, options), where ``options`` is a record of the class in ``Options``.
     """
 
-    def __init__(
-        self, spec: ModalitySpec, d_model: int, steps_per_token: int = 10, stem_channels: int = 48, spectrum_steps: int = 0
-    ):
+    Options: ClassVar[type[TokenizerConfig]]
+    count: int  # tokens per window
+
+
+class SeriesTokenizer(Tokenizer):
+    """(B, T, C) -> tokens (B, T / steps_per_token, D), and whether each token saw no data (B, N) bool.
+
+    A step without data is zero in every channel, as preprocessing promises; an extra channel tells the stem which steps hold
+    data. Raises ParameterError unless steps_per_token divides T.
+    """
+
+    Options = SeriesTokenizerConfig
+
+    def __init__(self, spec: ModalitySpec, d_model: int, options: SeriesTokenizerConfig):
         super().__init__()
         steps, channels = spec.shape
+        steps_per_token, stem_channels = options.steps_per_token, options.stem_channels
         if steps % steps_per_token:
             raise ParameterError(f"tokenizer {spec.name!r} steps_per_token", steps_per_token, f"a divisor of {steps}")
         self.patch = steps_per_token
@@ -38,7 +48,7 @@ class SeriesTokenizer(nn.Module):
         self.conv = nn.Conv1d(channels + 1, stem_channels, kernel_size=5, padding=2)
         self.norm = nn.GroupNorm(1, stem_channels)
         self.mix = nn.Conv1d(stem_channels, d_model, kernel_size=steps_per_token, stride=steps_per_token)
-        self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, spectrum_steps) if spectrum_steps else None
+        self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, options.spectrum_steps) if options.spectrum_steps else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         seen = (x != 0).any(-1)  # (B, T)
@@ -50,10 +60,12 @@ class SeriesTokenizer(nn.Module):
 
 
 class PowerSpectrum(nn.Module):
-    """(B, T, C) -> (B, D, N): logarithm of the power at every frequency around each token, mixed by a linear layer.
+    """(B, T, C) -> (B, D, N): the logarithm of the power at every frequency around each token, mixed by a linear layer.
 
-    A vibration is told by its frequencies, not by its phase; a small convolution would have to learn both.
+    A vibration is recognised by its frequencies, whatever its phase; a small convolution would have to learn that.
     """
+
+    basis: Tensor
 
     def __init__(self, spec: ModalitySpec, d_model: int, hop: int, steps: int):
         super().__init__()
@@ -77,61 +89,49 @@ class PowerSpectrum(nn.Module):
         return self.mix(((power + 7.0) / 3.0).unflatten(0, (B, C)).flatten(1, 2))  # (B, D, N)
 
 
-class FrameTokenizer(nn.Module):
-    """(B, K, C, H, W) -> tokens (B, K / frames_per_token, D) and which of them saw no frame (B, N) bool.
+class FrameTokenizer(Tokenizer):
+    """(B, K, C, H, W) -> tokens (B, K / frames_per_token, D), and whether each token saw no frame (B, N) bool.
 
-    The frames of one token enter the stem together as channels, so that their differences (motion) are one
-    linear step away; with them comes where they are not zero (``solid``).
+    The frames of one token enter the stem together as channels, so that their differences (motion) are one linear step away.
+    Beside them comes the validity mask: where the frames are not zero. Raises ParameterError unless frames_per_token divides K.
     """
 
-    def __init__(
-        self,
-        spec: ModalitySpec,
-        d_model: int,
-        frames_per_token: int = 2,
-        stem_channels: tuple[int, ...] = (16, 24, 32),
-        crop_columns: int = 0,
-        grid: tuple[int, int] = (4, 3),
-        motion: str = "none",
-        solid: str = "each",
-        statistics: tuple[int, ...] = (),
-    ):
+    Options = FrameTokenizerConfig
+
+    def __init__(self, spec: ModalitySpec, d_model: int, options: FrameTokenizerConfig):
         super().__init__()
         frames, channels, _, width = spec.shape
+        frames_per_token, stem_channels, motion = options.frames_per_token, options.stem_channels, options.motion
         if frames % frames_per_token:
             raise ParameterError(f"tokenizer {spec.name!r} frames_per_token", frames_per_token, f"a divisor of {frames}")
         self.patch = frames_per_token
         self.count = frames // frames_per_token
-        crop = crop_columns or width
+        crop = options.crop_columns or width
         self.columns = ((width - crop) // 2, (width - crop) // 2 + crop)
-        if motion not in ("none", "also", "only"):
-            raise ParameterError(f"tokenizer {spec.name!r} motion", motion, "none, also or only")
         self.motion = motion
-        masks = {"each": channels, "one": 1, "none": 0}
-        if solid not in masks:
-            raise ParameterError(f"tokenizer {spec.name!r} solid", solid, "each, one or none")
-        self.masks = masks[solid]
+        self.masks = {"each": channels, "one": 1, "none": 0}[options.validity_mask]
         sizes = [frames_per_token * (channels + self.masks) * (2 if motion == "also" else 1), *stem_channels]
         self.convs = nn.ModuleList(
             nn.Conv2d(a, b, kernel_size=5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
             for i, (a, b) in enumerate(zip(sizes, sizes[1:]))
         )
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for b in stem_channels)
-        self.grid = tuple(grid)
-        self.mix = nn.Linear(stem_channels[-1] * grid[0] * grid[1], d_model)
-        self.statistics = TextureStatistics(spec, d_model, frames_per_token, tuple(statistics)) if statistics else None
+        self.grid = options.grid
+        self.mix = nn.Linear(stem_channels[-1] * self.grid[0] * self.grid[1], d_model)
+        parts = options.statistics
+        self.statistics = TextureStatistics(spec, d_model, frames_per_token, parts) if parts else None
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = frames = x[..., self.columns[0] : self.columns[1]]
-        solid = x != 0
-        empty = ~solid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
+        valid = x != 0
+        empty = ~valid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
         if self.masks:
-            mask = solid if self.masks > 1 else solid.any(2, keepdim=True)
+            mask = valid if self.masks > 1 else valid.any(2, keepdim=True)
             x = torch.cat([x, mask.to(x.dtype)], dim=2)  # (B, K, C + masks, H, W)
         if self.motion != "none":
             change = x[:, 1:] - x[:, :-1]
-            # Between a frame and an empty slot there is no motion.
-            seen = solid.flatten(2).any(-1)
+            # The difference between a frame and an empty slot is no motion.
+            seen = valid.flatten(2).any(-1)
             change = change * (seen[:, 1:] & seen[:, :-1])[..., None, None, None]
             change = torch.cat([torch.zeros_like(x[:, :1]), change], 1)
             x = change if self.motion == "only" else torch.cat([x, change], 2)
@@ -141,15 +141,15 @@ class FrameTokenizer(nn.Module):
         if x.shape[-2:] != self.grid:
             x = F.adaptive_avg_pool2d(x, self.grid)
         tokens = self.mix(x.flatten(1)).unflatten(0, (-1, self.count))  # (B, N, D)
-        return (tokens if self.statistics is None else tokens + self.statistics(frames, solid)), empty
+        return (tokens if self.statistics is None else tokens + self.statistics(frames, valid)), empty
 
 
 class TextureStatistics(nn.Module):
-    """(B, K, C, H, W) -> (B, K / frames_per_token, D): per part of the picture each channel's mean, and the logarithm of
-    its roughness at SCALES scales (mean square of second differences), mixed by a linear layer.
+    """(B, K, C, H, W) -> (B, K / frames_per_token, D): mean and roughness of every channel in every part of the picture.
 
-    How rough a surface is shows in the spread of small differences. A convolution has to learn to square and to average
-    that; here it is given. Of a LiDAR's rows only neighbours in the same ring are compared.
+    Roughness is the logarithm of the mean square of second differences, at SCALES scales; a linear layer mixes all of it into
+    the token. A convolution would have to learn to square and to average. A LiDAR point is compared with its neighbours in the
+    same ring only.
     """
 
     SCALES = 3
@@ -158,13 +158,13 @@ class TextureStatistics(nn.Module):
         super().__init__()
         if len(parts) != 2 or not all(1 <= n <= side for n, side in zip(parts, (spec.shape[2], spec.shape[3] // 2**self.SCALES))):
             raise ParameterError(f"tokenizer {spec.name!r} statistics", list(parts), "[rows, columns] of the picture's parts")
-        self.patch, self.parts, self.upright = frames_per_token, parts, spec.kind == "camera"
+        self.patch, self.parts, self.upright = frames_per_token, parts, sensor_kind(spec.kind).rows_adjoin
         kinds = 1 + self.SCALES * (2 if self.upright else 1)
         self.mix = nn.Linear(frames_per_token * spec.channels * kinds * parts[0] * parts[1], d_model)
 
-    def forward(self, x: Tensor, solid: Tensor) -> Tensor:
+    def forward(self, x: Tensor, valid: Tensor) -> Tensor:
         count = x.shape[1]
-        seen = solid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)  # (B*K, 1, H, W)
+        seen = valid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)  # (B*K, 1, H, W)
         x = x.flatten(0, 1) * seen
         found = [self._mean(x, seen)]
         for scale in range(self.SCALES):
@@ -192,12 +192,6 @@ class TextureStatistics(nn.Module):
         return (torch.log(energy + 1e-5) + 4.0) / 3.0
 
 
-def make_tokenizer(spec: ModalitySpec, d_model: int, options: dict | None = None) -> nn.Module:
-    """The tokeniser of a modality; raises ParameterError on an option it does not have."""
-    kind = FrameTokenizer if spec.kind in ("camera", "lidar") else SeriesTokenizer
-    try:
-        return kind(spec, d_model, **dict(options or {}))
-    except TypeError as error:
-        raise ParameterError(
-            f"tokenizer {spec.name!r} options", sorted(options), "those in model/tokenizers.py", str(error)
-        ) from error
+def make_tokenizer(spec: ModalitySpec, d_model: int, options: TokenizerConfig | Mapping[str, Any] | None = None) -> Tokenizer:
+    """The tokeniser of a modality, defaults where options are left out; raises ParameterError on a wrong option."""
+    return sensor_kind(spec.kind).tokenizer_class()(spec, d_model, tokenizer_config(spec, options))

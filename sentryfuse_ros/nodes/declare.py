@@ -1,8 +1,9 @@
-"""Declare the parameters of `sentryfuse_ros.parameters` on a node, with descriptions, ranges and clear refusals."""
+"""Declare the parameters of `sentryfuse_ros.settings` on a node, with descriptions and ranges, and check every change."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor, SetParametersResult
 from rclpy.exceptions import InvalidParameterTypeException, InvalidParameterValueException
@@ -10,26 +11,28 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from ..errors import ParameterError
-from ..settings import (
-    PARAMETERS,
-    SENSOR_PARAMETERS,
-    Parameter,
-    Settings,
-    build_settings,
-    check_instance_names,
-    sensor_default,
-    unknown_names,
-)
+from ..parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
+from ..settings import Settings, build_settings, check_instance_names, sensor_default, unknown_names
+
+
+class _Declared(NamedTuple):
+    """A parameter and what its name begins with: "imu." for one of sensor imu, "" for the node's own."""
+
+    parameter: Parameter
+    prefix: str
 
 
 class DeclaredParameters:
-    """The node's parameters. `settings()` checks them; `problems` holds, by name, overrides that could not be declared."""
+    """The node's parameters, declared. `settings()` checks them together.
+
+    ``problems`` holds, by parameter name, why a value given at start could not be declared; it is empty when all could.
+    """
 
     def __init__(self, node: Node):
         self.node = node
         self.problems: dict[str, str] = {}
         self.overrides: dict[str, RosParameter] = dict(getattr(node, "_parameter_overrides", {}))
-        self._table: dict[str, tuple[Parameter, str]] = {}
+        self._table: dict[str, _Declared] = {}
         for parameter in PARAMETERS:
             self._declare(parameter, "", parameter.default)
         try:
@@ -42,35 +45,36 @@ class DeclaredParameters:
                 self._declare(parameter, sensor + ".", sensor_default(sensor, parameter))
             for name in self.overrides:
                 if name.startswith(f"{sensor}.limits."):
-                    node.declare_parameter(
-                        name, descriptor=ParameterDescriptor(description="Payload limit of the decoder.", dynamic_typing=True)
-                    )
-                    self._table[name] = (Parameter(name, 0.0, ""), "")
+                    descriptor = ParameterDescriptor(description="Payload limit of the decoder.", dynamic_typing=True)
+                    node.declare_parameter(name, descriptor=descriptor)
+                    self._table[name] = _Declared(Parameter(name, 0.0, ""), "")
 
     def _declare(self, parameter: Parameter, prefix: str, default: Any) -> None:
         name = prefix + parameter.name
-        # Typing is ours to check: rclpy would end the node over `10` where `10.0` is meant.
+        # Types are checked here and not by rclpy, which would end the node over `10` where `10.0` is meant.
         descriptor = ParameterDescriptor(description=parameter.text, dynamic_typing=True)
         if parameter.choices:
             descriptor.additional_constraints = "one of " + ", ".join(parameter.choices)
-        if parameter.low is not None and isinstance(parameter.default, float):
-            descriptor.floating_point_range = [FloatingPointRange(from_value=parameter.low, to_value=parameter.high)]
-        elif parameter.low is not None and isinstance(parameter.default, int):
-            descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)]
+        low, high = parameter.low, parameter.high
+        if low is not None and high is not None:
+            if isinstance(parameter.default, float):
+                descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high)]
+            elif isinstance(parameter.default, int):
+                descriptor.integer_range = [IntegerRange(from_value=int(low), to_value=int(high), step=1)]
         default = list(default) if isinstance(default, tuple) else default
-        self._table[name] = (parameter, prefix)
+        self._table[name] = _Declared(parameter, prefix)
         try:
             override = self.overrides.get(name)
             if override is not None:
                 parameter.check(override.value, prefix)
             self.node.declare_parameter(name, default, descriptor)
         except (ParameterError, InvalidParameterTypeException, InvalidParameterValueException) as error:
-            # Not here but at configure is where the node refuses, with every problem said at once.
+            # The node refuses at configure, not here, so that one message lists every problem.
             self.problems[name] = str(error)
             self.node.declare_parameter(name, default, descriptor, ignore_override=True)
 
     def warnings(self) -> list[str]:
-        """Texts about parameters that were given and mean nothing."""
+        """One text for every parameter that was given but does not exist."""
         return unknown_names(self.overrides, self.sensors)
 
     def settings(self) -> Settings:
@@ -79,22 +83,19 @@ class DeclaredParameters:
             raise ParameterError("; ".join(self.problems.values()))
         return build_settings({name: self.node.get_parameter(name).value for name in self._table})
 
-    def check_change(self, changes: list[RosParameter], configured: bool) -> SetParametersResult:
-        """Whether a change at run time can be, and if not, why."""
+    def check_change(self, changes: Sequence[RosParameter], configured: bool) -> SetParametersResult:
+        """Whether the node accepts a change at run time, and if not, why."""
         for change in changes:
             known = self._table.get(change.name)
             if known is None:
                 continue
-            parameter, prefix = known
             try:
-                parameter.check(change.value, prefix)
+                known.parameter.check(change.value, known.prefix)
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
-            if configured and not parameter.dynamic:
-                return SetParametersResult(
-                    successful=False,
-                    reason=(f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"),
-                )
+            if configured and not known.parameter.dynamic:
+                reason = f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"
+                return SetParametersResult(successful=False, reason=reason)
         for change in changes:
-            self.problems.pop(change.name, None)  # a value that can be has come: what was wrong is mended
+            self.problems.pop(change.name, None)  # a valid value replaces the one that was refused
         return SetParametersResult(successful=True)

@@ -1,7 +1,7 @@
-"""Receive sensor topics cheaply: serialised messages, taken by hand when the fuser polls.
+"""Receive sensor topics at little cost: serialised messages, taken when the fuser polls.
 
-A callback per message is what costs CPU at 400 Hz, so the subscriptions live on a node that no executor spins.
-Where a build lacks the hand-taking call, ordinary callbacks fill a queue instead (docs/RECEIVE.md).
+At 400 Hz the callback for each message is what costs CPU. Therefore the subscriptions belong to a node that no executor
+spins, and messages are taken by hand. If this rclpy lacks that call, ordinary callbacks fill a queue (docs/RECEIVE.md).
 """
 
 from __future__ import annotations
@@ -9,20 +9,23 @@ from __future__ import annotations
 import importlib
 import time
 from collections import deque
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import rclpy
 from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.topic_endpoint_info import TopicEndpointInfo
 from rclpy.validate_topic_name import validate_topic_name
 
 from ..errors import ParameterError
 from ..settings import SensorSettings
 
 
-def message_class(type_name: str):
-    """The Python class of e.g. `sensor_msgs/msg/Image`; raises ParameterError where it is not installed."""
+def message_class(type_name: str) -> type:
+    """The Python class of a message type such as `sensor_msgs/msg/Image`. Raises ParameterError if it is not installed."""
     parts = type_name.split("/")
     try:
         return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
@@ -30,13 +33,13 @@ def message_class(type_name: str):
         raise ParameterError(
             "message type",
             type_name,
-            "an installed one such as sensor_msgs/msg/Image",
+            "an installed type such as sensor_msgs/msg/Image",
             f"install the package {parts[0]} or change the sensor's parameter type",
         ) from error
 
 
 def check_topic(parameter: str, topic: str) -> None:
-    """Raises ParameterError where a parameter's value cannot be a topic."""
+    """Raises ParameterError if a parameter's value is not a valid topic name."""
     try:
         validate_topic_name(topic)
     except InvalidTopicNameException as error:
@@ -44,9 +47,10 @@ def check_topic(parameter: str, topic: str) -> None:
 
 
 def make_receive_node(node: Node) -> Node:
-    """A companion node for subscriptions that no executor spins.
+    """A companion node for the subscriptions, which no executor spins.
 
-    It ignores the global arguments, or `-r __node:=name` would give both nodes one name; topics come to it resolved.
+    It ignores the global arguments, because `-r __node:=name` would give both nodes the same name. Its topics are resolved
+    by the main node.
     """
     return rclpy.create_node(
         "_" + node.get_name() + "_receive",
@@ -58,19 +62,25 @@ def make_receive_node(node: Node) -> Node:
     )
 
 
+class _Received(NamedTuple):
+    raw: bytes
+    at_ns: int  # system clock
+
+
 class TopicReceiver:
-    """One sensor's subscription. `drain` gives what came since the last call, oldest first."""
+    """One sensor's subscription. `drain` returns what has come since the last call, oldest first."""
 
     def __init__(self, node: Node, receive_node: Node, sensor: SensorSettings, mode: str = "auto"):
+        """``mode``: "raw" takes messages by hand, "callback" uses callbacks, "auto" chooses. Raises ParameterError."""
         self.node, self.receive_node, self.sensor = node, receive_node, sensor
         self.topic = node.resolve_topic_name(sensor.topic)
         self.msg_class = message_class(sensor.msg_type)
-        self.unheard = ""  # why publishers that are there are not heard, as of the last `follow_publishers`
+        self.unheard = ""  # why existing publishers are not heard, as of the last `follow_publishers`; "" if they are
         self.mode = mode
         self.reliability = ReliabilityPolicy.BEST_EFFORT
-        if sensor.values["reliability"] == "reliable":
+        if sensor.reliability == "reliable":
             self.reliability = ReliabilityPolicy.RELIABLE
-        self._queue: deque = deque(maxlen=4 * sensor.queue_depth)
+        self._queue: deque[_Received] = deque(maxlen=4 * sensor.queue_depth)
         self._subscribe()
 
     def _subscribe(self) -> None:
@@ -81,21 +91,21 @@ class TopicReceiver:
         if self.by_hand and not hasattr(self.subscription.handle, "take_message"):
             owner.destroy_subscription(self.subscription)
             if self.mode == "raw":
-                raise ParameterError("parameter receive", "raw", "callback or auto: this rclpy cannot take messages by hand")
+                raise ParameterError("parameter receive", "raw", "callback or auto", "this rclpy cannot take messages by hand")
             self.mode = "callback"
             self._subscribe()
 
     def _on_message(self, raw: bytes) -> None:
-        self._queue.append((raw, time.time_ns()))
+        self._queue.append(_Received(raw, time.time_ns()))
 
     def drain(self) -> tuple[list[bytes], np.ndarray]:
-        """Serialised messages and how long ago each one arrived, int64 ns (n,)."""
+        """Serialised messages, and how long ago each one arrived: int64 (n,) [ns]."""
         messages: list[bytes] = []
         received: list[int] = []
         if self.by_hand:
             handle, msg_type = self.subscription.handle, self.subscription.msg_type
             with handle:
-                # Bounded, so that a publisher faster than we take cannot hold us here.
+                # Bounded, so that a publisher that is faster than this loop cannot keep it here.
                 for _ in range(4 * self.sensor.queue_depth):
                     taken = handle.take_message(msg_type, True)
                     if taken is None:
@@ -111,19 +121,19 @@ class TopicReceiver:
             return messages, np.empty(0, np.int64)
         now = time.time_ns()
         times = np.array(received, np.int64)
-        times[times == 0] = now  # a middleware without reception stamps
+        times[times == 0] = now  # the middleware gives no reception stamps
         return messages, np.clip(now - times, 0, 10_000_000_000)
 
     def follow_publishers(self) -> bool:
-        """Under `auto`: reliable when every publisher offers it, else best effort; True where the QoS changed.
+        """Under `auto`: subscribe reliably if every publisher offers it, else best effort. Returns whether that changed.
 
-        A best-effort subscription hears everyone, so it is where we start; a reliable one does not lose large
-        images, but hears nothing from a best-effort publisher.
+        A best-effort subscription hears every publisher, so the receiver starts with it. A reliable one does not lose
+        large images, but hears nothing from a best-effort publisher.
         """
         infos = self.node.get_publishers_info_by_topic(self.topic)
         heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
         self.unheard = self._why_unheard(infos, heard)
-        if self.sensor.values["reliability"] != "auto" or not heard:
+        if self.sensor.reliability != "auto" or not heard:
             return False
         reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in heard)
         wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
@@ -131,23 +141,24 @@ class TopicReceiver:
             return False
         self.reliability = wanted
         old, owner = self.subscription, self.receive_node if self.by_hand else self.node
-        self._subscribe()  # the new one first: a sample may come twice, which is better than none
+        self._subscribe()  # before the old one goes: a sample may come twice, which is better than not at all
         owner.destroy_subscription(old)
         return True
 
-    def _why_unheard(self, infos, heard) -> str:
+    def _why_unheard(self, infos: Sequence[TopicEndpointInfo], heard: Sequence[TopicEndpointInfo]) -> str:
         name = self.sensor.name
         if infos and not heard:
             return (
                 f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
                 f"set {name}.type or {name}.topic"
             )
-        deaf = self.sensor.values["reliability"] == "reliable"
-        if deaf and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
+        insists = self.sensor.reliability == "reliable"
+        if insists and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
             return (
                 f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
             )
         return ""
 
     def destroy(self) -> None:
+        """Drop the subscription."""
         (self.receive_node if self.by_hand else self.node).destroy_subscription(self.subscription)

@@ -1,4 +1,4 @@
-"""Executor choice, spinning, and a quick clean exit, the same for every node of the package."""
+"""Choice of executor, spinning, and a quick clean exit: the same for every node of the package."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 
 import rclpy
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 
-def make_executor():
-    """The events executor where this rclpy has one (a third less CPU), else the single-threaded one."""
+def make_executor() -> Executor:
+    """The events executor, which takes a third less CPU, or the single-threaded one if this rclpy has no other."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
@@ -24,7 +24,7 @@ def make_executor():
 
 
 def settle_garbage() -> None:
-    """Collect what set-up left and keep it out of later collections: the worst pause is a sixteenth after this."""
+    """Collect the garbage of set-up and exempt what stays from later collections: the longest pause falls to a sixteenth."""
     gc.collect()
     gc.freeze()
 
@@ -32,31 +32,31 @@ def settle_garbage() -> None:
 def keep_large_buffers() -> bool:
     """Let glibc reuse the memory of images and clouds instead of mapping it anew for every message.
 
-    Page faults of fresh mappings are a third of the receive path's CPU (docs/RECEIVE.md). True where it took effect.
+    Page faults of fresh mappings are a third of the receive path's CPU (docs/RECEIVE.md). Returns whether it took effect.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):  # another C library
         return False
     m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3  # malloc.h
-    largest = 32 << 20  # the greatest threshold glibc takes
+    largest = 32 << 20  # the highest threshold that glibc accepts
     return bool(
         mallopt(m_mmap_threshold, largest) and mallopt(m_trim_threshold, 4 * largest) and mallopt(m_top_pad, largest // 4)
     )
 
 
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Initialise, spin one node until SIGINT, SIGTERM or shutdown, clean up; returns the exit status.
+    """Initialise ROS, spin one node until SIGINT, SIGTERM or shutdown, clean up; returns the exit status.
 
-    The signals are ours: rclpy's own handlers take the context away while threads still publish.
+    The signals are handled here, because rclpy's own handlers take the context away while threads still publish.
     """
-    stop = []
+    stop: list[bool] = []
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.append(True))
     keep_large_buffers()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
-    except Exception as error:  # a parameter file that is not one, an unknown ROS argument
+    except Exception as error:  # e.g. a malformed parameter file or an unknown ROS argument
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
     node = None
@@ -65,7 +65,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         executor = make_executor()
         executor.add_node(node)
         while rclpy.ok() and not stop:
-            executor.spin_once(timeout_sec=0.2)  # without a timeout the events executor ignores signals
+            executor.spin_once(timeout_sec=0.2)  # without a timeout the events executor would not see signals
     except ExternalShutdownException:
         pass
     finally:

@@ -1,13 +1,13 @@
-"""Mono samples -> log-mel spectrogram: T frames of n_mels bands; frame t is centred on the t-th part of the window.
+"""Mono samples -> log-mel spectrogram: T frames of n_mels bands, where frame t is centred on the t-th part of the window.
 
 Options (all optional):
-  sample_rate_hz  rate of the rows, which the decoder resamples to. Default 16000.
-  n_fft           samples per frame, under a Hann window. Default: the power of two from 25 ms on.
-  f_min_hz        lower edge of the lowest band. Default 50.
-  f_max_hz        upper edge of the highest band. Default half the sample rate.
-  log_floor       added to a band's power before the logarithm (full-scale sine: 0.25). Default 1e-8.
-The hop is window_s / T. Frames of which less than half was recorded are exactly zero after normalisation; the
-tokeniser reads that as "empty". Mel scale: 2595 log10(1 + f / 700) (O'Shaughnessy 1987), triangles of equal height.
+  sample_rate_hz  sample rate of the rows, to which the decoder resamples [Hz]. Default 16000.
+  n_fft           samples per frame, under a Hann window. Default: the first power of two that covers 25 ms.
+  f_min_hz        lower edge of the lowest band [Hz]. Default 50.
+  f_max_hz        upper edge of the highest band [Hz]. Default: half the sample rate.
+  log_floor       added to the power of a band before the logarithm; a full-scale sine has 0.25. Default 1e-8.
+The hop is window_s / T. Frames of which less than half was recorded are exactly zero after normalisation, which the tokeniser
+takes as empty. Mel scale: 2595 log10(1 + f / 700) (O'Shaughnessy 1987), with triangles of equal height.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ..nanoseconds import NS_PER_S
 from .spec import ModalitySpec
 
 DEFAULT_SAMPLE_RATE_HZ = 16000
-_GAP_SAMPLES = 4  # stamps further apart than this start a new piece; under it they only jitter
+_GAP_SAMPLES = 4  # stamps further apart than this many samples begin a new piece; smaller steps are jitter
 
 
 def sample_rate_hz(spec: ModalitySpec) -> int:
-    """Rate of the rows that `model_input` takes [Hz]; raises ParameterError where it is no whole positive number."""
+    """Sample rate of the rows that `model_input` takes [Hz]. Raises ParameterError if it is no whole positive number."""
     rate = spec.options.get("sample_rate_hz", DEFAULT_SAMPLE_RATE_HZ)
     if not 0 < rate <= 400000 or rate != int(rate):
         raise ParameterError(
@@ -56,8 +56,10 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
 
 
 def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
-    """The window's samples (W,) on a regular grid that ends at ``end_ns``, 0 where there are none, and where there
-    are some (W,) bool."""
+    """The window's samples (W,) on a regular grid that ends at ``end_ns``, and their validity mask (W,) bool.
+
+    Samples are 0 where nothing was recorded.
+    """
     rate = sample_rate_hz(spec)
     length = round(spec.window_s * rate)
     signal, recorded = np.zeros(length, np.float32), np.zeros(length, bool)
@@ -66,8 +68,8 @@ def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec:
     if first == last:
         return signal, recorded
     stamps, rows = row_stamp_ns[first:last], rows[first:last]
-    # Pieces without a gap are laid down as they are, by their last sample: rounding each sample's own stamp to the
-    # grid would leave holes and doubles, which a spectrogram shows as clicks.
+    # A piece without a gap is placed as a whole, by its last sample. Rounding the stamp of every sample to the grid would leave
+    # holes and doubles, which show as clicks in a spectrogram.
     breaks = np.flatnonzero(np.diff(stamps) > _GAP_SAMPLES * NS_PER_S / rate) + 1
     for begin, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(stamps)), strict=True):
         stop = min(length, ceil((int(stamps[end - 1]) - start_ns) * rate / NS_PER_S - 1e-3))
@@ -82,14 +84,14 @@ def log_mel(signal: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     """Signal (W,) of the whole window -> (T, n_mels) float32, natural logarithm of band power, not normalised."""
     index, window, bank = _plan(spec.shape[0], spec.shape[1], len(signal), *_plan_options(spec))
     n_fft = len(window)
-    padded = np.pad(signal, (n_fft // 2, n_fft))  # what lies outside the window is not known: silence
+    padded = np.pad(signal, (n_fft // 2, n_fft))  # what lies outside the window is unknown and taken as silence
     spectrum = np.fft.rfft(padded[index] * window, axis=1)  # (T, n_fft / 2 + 1)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     return np.log(power @ bank + np.float32(spec.options.get("log_floor", 1e-8)))  # (T, n_mels)
 
 
 def _plan_options(spec: ModalitySpec) -> tuple[int, int, float, float]:
-    """Rate, n_fft and band edges; raises ParameterError where they make no filter bank."""
+    """Sample rate, n_fft and band edges. Raises ParameterError if they make no filter bank."""
     rate, options = sample_rate_hz(spec), spec.options
     n_fft = int(options.get("n_fft", 2 ** ceil(log2(max(0.025 * rate, 2)))))
     low, high = float(options.get("f_min_hz", 50.0)), float(options.get("f_max_hz", rate / 2))
@@ -109,7 +111,7 @@ def _plan(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample index (T, n_fft) into the padded window, Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
     centre = ((np.arange(frames) + 0.5) * length / frames).astype(np.int64)
-    index = centre[:, None] + np.arange(n_fft)  # the padding of n_fft / 2 makes the frame's middle its centre
+    index = centre[:, None] + np.arange(n_fft)  # the padding of n_fft / 2 puts the centre in the middle of the frame
     window = np.hanning(n_fft + 1)[:-1]
     window = (window / window.sum()).astype(np.float32)  # a full-scale sine has power 0.25 at its bin
 
@@ -122,7 +124,7 @@ def _plan(
     rising = (bins_hz[:, None] - left) / (middle - left)
     falling = (right - bins_hz[:, None]) / (right - middle)
     bank = np.maximum(0.0, np.minimum(rising, falling))
-    # Low bands can be narrower than a bin and touch none: they take the nearest one.
+    # Low bands can be narrower than a bin and contain none; they take the nearest bin.
     empty = np.flatnonzero(bank.sum(axis=0) < 1e-3)
     bank[np.abs(bins_hz[:, None] - middle[empty]).argmin(axis=0), empty] = 1.0
     return index, window, bank.astype(np.float32)

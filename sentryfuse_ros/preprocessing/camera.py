@@ -1,12 +1,13 @@
 """Camera images -> frames -> model input.
 
 Options (all optional):
-  max_gap_s       a silence longer than this splits the window (see `series`). Default 0.5.
-  hold_s          a slot without a new frame repeats the last one for at most this long, then is empty. Default 0.25.
-  relative_depth  1: subtract the window's median foreground depth, so the distance to the camera does not matter.
-                  Depth only. Default 0.
-  centre_columns  1: shift the window sideways so that its foreground stands in the middle column. Depth only. Default 0.
-Empty slots are exactly zero; the tokeniser reads that as "no frame". In depth frames 0 also means "no return".
+  max_gap_s       a silence longer than this splits the window, see `series` [s]. Default 0.5.
+  hold_s          a slot without a new frame repeats the last frame for at most this long and is empty after that [s].
+                  Default 0.25.
+  relative_depth  1 subtracts the window's median foreground depth, so that the distance to the camera does not matter.
+                  Only for depth. Default 0.
+  centre_columns  1 shifts the window sideways so that its foreground is centred on the middle column. Only for depth. Default 0.
+Empty slots are exactly zero, which the tokeniser takes as "no frame". In depth frames 0 also means "no return".
 """
 
 from __future__ import annotations
@@ -24,11 +25,11 @@ _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
 def camera_frame(image: np.ndarray, spec: ModalitySpec) -> np.ndarray:
-    """One image (H0, W0) or (H0, W0, 3) -> (C, H, W) float32, cheap enough to run once per received frame.
+    """One image (H0, W0) or (H0, W0, 3) -> (C, H, W) float32, cheap enough to be called for every received frame.
 
-    depth_m: uint16 is read as millimetres (REP 118), floating point as metres; out in metres, each pixel the mean
-    of the returns it covers, 0 where fewer than half of them returned. rgb, mono: integers are scaled to 0..1 by
-    their type's range. Raises DecodeError on any other shape.
+    depth_m: uint16 is taken as millimetres (REP 118), floating point as metres. The result is in metres: each pixel is the mean
+    of the returns that it covers, or 0 if fewer than half of the pixels it covers have a return. rgb, mono: integers are scaled
+    to 0..1 by the range of their type. Raises DecodeError for any other shape.
     """
     image = np.asarray(image)
     _, channels, height, width = spec.shape
@@ -58,7 +59,7 @@ def camera_frame(image: np.ndarray, spec: ModalitySpec) -> np.ndarray:
 
 
 def _resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
-    """(H0, W0) -> (height, width): mean of the non-zero pixels, 0 where fewer than half are non-zero."""
+    """(H0, W0) -> (height, width): the mean of the pixels that are not zero, or 0 if fewer than half of them are not."""
     if metres.shape == (height, width):
         return metres
     if metres.shape[0] < height or metres.shape[1] < width:
@@ -69,9 +70,9 @@ def _resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
 
 
 def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
-    """For each of the K slots the index of the row to show, or -1 where the slot is empty. (K,) int64.
+    """For each of the K slots of a window the index of its row, or -1 where the slot is empty: (K,) int64.
 
-    Slot k ends at end - window + (k + 1) window / K and shows the newest row not after that.
+    Slot k ends at end - window + (k + 1) window / K and holds the newest row that is not later.
     """
     slots = spec.shape[0]
     start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
@@ -81,7 +82,7 @@ def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.n
     held = np.maximum(index, used.start)
     if used.stop <= used.start:
         return np.full(slots, -1)
-    # At least one slot length, so that a camera slower than the slots leaves no holes.
+    # A frame is held for at least the length of a slot, so that a camera slower than the slots leaves no holes.
     hold_ns = max(spec.options.get("hold_s", DEFAULT_HOLD_S), spec.window_s / slots) * NS_PER_S
     empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > hold_ns)
     return np.where(empty, -1, index)
@@ -90,7 +91,7 @@ def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.n
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
     """Frames (k, C, H, W) of `camera_frame` at stamps (k,) [ns], sorted -> (K, C, H, W) float32 normalised.
 
-    Depth is normalised at returns only: no return stays 0.
+    Depth is normalised only where there is a return; pixels without a return stay 0.
     """
     index = slot_rows(row_stamp_ns, end_ns, spec)
     filled = index >= 0
@@ -116,8 +117,16 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     return out
 
 
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask of windows (n, K, C, H, W). Depth: every pixel with a return. Colour and grey: (n, K, 1, 1, 1), frames
+    that are not zero in every pixel."""
+    if spec.encoding == "depth_m":
+        return x != 0
+    return np.asarray(x.any(axis=(2, 3, 4), keepdims=True))
+
+
 def _shift_columns(frames: np.ndarray, by: int) -> None:
-    """Move (..., W) right by ``by`` columns in place; what enters is zero."""
+    """Shift (..., W) to the right by ``by`` columns in place; the columns that enter are zero."""
     if by > 0:
         frames[..., by:] = frames[..., :-by].copy()
         frames[..., :by] = 0

@@ -1,7 +1,7 @@
-"""Mean and standard deviation of windows that were cut without them: measure, and apply afterwards.
+"""Mean and standard deviation of windows: measuring them, and applying them to windows that were extracted without.
 
-`model_input` of a spec with mean and std gives the same as `normalise` of one without, so a data set can be cut once
-and normalised by whatever model reads it.
+`model_input` of a spec with mean and std gives the same numbers as `normalise` of the windows of a spec without. A data set
+is therefore extracted once, and every model that reads it normalises it by its own spec.
 """
 
 from __future__ import annotations
@@ -11,48 +11,48 @@ from dataclasses import replace
 
 import numpy as np
 
+from ..sensor_kinds import sensor_kind
 from .spec import ModalitySpec
 
-PIXELS = ("camera", "lidar")  # windows (K, C, H, W); the others (T, C)
+CHANNEL_AXIS = 2  # of windows (n, *spec.shape): (n, T, C) or (n, K, C, H, W)
 
 
-def present_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
-    """Windows (n, *spec.shape) -> where there is data, in a shape that broadcasts with x. Empty is exactly zero: a step
-    (T) in all channels, a camera frame (K) in all pixels, a LiDAR cell or depth pixel without return."""
-    if spec.kind == "lidar":
-        return x[:, :, :1] > 0
-    if spec.kind == "camera" and spec.encoding == "depth_m":
-        return x != 0
-    return x.any(axis=(2, 3, 4) if spec.kind == "camera" else 2, keepdims=True)
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask of windows (n, *spec.shape) that are not normalised: True where there is data, in a shape that broadcasts
+    with x. Cells without data are exactly zero; what a cell is depends on the kind (a step, a frame, a pixel)."""
+    return sensor_kind(spec.kind).valid_cells(spec, x)
 
 
 def normalise(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
-    """Windows (n, *spec.shape) cut without mean and std -> float32, normalised by the spec's; empty cells stay zero."""
+    """Windows (n, *spec.shape) extracted without mean and std -> float32, normalised by the spec's mean and std.
+
+    Cells without data stay exactly zero.
+    """
     x = np.asarray(x, np.float32)
     if not spec.mean and not spec.std:
         return x
-    shape = (-1, 1, 1) if spec.kind in PIXELS else (-1,)
+    shape = (-1, *(1 for _ in spec.shape[2:]))  # channels first, then one axis for each that follows them
     mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).reshape(shape)
     std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).reshape(shape)
-    return np.where(present_cells(spec, x), (x - mean) / std, np.float32(0))
+    return np.where(valid_cells(spec, x), (x - mean) / std, np.float32(0))
 
 
 def measure(spec: ModalitySpec, windows: Iterable[np.ndarray]) -> ModalitySpec:
-    """The spec with mean and std per channel, over the cells with data of batches of windows (n, *spec.shape).
+    """The spec with the mean and std of every channel, taken over the valid cells of batches of windows (n, *spec.shape).
 
-    A depth camera with ``relative_depth`` keeps mean 0: its windows are around their own median already. Unchanged where
-    mean and std are given, or there is no data at all.
+    A depth camera with the option ``relative_depth`` keeps mean 0, because its windows already lie around their own median.
+    The spec comes back unchanged where it has mean and std, or where there is no data at all.
     """
     if spec.mean and spec.std:
         return spec
-    count, total, square = 0.0, np.zeros(spec.channels), np.zeros(spec.channels)
+    count, total, square = np.zeros(spec.channels), np.zeros(spec.channels), np.zeros(spec.channels)
     for x in windows:
         x = np.asarray(x, np.float32)
-        seen = np.broadcast_to(present_cells(spec, x), x.shape)
-        axes = (0, 1, 3, 4) if spec.kind in PIXELS else (0, 1)
-        count = count + seen.sum(axis=axes)
-        total += np.where(seen, x, 0).sum(axis=axes, dtype=np.float64)
-        square += np.where(seen, np.square(x, dtype=np.float64), 0).sum(axis=axes)
+        valid = np.broadcast_to(valid_cells(spec, x), x.shape)
+        axes = tuple(axis for axis in range(x.ndim) if axis != CHANNEL_AXIS)
+        count += valid.sum(axis=axes)
+        total += np.where(valid, x, 0).sum(axis=axes, dtype=np.float64)
+        square += np.where(valid, np.square(x, dtype=np.float64), 0).sum(axis=axes)
     if not np.any(count):
         return spec
     mean = total / np.maximum(count, 1)

@@ -1,9 +1,9 @@
-"""Rows of numbers at any rate -> a regular time grid; the model input of `series` and, with six channels, `imu`.
+"""Rows of numbers at any rate -> a regular time grid: the model input of kind `series` and, with six channels, of kind `imu`.
 
 Options (all optional):
-  max_gap_s  a silence longer than this splits the window: only rows after the last such gap are used, so an
-             earlier recording, or what came before a dropout, is never blended into this one. Default 0.5.
-Grid cells without data are exactly zero in every channel, after normalisation; the tokeniser reads that as "empty".
+  max_gap_s  a silence longer than this splits the window [s]. Only rows after the last such gap are used, so that data from
+             before a dropout, or from an earlier recording, is never blended into the window. Default 0.5.
+Grid cells without data are exactly zero in every channel, also after normalisation; the tokeniser takes them as empty.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ DEFAULT_MAX_GAP_S = 0.5
 
 
 def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap_s: float) -> slice:
-    """Rows with start < stamp <= end that follow the last silence longer than ``max_gap_s``. Stamps must be sorted."""
+    """Rows with start < stamp <= end after the last silence longer than ``max_gap_s``. Stamps must be sorted."""
     first, last = np.searchsorted(row_stamp_ns, (start_ns, end_ns), side="right")
     gaps = np.flatnonzero(np.diff(row_stamp_ns[first:last]) > max_gap_s * NS_PER_S)
     return slice(int(first + gaps[-1] + 1) if len(gaps) else int(first), int(last))
@@ -26,8 +26,8 @@ def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
     """Rows (k, C) at stamps (k,) [ns], sorted -> (T, C) float32 normalised; cell T-1 ends at ``end_ns``.
 
-    Rows that fall in one cell are averaged (which also keeps a fast sensor from aliasing), empty cells between
-    two rows are interpolated, cells before the first and after the last row stay zero.
+    Rows that fall into one cell are averaged, which also prevents aliasing of a fast sensor. Empty cells between two rows are
+    interpolated; cells before the first row and after the last one stay zero.
     """
     cells, channels = spec.shape
     out = np.zeros((cells, channels), np.float32)
@@ -35,7 +35,7 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
     if used.stop <= used.start:
         return out
-    # Cell c covers (c, c+1] cell lengths after the start; in integers, so that no stamp falls across an edge.
+    # Cell c covers (c, c+1] cell lengths after the start. Integers keep a stamp on an edge from falling to the wrong side.
     cell = ((row_stamp_ns[used] - start_ns) * cells - 1) // round(spec.window_s * NS_PER_S)
     begins = np.flatnonzero(np.diff(cell, prepend=-1))
     counts = np.diff(begins, append=len(cell))[:, None]
@@ -44,15 +44,20 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     if len(filled) == last - first + 1:
         out[first : last + 1] = values
     else:
-        # Between the filled cells before and after each; one look-up for all channels.
+        # Interpolate between the filled cells before and after each; one look-up serves all channels.
         grid = np.arange(first, last + 1)
         before = np.searchsorted(filled, grid, side="right") - 1
         after = np.minimum(before + 1, len(filled) - 1)
         share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)
         out[first : last + 1] = values[before] + share[:, None] * (values[after] - values[before])
-        out[filled] = values  # to the bit, whatever the next one holds
+        out[filled] = values  # exactly, even if a neighbouring value is not finite
     if spec.mean:
         out[first : last + 1] -= np.asarray(spec.mean, np.float32)
     if spec.std:
         out[first : last + 1] /= np.asarray(spec.std, np.float32)
     return out
+
+
+def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:
+    """Validity mask (n, T, 1) of windows (n, T, C): steps that are not zero in every channel."""
+    return np.asarray(x.any(axis=2, keepdims=True))

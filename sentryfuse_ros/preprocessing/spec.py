@@ -1,96 +1,65 @@
-"""What a model expects of one sensor: the one description that robot, training and checkpoint share."""
+"""What a model expects of one sensor. Robot, training and checkpoint share this one description."""
 
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from ..errors import ParameterError
+from ..sensor_kinds import sensor_kind, sensor_kinds
+from ..validation import Count, Positive, Rule, build, check
 
-KINDS = ("camera", "imu", "audio", "lidar", "series")
-CAMERA_ENCODINGS = {"depth_m": 1, "rgb": 3, "mono": 1}  # encoding -> channels
-# Names a kind's options may have; the top of its file says what they mean.
-_SLOTS = ("max_gap_s", "hold_s")
-OPTIONS = {
-    "camera": (*_SLOTS, "relative_depth", "centre_columns"),
-    "imu": ("max_gap_s",),
-    "audio": ("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
-    "lidar": (
-        *_SLOTS,
-        "polar",
-        "min_range_m",
-        "max_range_m",
-        "min_elevation_deg",
-        "max_elevation_deg",
-        "azimuth_fov_deg",
-        "intensity_scale",
-        "relief_columns",
-        "relief_limit_m",
-        "max_points",
-    ),
-    "series": ("max_gap_s",),
-}
-_NDIM = {"camera": 4, "imu": 2, "audio": 2, "lidar": 4, "series": 2}
+_REMEDY = "correct the modality's entry in the model's JSON or training YAML"
 
 
 @dataclass(frozen=True)
 class ModalitySpec:
-    """One model input slot.
+    """One model input.
 
-    Shape is without the batch axis: camera (K, C, H, W), imu (T, 6), audio (T, n_mels), lidar (K, C, H, W),
-    series (T, C). ``mean`` and ``std`` are per channel and applied by `model_input`; empty means 0 and 1.
-    ``options`` are kind-specific numbers, listed at the top of that kind's file.
+    The shape has no batch axis: camera and lidar (K, C, H, W), imu (T, 6), audio (T, n_mels), series (T, C). ``mean`` and
+    ``std`` are given per channel and applied by `model_input`; empty tuples stand for 0 and 1. ``options`` are numbers whose
+    names depend on the kind; preprocessing/<kind>.py explains them.
     Raises ParameterError naming the field that is wrong.
     """
 
-    name: str
+    name: Annotated[str, Rule(bool, "a non-empty name of the model input")]
     kind: str
-    window_s: float
-    shape: tuple[int, ...]
+    window_s: Annotated[float, Rule(lambda v: 0 < v < 3600, "a number of seconds in (0, 3600)")]
+    shape: tuple[Count, ...]
     encoding: str = ""
     mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    options: Mapping[str, float] = field(default_factory=dict)
+    std: tuple[Positive, ...] = ()
+    options: Mapping[str, bool | float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        def bad(what: str, seen: Any, expected: Any) -> ParameterError:
-            return ParameterError(
-                f"modality {self.name!r} {what}",
-                repr(seen),
-                expected,
-                "correct the modality's entry in the model's JSON or training YAML",
-            )
+        what = f"modality {self.name!r}" if isinstance(self.name, str) and self.name else "modality"
+        check(self, what, _REMEDY)
 
-        if not self.name or not isinstance(self.name, str):
-            raise ParameterError("modality name", repr(self.name), "a non-empty string", "name the model input slot")
-        if self.kind not in KINDS:
-            raise bad("kind", self.kind, "one of " + ", ".join(KINDS))
-        if not (isinstance(self.window_s, (int, float)) and 0 < self.window_s < 3600):
-            raise bad("window_s", self.window_s, "a number of seconds in (0, 3600)")
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        if len(self.shape) != _NDIM[self.kind] or min(self.shape) < 1:
-            raise bad("shape", self.shape, f"{_NDIM[self.kind]} positive sizes for kind {self.kind}")
-        if self.kind == "imu" and self.shape[1] != 6:
-            raise bad("shape", self.shape, "(T, 6): gyro xyz, accel xyz")
-        if self.kind == "camera" and CAMERA_ENCODINGS.get(self.encoding) != self.shape[1]:
-            raise bad("encoding", self.encoding, f"one of {CAMERA_ENCODINGS} with that many channels in {self.shape}")
+        def bad(field_name: str, seen: object, expected: str) -> ParameterError:
+            return ParameterError(f"{what} {field_name}", repr(seen), expected, _REMEDY)
+
+        names = [kind.name for kind in sensor_kinds()]
+        if self.kind not in names:
+            raise bad("kind", self.kind, "one of " + ", ".join(names))
+        kind = sensor_kind(self.kind)
+        axes = f"({', '.join(kind.input_axes)})"
+        if len(self.shape) != len(kind.input_axes):
+            raise bad("shape", self.shape, f"{len(kind.input_axes)} positive sizes {axes} for kind {self.kind}")
+        if kind.channels and self.shape[1] != kind.channels:
+            raise bad("shape", self.shape, f"{axes} with {kind.channels} channels: {kind.channel_names}")
+        if kind.encodings and kind.encodings.get(self.encoding) != self.shape[1]:
+            raise bad("encoding", self.encoding, f"one of {dict(kind.encodings)} with that many channels in {self.shape}")
         for part in ("mean", "std"):
             values = tuple(float(v) for v in getattr(self, part))
             object.__setattr__(self, part, values)
             if values and len(values) != self.channels:
                 raise bad(part, values, f"{self.channels} numbers, one per channel")
-        if any(not s > 0 for s in self.std):
-            raise bad("std", self.std, "positive numbers")
-        for name, value in self.options.items():
-            if name not in OPTIONS[self.kind]:
-                close = difflib.get_close_matches(name, OPTIONS[self.kind], 1)
-                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(OPTIONS[self.kind]))
-            if not isinstance(value, (bool, int, float)) or not math.isfinite(value):
-                raise bad(f"option {name}", value, "a finite number")
-        object.__setattr__(self, "options", dict(self.options))
+        for name in self.options:
+            if name not in kind.options:
+                close = difflib.get_close_matches(name, kind.options, 1)
+                raise bad("option", name, f"{close[0]!r}, perhaps" if close else "one of " + ", ".join(kind.options))
 
     @property
     def channels(self) -> int:
@@ -99,10 +68,8 @@ class ModalitySpec:
 
     @property
     def row_shape(self) -> tuple[int, ...]:
-        """Shape of one buffered row, for a window buffer."""
-        if self.kind in ("camera", "lidar"):
-            return self.shape[1:]
-        return () if self.kind == "audio" else self.shape[1:]
+        """Shape of one row that a decoder makes, as the window buffer keeps it."""
+        return sensor_kind(self.kind).row_shape(self.shape)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""
@@ -119,9 +86,6 @@ class ModalitySpec:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> ModalitySpec:
-        """Inverse of `to_dict`; raises ParameterError on a missing or unknown key."""
-        known = set(cls.__dataclass_fields__)
-        missing = {"name", "kind", "window_s", "shape"} - set(values)
-        if missing or set(values) - known:
-            raise ParameterError("modality spec keys", sorted(values), sorted(known), "add the missing, drop the rest")
-        return cls(**values)
+        """Inverse of `to_dict`; raises ParameterError on a missing or unknown key, or a value that its field cannot have."""
+        name = values.get("name") if isinstance(values, Mapping) else None
+        return build(cls, values, f"modality {name!r}" if name else "modality", _REMEDY)

@@ -1,4 +1,4 @@
-"""What a plan costs as a whole, everything that is not pruned included."""
+"""What a plan costs as a whole, including everything that is not pruned."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .budget import SiteBudget, site_flops
 
 
 def count_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
-    """FLOPs of one window, tokenisers and read-out included, 2 per multiply-add: what torch's counter finds."""
+    """FLOPs of one window, 2 per multiply-add, tokenisers and read-out included: what torch's counter finds."""
     return fixed_flops(model, mask) + backbone_flops(model, mask, weights)
 
 
@@ -29,7 +29,7 @@ def fixed_flops(model: SentryFuse, mask: Sequence[bool]) -> int:
 
 
 def backbone_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
-    """FLOPs of the backbone with these weights, all of them if None; by arithmetic, which takes no time."""
+    """FLOPs of the backbone with these weights, or with all of them if None, by arithmetic instead of a run."""
     config, head_dim = model.config, model.config.head_dim
     weights = model.backbone.weights([i for i, here in enumerate(mask) if here]) if weights is None else weights
     work = {live.site: live for live in live_sites(config, model.lengths, mask)}
@@ -42,11 +42,11 @@ def backbone_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[Si
 
 
 def count_params(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
-    """Parameters that one window reads; the gate's are not among them."""
+    """Number of parameters that one window reads; those of the gate are not among them."""
     live = [i for i, here in enumerate(mask) if here]
     weights = model.backbone.weights(live) if weights is None else weights
     read = [t for w in weights for t in w.tensors()] + list(model.readout.parameters())
-    # What a backbone has beside its blocks (the bottleneck's tokens) is always read.
+    # What a backbone has beside its blocks, as the shared tokens of the bottleneck, is always read.
     read += [p for name, p in model.backbone.named_parameters() if not name.startswith("layers.")]
     for i in live:
         read += [model.positions[i], *model.tokenizers[i].parameters()]

@@ -1,7 +1,7 @@
-"""The saliency teacher: first-order importance of every unit, measured while the network trains, per mask.
+"""The saliency teacher: first-order importance of every unit, measured per mask while the network trains.
 
-After SentryFuse (arXiv 2604.08971): the gate is supervised by first-order gradient saliency. The form used here
-(per-sample absolute gradient of a multiplier, kinds normalised apart, moving average per mask) is ours.
+SentryFuse (arXiv 2604.08971) supervises the gate by first-order gradient saliency. The form used here is ours: the absolute
+gradient of a multiplier per sample, heads and channels normalised apart, a moving average per mask.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from torch import Tensor
 from ..masks import mask_to_bits
 from ..model.block import SiteScales
 from ..model.config import FuseConfig
+from ..model.gate import Scores
 from ..model.sites import all_sites
 
 
@@ -29,42 +30,37 @@ def unit_scales(config: FuseConfig, batch: int, device: torch.device | str = "cp
     ]
 
 
-def saliency(scales: Sequence[SiteScales]) -> tuple[Tensor, Tensor]:
+def saliency(scales: Sequence[SiteScales]) -> Scores:
     """Mean over samples of |dL/dm| after a backward pass: heads (sites, H), channels (sites, C).
 
-    Of mean 1 over the sites that ran; those of absent streams are 0. The absolute value is taken per sample:
-    averaged first, gradients of opposite sign would hide a busy unit.
+    Each kind has mean 1 over the sites that ran; sites of absent streams have 0. The absolute value is taken per sample, because
+    gradients of opposite sign would hide a busy unit if they were averaged first.
     """
     ran = torch.tensor([s.heads.grad is not None for s in scales])
-    return tuple(
-        _of_mean_one(torch.stack([(torch.zeros_like(m) if m.grad is None else m.grad).abs().mean(0) for m in kind]), ran)
-        for kind in zip(*scales)
-    )
+    return _mean_gradient([s.heads for s in scales], ran), _mean_gradient([s.channels for s in scales], ran)
 
 
-def _of_mean_one(x: Tensor, ran: Tensor) -> Tensor:
-    return x / x[ran.to(x.device)].mean().clamp_min(1e-12)
+def _mean_gradient(multipliers: Sequence[Tensor], ran: Tensor) -> Tensor:
+    """(sites, units): the mean absolute gradient of multipliers (B, units), scaled to mean 1 over the sites that ran."""
+    mean = torch.stack([(torch.zeros_like(m) if m.grad is None else m.grad).abs().mean(0) for m in multipliers])
+    return mean / mean[ran.to(mean.device)].mean().clamp_min(1e-12)
 
 
 class SaliencyTeacher:
-    """Moving average of `saliency` for every mask seen. Explicit state: `state_dict`, `load_state_dict`."""
+    """A moving average of `saliency` for every mask seen so far. Its state is explicit: `state_dict`, `load_state_dict`."""
 
     def __init__(self, rate: float = 0.1):
         self.rate = rate
-        self._seen: dict[str, tuple[Tensor, Tensor]] = {}
+        self._seen: dict[str, Scores] = {}
 
-    def update(self, mask: Sequence[bool], new: tuple[Tensor, Tensor]) -> None:
+    def update(self, mask: Sequence[bool], new: Scores) -> None:
         """Blend in a measurement."""
-        old = self._seen.get(self._key(mask), new)
-        self._seen[self._key(mask)] = tuple((1 - self.rate) * o + self.rate * n for o, n in zip(old, new))
+        old, r = self._seen.get(mask_to_bits(mask), new), self.rate
+        self._seen[mask_to_bits(mask)] = ((1 - r) * old[0] + r * new[0], (1 - r) * old[1] + r * new[1])
 
-    def target(self, mask: Sequence[bool]) -> tuple[Tensor, Tensor] | None:
-        """The average of a mask, heads (sites, H) and channels (sites, C); None while it has not been measured."""
-        return self._seen.get(self._key(mask))
-
-    @staticmethod
-    def _key(mask: Sequence[bool]) -> str:
-        return mask_to_bits(mask)
+    def target(self, mask: Sequence[bool]) -> Scores | None:
+        """The average of a mask, heads (sites, H) and channels (sites, C); None until the mask has been measured."""
+        return self._seen.get(mask_to_bits(mask))
 
     def state_dict(self) -> dict[str, Tensor]:
         """Flat tensors: ``MASK.heads``, ``MASK.channels``."""
@@ -76,10 +72,10 @@ class SaliencyTeacher:
         self._seen = {k: (state[f"{k}.heads"], state[f"{k}.channels"]) for k in keys}
 
 
-def alignment_loss(scores: tuple[Tensor, Tensor], target: tuple[Tensor, Tensor]) -> Tensor:
-    """KL(target share || softmax scores), heads and channels apart; zero when the gate ranks as the teacher.
+def alignment_loss(scores: Scores, target: Scores) -> Tensor:
+    """KL(target share || softmax scores), heads and channels apart; zero when the gate ranks as the teacher does.
 
-    Sites without saliency did not run, their streams are absent: their scores mean nothing and are left alone.
+    Sites without saliency belong to absent streams and did not run, so their scores are left alone.
     """
     loss = scores[0].new_zeros(())
     for score, t in zip(scores, target):

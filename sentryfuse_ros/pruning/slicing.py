@@ -1,4 +1,4 @@
-"""Choose the units that stay by their scores, and cut the weights down to them."""
+"""Choose the units that stay by their scores, and slice the weights down to them."""
 
 from __future__ import annotations
 
@@ -11,24 +11,25 @@ from torch import Tensor
 from ..model.attention import AttendWeights
 from ..model.block import Block, SiteWeights
 from ..model.fuse import SentryFuse
+from ..model.gate import Scores
 from ..model.sites import all_sites, live_sites
-from .budget import SiteBudget, check_budget_mode, plan_budget
+from .budget import SiteBudget, plan_budget
 
 
 class SiteKeep(NamedTuple):
-    """Units of one site that stay, ascending: groups (g,), heads (g*q,), channels (c,); all of them if ``whole``."""
+    """Units of one site that stay, each kind in ascending order."""
 
-    groups: Tensor
-    heads: Tensor
-    channels: Tensor
-    whole: bool
-    site: int = 0  # its place among `all_sites`
+    groups: Tensor  # (g,) K/V heads
+    heads: Tensor  # (g*q,) query heads
+    channels: Tensor  # (c,) FFN channels
+    whole: bool  # whether all units stay
+    site: int = 0  # its index in `all_sites`
 
 
 def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: SiteBudget, num_kv_heads: int, site: int = 0) -> SiteKeep:
-    """Scores of one site (H,), (C,) -> the best whole K/V groups, the best heads in each, the best channels.
+    """From the scores of one site (H,), (C,): the best whole K/V groups, the best heads in each, the best channels.
 
-    A group's score is the sum of its heads'. Nested: with the same scores a smaller budget keeps a subset.
+    The score of a group is the sum of its heads' scores. With the same scores, a smaller budget keeps a subset of a larger one.
     """
     by_group = head_scores.detach().view(num_kv_heads, -1)  # (G, Q)
     per_group = by_group.shape[1]
@@ -40,31 +41,30 @@ def choose_units(head_scores: Tensor, channel_scores: Tensor, budget: SiteBudget
     return SiteKeep(groups, heads, channels, whole, site)
 
 
-def choose_plan(
-    model: SentryFuse,
-    mask: Sequence[bool],
-    ratio: float,
-    scores: tuple[Tensor, Tensor] | None = None,
-    budget_mode: str = "even",
-    spend_freed: bool = True,
-) -> list[SiteKeep]:
-    """Units that stay, for every site that a mask leaves, by the gate or by ``scores`` (sites, H), (sites, C).
+def choose_plan(model: SentryFuse, mask: Sequence[bool], ratio: float, scores: Scores | None = None) -> list[SiteKeep]:
+    """Units that stay in every site that is live under a mask, by the gate's scores or by ``scores``.
 
-    ``budget_mode`` "even" gives every site its share, "global" lets the units of all sites compete by score;
-    ``spend_freed`` False wastes what absent sensors free; see `plan_budget`. Raises ParameterError.
+    `plan_budget` says how many units each site keeps. Raises ParameterError on a ratio outside [0, 0.9] or an empty mask.
     """
-    check_budget_mode(budget_mode)
-    if scores is None:
-        with torch.no_grad():
-            scores = model.gate(torch.as_tensor(list(mask), device=model.gate.static.device))
-    budgets = plan_budget(model.config, model.lengths, mask, ratio, spend_freed, scores if budget_mode == "global" else None)
+    budgets = plan_budget(model.config, model.lengths, mask, ratio)
+    return fill_budgets(model, mask, budgets, gate_scores(model, mask) if scores is None else scores)
+
+
+def gate_scores(model: SentryFuse, mask: Sequence[bool]) -> Scores:
+    """The gate's scores for a mask, without gradient."""
+    with torch.no_grad():
+        return model.gate(torch.as_tensor(list(mask), device=model.gate.static.device))
+
+
+def fill_budgets(model: SentryFuse, mask: Sequence[bool], budgets: Sequence[SiteBudget], scores: Scores) -> list[SiteKeep]:
+    """The best units by ``scores`` of the whole network for each of ``budgets``, one per site that is live under a mask."""
     sites = all_sites(model.config)
     places = [live.site for live in live_sites(model.config, model.lengths, mask)]
     return [choose_units(scores[0][i], scores[1][i], budget, sites[i].num_kv_heads, i) for i, budget in zip(places, budgets)]
 
 
 def slice_block(block: Block, keep: SiteKeep) -> SiteWeights:
-    """Weights of the units that stay; the block's own tensors where all do. Differentiable."""
+    """Weights of the units that stay, or the block's own tensors where all units do. Differentiable."""
     full = block.weights(keep.site)
     if keep.whole:
         return full
@@ -90,5 +90,5 @@ def slice_block(block: Block, keep: SiteKeep) -> SiteWeights:
 
 
 def slice_weights(model: SentryFuse, plan: Sequence[SiteKeep]) -> list[SiteWeights]:
-    """Weights of every site in a plan."""
+    """Weights of every site of a plan, as `SentryFuse.fuse` takes them."""
     return [slice_block(model.backbone.blocks[keep.site], keep) for keep in plan]

@@ -1,4 +1,4 @@
-"""Small pictures from a recording's camera topic, to show what was before the robot at chosen times."""
+"""Small pictures from the camera topic of a recording, which show what was in front of the robot at chosen times."""
 
 from __future__ import annotations
 
@@ -13,18 +13,19 @@ from ..decoders import make_decoder
 from ..decoders.cdr import CdrReader
 from ..errors import DecodeError
 from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
 
-HEIGHT = 54  # rows of a small picture; more than it is shown with
-USUAL_SHAPE = (3, 4)  # height to width, where the message does not say
-MAX_AGE_S = 1.0  # of the newest frame; an older one shows a camera that was silent itself
+HEIGHT = 54  # rows of a small picture; the report shows it with fewer
+USUAL_SHAPE = (3, 4)  # height to width, for messages that do not tell
+MAX_AGE_S = 1.0  # an older frame is not shown: the camera itself was silent
 DEPTH = ("16UC1", "32FC1")
-DEPTH_RANGE = (2, 98)  # percentiles of the returns that span black to white
-DARK_TOO = {"black_share": 2.0, "saturated_share": 2.0}  # a black picture is shown, not refused
+DEPTH_RANGE = (2, 98)  # percentiles of the returns that are drawn nearly black and white
+ACCEPT_DARK = {"black_share": 2.0, "saturated_share": 2.0}  # a black picture is shown here, although the fuser would refuse it
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The picture (H, W, 3) float32 0..1 that was the newest at a time; both in seconds since the recording began."""
+    """The newest picture at a time: pixels (H, W, 3) float32 in 0..1. Both times are seconds since the recording began."""
 
     at_s: float
     recorded_s: float
@@ -32,7 +33,7 @@ class Frame:
 
 
 def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
-    """The newest frame not after each of the ascending times; none where that is old or cannot be read."""
+    """The newest frame at each of the ascending times, left out if it is old or cannot be read."""
     wanted = list(times_s)
     chosen: list[tuple[float, float, bytes]] = []
     newest: tuple[float, bytes] | None = None
@@ -52,7 +53,7 @@ def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
 
 
 def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float) -> list[Frame]:
-    """`frames_at` for a recording that was played again every ``period_s``."""
+    """`frames_at` for a recording that was played repeatedly, one pass beginning every ``period_s``."""
     out = []
     for n in range(int(max(times_s, default=-1.0) // period_s) + 1):
         begin_s = n * period_s
@@ -61,13 +62,18 @@ def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: fl
     return out
 
 
+def shows_pictures(msg_type: str) -> bool:
+    """Whether messages of this type can be drawn by `small_picture`."""
+    return msg_type in sensor_kind("camera").decoders
+
+
 def small_picture(msg_type: str, raw: bytes) -> np.ndarray | None:
-    """An Image or CompressedImage as (H, W, 3) float32 0..1, None where it cannot be read. Depth is near dark to far light."""
+    """An Image or CompressedImage as (H, W, 3) float32 in 0..1, or None if it cannot be read. Near depth is dark, far light."""
     (height, width), encoding = _layout(msg_type, raw)
     size = (HEIGHT, max(1, round(HEIGHT * width / height)))
     depth = encoding in DEPTH
     spec = ModalitySpec("picture", "camera", 1.0, (1, 1 if depth else 3, *size), "depth_m" if depth else "rgb")
-    rows = make_decoder("camera", msg_type, spec, DARK_TOO).decode([raw]).rows
+    rows = make_decoder("camera", msg_type, spec, ACCEPT_DARK).decode([raw]).rows
     if not len(rows):
         return None
     picture = np.asarray(rows[0], np.float32).transpose(1, 2, 0)
@@ -79,7 +85,7 @@ def small_picture(msg_type: str, raw: bytes) -> np.ndarray | None:
 
 
 def _layout(msg_type: str, raw: bytes) -> tuple[tuple[int, int], str]:
-    """(height, width) and encoding of an Image; only a usual shape is known of a compressed one before it is unpacked."""
+    """(height, width) and encoding of an Image; a CompressedImage gets the usual shape, its own is known only after unpacking."""
     if msg_type != "sensor_msgs/msg/Image":
         return USUAL_SHAPE, ""
     try:

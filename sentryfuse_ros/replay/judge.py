@@ -1,61 +1,50 @@
-"""Judge a run against the promises: did the mask clear and return in time, was there a gap in the predictions?"""
+"""Judge a run against the promises: did the mask follow every fault in time, and did predictions keep coming?"""
 
 from __future__ import annotations
 
 import bisect
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .faults import Fault
-from .schedule import Truth
+from .faults import InjectedFault
+from .run_record import PredictionRow, RunRecord, StatusRow
+from .schedule import DeliveryLog
+from .scores import RunScores
+
+# A tick comes up to 0.35 fuse periods late, because it waits for a sample; 1.5 periods cover that and the tick itself.
+TICK_ALLOWANCE = 1.5  # fuse periods
 
 
-@dataclass
-class PredictionRow:
-    """One FusedPrediction as collected. Times in seconds since the recording began, `wall_s` on the steady clock."""
+@dataclass(frozen=True)
+class SensorLimits:
+    """The parameters of one sensor that decide how soon a fault must be noticed. ``period_s``: between its messages."""
 
-    t_s: float
-    wall_s: float
-    valid: bool
-    reason: str
-    class_name: str
-    confidence: float
-    mask: tuple[bool, ...]
-    ratio: float
-    inference_ms: float
-    latency_ms: float
-    overhead_ms: float
-    sequence: int
+    timeout_s: float
+    good_samples: int
+    frozen_samples: int
+    invalid_samples: int
+    period_s: float
+    max_latency_s: float
 
 
-@dataclass
-class StatusRow:
-    """All sensors' states at one tick: sensor -> (state name, rate_hz, reason)."""
-
-    t_s: float
-    states: dict[str, tuple[str, float, str]]
-
-
-@dataclass
+@dataclass(frozen=True)
 class Limits:
-    """What was promised for this run."""
+    """What is promised for a run; `overhead_ms` is the 99th percentile of what the fuser adds to inference."""
 
     fuse_period_s: float
-    timeout_s: Mapping[str, float]
-    good_samples: Mapping[str, int]
-    frozen_samples: Mapping[str, int]
-    invalid_samples: Mapping[str, int]
-    period_s: Mapping[str, float]
-    max_latency_s: Mapping[str, float]
+    sensors: Mapping[str, SensorLimits]
     overhead_ms: float = 10.0
 
 
-@dataclass
+@dataclass(frozen=True)
 class FaultVerdict:
-    """How one fault was noticed and left. Seconds; None where it could not be seen, `note` says why."""
+    """How one fault was noticed and recovered from, in seconds.
+
+    A time is None if it could not be observed; `note` says why. seen_as: the states that the sensor had meanwhile.
+    """
 
     sensor: str
     kind: str
@@ -65,140 +54,239 @@ class FaultVerdict:
     clear_limit_s: float | None = None
     mask_return_s: float | None = None
     return_limit_s: float | None = None
-    seen_as: list[str] = field(default_factory=list)
+    seen_as: tuple[str, ...] = ()
     kept: bool = True
     note: str = ""
 
 
-def judge_fault(fault: Fault, statuses: Sequence[StatusRow], truth: Truth, limits: Limits, end_s: float) -> FaultVerdict:
-    """One fault against the timing promises.
+class _Step(NamedTuple):
+    """One of the two halves of a verdict: clearing the mask, or returning to it."""
 
-    mask_clear_s counts from the fault's begin, mask_return_s from the good_samples-th sound message after its end
-    (before that there is nothing to return on).
+    seconds: float | None
+    limit_s: float | None
+    kept: bool
+    note: str
+
+
+def judge_fault(
+    fault: InjectedFault, statuses: Sequence[StatusRow], delivered: DeliveryLog, limits: Limits, end_s: float
+) -> FaultVerdict:
+    """Compare one fault with the promises.
+
+    mask_clear_s counts from the begin of the fault; mask_return_s from the sound message after its end that completes the
+    good_samples, because the sensor cannot return earlier.
     """
-    verdict = FaultVerdict(fault.sensor, fault.kind, fault.from_s, fault.to_s)
-    name, tick_s = fault.sensor, limits.fuse_period_s
+    name = fault.sensor
+    if not delivered.all_s.get(name):
+        return FaultVerdict(name, fault.kind, fault.from_s, fault.to_s, note="the recording has no such sensor")
+    during = [row for row in statuses if fault.from_s <= row.t_s < fault.to_s and name in row.states]
+    seen_as = tuple(dict.fromkeys(row.states[name].state for row in during if row.states[name].state != "OK"))
     times = [row.t_s for row in statuses]
-    ok = [row.states.get(name, ("NEVER_SEEN", 0.0, ""))[0] == "OK" for row in statuses]
-    sound = truth.sound_s.get(name, [])
-    if not truth.delivered_s.get(name):
-        verdict.note = "the recording has no such sensor"
-        return verdict
-    first = bisect.bisect_left(times, fault.from_s)
-    verdict.seen_as = list(
-        dict.fromkeys(
-            row.states[name][0] for row in statuses[first:] if row.t_s < fault.to_s and row.states.get(name, ("OK",))[0] != "OK"
-        )
+    ok = [row.of(name).state == "OK" for row in statuses]
+    cleared = _judge_clear(fault, times, ok, limits)
+    returned = _Step(None, None, True, "")
+    if cleared.seconds is not None:
+        returned = _judge_return(fault, times, ok, delivered.sound_s.get(name, []), limits, end_s)
+    return FaultVerdict(
+        name,
+        fault.kind,
+        fault.from_s,
+        fault.to_s,
+        mask_clear_s=cleared.seconds,
+        clear_limit_s=cleared.limit_s,
+        mask_return_s=returned.seconds,
+        return_limit_s=returned.limit_s,
+        seen_as=seen_as,
+        kept=cleared.kept and returned.kept,
+        note="; ".join(note for note in (cleared.note, returned.note) if note),
     )
-    timeout_s, period_s = limits.timeout_s[name], limits.period_s[name]
+
+
+def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], limits: Limits) -> _Step:
+    """When the mask cleared after the begin of a fault, and whether that was soon enough."""
+    sensor = limits.sensors[fault.sensor]
     worst_s = {
-        "off": timeout_s,
-        "freeze": max(timeout_s, (limits.frozen_samples[name] + 1) * period_s),
-        "garbage": max(timeout_s, (limits.invalid_samples[name] + 1) * period_s),
-        "delay": timeout_s,
+        "off": sensor.timeout_s,
+        "freeze": max(sensor.timeout_s, (sensor.frozen_samples + 1) * sensor.period_s),
+        "garbage": max(sensor.timeout_s, (sensor.invalid_samples + 1) * sensor.period_s),
+        "delay": sensor.timeout_s,
     }.get(fault.kind)
-    cleared = next((i for i in range(first, len(times)) if not ok[i] and times[i] < fault.to_s), None)
+    first = bisect.bisect_left(times, fault.from_s)
+    cleared = next((t for t, good in zip(times[first:], ok[first:]) if not good and t < fault.to_s), None)
+    seconds, note = None, ""
     if first >= len(times) or (first and not ok[first - 1]):
-        verdict.mask_clear_s, verdict.note = 0.0, "already not live when the fault began"
+        seconds, note = 0.0, "already not live when the fault began"
     elif cleared is not None:
-        verdict.mask_clear_s = round(times[cleared] - fault.from_s, 3)
-    elif fault.kind == "delay" and fault.by_s <= limits.max_latency_s[name] and fault.by_s < timeout_s:
-        verdict.note = "a delay this short is within max_latency_s"
-        worst_s = None
+        seconds = round(cleared - fault.from_s, 3)
+    elif fault.kind == "delay" and fault.by_s <= sensor.max_latency_s and fault.by_s < sensor.timeout_s:
+        note, worst_s = "a delay this short is within max_latency_s", None
     elif fault.kind in ("slow", "intermittent"):
-        verdict.note = "messages kept coming within the timeout"
-    if worst_s is not None:
-        # A tick comes up to 0.35 periods late (it waits for a sample), so one and a half periods cover it.
-        verdict.clear_limit_s = round(worst_s + 1.5 * tick_s, 3)
-        if verdict.mask_clear_s is None:
-            verdict.kept, verdict.note = False, verdict.note or "the mask never cleared"
-        elif verdict.mask_clear_s > verdict.clear_limit_s:
-            verdict.kept = False
-    back_at = bisect.bisect_left(sound, fault.to_s)
-    needed = limits.good_samples[name]
-    if verdict.mask_clear_s is None:
-        return verdict
-    if back_at + needed > len(sound):
-        verdict.note = (verdict.note + "; " if verdict.note else "") + "the recording ends before it could return"
-        return verdict
-    ready_s = sound[back_at + needed - 1]
-    verdict.return_limit_s = round(1.5 * tick_s + (timeout_s if fault.kind in ("slow", "intermittent", "delay") else 0.0), 3)
+        note = "messages kept coming within the timeout"
+    if worst_s is None:
+        return _Step(seconds, None, True, note)
+    limit_s = round(worst_s + TICK_ALLOWANCE * limits.fuse_period_s, 3)
+    if seconds is None:
+        return _Step(None, limit_s, False, note or "the mask never cleared")
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), note)
+
+
+def _judge_return(
+    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], sound_s: Sequence[float], limits: Limits, end_s: float
+) -> _Step:
+    """When the mask bit returned after the end of a fault, and whether that was soon enough."""
+    sensor = limits.sensors[fault.sensor]
+    enough = bisect.bisect_left(sound_s, fault.to_s) + sensor.good_samples  # index behind the message that completes them
+    if enough > len(sound_s):
+        return _Step(None, None, True, "the recording ends before it could return")
+    ready_s = sound_s[enough - 1]
+    patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay") else 0.0
+    limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
     if returned is None:
-        # A sensor that falls silent again right away never shows as OK at a tick: nothing was broken by that.
-        gap_after = sound[back_at + needed] - ready_s if back_at + needed < len(sound) else end_s - ready_s
-        verdict.kept = verdict.kept and gap_after > timeout_s
-        verdict.note = (verdict.note + "; " if verdict.note else "") + "it did not return"
-        return verdict
-    verdict.mask_return_s = round(max(0.0, returned - ready_s), 3)
-    if verdict.mask_return_s > verdict.return_limit_s:
-        verdict.kept = False
-    return verdict
+        # A sensor that falls silent again at once is never OK at a tick; no promise is broken by that.
+        silent_s = sound_s[enough] - ready_s if enough < len(sound_s) else end_s - ready_s
+        return _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
+    seconds = round(max(0.0, returned - ready_s), 3)
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """The figures of a run, the verdict on every fault, and the promises that were broken, in words."""
+
+    predictions: int
+    valid_predictions: int
+    missed_sequences: int
+    duration_s: float
+    rate_hz: float | None
+    max_gap_s: float | None
+    faults: tuple[FaultVerdict, ...]
+    ratios_seen: tuple[float, ...]
+    mask_or_ratio_changes: int
+    inference_at_change_ms_p99: float | None
+    overhead_ms_p50: float | None
+    overhead_ms_p99: float | None
+    latency_ms_p50: float | None
+    latency_ms_p99: float | None
+    inference_ms_p50: float | None
+    inference_ms_p99: float | None
+    never_seen: tuple[str, ...]
+    delivered: Mapping[str, int]
+    promises_broken: tuple[str, ...]
+
+    @property
+    def promises_kept(self) -> bool:
+        return not self.promises_broken
+
+    @property
+    def mask_clear_s(self) -> list[float | None]:
+        return [verdict.mask_clear_s for verdict in self.faults]
+
+    @property
+    def mask_return_s(self) -> list[float | None]:
+        return [verdict.mask_return_s for verdict in self.faults]
+
+    def to_dict(self) -> dict[str, object]:
+        """Ready for JSON."""
+        values = asdict(self)
+        broken = values.pop("promises_broken")
+        return {
+            **values,
+            "mask_clear_s": self.mask_clear_s,
+            "mask_return_s": self.mask_return_s,
+            "promises_kept": self.promises_kept,
+            "promises_broken": broken,
+        }
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run that was played and judged. bag: as it was given. sensors: sensor name -> topic."""
+
+    record: RunRecord
+    summary: RunSummary
+    scores: RunScores
+    bag: str = ""
+    sensors: Mapping[str, str] | None = None
+    fuse_node_exit_status: int = 0
+
+    def to_dict(self) -> dict[str, object]:
+        """What ``--json`` writes: figures, verdicts and scores, without the record."""
+        return {
+            **self.summary.to_dict(),
+            "truth": self.scores.to_dict(),
+            "fuse_node_exit_status": self.fuse_node_exit_status,
+            "bag": self.bag,
+            "sensors": dict(self.sensors or {}),
+        }
 
 
 def percentile(values: Sequence[float], q: float) -> float | None:
+    """The q-th percentile to three places; None of nothing."""
     return round(float(np.percentile(np.asarray(values), q)), 3) if len(values) else None
 
 
 def summarise(
     predictions: Sequence[PredictionRow],
     statuses: Sequence[StatusRow],
-    faults: Sequence[Fault],
-    truth: Truth,
+    faults: Sequence[InjectedFault],
+    delivered: DeliveryLog,
     limits: Limits,
     end_s: float,
-) -> dict[str, Any]:
-    """The run's figures and verdicts, ready for JSON."""
+) -> RunSummary:
+    """The figures of a run that was played for ``end_s`` seconds, and what it did to the promises."""
     valid = [p for p in predictions if p.valid]
-    wall = np.array([p.wall_s for p in predictions])
-    gaps = np.diff(wall) if len(wall) > 1 else np.zeros(0)
-    verdicts = [judge_fault(f, statuses, truth, limits, end_s) for f in faults]
+    changed = [b for a, b in zip(predictions, predictions[1:]) if a.mask != b.mask or a.ratio != b.ratio]
+    verdicts = tuple(judge_fault(fault, statuses, delivered, limits, end_s) for fault in faults)
+    wall_s = np.array([p.wall_s for p in predictions])
+    max_gap_s = round(float(np.diff(wall_s).max()), 3) if len(wall_s) > 1 else None
+    overhead_ms = [p.overhead_ms for p in valid]
     names = sorted({name for row in statuses for name in row.states})
-    never = [n for n in names if all(r.states.get(n, ("NEVER_SEEN",))[0] == "NEVER_SEEN" for r in statuses)]
     sequence = [p.sequence for p in predictions]
-    missed = (sequence[-1] - sequence[0] + 1 - len(sequence)) if sequence else 0
-    late = [p.overhead_ms for p in valid]
-    max_gap_s = round(float(gaps.max()), 3) if len(gaps) else None
-    pairs = zip(predictions, predictions[1:], strict=False)
-    changed = [b for a, b in pairs if a.mask != b.mask or a.ratio != b.ratio]
-    not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
+    return RunSummary(
+        predictions=len(predictions),
+        valid_predictions=len(valid),
+        missed_sequences=int(sequence[-1] - sequence[0] + 1 - len(sequence)) if sequence else 0,
+        duration_s=round(end_s, 3),
+        rate_hz=round(len(predictions) / float(wall_s[-1] - wall_s[0]), 2) if len(wall_s) > 1 else None,
+        max_gap_s=max_gap_s,
+        faults=verdicts,
+        ratios_seen=tuple(sorted({round(p.ratio, 4) for p in predictions})),
+        mask_or_ratio_changes=len(changed),
+        inference_at_change_ms_p99=percentile([p.inference_ms for p in changed if p.valid], 99),
+        overhead_ms_p50=percentile(overhead_ms, 50),
+        overhead_ms_p99=percentile(overhead_ms, 99),
+        latency_ms_p50=percentile([p.latency_ms for p in valid], 50),
+        latency_ms_p99=percentile([p.latency_ms for p in valid], 99),
+        inference_ms_p50=percentile([p.inference_ms for p in valid], 50),
+        inference_ms_p99=percentile([p.inference_ms for p in valid], 99),
+        never_seen=tuple(name for name in names if all(row.of(name).state == "NEVER_SEEN" for row in statuses)),
+        delivered={name: len(times) for name, times in delivered.all_s.items()},
+        promises_broken=tuple(broken_promises(predictions, max_gap_s, percentile(overhead_ms, 99), verdicts, limits)),
+    )
+
+
+def broken_promises(
+    predictions: Sequence[PredictionRow],
+    max_gap_s: float | None,
+    overhead_ms_p99: float | None,
+    verdicts: Sequence[FaultVerdict],
+    limits: Limits,
+) -> list[str]:
+    """Every promise that the run broke, in words."""
     broken = []
     if not predictions:
         broken.append("no predictions came")
     if max_gap_s is not None and max_gap_s > 2 * limits.fuse_period_s:
         broken.append(f"a gap of {max_gap_s} s between predictions, promised {2 * limits.fuse_period_s:g} s")
-    late_p99 = percentile(late, 99)
-    if late_p99 is not None and late_p99 > limits.overhead_ms:
-        broken.append(f"overhead_ms_p99 {late_p99}, promised {limits.overhead_ms:g}")
+    if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms:
+        broken.append(f"overhead_ms_p99 {overhead_ms_p99}, promised {limits.overhead_ms:g}")
+    not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
     if not_finite:
         broken.append(f"{not_finite} predictions with numbers that are not finite")
-    broken += [
+    return broken + [
         f"{v.sensor} {v.kind} at {v.from_s:g} s: clear {v.mask_clear_s} (limit {v.clear_limit_s}), return "
         f"{v.mask_return_s} (limit {v.return_limit_s}){', ' + v.note if v.note else ''}"
         for v in verdicts
         if not v.kept
     ]
-    return {
-        "predictions": len(predictions),
-        "valid_predictions": len(valid),
-        "missed_sequences": int(missed),
-        "duration_s": round(end_s, 3),
-        "rate_hz": round(len(predictions) / float(wall[-1] - wall[0]), 2) if len(wall) > 1 else None,
-        "max_gap_s": max_gap_s,
-        "mask_clear_s": [v.mask_clear_s for v in verdicts],
-        "mask_return_s": [v.mask_return_s for v in verdicts],
-        "faults": [asdict(v) for v in verdicts],
-        "ratios_seen": sorted({round(p.ratio, 4) for p in predictions}),
-        "mask_or_ratio_changes": len(changed),
-        "inference_at_change_ms_p99": percentile([p.inference_ms for p in changed if p.valid], 99),
-        "overhead_ms_p50": percentile(late, 50),
-        "overhead_ms_p99": late_p99,
-        "latency_ms_p50": percentile([p.latency_ms for p in valid], 50),
-        "latency_ms_p99": percentile([p.latency_ms for p in valid], 99),
-        "inference_ms_p50": percentile([p.inference_ms for p in valid], 50),
-        "inference_ms_p99": percentile([p.inference_ms for p in valid], 99),
-        "never_seen": never,
-        "delivered": {name: len(times) for name, times in truth.delivered_s.items()},
-        "promises_kept": not broken,
-        "promises_broken": broken,
-    }

@@ -1,4 +1,4 @@
-"""Simulated recordings, made once and kept: in the user's cache folder, or beside the results where that cannot be written."""
+"""Simulated recordings that are made once and kept in the user's cache folder, or in another one if that cannot be written."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from pathlib import Path
 
 from .. import simulation
 from ..bags.bag import Bag
+from ..bags.label_sources import INTERVALS_FILE
+from ..bags.run_description import RUN_FILE
 from ..errors import BagError
-from .run_record import ABOUT_FILE
-from .truth import INTERVALS_FILE
 
-MAKING = "making-"  # followed by the id of the process that makes it
+MAKING = "making-"  # begin of a folder in which a recording is being made; the id of the process follows
 
 
 @dataclass(frozen=True)
 class Drive:
-    """What decides a simulated recording; see `simulation.run.simulate`."""
+    """What determines a simulated recording; see `simulation.run.simulate` for the values."""
 
     split: str
     seed: int
@@ -29,14 +29,14 @@ class Drive:
     battery_start: float
 
     def folder_name(self) -> str:
-        """Readable, and different for every version of the simulation's source."""
+        """Name of the recording's folder; it is different for every version of the simulation's source."""
         return (
             f"{self.split}-{self.seed}-{self.duration_s:g}s-{self.battery_wh:g}Wh-{self.battery_start:g}-{simulation_version()}"
         )
 
 
 def simulation_version() -> str:
-    """12 hex digits of the simulation's source: other source, other recordings."""
+    """12 hex digits that identify the simulation's source; recordings of another source may differ."""
     digest = hashlib.sha256()
     for path in sorted(Path(simulation.__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes())
@@ -44,9 +44,9 @@ def simulation_version() -> str:
 
 
 def cache_folder() -> Path | None:
-    """`$XDG_CACHE_HOME` or ~/.cache, this package's part of it (XDG Base Directory); None where there is no home."""
+    """This package's folder below `$XDG_CACHE_HOME` or ~/.cache (XDG Base Directory); None if there is no home folder."""
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # a relative one is to be ignored
+    if os.path.isabs(base):  # the specification says to ignore a relative path
         return Path(base) / "sentryfuse_ros" / "recordings"
     try:
         return Path.home() / ".cache" / "sentryfuse_ros" / "recordings"
@@ -54,9 +54,9 @@ def cache_folder() -> Path | None:
         return None
 
 
-def is_whole(bag: Path) -> bool:
-    """Whether a folder is a recording with its truth, as `simulate` leaves it."""
-    if not all((bag / name).is_file() for name in (INTERVALS_FILE, ABOUT_FILE)):
+def is_complete(bag: Path) -> bool:
+    """Whether a folder is a complete recording with its labels and description, as `simulate` leaves it."""
+    if not all((bag / name).is_file() for name in (INTERVALS_FILE, RUN_FILE)):
         return False
     try:
         Bag(bag).close()
@@ -66,15 +66,15 @@ def is_whole(bag: Path) -> bool:
 
 
 def find(drive: Drive, folders: list[Path]) -> Path | None:
-    """The recording in the first of the folders that has it whole."""
-    return next((bag for folder in folders if is_whole(bag := folder / drive.folder_name())), None)
+    """The recording in the first of the folders that has it complete; None if none has."""
+    return next((bag for folder in folders if is_complete(bag := folder / drive.folder_name())), None)
 
 
 def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | None = None) -> Path:
-    """Simulate it into the first folder that can be written; returns the bag. What was half made before is removed.
+    """Simulate the recording into the first folder that can be written; returns the bag.
 
-    ``progress`` is called with the simulated seconds done. Raises BagError where no folder can be written, ParameterError
-    on values that cannot be.
+    Unfinished recordings of processes that have ended are removed. ``progress`` is called with the simulated seconds done.
+    Raises BagError if no folder can be written, and ParameterError on values that are out of range.
     """
     from ..simulation.run import simulate
 
@@ -86,7 +86,7 @@ def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | 
             "room for 40 MB a minute",
             "set XDG_CACHE_HOME, or give another --out",
         )
-    remove_half_made(folder)
+    remove_unfinished(folder)
     bag, making = folder / drive.folder_name(), folder / f"{MAKING}{os.getpid()}"
     try:
         simulate(
@@ -98,7 +98,7 @@ def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | 
             battery_start=drive.battery_start,
             progress=progress,
         )
-        if not is_whole(bag):  # else another process was quicker
+        if not is_complete(bag):  # otherwise another process has finished first
             shutil.rmtree(bag, ignore_errors=True)
             (making / bag.name).rename(bag)
     except OSError as error:
@@ -114,7 +114,7 @@ def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | 
 
 
 def writable(folder: Path) -> bool:
-    """Whether a file can be made there; the folder is made where it is missing."""
+    """Whether a folder can be written; it is made if it is missing."""
     trial = folder / f"{MAKING}{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -125,8 +125,8 @@ def writable(folder: Path) -> bool:
     return True
 
 
-def remove_half_made(folder: Path) -> None:
-    """Remove what processes that have ended left behind."""
+def remove_unfinished(folder: Path) -> None:
+    """Remove the unfinished recordings of processes that have ended."""
     for path in folder.glob(MAKING + "*"):
         owner = path.name.removeprefix(MAKING)
         if not (owner.isdigit() and int(owner) != os.getpid() and is_running(int(owner))):
@@ -134,6 +134,7 @@ def remove_half_made(folder: Path) -> None:
 
 
 def is_running(process_id: int) -> bool:
+    """Whether a process with this id exists, of any user."""
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -2,20 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
+from ..bags.labels import Labels
+from ..bags.run_description import RunDescription
 from .faults import FaultScript
 from .frames import Frame
-from .judge import PredictionRow, StatusRow
-from .truth import Labels
 
-ABOUT_FILE = "run.json"
+
+@dataclass(frozen=True)
+class PredictionRow:
+    """One FusedPrediction as collected. Times are seconds since the recording began, `wall_s` is on the steady clock."""
+
+    t_s: float
+    wall_s: float
+    valid: bool
+    reason: str
+    class_name: str
+    confidence: float
+    mask: tuple[bool, ...]
+    ratio: float
+    inference_ms: float
+    latency_ms: float
+    overhead_ms: float
+    sequence: int
+
+
+class SensorStatus(NamedTuple):
+    """What the node reported of one sensor at a tick."""
+
+    state: str  # name of a `sensing.liveness.State`
+    rate_hz: float
+    reason: str
+
+
+NEVER_SEEN = SensorStatus("NEVER_SEEN", 0.0, "")
+
+
+@dataclass(frozen=True)
+class StatusRow:
+    """The states of all sensors at one tick, by the sensor's name."""
+
+    t_s: float
+    states: Mapping[str, SensorStatus]
+
+    def of(self, sensor: str) -> SensorStatus:
+        """The status of a sensor; NEVER_SEEN if the node does not know it."""
+        return self.states.get(sensor, NEVER_SEEN)
 
 
 @dataclass(frozen=True)
@@ -32,7 +69,7 @@ class PowerRow:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the node said of its model. ``window_s`` is the longest of its inputs' windows."""
+    """What the node published about its model. ``window_s`` is the longest window of its inputs."""
 
     name: str = ""
     modalities: tuple[str, ...] = ()
@@ -43,9 +80,13 @@ class ModelFacts:
     sha256: str = ""
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunRecord:
-    """A run of `end_s` seconds. ``labels`` is None where the truth is not known; ``about`` is the recording's run.json."""
+    """A run of `end_s` seconds.
+
+    ``labels`` count from the begin of the recording and are None if the truth is not known. ``description`` is the
+    recording's run.json, if it has one. ``camera`` is the sensor that the ``frames`` are from.
+    """
 
     bag: str
     predictions: Sequence[PredictionRow]
@@ -56,31 +97,22 @@ class RunRecord:
     labels: Labels | None = None
     model: ModelFacts = ModelFacts()
     frames: Sequence[Frame] = ()
-    camera: str = ""  # the sensor that the frames are from
-    about: dict[str, Any] = field(default_factory=dict)
+    camera: str = ""
+    description: RunDescription | None = None
     environment: str = ""
 
     def sensors(self) -> list[str]:
-        """Sensors in the order of the model's inputs, those that never sent anything last."""
+        """The sensors in the order of the model's inputs; those that never sent anything come last."""
         names = sorted({name for row in self.statuses for name in row.states})
         order = {name: i for i, name in enumerate(self.model.modalities)}
-        return sorted(names, key=lambda n: (self.silent(n), order.get(n, len(order)), n))
+        return sorted(names, key=lambda n: (self.is_silent(n), order.get(n, len(order)), n))
 
-    def silent(self, sensor: str) -> bool:
-        """It never sent anything."""
-        return all(row.states.get(sensor, ("NEVER_SEEN",))[0] == "NEVER_SEEN" for row in self.statuses)
+    def is_silent(self, sensor: str) -> bool:
+        """Whether a sensor never sent anything during the run."""
+        return all(row.of(sensor).state == NEVER_SEEN.state for row in self.statuses)
 
     def battery_percent(self, t_s: float) -> float:
-        """What the node knew of the battery, else the script's curve; NaN where there is neither."""
+        """The charge that the node had read last, otherwise the one in the script's curve; NaN if there is neither."""
         i = bisect_right(self.power, t_s, key=lambda row: row.t_s) - 1
-        seen = self.power[i].battery_percent if i >= 0 else math.nan
-        return self.script.battery_percent(t_s) if math.isnan(seen) else seen
-
-
-def read_about(bag: Path) -> dict[str, Any]:
-    """What a simulated recording says of itself (run.json beside it); empty for any other."""
-    try:
-        about = json.loads(((bag if bag.is_dir() else bag.parent) / ABOUT_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
+        read = self.power[i].battery_percent if i >= 0 else math.nan
+        return self.script.battery_percent(t_s) if math.isnan(read) else read

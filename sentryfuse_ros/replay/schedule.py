@@ -1,17 +1,21 @@
-"""What is delivered when: a bag's messages with the faults applied, as one stream in order of time."""
+"""What is delivered when: the messages of a bag with the faults applied, as one stream in order of time."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..bags.bag import Bag, Topic
-from .faults import FaultScript, Injector, stamp_of, stamped
+from .faults import FaultScript
+from .injector import Injector, stamp_of, stamped
+
+AFTER_END_S = 5.0  # a frozen or delayed sensor may deliver for this long after the recording's last message
 
 
 @dataclass
 class Delivery:
-    """One message to publish at t_s after the recording's begin."""
+    """One message to publish at t_s after the begin of the recording."""
 
     t_s: float
     topic: str
@@ -19,63 +23,74 @@ class Delivery:
 
 
 @dataclass
-class Truth:
-    """What was really delivered per sensor, for judging: times [s] of every message and which were sound."""
+class DeliveryLog:
+    """What was delivered, by sensor: the times [s] of all its messages, and of the sound ones (outside its faults)."""
 
-    delivered_s: dict[str, list[float]] = field(default_factory=dict)
-    sound_s: dict[str, list[float]] = field(default_factory=dict)  # outside every fault of the sensor
+    all_s: dict[str, list[float]] = field(default_factory=dict)
+    sound_s: dict[str, list[float]] = field(default_factory=dict)
 
 
-def deliveries(
-    bag: Bag,
-    sensors: Mapping[str, Topic],
-    extra: tuple[str, ...],
-    script: FaultScript,
-    repeat: int,
-    gap_s: float,
-    truth: Truth,
-    to_s: float = float("inf"),
-) -> Iterator[Delivery]:
-    """All deliveries in order of time. The recording is played `repeat` times in a row, `gap_s` apart, stamps moved on."""
+@dataclass(frozen=True)
+class Schedule:
+    """How a bag is played: which topics, with which faults, how often, up to when.
+
+    sensors: sensor name -> topic; faults apply to these. other_topics are played as they are. The recording is played
+    ``repeat`` times, ``gap_s`` apart, with the stamps shifted, and ends after ``to_s`` seconds at the latest.
+    """
+
+    sensors: Mapping[str, Topic]
+    other_topics: tuple[str, ...] = ()
+    script: FaultScript = FaultScript()
+    repeat: int = 1
+    gap_s: float = 1.0
+    to_s: float = math.inf
+
+    def period_s(self, bag: Bag) -> float:
+        """From the begin of one pass of the recording to the begin of the next [s]."""
+        return bag.duration_s + self.gap_s
+
+
+def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Delivery]:
+    """All deliveries in order of time; each one of a sensor is entered into ``log``."""
+    sensors, script = schedule.sensors, schedule.script
     sensor_of = {topic.name: name for name, topic in sensors.items()}
 
     def stamp_at(t_s: float) -> int:
         return bag.start_ns + int(t_s * 1e9)
 
     injectors = {
-        name: Injector(tuple(f for f in script.faults if f.sensor == name), stamp_at, seed=index)
-        for index, name in enumerate(sensors)
+        name: Injector([f for f in script.faults if f.sensor == name], stamp_at, seed=index) for index, name in enumerate(sensors)
     }
     for name in sensors:
-        truth.delivered_s[name], truth.sound_s[name] = [], []
+        log.all_s[name], log.sound_s[name] = [], []
 
     def flush(t_s: float) -> list[Delivery]:
         out = []
         for name, injector in injectors.items():
-            for when, raw in injector.due(t_s):
-                truth.delivered_s[name].append(when)
-                if injector.fault_at(when) is None:
-                    truth.sound_s[name].append(when)
-                out.append(Delivery(when, sensors[name].name, raw))
+            for due_s, raw in injector.due(t_s):
+                log.all_s[name].append(due_s)
+                if injector.fault_at(due_s) is None:
+                    log.sound_s[name].append(due_s)
+                out.append(Delivery(due_s, sensors[name].name, raw))
         out.sort(key=lambda d: d.t_s)
         return out
 
     shift_s = 0.0
     t_s = 0.0
-    for _ in range(repeat):
-        for topic, time_ns, raw in bag.messages([*sensor_of, *extra]):
+    for _ in range(schedule.repeat):
+        for topic, time_ns, raw in bag.messages([*sensor_of, *schedule.other_topics]):
             t_s = (time_ns - bag.start_ns) * 1e-9 + shift_s
-            if t_s > to_s:
-                yield from flush(to_s)
+            if t_s > schedule.to_s:
+                yield from flush(schedule.to_s)
                 return
             if shift_s and stamp_of(raw):
                 raw = stamped(raw, stamp_of(raw) + int(shift_s * 1e9))
             yield from flush(t_s - 1e-9)
-            name = sensor_of.get(topic)
-            if name is None:
+            sensor = sensor_of.get(topic)
+            if sensor is None:
                 yield Delivery(t_s, topic, raw)
             else:
-                injectors[name].feed(t_s, raw)
-        shift_s += bag.duration_s + gap_s
+                injectors[sensor].feed(t_s, raw)
+        shift_s += schedule.period_s(bag)
     last_fault_s = max((f.to_s for f in script.faults if f.kind in ("freeze", "delay")), default=0.0)
-    yield from flush(max(t_s, min(last_fault_s, t_s + 5.0, to_s)))
+    yield from flush(max(t_s, min(last_fault_s, t_s + AFTER_END_S, schedule.to_s)))

@@ -1,86 +1,59 @@
-"""The pictures of an evaluation report, as matplotlib figures; and a figure as SVG to put into a page."""
+"""The figures of an evaluation report, drawn with matplotlib."""
 
 from __future__ import annotations
 
-import io
-import re
-from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from typing import ParamSpec
 
 import numpy as np
 from matplotlib import colormaps, rc_context
 from matplotlib.figure import Figure
 
-INK, FAINT = "#22303c", "#8a97a3"
-BY_MISSING = ("#1d3557", "#3a9b57", "#e07a1f", "#d1495b", "#7f1d1d")  # by number of sensors missing, the last for more
+from ..evaluation.records import Confusion, MaskResult, Reliability
+from .pages import percent
+from .style import BY_MISSING, FAINT, FIGURE_STYLE, INK
+
 SHADES = "YlGnBu"
-STYLE = {
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
-    "axes.edgecolor": FAINT,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "svg.fonttype": "path",
-    "svg.hashsalt": "sentryfuse",
-}  # paths: the page looks the same whatever fonts there are
-FEW = 10  # predictions
-WRITTEN_CLASSES = 12  # up to so many classes a matrix has room for shares beside the counts
+FEW = 10  # predictions; a share of fewer says little
+WRITTEN_CLASSES = 12  # a matrix of up to this many classes has room for percentages below the counts
 
 
-def styled(draw):
-    """Run a drawing function under the house's style."""
+P = ParamSpec("P")
 
-    def run(*args: Any) -> Figure:
-        with rc_context(STYLE):
-            return draw(*args)
 
-    run.__doc__ = draw.__doc__
+def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Decorator: run a drawing function with the style of all figures."""
+
+    @wraps(draw)
+    def run(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        with rc_context(FIGURE_STYLE):
+            return draw(*args, **kwargs)
+
     return run
 
 
-def svg(figure: Figure, prefix: str, title: str) -> str:
-    """The figure as an inline SVG element; ids get ``prefix``, so that several fit in one page."""
-    with rc_context(STYLE):
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", facecolor="none", metadata={"Date": None})
-    text = buffer.getvalue()
-    text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text[text.index("<svg") :], flags=re.DOTALL)
-    text = re.sub(r' xmlns(:xlink)?="[^"]*"', "", text)  # HTML knows both
-    text = re.sub(r'(\bid="|url\(#|href="#)', rf"\g<1>{prefix}-", text)
-    box = re.search(r'viewBox="[^"]*"', text).group()
-    return f'<svg {box} role="img" aria-label="{escape(title)}">' + text[text.index(">") + 1 :]
-
-
 def plain(text: str) -> str:
-    """Names as they are: no mathematics between dollar signs."""
+    """A name to be drawn as it is: dollar signs do not begin mathematics."""
     return text.replace("$", r"\$")
 
 
-def percent(value: float | None) -> str:
-    """0.934 -> 93.4; a dash where there is none"""
-    return "–" if value is None else f"{100 * value:.1f}"
-
-
 def missing_colour(missing: int) -> str:
+    """The colour for a number of missing sensors."""
     return BY_MISSING[min(missing, len(BY_MISSING) - 1)]
 
 
-def shade(value: float, low: float, high: float) -> tuple[Any, str]:
-    """Colour of a cell, and of the text that is legible on it."""
+def shade(value: float, low: float, high: float) -> tuple[tuple[float, ...], str]:
+    """Colour (red, green, blue in 0..1) of a cell, and the colour of text that is legible on it."""
     rgb = np.array(colormaps[SHADES](0.08 + 0.8 * np.clip((value - low) / max(high - low, 1e-9), 0, 1))[:3])
     return tuple(rgb.tolist()), INK if rgb @ (0.299, 0.587, 0.114) > 0.55 else "white"
 
 
 @styled
-def accuracy_heat_map(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]) -> Figure:
+def accuracy_heat_map(rows: Sequence[MaskResult], levels: Sequence[float]) -> Figure:
     """Accuracy in percent, one line per mask, one column per ratio."""
-    at = {(row["mask"], row["ratio"]): row["accuracy"] for row in rows}
-    live = {row["mask"]: " + ".join(row["live"]) for row in rows}
+    at = {(row.mask, row.ratio): row.accuracy for row in rows}
+    live = {row.mask: " + ".join(row.live) for row in rows}
     known = [value for value in at.values() if value is not None]
     low, high = np.percentile(known, 10), max(known)  # a few bad cells must not level all others
     figure = Figure(figsize=(3.2 + 0.62 * len(levels), 1.1 + 0.36 * len(live)), constrained_layout=True)
@@ -90,9 +63,10 @@ def accuracy_heat_map(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]
         if i and mask.count("0") != list(live)[i - 1].count("0"):
             y += gap
         for j, level in enumerate(levels):
-            colour, ink = ("none", INK) if at[mask, level] is None else shade(at[mask, level], low, high)
+            value = at[mask, level]
+            colour, ink = ("none", INK) if value is None else shade(value, low, high)
             axis.bar(j, 0.96, 0.96, y - 0.48, color=colour)
-            axis.text(j, y, percent(at[mask, level]), ha="center", va="center", color=ink)
+            axis.text(j, y, percent(value), ha="center", va="center", color=ink)
         ticks.append(y)
         y += 1
     axis.set_yticks(ticks)
@@ -108,28 +82,31 @@ def accuracy_heat_map(rows: Sequence[Mapping[str, Any]], levels: Sequence[float]
 
 
 @styled
-def accuracy_by_flops(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str]) -> Figure:
-    """Accuracy against FLOPs: each mask thin, the mean over masks with the same number of sensors missing strong."""
+def accuracy_by_flops(rows: Sequence[MaskResult], names: Mapping[int, str]) -> Figure:
+    """Accuracy against FLOPs: thin lines for masks, bold lines for the mean over masks with equally many sensors missing."""
     figure = Figure(figsize=(8.6, 4.6), constrained_layout=True)
     axis = figure.subplots()
-    levels = sorted({row["ratio"] for row in rows})
+    levels = sorted({row.ratio for row in rows})
     for missing, name in names.items():
-        mine = [row for row in rows if row["mask"].count("0") == missing and row["accuracy"] is not None]
-        masks = list(dict.fromkeys(row["mask"] for row in mine))
+        # Mask, live sensors, ratio, MFLOPs and accuracy [%] of the judged rows.
+        mine = [
+            (row.mask, row.live, row.ratio, row.flops / 1e6, 100 * row.accuracy)
+            for row in rows
+            if row.missing == missing and row.accuracy is not None
+        ]
+        masks = dict((mask, live) for mask, live, *_ in mine)
         colour = missing_colour(missing)
         if len(masks) > 1:
-            for mask in masks:
-                line = sorted((row["flops"] / 1e6, 100 * row["accuracy"]) for row in mine if row["mask"] == mask)
-                axis.plot(*zip(*line), color=colour, lw=0.9, alpha=0.45)
-                if mask.count("1") == 1:
-                    live = next(row["live"][0] for row in mine if row["mask"] == mask)
+            for mask, live in masks.items():
+                line = sorted((mflops, percents) for one, _, _, mflops, percents in mine if one == mask)
+                axis.plot([x for x, _ in line], [y for _, y in line], color=colour, lw=0.9, alpha=0.45)
+                if len(live) == 1:
                     axis.annotate(
-                        plain(live), line[-1], (5, 0), textcoords="offset points", va="center", color=colour, fontsize=8
+                        plain(live[0]), line[-1], (5, 0), textcoords="offset points", va="center", color=colour, fontsize=8
                     )
-        mean = [
-            [np.mean([row[key] for row in mine if row["ratio"] == level]) for level in levels] for key in ("flops", "accuracy")
-        ]
-        flops, accuracy = np.array(mean) * [[1e-6], [100]]
+        flops, accuracy = (
+            [float(np.mean([row[column] for row in mine if row[2] == level])) for level in levels] for column in (3, 4)
+        )
         axis.plot(flops, accuracy, "o-", color=colour, lw=2, ms=4, label=plain(name) + (" (mean)" if len(masks) > 1 else ""))
         if missing == 0:
             for i, shift in ((0, 7), (-1, -14)):
@@ -151,9 +128,9 @@ def accuracy_by_flops(rows: Sequence[Mapping[str, Any]], names: Mapping[int, str
 
 
 @styled
-def confusion_matrix(confusion: Mapping[str, Any], classes: Sequence[str]) -> Figure:
+def confusion_matrix(confusion: Confusion, classes: Sequence[str]) -> Figure:
     """Counts, shaded by their share of the judged windows of the true class; rows are the truth."""
-    counts = np.array(confusion["counts"])
+    counts = np.array(confusion.counts)
     total = counts.sum(1)
     size, few = len(classes), len(classes) <= WRITTEN_CLASSES
     cell = 0.62 if few else 0.3
@@ -171,15 +148,14 @@ def confusion_matrix(confusion: Mapping[str, Any], classes: Sequence[str]) -> Fi
             )
             if few:
                 axis.text(j, i + 0.22, f"{100 * counts[i, j] / total[i]:.0f}%", ha="center", va="center", color=ink, fontsize=7)
-    for ticks, labels, turn in (
-        (axis.set_xticks, axis.set_xticklabels, {"rotation": 45 if few else 90}),
-        (axis.set_yticks, axis.set_yticklabels, {}),
-    ):
-        ticks(range(size))
-        labels([plain(name) for name in classes], fontsize=9 if few else 8, **turn)
-    for label in axis.get_xticklabels() if few else ():
-        label.set_ha("right")
-        label.set_rotation_mode("anchor")
+    names, font_size = [plain(name) for name in classes], 9 if few else 8
+    axis.set_xticks(range(size))
+    axis.set_yticks(range(size))
+    axis.set_yticklabels(names, fontsize=font_size)
+    if few:
+        axis.set_xticklabels(names, fontsize=font_size, rotation=45, ha="right", rotation_mode="anchor")
+    else:
+        axis.set_xticklabels(names, fontsize=font_size, rotation=90)
     axis.set_xlim(-0.55, size - 0.45)
     axis.set_ylim(size - 0.45, -0.55)
     axis.set_xlabel("predicted")
@@ -191,20 +167,22 @@ def confusion_matrix(confusion: Mapping[str, Any], classes: Sequence[str]) -> Fi
 
 
 @styled
-def calibration(groups: Sequence[Mapping[str, Any]]) -> Figure:
+def calibration(groups: Sequence[Reliability]) -> Figure:
     """Left: accuracy by confidence. Right: mean confidence and accuracy by the number of sensors missing."""
     figure = Figure(figsize=(9.4, 4.3), constrained_layout=True)
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": [1.25, 1]})
     left.plot([0, 100], [0, 100], "--", color=FAINT, lw=1, label="perfect")
     for group in groups:
-        colour, total = missing_colour(group["missing"]), sum(b["count"] for b in group["bins"])
-        # An accuracy of a handful says little: such a bin is drawn pale, and no line goes through it.
-        for many, alpha, label in ((False, 0.25, None), (True, 0.85, f"{group['name']}, ECE {group['ece']:.3f}")):
-            bins = [b for b in group["bins"] if (b["count"] >= FEW) == many]
-            x, y = ([100 * b[key] for b in bins] for key in ("confidence", "accuracy"))
-            left.scatter(x, y, [12 + 220 * b["count"] / total for b in bins], color=colour, alpha=alpha, lw=0, label=label)
+        colour, total = missing_colour(group.missing), sum(b.count for b in group.bins)
+        name = group.name if group.ece is None else f"{group.name}, ECE {group.ece:.3f}"
+        # The accuracy of a few predictions says little: such a bin is drawn pale, and no line goes through it.
+        for many, alpha, label in ((False, 0.25, None), (True, 0.85, name)):
+            bins = [b for b in group.bins if (b.count >= FEW) == many]
+            confidence, accuracy = [100 * b.confidence for b in bins], [100 * b.accuracy for b in bins]
+            sizes = [12 + 220 * b.count / total for b in bins]
+            left.scatter(confidence, accuracy, sizes, color=colour, alpha=alpha, lw=0, label=label)
             if many:
-                left.plot(x, y, color=colour, lw=1.3, alpha=0.8)
+                left.plot(confidence, accuracy, color=colour, lw=1.3, alpha=0.8)
     left.set_xlabel("confidence [%]")
     left.set_ylabel("accuracy [%]")
     left.set_xlim(0, 103)
@@ -215,13 +193,16 @@ def calibration(groups: Sequence[Mapping[str, Any]]) -> Figure:
     for handle in (legend.legendHandles if hasattr(legend, "legendHandles") else legend.legend_handles)[1:]:
         handle.set_sizes([30])
     x = np.arange(len(groups))
-    for key, shift, alpha in (("accuracy", -0.19, 1.0), ("confidence", 0.19, 0.45)):
-        values = [100 * group[key] for group in groups]
-        right.bar(x + shift, values, 0.36, color=[missing_colour(group["missing"]) for group in groups], alpha=alpha)
+    for shares, shift, alpha in (
+        ([group.accuracy for group in groups], -0.19, 1.0),
+        ([group.confidence for group in groups], 0.19, 0.45),
+    ):
+        values = [100 * (share or 0.0) for share in shares]
+        right.bar(x + shift, values, 0.36, color=[missing_colour(group.missing) for group in groups], alpha=alpha)
         for at, value in zip(x + shift, values):
             right.text(at, value + 1, f"{value:.1f}", ha="center", va="bottom", fontsize=8.5)
     right.set_xticks(x)
-    right.set_xticklabels([group["name"].replace(" ", "\n") for group in groups])
+    right.set_xticklabels([group.name.replace(" ", "\n") for group in groups])
     right.set_ylim(0, 109)
     right.set_ylabel("%")
     right.set_title("accuracy (full colour) and mean confidence (pale)", fontsize=9.5)

@@ -1,100 +1,105 @@
-"""The live terminal view of a run: sensors, ratio, prediction, latency (rich)."""
+"""The live view of a run in the terminal: sensors, prediction, battery and pruning ratio."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from types import TracebackType
 
-from rich.console import Console, Group
-from rich.live import Live as RichLive
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
 from rich.panel import Panel
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from ..replay.faults import FaultScript
+from ..replay.latest import Latest, PredictionMessage, PruningMessage, SensorMessage
 from ..sensing.liveness import State
-
-COLOURS = {
-    "NEVER_SEEN": "bright_black",
-    "OK": "green",
-    "LATE": "yellow",
-    "STALE": "red",
-    "FROZEN": "magenta",
-    "INVALID": "red",
-    "RECOVERING": "cyan",
-}
+from .style import STATE_COLOURS
 
 
 class LiveView:
-    """Context manager; `show(live)` redraws. Disabled, it does nothing. ``label_at`` takes a time [s]: the truth, if known."""
+    """Context manager; `show(latest)` redraws. If it is not enabled, it does nothing.
+
+    ``label_at`` takes a time [s] and returns the label at that time, "" if there is none.
+    """
 
     def __init__(
         self, enabled: bool, script: FaultScript, console: Console | None = None, label_at: Callable[[float], str] | None = None
     ):
         self.script, self.label_at = script, label_at
-        self._live = RichLive(console=console, refresh_per_second=8, transient=False) if enabled else None
+        self._live = Live(console=console, refresh_per_second=8, transient=False) if enabled else None
 
     def __enter__(self) -> LiveView:
         if self._live:
             self._live.__enter__()
         return self
 
-    def __exit__(self, *details) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._live:
-            self._live.__exit__(*details)
+            self._live.__exit__(kind, error, trace)
 
-    def show(self, live) -> None:
+    def show(self, latest: Latest) -> None:
+        """Redraw with the latest messages."""
         if self._live:
-            self._live.update(render(live, self.script, self.label_at(live.t_s) if self.label_at else ""))
+            self._live.update(render(latest, self.script, self.label_at(latest.t_s) if self.label_at else ""))
 
 
-def render(live, script: FaultScript, label: str = "") -> Panel:
-    """`live`: an object with t_s, prediction, mask, pruning, info (messages or None). ``label``: the truth, if known."""
+def render(latest: Latest, script: FaultScript, label: str = "") -> Panel:
+    """The latest messages as a panel. ``label``: the true class, "" if it is not known."""
     sensors = Table(expand=True, box=None, pad_edge=False)
-    for name in ("sensor", "state", "rate", "age", "why", "fault injected now"):
-        sensors.add_column(name, no_wrap=name != "why", ratio=3 if name == "why" else None)
-    for s in live.mask.sensors if live.mask else ():
-        state = State(s.state).name
-        fault = next((f.kind for f in script.faults if f.sensor == s.name and f.active(live.t_s)), "")
-        sensors.add_row(
-            s.name + ("" if s.model_input else " (watched)"),
-            Text(state, style=COLOURS[state]),
-            f"{s.rate_hz:.0f} Hz" if s.rate_hz else "-",
-            f"{s.age_s:.2f} s" if s.age_s >= 0 else "-",
-            s.reason,
-            Text(fault, style="bold"),
-        )
-    lines = [sensors, Text("")]
-    p = live.prediction
+    for name in ("sensor", "state", "rate", "age", "reason", "fault injected now"):
+        sensors.add_column(name, no_wrap=name != "reason", ratio=3 if name == "reason" else None)
+    for sensor in latest.mask.sensors if latest.mask else ():
+        fault = next((f.kind for f in script.faults if f.sensor == sensor.name and f.active(latest.t_s)), "")
+        sensors.add_row(*sensor_cells(sensor), Text(fault, style="bold"))
+    lines: list[RenderableType] = [sensors, Text("")]
+    lines += prediction_lines(latest.prediction, label)
+    if latest.pruning is not None:
+        lines += [Text(""), *power_lines(latest.pruning)]
+    return Panel(Group(*lines), title=f"sentryfuse  t = {latest.t_s:5.1f} s", border_style="blue")
+
+
+def sensor_cells(sensor: SensorMessage) -> list[RenderableType]:
+    state = State(sensor.state).name
+    return [
+        sensor.name + ("" if sensor.model_input else " (watched)"),
+        Text(state, style=STATE_COLOURS[state].terminal),
+        f"{sensor.rate_hz:.0f} Hz" if sensor.rate_hz else "-",
+        f"{sensor.age_s:.2f} s" if sensor.age_s >= 0 else "-",
+        sensor.reason,
+    ]
+
+
+def prediction_lines(prediction: PredictionMessage | None, label: str) -> list[RenderableType]:
+    p = prediction
     if p is None:
-        lines.append(Text("no prediction yet", style="bright_black"))
-    elif p.valid:
-        row = Table.grid(padding=(0, 1))
-        row.add_row(
-            Text("prediction", style="bold"),
-            Text(f"{p.class_name:<28}", style="bold green"),
-            ProgressBar(total=1.0, completed=p.confidence, width=24),
-            f"{p.confidence * 100:.0f} %",
-            Text(f"   truth {label}" if label else "", style="green" if p.class_name == label else "red"),
-        )
-        lines.append(row)
-        use = ", ".join(f"{n} {u * 100:.0f} %" for n, u in zip(p.modalities, p.attention_share, strict=True))
-        lines.append(Text(f"evidence   {use}    inference {p.inference_ms:.1f} ms    overhead {p.overhead_ms:.1f} ms"))
-    else:
-        lines.append(Text(f"no prediction: {p.reason}", style="red"))
-    q = live.pruning
-    if q is not None:
-        row = Table.grid(padding=(0, 1))
-        battery = q.battery_percentage
-        shown = battery if battery == battery else 0.0
-        row.add_row(
-            Text("battery", style="bold"),
-            ProgressBar(total=1.0, completed=shown, width=24),
-            f"{battery * 100:.0f} %" if battery == battery else "unknown",
-            Text("   pruning ratio", style="bold"),
-            ProgressBar(total=0.9, completed=q.ratio, width=18),
-            f"{q.ratio:.2f}",
-            f"   {q.flops / 1e6:.1f} of {q.flops_dense / 1e6:.1f} MFLOP",
-        )
-        lines += [Text(""), row, Text(q.reason, style="bright_black")]
-    return Panel(Group(*lines), title=f"sentryfuse  t = {live.t_s:5.1f} s", border_style="blue")
+        return [Text("no prediction yet", style="bright_black")]
+    if not p.valid:
+        return [Text(f"no prediction: {p.reason}", style="red")]
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        Text("prediction", style="bold"),
+        Text(f"{p.class_name:<28}", style="bold green"),
+        ProgressBar(total=1.0, completed=p.confidence, width=24),
+        f"{p.confidence * 100:.0f} %",
+        Text(f"   truth {label}" if label else "", style="green" if p.class_name == label else "red"),
+    )
+    shares = ", ".join(f"{n} {u * 100:.0f} %" for n, u in zip(p.modalities, p.attention_share, strict=True))
+    return [row, Text(f"attention  {shares}    inference {p.inference_ms:.1f} ms    overhead {p.overhead_ms:.1f} ms")]
+
+
+def power_lines(pruning: PruningMessage) -> list[RenderableType]:
+    charge = pruning.battery_percentage  # 0 to 1; NaN if unknown
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        Text("battery", style="bold"),
+        ProgressBar(total=1.0, completed=0.0 if math.isnan(charge) else charge, width=24),
+        "unknown" if math.isnan(charge) else f"{charge * 100:.0f} %",
+        Text("   pruning ratio", style="bold"),
+        ProgressBar(total=0.9, completed=pruning.ratio, width=18),
+        f"{pruning.ratio:.2f}",
+        f"   {pruning.flops / 1e6:.1f} of {pruning.flops_dense / 1e6:.1f} MFLOPs",
+    )
+    return [row, Text(pruning.reason, style="bright_black")]

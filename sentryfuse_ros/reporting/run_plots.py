@@ -1,69 +1,58 @@
-"""A run as one drawing (SVG): pictures, truth and prediction, sensors, battery and ratio, cost and time, on one time axis."""
+"""A run as one drawing: pictures, truth and prediction, sensors, battery and ratio, cost and time, on one time axis."""
 
 from __future__ import annotations
 
-import io
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch, Rectangle
 
-from ..replay.judge import PredictionRow
-from ..replay.run_record import RunRecord
-from ..replay.truth import verdict
-from .run_timeline import STATE_COLOURS, stretches
+from ..replay.run_record import PredictionRow, RunRecord
+from ..replay.scores import is_correct
+from .style import BLUE, CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, ORANGE, OTHER_CLASS, PALE, RED, STATE_COLOURS
+from .svg import svg_of
 
 WIDTH_IN = 13.0
+PICTURE_DPI = 120
 FRAME_SLOTS = 15
-# Okabe and Ito 2008: seven colours and grey that the colour-blind tell apart too.
-CLASS_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#F0E442", "#CC79A7", "#56B4E9", "#D55E00")
-OTHER = "#999999"
-INK, BLUE, ORANGE, RED, GREEN, PALE = "#1d2a35", "#1d3557", "#c8641b", "#c8374b", "#2f8f4e", "#b8c2cc"
-STYLE = {
-    "font.size": 9,
-    "axes.edgecolor": "#9aa5b1",
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-}
+FRAMES_HEIGHT_IN = 0.75
+AXES_SHARE = 0.88  # of the figure's width; labels take the rest
+STYLE = {**FIGURE_STYLE, "font.size": 9}
+WORDS = {None: "", True: "correct", False: "wrong"}
+
+T = TypeVar("T")
 
 
 def frame_times(end_s: float) -> list[float]:
-    """Times [s] of the pictures along the axis: the middles of equal slots."""
+    """The times [s] at which pictures are shown: the middles of equal slots."""
     return [(i + 0.5) * end_s / FRAME_SLOTS for i in range(FRAME_SLOTS)]
 
 
-def draw_run(record: RunRecord, picture: Path | None = None) -> str:
-    """The drawing as an <svg> element, ready to stand in a page; also written to the PNG ``picture``."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot as plt
-
-    names = record.sensors()
-    panels = [  # (height [in], what draws it)
-        (0.75, frames_panel) if record.frames else None,
-        (1.0 if record.labels else 0.45, classes_panel),
+def draw_run(record: RunRecord, picture: Path | None = None) -> Markup:
+    """The drawing as an <svg> element; also written as a PNG to ``picture``."""
+    panels: list[tuple[float, Callable[[Axes, RunRecord], None]]] = [  # height [in], drawing function
+        (1.0 if record.labels is not None else 0.45, classes_panel),
         (1.4, confidence_panel),
-        (0.35 + 0.42 * max(1, len(names)), sensors_panel),
+        (0.35 + 0.42 * max(1, len(record.sensors())), sensors_panel),
         (1.5, power_panel),
-        (1.0, cost_panel) if record.power else None,
         (1.3, time_panel),
     ]
-    panels = [p for p in panels if p]
-    with matplotlib.rc_context(STYLE):
-        figure, axes = plt.subplots(
-            len(panels),
-            1,
-            figsize=(WIDTH_IN, sum(h for h, _ in panels) + 0.28 * len(panels)),
-            sharex=True,
-            constrained_layout=True,
-            gridspec_kw={"height_ratios": [h for h, _ in panels]},
-        )
+    if record.power:
+        panels.insert(-1, (1.0, cost_panel))
+    if record.frames:
+        panels.insert(0, (FRAMES_HEIGHT_IN, frames_panel))
+    heights = [height for height, _ in panels]
+    with rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, sum(heights) + 0.28 * len(panels)), constrained_layout=True)
+        # Humble's matplotlib lacks the short form of height_ratios.
+        axes = figure.subplots(len(panels), 1, sharex=True, gridspec_kw={"height_ratios": heights})
         for axis, (_, draw) in zip(axes, panels):
             draw(axis, record)
             if draw not in (frames_panel, classes_panel, sensors_panel):
@@ -71,21 +60,17 @@ def draw_run(record: RunRecord, picture: Path | None = None) -> str:
                 shade_faults(axis, record)
         axes[-1].set_xlabel("time in the recording [s]")
         axes[-1].set_xlim(0, max(record.end_s, 0.1))
-        out = io.StringIO()
-        figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
         if picture is not None:
-            figure.savefig(picture, dpi=96)
-        plt.close(figure)
-    text = out.getvalue()
-    return text[text.index("<svg") :]
+            figure.savefig(picture, dpi=PICTURE_DPI)
+    return svg_of(figure, "run", "the run over time")
 
 
-def title(axis, text: str) -> None:
+def title(axis: Axes, text: str) -> None:
     axis.set_title(text, loc="left", fontsize=9.5, fontweight="bold", pad=4)
 
 
-def shade_faults(axis, record: RunRecord) -> None:
-    """Grey where anything is being broken; overlaps are not darker."""
+def shade_faults(axis: Axes, record: RunRecord) -> None:
+    """Grey while any fault is injected; where faults overlap, it is not darker."""
     edges = sorted((f.from_s, min(f.to_s, record.end_s)) for f in record.script.faults if f.from_s < record.end_s)
     merged: list[list[float]] = []
     for a, b in edges:
@@ -98,38 +83,40 @@ def shade_faults(axis, record: RunRecord) -> None:
 
 
 def class_colours(record: RunRecord) -> dict[str, str]:
-    """A colour for every class that came or was true; the same in every run of a model with few classes.
+    """A colour for every class that was predicted or true; a class of a model with few classes has the same in every run.
 
-    Of many classes those met most often get a colour of their own, the rest are grey.
+    Of many classes, the most frequent ones get a colour of their own and the others are grey.
     """
     seconds: dict[str, float] = {}
-    for a, b, name in [*tick_stretches(record, said_class), *(record.labels.intervals if record.labels else ())]:
+    for a, b, name in [*tick_stretches(record, predicted_class), *(record.labels.seconds() if record.labels is not None else ())]:
         seconds[name] = seconds.get(name, 0.0) + b - a
     seconds.pop("", None)
     classes = list(record.model.classes)
     if not 0 < len(classes) <= len(CLASS_COLOURS) or set(seconds) - set(classes):
         classes = sorted(seconds, key=lambda name: (-seconds[name], name))[: len(CLASS_COLOURS)]
     own = dict(zip(classes, CLASS_COLOURS))
-    return {name: own.get(name, OTHER) for name in [*(c for c in classes if c in seconds), *sorted(set(seconds) - set(classes))]}
+    return {
+        name: own.get(name, OTHER_CLASS) for name in [*(c for c in classes if c in seconds), *sorted(set(seconds) - set(classes))]
+    }
 
 
-def said_class(prediction: PredictionRow) -> str:
+def predicted_class(prediction: PredictionRow) -> str:
     return prediction.class_name if prediction.valid else ""
 
 
 # --- panels ------------------------------------------------------------------------------------------------
 
 
-def frames_panel(axis, record: RunRecord) -> None:
-    title(axis, f"What the camera ({record.camera}) recorded; red frame: withheld or spoilt on its way to the robot")
+def frames_panel(axis: Axes, record: RunRecord) -> None:
+    title(axis, f"What the camera ({record.camera}) recorded; red frame: not delivered to the robot, or damaged on the way")
     broken = [f for f in record.script.faults if f.sensor == record.camera]
     slot_s = record.end_s / FRAME_SLOTS
-    # As wide as the slot or as high as the panel, whichever comes first (0.75 in high; 0.88 of the width is axes).
-    slot_in = 0.88 * WIDTH_IN / FRAME_SLOTS
+    slot_in = AXES_SHARE * WIDTH_IN / FRAME_SLOTS
     for frame in record.frames:
         rows, columns, _ = frame.pixels.shape
-        width_in = min(slot_in * 0.94, 0.75 * columns / rows)
-        height, width_s = width_in * rows / columns / 0.75, width_in / slot_in * slot_s
+        # As wide as the slot or as high as the panel, whichever is smaller.
+        width_in = min(slot_in * 0.94, FRAMES_HEIGHT_IN * columns / rows)
+        height, width_s = width_in * rows / columns / FRAMES_HEIGHT_IN, width_in / slot_in * slot_s
         extent = (frame.at_s - width_s / 2, frame.at_s + width_s / 2, 0.5 - height / 2, 0.5 + height / 2)
         axis.imshow(frame.pixels, extent=extent, aspect="auto", interpolation="nearest")
         if any(f.active(frame.at_s) for f in broken):
@@ -141,20 +128,19 @@ def frames_panel(axis, record: RunRecord) -> None:
     axis.tick_params(axis="x", length=0)
 
 
-def rectangle(extent: tuple[float, float, float, float], **look):
-    from matplotlib.patches import Rectangle
-
+def rectangle(extent: tuple[float, float, float, float], **look: Any) -> Rectangle:
+    """A rectangle (left, right, bottom, top); ``look``: keywords of matplotlib's Rectangle."""
     left, right, bottom, top = extent
     return Rectangle((left, bottom), right - left, top - bottom, **look)
 
 
 def ribbon(
-    axis, row: float, parts: Sequence[tuple[float, float, str]], colour_of: Callable[[str], str], height: float, named: bool
+    axis: Axes, row: float, parts: Sequence[tuple[float, float, str]], colours: Mapping[str, str], height: float, named: bool
 ) -> None:
-    """Coloured bars (from_s, to_s, name), the name in those wide enough for it."""
+    """Coloured bars (from_s, to_s, name); with ``named``, the name is written into those that are wide enough."""
     to_s = max((b for _, b, _ in parts), default=0.0)
     for a, b, name in parts:
-        axis.barh(row, b - a, left=a, height=height, color=colour_of(name), edgecolor="white", linewidth=0.4)
+        axis.barh(row, b - a, left=a, height=height, color=colours[name], edgecolor="white", linewidth=0.4)
         if named and name and b - a > 0.0095 * len(name) * to_s:
             axis.text(
                 (a + b) / 2,
@@ -163,7 +149,7 @@ def ribbon(
                 ha="center",
                 va="center",
                 fontsize=8.5,
-                color="white" if darkness(colour_of(name)) > 0.5 else INK,
+                color="white" if darkness(colours[name]) > 0.5 else INK,
             )
 
 
@@ -173,35 +159,42 @@ def darkness(colour: str) -> float:
     return 1 - (0.299 * red + 0.587 * green + 0.114 * blue)
 
 
+def stretches(values: Sequence[T]) -> Iterator[tuple[int, int, T]]:
+    """(first, one past the last, value) of every run of equal values."""
+    first = 0
+    for i in range(1, len(values) + 1):
+        if i == len(values) or values[i] != values[first]:
+            yield first, i, values[first]
+            first = i
+
+
 def tick_stretches(record: RunRecord, value_of: Callable[[PredictionRow], str]) -> list[tuple[float, float, str]]:
-    """Stretches of equal value over the predictions."""
+    """(from_s, to_s, value) of every run of consecutive predictions that have the same value."""
     times = [p.t_s for p in record.predictions] + [record.end_s]
     return [(times[i], times[j], value) for i, j, value in stretches([value_of(p) for p in record.predictions])]
 
 
-def classes_panel(axis, record: RunRecord) -> None:
+def classes_panel(axis: Axes, record: RunRecord) -> None:
     colours = {"": "#ffffff", **class_colours(record)}
-    said = tick_stretches(record, said_class)
+    predicted = tick_stretches(record, predicted_class)
     if record.labels is None:
         title(axis, "Prediction (white: none)")
-        ribbon(axis, 0, said, colours.get, 0.8, True)
+        ribbon(axis, 0, predicted, colours, 0.8, True)
         axis.set_yticks([0], ["prediction"])
     else:
         title(axis, "Truth and prediction (white: none)")
-        truth = [
-            (max(a, 0.0), min(b, record.end_s), label) for a, b, label in record.labels.intervals if a < record.end_s and b > 0
-        ]
-        ribbon(axis, 1.0, truth, colours.get, 0.8, True)
-        ribbon(axis, 0.1, said, colours.get, 0.8, True)
-        words = {None: "", True: "right", False: "wrong"}
-        found = tick_stretches(record, lambda p: words[verdict(p, record.labels, record.model.classes)])
-        ribbon(axis, -0.55, found, {"": "#ffffff", "right": GREEN, "wrong": RED}.get, 0.3, False)
-        axis.set_yticks([1.0, 0.1, -0.55], ["truth", "prediction", "right or wrong"])
+        intervals = record.labels.seconds()
+        truth = [(max(a, 0.0), min(b, record.end_s), label) for a, b, label in intervals if a < record.end_s and b > 0]
+        ribbon(axis, 1.0, truth, colours, 0.8, True)
+        ribbon(axis, 0.1, predicted, colours, 0.8, True)
+        verdicts = tick_stretches(record, lambda p: WORDS[is_correct(p, record.labels, record.model.classes)])
+        ribbon(axis, -0.55, verdicts, {"": "#ffffff", "correct": GREEN, "wrong": RED}, 0.3, False)
+        axis.set_yticks([1.0, 0.1, -0.55], ["truth", "prediction", "correct or wrong"])
         axis.set_ylim(-0.75, 1.45)
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(axis="both", length=0)
-    shown = [(name, colour) for name, colour in colours.items() if name and colour != OTHER]
-    shown += [("other", OTHER)] if OTHER in colours.values() else []
+    shown = [(name, colour) for name, colour in colours.items() if name and colour != OTHER_CLASS]
+    shown += [("other", OTHER_CLASS)] if OTHER_CLASS in colours.values() else []
     axis.legend(
         handles=[rectangle((0, 1, 0, 1), facecolor=colour, label=name) for name, colour in shown],
         loc="lower right",
@@ -214,24 +207,21 @@ def classes_panel(axis, record: RunRecord) -> None:
     )
 
 
-def confidence_panel(axis, record: RunRecord) -> None:
+def confidence_panel(axis: Axes, record: RunRecord) -> None:
     title(axis, "Confidence of the prediction")
-    classes, times = record.model.classes, [p.t_s for p in record.predictions]
+    times = [p.t_s for p in record.predictions]
     axis.plot(times, [p.confidence if p.valid else np.nan for p in record.predictions], color=PALE, lw=1)
-    groups = {True: (GREEN, "o", "right"), False: (RED, "o", "wrong"), None: (BLUE, "o", "not judged")}
-    for found, (colour, marker, name) in groups.items():
-        rows = [
-            p for p in record.predictions if p.valid and (verdict(p, record.labels, classes) if record.labels else None) is found
-        ]
+    for verdict, colour, name in ((True, GREEN, "correct"), (False, RED, "wrong"), (None, BLUE, "not judged")):
+        rows = [p for p in record.predictions if p.valid and is_correct(p, record.labels, record.model.classes) is verdict]
         if rows:
             axis.plot(
                 [p.t_s for p in rows],
                 [p.confidence for p in rows],
-                marker,
+                "o",
                 ms=2.6,
                 mew=0,
                 color=colour,
-                label=name if record.labels else None,
+                label=name if record.labels is not None else None,
             )
     silent = [p.t_s for p in record.predictions if not p.valid]
     if silent:
@@ -240,7 +230,7 @@ def confidence_panel(axis, record: RunRecord) -> None:
     legend(axis)
 
 
-def legend(axis) -> None:
+def legend(axis: Axes) -> None:
     if axis.get_legend_handles_labels()[0]:
         axis.legend(
             loc="lower right",
@@ -254,29 +244,27 @@ def legend(axis) -> None:
         )
 
 
-def sensors_panel(axis, record: RunRecord) -> None:
-    from matplotlib.patches import Patch
-
-    title(axis, "Sensors as the robot sees them (green is used); black bars: what was done to them, numbered as in the table")
+def sensors_panel(axis: Axes, record: RunRecord) -> None:
+    title(axis, "Sensor states as the robot sees them (green: used); black bars: injected faults, numbered as in the table")
     names = record.sensors()
-    met = set()
+    occurred = set()
     for row, name in enumerate(reversed(names)):
         times = [s.t_s for s in record.statuses] + [record.end_s]
-        states = [s.states.get(name, ("NEVER_SEEN",))[0] for s in record.statuses]
-        met |= set(states)
+        states = [s.of(name).state for s in record.statuses]
+        occurred |= set(states)
         for i, j, state in stretches(states):
-            axis.barh(row, times[j] - times[i], left=times[i], height=0.5, color=STATE_COLOURS[state])
+            axis.barh(row, times[j] - times[i], left=times[i], height=0.5, color=STATE_COLOURS[state].figure)
         for number, fault in enumerate(record.script.faults, 1):
             if fault.sensor == name and fault.from_s < record.end_s:
                 to_s = min(fault.to_s, record.end_s)
                 axis.plot([fault.from_s, to_s], [row + 0.33] * 2, color=INK, lw=3, solid_capstyle="butt")
                 axis.text((fault.from_s + to_s) / 2, row + 0.38, f"{number} {fault.kind}", ha="center", va="bottom", fontsize=8)
-    axis.set_yticks(range(len(names)), [name + " (none)" if record.silent(name) else name for name in reversed(names)])
+    axis.set_yticks(range(len(names)), [name + " (none)" if record.is_silent(name) else name for name in reversed(names)])
     axis.set_ylim(-0.35, max(len(names), 1) - 0.15)
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(axis="both", length=0)
     axis.legend(
-        handles=[Patch(color=c, label=s) for s, c in STATE_COLOURS.items() if s in met],
+        handles=[Patch(color=c.figure, label=s) for s, c in STATE_COLOURS.items() if s in occurred],
         ncols=len(STATE_COLOURS),
         fontsize=8.5,
         loc="upper left",
@@ -286,8 +274,8 @@ def sensors_panel(axis, record: RunRecord) -> None:
     )
 
 
-def power_panel(axis, record: RunRecord) -> None:
-    title(axis, "Battery, and the share of the network's prunable part that is switched off because of it")
+def power_panel(axis: Axes, record: RunRecord) -> None:
+    title(axis, "Battery charge, and the pruning ratio: the share of the prunable part of the network that is switched off")
     times = [p.t_s for p in record.predictions]
     axis.plot(times, [p.ratio for p in record.predictions], color=BLUE, drawstyle="steps-post", lw=1.8)
     axis.set_ylim(-0.03, 1.03)
@@ -301,23 +289,27 @@ def power_panel(axis, record: RunRecord) -> None:
         battery.spines["right"].set_visible(True)
 
 
-def cost_panel(axis, record: RunRecord) -> None:
-    title(axis, "Work per prediction (dashed: all sensors, nothing pruned); fewer sensors are less work too")
+def cost_panel(axis: Axes, record: RunRecord) -> None:
+    title(axis, "Computation per prediction (dashed: all sensors, nothing pruned); it also falls with fewer sensors")
     times, flops = [p.t_s for p in record.power] + [record.end_s], [p.flops / 1e6 for p in record.power]
     axis.plot(times, flops + flops[-1:], color=BLUE, drawstyle="steps-post", lw=1.8)
     axis.axhline(record.power[-1].flops_dense / 1e6, color=PALE, lw=1.2, ls="--")
     axis.set_ylim(0, max(record.power[-1].flops_dense / 1e6, *flops) * 1.12 + 1e-9)
-    axis.set_ylabel("MFLOP")
+    axis.set_ylabel("MFLOPs")
 
 
-def time_panel(axis, record: RunRecord) -> None:
+def time_panel(axis: Axes, record: RunRecord) -> None:
     valid = [p for p in record.predictions if p.valid]
     highest = f" (highest {max(max(p.inference_ms, p.overhead_ms) for p in valid):.1f} ms)" if valid else ""
     title(axis, "Time per prediction" + highest)
     times = [p.t_s for p in valid]
     for values, colour, name in (
-        ([p.inference_ms for p in valid], BLUE, "the network itself"),
-        ([p.overhead_ms for p in valid], ORANGE, "all else: newest sample in, prediction out"),
+        ([p.inference_ms for p in valid], BLUE, "inference"),
+        (
+            [p.overhead_ms for p in valid],
+            ORANGE,
+            "overhead: the rest from the arrival of the newest sample to publication",
+        ),
     ):
         axis.plot(times, values, "o", ms=2.6, mew=0, color=colour, label=name)
     top = np.percentile([v for p in valid for v in (p.inference_ms, p.overhead_ms)], 99.5) if valid else 1.0

@@ -1,1 +1,1 @@
-"""The fuser without ROS: engine, pipeline, power governor."""
+"""The fuser without ROS: engine, pipeline, and the power governor that sets the pruning ratio."""

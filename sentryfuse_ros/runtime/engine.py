@@ -1,4 +1,4 @@
-"""From a checkpoint to predictions: keeps one sliced network per (mask, ratio level) and runs one window at a time."""
+"""From a checkpoint to predictions: one sliced network per modality mask and ratio level, run on one window at a time."""
 
 from __future__ import annotations
 
@@ -20,15 +20,17 @@ from ..model.checkpoint import load_checkpoint
 from ..model.fuse import SentryFuse
 from ..preprocessing import ModalitySpec, empty_input
 from ..pruning.cost import backbone_flops, count_params, fixed_flops
+from ..pruning.levels import level_for
 from ..pruning.slicing import choose_plan, slice_weights
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Inference:
     """One prediction and what it cost.
 
-    probabilities (C,) float32, calibrated, sum 1; attention_share (M,) float32 share of the evidence, 0 where absent,
-    sum 1 over live sensors. With no live sensor: uniform, class_id -1, confidence 0, use 0.
+    probabilities: (C,) float32, calibrated, they sum to 1. attention_share: (M,) float32, the share of the evidence drawn
+    from each model input, 0 for an absent one; the shares sum to 1. Without a live sensor the probabilities are uniform,
+    class_id is -1, confidence 0, and all shares are 0.
     """
 
     probabilities: np.ndarray
@@ -36,15 +38,15 @@ class Inference:
     class_name: str
     confidence: float
     attention_share: np.ndarray
-    ratio: float  # level in force
-    flops: int  # whole forward pass, tokenisers included, 2 per multiply-add
-    params: int  # parameters read by this plan
+    ratio: float  # the level in force
+    flops: int  # of the whole forward pass with tokenisers; a multiply-add counts as 2
+    params: int  # parameters that this plan reads
     duration_s: float
 
 
-@dataclass(slots=True)
-class Plan:
-    """What one (mask, ratio level) runs on."""
+@dataclass(frozen=True, slots=True)
+class CompiledPlan:
+    """The sliced weights that one mask and ratio level run on, with their calibration and cost."""
 
     weights: list[SiteWeights]
     inverse_temperature: float
@@ -53,31 +55,36 @@ class Plan:
 
 
 class Engine:
-    """Runs a `SentryFuse` at batch 1. One caller at a time; not thread-safe."""
+    """Runs a `SentryFuse` at batch size 1. Any thread may call it, but only one at a time."""
 
     def __init__(self, model: SentryFuse, info: Mapping[str, Any] | None = None, device: str = "cpu", threads: int = 1):
-        """``threads`` is torch's intra-op thread count, which holds for the whole process."""
+        """``info``: what the checkpoint says of the model. ``threads``: torch's intra-op threads, set for the whole process."""
         if threads < 1:
             raise ParameterError("engine threads", threads, "1 or more")
         torch.set_num_threads(threads)
         self.device = torch.device(device)
         self.model = model.to(self.device).eval().requires_grad_(False)
         self.info = dict(info or {})
-        self._plans: dict[tuple[tuple[bool, ...], float], Plan] = {}
+        self._plans: dict[tuple[tuple[bool, ...], float], CompiledPlan] = {}
         self._fixed_flops: dict[tuple[bool, ...], int] = {}  # by mask
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int = 1) -> Engine:
-        """A model folder or .safetensors file -> Engine; device "auto" is CUDA where there is one. Raises CheckpointError."""
+        """Load a model folder or .safetensors file; device "auto" takes CUDA if it is available. Raises CheckpointError."""
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         model, info = load_checkpoint(path)
         try:
             return cls(model, info, device, threads)
-        except (RuntimeError, AssertionError) as error:  # a device torch does not have; built without CUDA it asserts
+        except (RuntimeError, AssertionError) as error:  # torch asserts for CUDA when it was built without
             raise CheckpointError(
-                f"model {path} on device {device!r}", str(error), "a device torch can use", "set device to cpu"
+                f"model {path} on device {device!r}", str(error), "a device that torch can use", "set device to cpu"
             ) from error
+
+    @property
+    def name(self) -> str:
+        """The model's name in its checkpoint, "" without one."""
+        return str(self.info.get("name", ""))
 
     @property
     def specs(self) -> tuple[ModalitySpec, ...]:
@@ -96,17 +103,23 @@ class Engine:
 
     @property
     def ratio_levels(self) -> tuple[float, ...]:
-        """Pruning ratios that have a plan, ascending from 0."""
+        """Pruning ratios that the model has plans for, ascending from 0."""
         return self.model.config.ratio_levels
 
     def quantise(self, ratio: float) -> float:
-        """The smallest level that prunes at least ``ratio``, so that the budget holds; the largest beyond the last."""
+        """The level that a ratio runs at: the smallest that prunes at least as much, or the highest (`pruning.levels`).
+
+        Raises ParameterError for a negative ratio and NaN.
+        """
         if not ratio >= 0.0:  # also catches NaN
             raise ParameterError("pruning ratio", ratio, "0 to 0.9")
-        return next((level for level in self.ratio_levels if level >= ratio - 1e-6), self.ratio_levels[-1])
+        return level_for(ratio, self.ratio_levels)
 
     def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
-        """Build plans and run each once; returns the seconds it took. Default: up to two sensors missing, all levels."""
+        """Build plans and run each once, so that no later change is slow; returns the time it took [s].
+
+        By default these are the plans of all masks with up to two sensors missing, at every level.
+        """
         started = time.perf_counter()
         if masks is None:
             count = len(self.modalities)
@@ -123,9 +136,9 @@ class Engine:
         return time.perf_counter() - started
 
     def infer(self, inputs: Mapping[str, np.ndarray], mask: np.ndarray, ratio: float) -> Inference:
-        """One window: ``inputs[name]`` of spec.shape wherever ``mask`` (M,) is true. Never returns NaN.
+        """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every set bit of ``mask`` (M,).
 
-        Raises ParameterError on a missing input, a wrong shape, or a ratio below 0.
+        Never returns NaN. Raises ParameterError for a missing input, a wrong shape, or a negative ratio.
         """
         started = time.perf_counter()
         level = self.quantise(ratio)
@@ -139,8 +152,8 @@ class Engine:
             plan = self._plan(live, level)
             out = self.model.fuse(self.model.tokens(tensors, live), plan.weights)
             scores = torch.softmax(out.logits[0].double() * plan.inverse_temperature, 0).float().cpu().numpy()
-            use = out.use[0].float().cpu().numpy()
-        if not np.isfinite(scores).all():  # inputs are clamped and weights checked: only absurd input scales get here
+            use = out.attention_share[0].float().cpu().numpy()
+        if not np.isfinite(scores).all():  # inputs are clamped and weights are checked, so only an overflow leads here
             return self._nothing(level, started)
         best = int(scores.argmax())
         return Inference(
@@ -155,9 +168,6 @@ class Engine:
             time.perf_counter() - started,
         )
 
-    def reset(self) -> None:
-        """Forget anything carried from one window to the next. This engine carries nothing; plans are kept."""
-
     def _tensor(self, spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
         value = inputs.get(spec.name)
         if value is None or value.shape != spec.shape:
@@ -168,10 +178,10 @@ class Engine:
                 "pass an input for every modality whose mask bit is set",
             )
         tensor = torch.from_numpy(np.ascontiguousarray(value, np.float32)).to(self.device)
-        # Normalised inputs lie within some tens; beyond that is a broken sensor, and NaN must not spread.
+        # Normalised inputs lie within a few tens. Larger values come from a broken sensor, and NaN must not spread.
         return torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1e3, 1e3).unsqueeze(0)
 
-    def _plan(self, live: tuple[bool, ...], level: float) -> Plan:
+    def _plan(self, live: tuple[bool, ...], level: float) -> CompiledPlan:
         plan = self._plans.get((live, level))
         if plan is None:
             weights = slice_weights(self.model, choose_plan(self.model, live, level))
@@ -179,7 +189,12 @@ class Engine:
             if live not in self._fixed_flops:
                 self._fixed_flops[live] = fixed_flops(self.model, live)
             flops = self._fixed_flops[live] + backbone_flops(self.model, live, weights)
-            plan = Plan(weights, 1.0 / self._temperature(live, level), flops, count_params(self.model, live, weights))
+            plan = CompiledPlan(
+                weights=weights,
+                inverse_temperature=1.0 / self._temperature(live, level),
+                flops=flops,
+                params=count_params(self.model, live, weights),
+            )
             self._plans[(live, level)] = plan
         return plan
 

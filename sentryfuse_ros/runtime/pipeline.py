@@ -1,46 +1,54 @@
 """The robot's fuser without ROS: `feed` messages in, `tick` gives a prediction with its mask, ratio and reasons.
 
     messages -> decoder -> window buffer + liveness -> snapshot at t -> model input -> engine -> prediction
+    battery, budget, latency -> power governor -> pruning ratio ------------------------^
 
-The node calls it from live topics; bags, tests and benches call it straight. Two clocks come in from the caller:
-the node clock (header stamps are on it; ROS time) and the arrival clock (steady live, node clock under sim time).
+The node feeds it from live topics; recordings, tests and benchmarks use it directly. The caller supplies two clocks:
+the node clock (ROS time, which header stamps are on) and the arrival clock (steady on a robot, the node clock under
+simulated time).
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from ..errors import ParameterError
 from ..sensing.liveness import Status
-from ..sensing.sensor import Sensor, cut_inputs, slots_of
+from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.sensor import Sensor
 from ..sensing.snapshot import Snapshot
-from ..settings import Settings
+from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
-from .power_governor import GovernorConfig, GovernorState, PowerGovernor
+from .governor_config import GovernorConfig
+from .power_governor import GovernorState, PowerGovernor
+
+BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
+RECENT_INFERENCES = 100  # The latency percentile covers this many inferences.
+SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
 
-@dataclass
+@dataclass(slots=True)
 class Tick:
-    """Everything one inference needs, cut from the buffers: nothing in it is shared with them."""
+    """Everything one inference needs, copied out of the buffers: nothing in it is shared with them."""
 
     sequence: int
     node_ns: int
     snapshot: Snapshot
     inputs: dict[str, np.ndarray]
     mask: np.ndarray  # bool (M,)
-    serving: tuple[str, ...]  # sensor per model input, "" where none
+    serving: tuple[str, ...]  # the sensor of each model input, "" where none
     power: GovernorState
     statuses: dict[str, Status]
-    newest_age_s: float  # since the newest sample of the live sensors arrived
-    waiting_since_s: float = 0.0  # the caller's steady clock at the moment it could have been cut
+    newest_age_s: float  # time since the newest sample of the serving sensors arrived
+    waiting_since_s: float = 0.0  # when this snapshot could have been taken first, on the caller's steady clock
 
 
-@dataclass
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What `FusedPrediction` carries, without ROS."""
 
@@ -51,140 +59,213 @@ class Prediction:
     stamp_ns: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class SensorView:
+    """What is known of one sensor, to be shown and published."""
+
+    settings: SensorSettings
+    status: Status | None  # as of the newest check, None before the first
+    serves_model: bool  # False: the sensor is only watched
+    buffered_rows: int
+    last_decode_error: str
+
+
 class Pipeline:
-    """Feed messages, tick, get predictions. One thread feeds and snapshots, one (the same or another) infers."""
+    """Feed messages, tick, get predictions. One thread feeds and takes snapshots; the same or another one infers."""
 
-    def __init__(self, settings: Settings, engine: Engine, deserialize: dict[str, Callable] | None = None):
-        self.settings, self.engine = settings, engine
+    def __init__(self, settings: Settings, engine: Engine, deserialize: Mapping[str, Callable[[bytes], Any]] | None = None):
+        """``deserialize``: per message type a function from serialised bytes to a message object, where ROS is there."""
         deserialize = deserialize or {}
-        self.sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
-        self.slots = slots_of(self.sensors.values(), engine.modalities)
-        self.governor = PowerGovernor(governor_config(settings), engine.ratio_levels)
-        self.governor.override(override_of(settings["pruning_ratio_override"]))
-        self.power = self.governor.update(0.0)  # the newest decision
-        self.governor.reset()
-        self.inference_ms: deque[float] = deque(maxlen=100)
-        self.sequence = 0
-        self.last_node_ns = 0
-        self.resets = 0  # backward jumps so far
+        self._engine = engine
+        self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
+        self._slots = slots_of(self._sensors.values(), engine.modalities)
+        self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels)
+        self.override(settings["pruning_ratio_override"])
+        self._power = self._governor.update(0.0)
+        self._governor.reset()
+        self._inference_ms: deque[float] = deque(maxlen=RECENT_INFERENCES)
+        self._sequence = 0
+        self._last_node_ns = 0
+        self._resets = 0
 
-    def feed(self, sensor: str, messages: Sequence, arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
-        """Take `messages` (raw CDR bytes or message objects, oldest first) of one sensor.
+    # ---- what comes in ----------------------------------------------------------------------------------------
 
-        arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised.
+    def feed(
+        self,
+        sensor: str,
+        messages: Sequence[Any],
+        arrival_ns: np.ndarray,
+        now_node_ns: int,
+        now_arrival_ns: int,
+    ) -> bool:
+        """Take messages (serialised bytes or message objects, oldest first) of one sensor.
+
+        arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised. Returns whether anything
+        came that the model uses.
         """
-        if messages:
-            self.sensors[sensor].feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
+        if not messages:
+            return False
+        entry = self._sensors[sensor]
+        entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
+        return entry.spec is not None
 
-    def observe_clock(self, node_ns: int) -> bool:
-        """Tell the node clock; a backward jump resets everything and returns True."""
-        jumped = node_ns < self.last_node_ns - 1_000_000
-        if jumped:
-            self.reset()
-            self.resets += 1
-        self.last_node_ns = node_ns
-        return jumped
+    def battery(self, percentage: float, charging: bool, now_arrival_ns: int) -> None:
+        """Take one sensor_msgs/BatteryState; an impossible percentage keeps the last one (docs/POWER.md)."""
+        self._governor.battery(percentage, charging, now_arrival_ns * 1e-9)
 
-    def check(self, now_node_ns: int, now_arrival_ns: int) -> dict[str, Status]:
-        """Liveness of every sensor now."""
-        return {entry.name: entry.check(now_node_ns, now_arrival_ns) for entry in self.sensors.values()}
+    def budget(self, watts: float) -> None:
+        """Take a power budget [W], in force until the next; NaN withdraws it."""
+        self._governor.budget(watts)
 
-    def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
-        """Cut what is live now: the inputs of one inference, copied out of the buffers."""
-        statuses = self.check(now_node_ns, now_arrival_ns)
-        snapshot, serving, inputs = cut_inputs(self.slots, self.engine.specs, statuses, now_node_ns)
-        newest = max((s for s in serving if s), key=lambda s: s.buffer.newest_ns, default=None)
-        self.sequence += 1
-        power = self.governor.update(now_arrival_ns * 1e-9)
-        if power.ratio != self.power.ratio:
-            self.inference_ms.clear()  # times of the old ratio would have the latency target overshoot
-        self.power = power
-        return Tick(
-            self.sequence,
-            now_node_ns,
-            snapshot,
-            inputs,
-            snapshot.mask,
-            tuple(s.name if s and used else "" for s, used in zip(serving, snapshot.mask, strict=True)),
-            self.power,
-            statuses,
-            max(0.0, newest.status.age_s) if newest else 0.0,
+    def override(self, ratio: float | None) -> None:
+        """Fix the pruning ratio, 0..0.9; None or a negative number ends the override. Raises ParameterError."""
+        self._governor.override(None if ratio is None or ratio < 0 else ratio)
+
+    def configure(
+        self,
+        *,
+        dwell_s: float | None = None,
+        latency_target_ms: float | None = None,
+        battery_timeout_s: float | None = None,
+    ) -> None:
+        """Change the parameters that may change while running; None leaves one as it is. Raises ParameterError."""
+        now = self._governor.config
+        self._governor.configure(
+            replace(
+                now,
+                dwell_s=now.dwell_s if dwell_s is None else dwell_s,
+                target_p95_ms=now.target_p95_ms if latency_target_ms is None else latency_target_ms,
+                battery_timeout_s=now.battery_timeout_s if battery_timeout_s is None else battery_timeout_s,
+            )
         )
 
-    def sample_expected(self, now_arrival_ns: int) -> bool:
-        """Whether a live sensor's next sample is about to come: waiting a moment gives a fresher prediction."""
-        for entry in self.sensors.values():
-            status = entry.status
-            if entry.spec is not None and status is not None and status.live and status.rate_hz > 0:
-                if (now_arrival_ns - entry.last_arrival_ns) * 1e-9 < 1.5 / status.rate_hz:
-                    return True
-        return False
+    def observe_clock(self, node_ns: int) -> bool:
+        """Tell the node clock; a backward jump resets everything that depends on time and returns True."""
+        jumped = node_ns < self._last_node_ns - BACKWARD_JUMP_NS
+        if jumped:
+            self.reset()
+            self._resets += 1
+        self._last_node_ns = node_ns
+        return jumped
+
+    def reset(self) -> None:
+        """Forget everything that depends on time (buffers, liveness, waiting times); the battery's last word stays."""
+        for sensor in self._sensors.values():
+            sensor.reset()
+        self._governor.reset()
+        self._last_node_ns = 0
+
+    def restart(self) -> None:
+        """Reset, and count ticks from 1 again, as at activation."""
+        self.reset()
+        self._sequence = 0
+
+    # ---- what goes out ----------------------------------------------------------------------------------------
+
+    def tick(self, now_node_ns: int, now_arrival_ns: int | None = None) -> Prediction:
+        """Snapshot and inference in one call, for use without threads."""
+        arrival_ns = now_node_ns if now_arrival_ns is None else now_arrival_ns
+        prediction = self.infer(self.snapshot(now_node_ns, arrival_ns))
+        self.report_latency(arrival_ns)
+        return prediction
+
+    def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
+        """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
+        statuses = {s.name: s.check(now_node_ns, now_arrival_ns) for s in self._sensors.values()}
+        snapshot, serving, inputs = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns)
+        self._sequence += 1
+        power = self._governor.update(now_arrival_ns * 1e-9)
+        if power.ratio != self._power.ratio:
+            self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
+        self._power = power
+        return Tick(
+            sequence=self._sequence,
+            node_ns=now_node_ns,
+            snapshot=snapshot,
+            inputs=inputs,
+            mask=snapshot.mask,
+            serving=tuple(s.name if s and used else "" for s, used in zip(serving, snapshot.mask, strict=True)),
+            power=power,
+            statuses=statuses,
+            newest_age_s=_newest_age_s(serving, statuses),
+        )
 
     def infer(self, tick: Tick) -> Prediction:
-        """Run the model on a snapshot. With no live sensor: a prediction that says so."""
+        """Run the model on a snapshot. Without a live sensor the prediction is invalid and says why."""
         if not tick.mask.any():
-            return Prediction(tick, False, self.why_blind(tick.statuses), stamp_ns=tick.node_ns)
-        inference = self.engine.infer(tick.inputs, tick.mask, tick.power.ratio)
-        self.inference_ms.append(inference.duration_s * 1e3)
+            return Prediction(tick, False, self._why_blind(tick.statuses), stamp_ns=tick.node_ns)
+        inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
+        self._inference_ms.append(inference.duration_s * 1e3)
         if not np.isfinite(inference.probabilities).all():
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
 
-    def tick(self, now_node_ns: int, now_arrival_ns: int | None = None) -> Prediction:
-        """Snapshot and inference in one call, for use without threads."""
-        prediction = self.infer(self.snapshot(now_node_ns, now_node_ns if now_arrival_ns is None else now_arrival_ns))
-        self.report_latency((now_node_ns if now_arrival_ns is None else now_arrival_ns) * 1e-9)
-        return prediction
+    def report_latency(self, now_arrival_ns: int) -> None:
+        """Let the governor compare recent inference times with its latency target."""
+        if self._inference_ms:
+            self._governor.latency(self.latency_p95_ms(), now_arrival_ns * 1e-9)
 
-    def why_blind(self, statuses: dict[str, Status]) -> str:
+    def _why_blind(self, statuses: Mapping[str, Status]) -> str:
         """Why there is nothing to predict from, in one line."""
         parts = []
-        for candidates, name in zip(self.slots, self.engine.modalities, strict=True):
+        for candidates, name in zip(self._slots, self._engine.modalities, strict=True):
             if not candidates:
                 parts.append(f"{name}: no sensor is configured for it")
             parts += [f"{s.name} {statuses[s.name].state.name}" for s in candidates]
         return "no live sensor: " + ", ".join(parts)
 
+    # ---- what can be read -------------------------------------------------------------------------------------
+
+    @property
+    def model_name(self) -> str:
+        """The model's name in its checkpoint."""
+        return self._engine.name
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Names of the model inputs in mask order."""
+        return self._engine.modalities
+
+    @property
+    def power(self) -> GovernorState:
+        """The newest decision on the pruning ratio."""
+        return self._power
+
+    @property
+    def resets(self) -> int:
+        """Backward jumps of the clock so far."""
+        return self._resets
+
+    @property
+    def sensors(self) -> dict[str, SensorView]:
+        """Every sensor by its name, as of now."""
+        return {name: self.sensor(name) for name in self._sensors}
+
+    def sensor(self, name: str) -> SensorView:
+        """One sensor as of now."""
+        s = self._sensors[name]
+        rows = len(s.buffer) if s.buffer is not None else 0
+        return SensorView(s.settings, s.status, s.spec is not None, rows, s.error)
+
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""
-        recent = tuple(self.inference_ms)  # the worker appends meanwhile
+        recent = tuple(self._inference_ms)  # the inferring thread appends meanwhile
         return float(np.percentile(recent, 95)) if recent else math.nan
 
-    def report_latency(self, now_s: float) -> None:
-        """Let the governor hold its latency target."""
-        if self.inference_ms:
-            self.governor.latency(self.latency_p95_ms(), now_s)
-
-    def reset(self) -> None:
-        """Forget all that depends on time (bag loop, clock jump); what the battery last said stays."""
-        for entry in self.sensors.values():
-            entry.reset()
-        self.engine.reset()
-        self.governor.reset()
-        self.last_node_ns = 0
+    def sample_expected(self, now_arrival_ns: int) -> bool:
+        """Whether a live sensor's next sample is about to come, so that waiting a moment gives a fresher prediction."""
+        for sensor in self._sensors.values():
+            status = sensor.status
+            if sensor.spec is not None and status is not None and status.live and status.rate_hz > 0:
+                if (now_arrival_ns - sensor.last_arrival_ns) * 1e-9 < SAMPLE_DUE_PERIODS / status.rate_hz:
+                    return True
+        return False
 
 
-def override_of(value: float) -> float | None:
-    """Parameter pruning_ratio_override: negative is none."""
-    return None if value < 0 else value
-
-
-def governor_config(settings: Settings) -> GovernorConfig:
-    """The power parameters as the governor takes them. Raises ParameterError."""
-    percents, ratios = settings["battery_curve_percent"], settings["battery_curve_ratio"]
-    if len(percents) != len(ratios):
-        raise ParameterError(
-            "parameter battery_curve_ratio", f"{len(ratios)} values", f"{len(percents)}, one for each of battery_curve_percent"
-        )
-    return GovernorConfig(
-        curve=tuple((percent / 100, ratio) for percent, ratio in zip(percents, ratios, strict=True)),
-        battery_scale=settings["battery_scale"],
-        battery_hysteresis=settings["battery_hysteresis_percent"] / 100,
-        critical_fraction=settings["battery_critical_percent"] / 100,
-        battery_timeout_s=settings["battery_timeout_s"],
-        charging_ratio=settings["charging_ratio"],
-        p_min_w=settings["power_budget_min_w"],
-        p_max_w=settings["power_budget_max_w"],
-        target_p95_ms=settings["latency_target_ms"],
-        dwell_s=settings["dwell_s"],
-    )
+def _newest_age_s(serving: Sequence[Sensor | None], statuses: Mapping[str, Status]) -> float:
+    """Time since the serving sensor with the newest row heard its newest message [s]; 0 where no sensor serves."""
+    rows = [(s.buffer.newest_ns, s.name) for s in serving if s is not None and s.buffer is not None]
+    if not rows:
+        return 0.0
+    _, name = max(rows, key=lambda row: row[0])
+    return max(0.0, statuses[name].age_s)

@@ -1,1 +1,1 @@
-"""One sensor without ROS: is it to be believed, its last seconds, and the snapshot of several."""
+"""From the messages of sensors to what the model sees, without ROS: liveness, rates, window buffers and snapshots."""

@@ -1,4 +1,4 @@
-"""How fast does a sensor send, and how many of its messages are missing?"""
+"""How fast a sensor sends, and how many of its messages are missing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 
 from ..nanoseconds import NS_PER_S
 
-RATE_MEMORY_S = 2.0  # arrival rate is an average that forgets with this time constant
+RATE_MEMORY_S = 2.0  # time constant with which the average of the arrival rate forgets
 MIN_TIMEOUT_S = 0.2  # below it, a loaded CPU or a garbage collection would look like a dead sensor
 TIMEOUT_PERIODS = 3  # two lost messages in a row are forgiven
-UNKNOWN_TIMEOUT_S = 1.0  # until the period is known, given or measured
+UNKNOWN_TIMEOUT_S = 1.0  # until the period is given or measured
 GAP = 1.5  # a step of this many periods is nearer to two periods than to one
-NEW_START_NS = 60 * NS_PER_S  # a longer step is a clock that jumped or a sensor switched off, not messages lost on the way
-STEPS_KEPT = 64  # the period is their median: half of the messages may be lost before it is wrong
-STEPS_NEEDED = 4  # for a first estimate
-STEPS_STALE = 32  # look again after this many new ones: a median costs more than all the rest of a batch
+NEW_START_NS = 60 * NS_PER_S  # a longer step means that a clock jumped or the sensor was off, not that messages were lost
+STEPS_KEPT = 64  # the period is their median, which is right unless more than half of the messages are lost
+STEPS_NEEDED = 4  # steps before the first estimate
+STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
 
 def automatic_timeout_s(period_s: float) -> float:
@@ -25,14 +25,14 @@ def automatic_timeout_s(period_s: float) -> float:
 
 
 class ArrivalRate:
-    """Arrival rate [Hz] with exponential forgetting; right also when messages come in drained batches."""
+    """Arrival rate [Hz] with exponential forgetting, which is right as well for messages that are taken in batches."""
 
     def __init__(self) -> None:
         self._messages = self._span_s = 0.0
         self._last_ns: int | None = None
 
     def add(self, arrival_ns: int, count: int) -> None:
-        """`count` messages, the last of them at arrival_ns."""
+        """Count ``count`` messages, the last of which arrived at ``arrival_ns``."""
         if self._last_ns is not None:  # the first batch spans an unknown time
             step_s = max(0, arrival_ns - self._last_ns) / NS_PER_S
             keep = math.exp(-step_s / RATE_MEMORY_S)
@@ -41,14 +41,14 @@ class ArrivalRate:
         self._last_ns = arrival_ns
 
     def rate_hz(self, silent_s: float) -> float:
-        """Rate now; silent_s: silence to be counted in, 0 between two regular messages."""
+        """Rate now [Hz]. ``silent_s``: silence [s] to be included, 0 between two regular messages."""
         keep = math.exp(-silent_s / RATE_MEMORY_S)
         span_s = self._span_s * keep + silent_s
         return self._messages * keep / span_s if self._span_s > 0 else 0.0
 
 
 class StampPeriod:
-    """Period of a sensor, given or measured, and the messages missing by it."""
+    """Period of a sensor, given or measured, and how many messages are missing according to it."""
 
     def __init__(self, expected_rate_hz: float = 0.0):
         self._measured = expected_rate_hz <= 0
@@ -56,7 +56,7 @@ class StampPeriod:
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
         self._last_arrival_ns: int | None = None
-        self._owed = 0.0  # messages that should have come by now and did not
+        self._owed = 0.0  # messages that should have arrived by now and did not
 
     @property
     def timeout_s(self) -> float:
@@ -64,13 +64,16 @@ class StampPeriod:
         return automatic_timeout_s(self.period_ns / NS_PER_S) if self.period_ns else UNKNOWN_TIMEOUT_S
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
-        """Messages missing in one step between stamps, nothing learnt; `filled` came without a believable stamp."""
+        """Messages missing in one step between stamps, from which nothing is learnt.
+
+        ``filled`` messages came in between without a believable stamp; they are not missing.
+        """
         if not self.period_ns or not GAP * self.period_ns < step_ns <= NEW_START_NS:
             return 0
         return max(0, round(step_ns / self.period_ns) - 1 - filled)
 
     def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | int = 0) -> int:
-        """Messages missing in steps (k,) between stamps, which also teach the period where it is measured."""
+        """Messages missing in steps (k,) between stamps. If the period is measured, it is learnt from these steps."""
         if self._measured:
             self._learn(steps_ns)
         if not self.period_ns:
@@ -82,7 +85,10 @@ class StampPeriod:
         return int(np.maximum(missing, 0)[wide].sum())
 
     def gaps_by_arrival(self, arrival_ns: int, count: int) -> int:
-        """Messages missing by arrival time alone, `count` came; drained batches are uneven, so one is forgiven."""
+        """Messages missing by the time of arrival alone, given that ``count`` arrived.
+
+        Messages are taken in uneven batches, so one message too few is not counted at once.
+        """
         last, self._last_arrival_ns = self._last_arrival_ns, arrival_ns
         if last is None or arrival_ns <= last:
             return 0

@@ -1,4 +1,4 @@
-"""What is known at one moment: the newest data of every live sensor, never waiting for a silent one."""
+"""The windows of all live sensors at one moment. A silent sensor is left out instead of waited for."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from .window_buffer import WindowBuffer
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Windows of the live sensors, all cut at ``end_ns``."""
+    """Windows of the live sensors, which all end at ``end_ns``."""
 
     end_ns: int
-    mask: np.ndarray  # bool (M,) live, and with at least one row in the window
-    windows: dict[str, tuple[np.ndarray, np.ndarray]]  # name -> stamps int64 (k,), rows (k, ...); only where mask
+    mask: np.ndarray  # bool (M,): live, and with at least one row in the window
+    windows: dict[str, tuple[np.ndarray, np.ndarray]]  # name -> stamps int64 (k,), rows (k, ...); only where mask is set
     newest_ns: int  # stamp of the newest row in any window, 0 when there is none
 
 
 def take_snapshot(buffers: Mapping[str, WindowBuffer | None], mask: Sequence[bool], end_ns: int) -> Snapshot:
-    """Cut the window ending at end_ns from every buffer whose mask bit is set.
+    """The window that ends at ``end_ns`` of every buffer whose mask bit is set.
 
-    buffers: in mask order, None for a slot that no sensor serves; mask: bool (M,). The rows are views into the
+    buffers: in mask order, None for a model input that no sensor serves. mask: bool (M,). The rows are views into the
     buffers: use them before half a window of further rows is appended. Raises ParameterError when the lengths differ.
     """
     if len(mask) != len(buffers):
-        raise ParameterError("take_snapshot mask", f"{len(mask)} bits", f"{len(buffers)}", "one bit per buffer")
-    windows, newest_ns, used = {}, 0, np.zeros(len(buffers), bool)
+        raise ParameterError("take_snapshot mask", f"{len(mask)} bits", f"{len(buffers)}", "pass one bit for each buffer")
+    windows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    newest_ns, used = 0, np.zeros(len(buffers), bool)
     for slot, (name, buffer) in enumerate(buffers.items()):
         if not mask[slot] or buffer is None:
             continue

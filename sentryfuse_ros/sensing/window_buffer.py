@@ -1,37 +1,38 @@
-"""The last seconds of one sensor, always readable as one contiguous array.
+"""The rows of one sensor's last seconds, which can always be read as one contiguous array.
 
-A mirrored ring: every row is written twice, ``capacity`` rows apart, so that any run of rows is a plain
-slice. Writing costs two copies of the new rows; reading a window costs two binary searches and no copy.
+The buffer is a mirrored ring: every row is written twice, ``capacity`` rows apart, so that any run of rows is a plain slice.
+Writing costs two copies of the new rows; reading a window costs two binary searches and no copy.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..errors import ParameterError
 from ..nanoseconds import NS_PER_S
 
-SLACK = 1.5  # capacity over window: a view handed out stays untouched until half a window of new rows came
-GROWTH_LIMIT = 16  # a sensor up to 16 times faster than configured still fits; beyond that rows are lost and counted
-RESTART_AFTER = 3  # appends in a row wholly before the window: the clock went back, not one delayed message
+SLACK = 1.5  # capacity over window: a returned view stays intact until half a window of new rows was appended
+GROWTH_LIMIT = 16  # a sensor up to 16 times faster than expected still fits; beyond that, rows are lost and counted
+RESTART_AFTER = 3  # appends in a row wholly before the window: the clock went back, and it was not one delayed message
 
 
 class WindowBuffer:
     """Rows of one sensor, sorted by stamp, for the last ``window_s`` seconds.
 
-    window_s: length of the window [s]. rate_hz: rows per second, a first guess of the size: the ring grows
-    where the sensor is faster. row_shape: shape of one row, ``()`` for audio. Not thread-safe: one thread
-    appends and reads. Raises ParameterError for a window or rate that is not positive and finite.
+    window_s: length of the window [s]. rate_hz: rows per second, from which the first size is estimated; the ring grows if the
+    sensor is faster. row_shape: shape of one row, ``()`` for audio. Not thread-safe: one thread appends and reads. Raises
+    ParameterError for a window or rate that is not positive and finite.
     """
 
-    def __init__(self, window_s: float, rate_hz: float, row_shape: tuple[int, ...] = (), dtype=np.float32):
+    def __init__(self, window_s: float, rate_hz: float, row_shape: tuple[int, ...] = (), dtype: DTypeLike = np.float32):
         for name, value in (("window_s", window_s), ("rate_hz", rate_hz)):
             if not (np.isfinite(value) and value > 0):
                 raise ParameterError(f"WindowBuffer {name}", value, "a positive number", f"set {name} of this sensor")
         self.window_s, self.rate_hz = float(window_s), float(rate_hz)
         self.row_shape, self.dtype = tuple(row_shape), np.dtype(dtype)
-        self.skipped = 0  # rows refused since the start: older than the window when they came
-        self.lost = 0  # rows overwritten while still inside the window: far more of them than rate_hz said
+        self.skipped = 0  # rows refused since the start because they were older than the window when they arrived
+        self.lost = 0  # rows overwritten inside the window because far more came than rate_hz promised
         self._window_ns = round(window_s * NS_PER_S)
         self._capacity_limit = 0
         self._allocate(max(16, int(np.ceil(window_s * rate_hz * SLACK)) + 2))
@@ -51,9 +52,9 @@ class WindowBuffer:
         self._next = self._count = self._newest_ns = self._old_appends = 0
 
     def append(self, row_stamp_ns: np.ndarray, rows: np.ndarray) -> None:
-        """Add rows; late ones are sorted in, those older than the window are skipped and counted.
+        """Add rows. Late ones are sorted in; those older than the window are skipped and counted.
 
-        row_stamp_ns: int64 (k,); rows: (k, *row_shape). Raises ParameterError where the shapes do not fit.
+        row_stamp_ns: int64 (k,); rows: (k, *row_shape). Raises ParameterError if the shapes do not fit.
         """
         stamps = np.asarray(row_stamp_ns, np.int64)
         rows = np.asarray(rows, self.dtype)
@@ -76,8 +77,8 @@ class WindowBuffer:
     def window(self, end_ns: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows with ``end_ns - window_s < stamp <= end_ns``: stamps int64 (k,), rows (k, *row_shape).
 
-        Both are contiguous views, not copies: take what you need before half a window of further rows came.
-        For the same reason a window is complete only where it ends less than half a window before the newest row.
+        Both are contiguous views and not copies: use them before half a window of further rows is appended. For the same
+        reason a window is complete only if it ends less than half a window before the newest row.
         """
         stop = self._next + self._capacity
         start = stop - self._count
@@ -87,34 +88,34 @@ class WindowBuffer:
         return self._stamps[low:high], self._rows[low:high]
 
     def _merge(self, stamps: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Take back the newer tail of the ring and return it sorted together with the late rows."""
+        """Remove the rows from the ring that are newer than the late ones, and return both sorted together."""
         oldest_kept = int(np.searchsorted(stamps, self._newest_ns - self._window_ns, "right"))
         self.skipped += oldest_kept
         if oldest_kept == len(stamps):
             self._old_appends += 1
             if self._old_appends < RESTART_AFTER:
                 return stamps[:0], rows[:0]
-            # One wild future stamp, or time itself went back without a reset: what is newer in the ring is wrong.
+            # The ring holds rows from a wrong future stamp, or time went back without a reset: the newer rows are wrong.
             self.skipped -= oldest_kept
-            self._cut_after(int(stamps[0]))
+            self._remove_after(int(stamps[0]))
             return stamps, rows
         stamps, rows = stamps[oldest_kept:], rows[oldest_kept:]
-        tail_stamps, tail_rows = self._cut_after(int(stamps[0]))
+        tail_stamps, tail_rows = self._remove_after(int(stamps[0]))
         stamps, rows = np.concatenate((tail_stamps, stamps)), np.concatenate((tail_rows, rows))
         order = np.argsort(stamps, kind="stable")  # equal stamps stay in order of arrival
         return stamps[order], rows[order]
 
-    def _cut_after(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
-        """Take the rows newer than stamp_ns out of the ring and give them."""
+    def _remove_after(self, stamp_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Remove the rows newer than ``stamp_ns`` from the ring and return them."""
         stop = self._next + self._capacity
         start = stop - self._count
-        cut = start + int(self._stamps[start:stop].searchsorted(stamp_ns, "right"))
-        self._count -= stop - cut
-        self._next = (self._next - (stop - cut)) % self._capacity
-        return self._stamps[cut:stop], self._rows[cut:stop]
+        first = start + int(self._stamps[start:stop].searchsorted(stamp_ns, "right"))
+        self._count -= stop - first
+        self._next = (self._next - (stop - first)) % self._capacity
+        return self._stamps[first:stop], self._rows[first:stop]
 
     def _make_room(self, stamps: np.ndarray) -> None:
-        """Grow where the write would overwrite rows that are still inside the window."""
+        """Grow the ring if the write would overwrite rows that are still inside the window."""
         surplus = self._count + len(stamps) - self._capacity
         if surplus <= 0:
             return

@@ -1,4 +1,4 @@
-"""A simulated robot: MuJoCo drives it over known ground, sensor models record it as a rosbag2 (docs/SIMULATION.md).
+"""A simulated robot that drives over known ground in MuJoCo; models of its sensors record a rosbag2 (docs/SIMULATION.md).
 
-`run.simulate(seed, duration_s, out)` makes one recording. Nothing here knows the rest of the package.
+`run.simulate(seed, duration_s, out)` makes one recording, `series.simulate_series` makes many.
 """

@@ -1,8 +1,8 @@
-"""What a wheel stands on: the relief as a round wheel feels it, and each patch's spring, damper and friction.
+"""What a wheel stands on: the relief as a round wheel feels it, and the spring, damper and friction of each patch.
 
-MuJoCo meets a height field with one contact per triangle prism; a wheel rolling over flat ground then rattles at the
-grid's pitch. So each wheel has one contact, with a plane that follows the height and slope of the relief below it. Rays
-still hit the height fields.
+MuJoCo computes one contact per triangle of a height field, so that even on flat ground a wheel rattles at the pitch of
+the grid. Here, each wheel has one contact instead, with a plane that follows the height and slope of the relief below
+it. Rays still hit the height fields.
 """
 
 from __future__ import annotations
@@ -15,35 +15,36 @@ from .relief import CELL_M
 from .worlds import COLUMNS, PATCH_M, ROWS, World
 
 WHEEL_RADIUS_M = 0.11
-TYRE_STIFFNESS_KN_M = 45.0  # soft solid rubber
+TYRE_STIFFNESS_KN_M = 45.0  # a soft tyre of solid rubber
 TYRE_DAMPING_RATIO = 0.15
-IMPEDANCE = 0.3  # of MuJoCo's contacts; small, so that they are springs and not stops
-FINER = 2  # nodes of the felt relief per node of the height field
+IMPEDANCE = 0.3  # of MuJoCo's contacts; small, so that they act as springs and not as hard stops
+UPSAMPLING = 2  # nodes of the felt relief per node of the height field
 
 
 def wheel_stiffness(ground: Ground) -> float:
-    """Tyre and ground in series [N/m]."""
+    """Stiffness of tyre and ground in series [N/m]."""
     return 1e3 / (1 / TYRE_STIFFNESS_KN_M + 1 / ground.stiffness_kn_m)
 
 
 def contact_parameters(ground: Ground, mass_kg: float) -> tuple[float, float]:
     """MuJoCo's solref (time constant [s], damping ratio) of a patch.
 
-    A contact is a spring under a quarter of the robot, omega = sqrt(4 k / m). MuJoCo blends the spring's acceleration in
-    by the impedance d: with a constant small d, d k' = omega^2 and d b' = 2 damping omega give the spring back, which
-    means the time constant 1 / (damping omega) and the damping ratio damping / sqrt(d). Rolling resistance is no part of
-    the contact but a torque on the wheel (`Drive`): as contact friction as large as sand's, MuJoCo's cones chatter.
+    A contact is a spring under a quarter of the robot, with omega = sqrt(4 k / m). MuJoCo scales the acceleration of the
+    spring by the impedance d. With a constant small d, the spring is recovered by d k' = omega^2 and d b' = 2 damping
+    omega, that is, by the time constant 1 / (damping omega) and the damping ratio damping / sqrt(d). Rolling resistance is
+    a torque on the wheel (`Robot.advance`) instead of a part of the contact, because MuJoCo's friction cones chatter at
+    values as large as those of sand.
     """
     stiffness = wheel_stiffness(ground)
-    # The damping of each in proportion to how much of the deflection is its own.
-    own = stiffness / 1e3 / ground.stiffness_kn_m
-    damping = TYRE_DAMPING_RATIO * (1 - own) + ground.damping_ratio * own + 0.1
+    # Tyre and ground damp in proportion to their shares of the deflection.
+    ground_share = stiffness / 1e3 / ground.stiffness_kn_m
+    damping = TYRE_DAMPING_RATIO * (1 - ground_share) + ground.damping_ratio * ground_share + 0.1
     omega = np.sqrt(4 * stiffness / mass_kg)
     return float(1 / (damping * omega)), float(damping / np.sqrt(IMPEDANCE))
 
 
 class Footing:
-    """Height and slope under wheels, and the contact parameters there."""
+    """Height and slope under the wheels, and the contact parameters of each patch."""
 
     def __init__(self, world: World, mass_kg: float):
         self._world = world
@@ -56,13 +57,13 @@ class Footing:
             row, column = index // COLUMNS * cells, index % COLUMNS * cells
             whole[row : row + cells + 1, column : column + cells + 1] = patch.height_m
         felt = _felt(whole)
-        self._height = cv2.resize(felt, None, fx=FINER, fy=FINER, interpolation=cv2.INTER_CUBIC).astype(np.float64)
-        self._per_m = FINER / CELL_M
+        self._height = cv2.resize(felt, None, fx=UPSAMPLING, fy=UPSAMPLING, interpolation=cv2.INTER_CUBIC).astype(np.float64)
+        self._per_m = UPSAMPLING / CELL_M
 
     def under(self, x_m: np.ndarray, y_m: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Height [m] and slopes along x and y at each position, bilinear."""
-        # Pixel centres: resizing moved node i to (i + 0.5) FINER - 0.5.
-        column, row = x_m * self._per_m + (FINER - 1) / 2, y_m * self._per_m + (FINER - 1) / 2
+        """Height [m] and slopes along x and y at each position (n,), by bilinear interpolation."""
+        # cv2.resize aligns pixel centres: it moved node i to (i + 0.5) UPSAMPLING - 0.5.
+        column, row = x_m * self._per_m + (UPSAMPLING - 1) / 2, y_m * self._per_m + (UPSAMPLING - 1) / 2
         c = np.minimum(np.maximum(column.astype(int), 0), self._height.shape[1] - 2)
         r = np.minimum(np.maximum(row.astype(int), 0), self._height.shape[0] - 2)
         u, v = column - c, row - r
@@ -74,7 +75,7 @@ class Footing:
 
 
 def _felt(height_m: np.ndarray) -> np.ndarray:
-    """Height of a sphere's lowest point when it rests on the relief: the relief dilated by the sphere."""
+    """Height of the lowest point of a sphere that rests on the relief: the relief dilated by the sphere."""
     reach = int(0.5 * WHEEL_RADIUS_M / CELL_M)
     felt = np.full_like(height_m, -np.inf)
     padded = np.pad(height_m, reach, mode="edge")

@@ -1,7 +1,7 @@
-"""The ground classes, as ranges of physical parameters. Sensors never see a class, only a patch's `Ground`.
+"""The ground classes as ranges of physical parameters. Sensors never see a class, only the `Ground` of a patch.
 
-Ranges are wide and overlap on purpose: a dark dry gravel and a worn asphalt reflect alike, a loose plank floor and a
-badly laid pavement shake alike. Orders of magnitude are textbook ones (docs/SIMULATION.md says which).
+The ranges are wide and overlap on purpose: dark dry gravel reflects like worn asphalt, and a loose plank floor shakes
+like badly laid pavement. Their orders of magnitude are those of textbooks; docs/SIMULATION.md lists them.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ class Ground:
     """The parameters of one patch of ground."""
 
     friction: float  # sliding friction against rubber
-    rolling_resistance: float  # resisting force per load
+    rolling_resistance: float  # resisting force divided by the load
     stiffness_kn_m: float  # under one wheel; in series with the tyre
-    damping_ratio: float  # of the wheel bouncing on it
+    damping_ratio: float  # of a wheel that bounces on it
     undulation_mm: float  # rms of the relief at wavelengths about a metre
     roughness_mm: float  # rms of the relief at roughness_length_m
     roughness_length_m: float  # correlation length of the roughness
     ripple_mm: float  # amplitude of parallel ripples, 0.15 to 0.3 m apart
-    joint_pitch_m: float  # width of slabs or planks; 0: none
+    joint_pitch_m: float  # width of slabs or planks; 0 if there are none
     joint_depth_mm: float  # how far a wheel drops into a joint
     lippage_mm: float  # rms height difference of neighbouring slabs or planks
     texture_mm: float  # rms of the surface texture that is too fine to move a wheel
-    texture_wavelength_mm: float
+    texture_wavelength_mm: float  # of that texture
     grain_mm: float  # size of loose grains
     grain_cover: float  # share of the surface covered by loose grains
     blade_m: float  # height of vegetation
-    panel_thickness_mm: float  # of slabs or planks that can ring; 0: none
+    panel_thickness_mm: float  # of slabs or planks that can ring; 0 if there are none
     panel_span_m: float  # between supports
-    panel_modulus_gpa: float
+    panel_modulus_gpa: float  # Young's modulus
     panel_density: float  # [kg/m^3]
     panel_free: float  # share of the panel that is not bedded and can ring
     panel_loss: float  # loss factor of its resonances
-    nir_reflectance: float  # diffuse, at the LiDAR's wavelength
+    nir_reflectance: float  # diffuse reflectance at the wavelength of the LiDAR
     gloss: float  # specular share of visible light
 
 
@@ -186,7 +186,7 @@ RANGES: dict[str, dict[str, tuple[float, float]]] = {
 
 
 def draw_ground(name: str, rng: np.random.Generator) -> Ground:
-    """Parameters of one patch of class ``name``: log-uniform over ranges wider than a factor of 3, else uniform."""
+    """Draw one patch of class ``name``: log-uniform over ranges wider than a factor of 3, uniform over the others."""
     ranges, values = RANGES[name], {}
     for parameter in (f.name for f in fields(Ground)):
         low, high = ranges[parameter]

@@ -1,4 +1,4 @@
-"""The IMU: the body's rotation and specific force, through its mount, with the errors of a cheap sensor."""
+"""The IMU: rotation and specific force of the body, filtered by the mount, with the errors of a cheap sensor."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from .robot import ACCEL, GYRO, STEP_S, TORQUE, WHEEL_SPEED
 STEPS_PER_SAMPLE = 4
 RATE_HZ = 200
 GYRO_NOISE, ACCEL_NOISE = 0.004, 0.05  # rms per sample [rad/s, m/s^2]
-GYRO_BIAS, ACCEL_BIAS = 0.01, 0.10  # at switch-on, rms
-BIAS_WALK = 1e-4  # growth of the biases per sample, in units of the above
+GYRO_BIAS, ACCEL_BIAS = 0.01, 0.10  # rms when switched on
+BIAS_WALK = 1e-4  # change of the biases per sample, as a share of the values above
 GEAR_RATIO = 22.0  # motor turns per wheel turn
-_MOUNT_S = 0.3  # length of the mount's answer
+_MOUNT_S = 0.3  # length of the mount's impulse response
 
 
 class Imu:
-    """Makes rows (n, 6): gyro xyz [rad/s], specific force xyz [m/s^2], from rows of the physics."""
+    """Computes samples (n, 6), gyro xyz [rad/s] and specific force xyz [m/s^2], from rows of the physics."""
 
     def __init__(self, nuisances: Nuisances, rng: np.random.Generator):
         self._rng = rng
@@ -28,29 +28,29 @@ class Imu:
         self._unbalance = 10 ** rng.uniform(-5.6, -5.2) + 2.0e-4 * nuisances.vibration**2  # motor eccentricity [m]
         self._phase = rng.uniform(0, 2 * np.pi, 4)
         self._direction = rng.uniform(-1, 1, (4, 3))
-        # A loose mount is a mass on a spring: its resonance comes down and its damping with it.
+        # The mount is a mass on a spring. The looser it is, the lower are its resonance and its damping.
         looseness = nuisances.vibration
         frequency_hz = float(rng.uniform(150, 220) * (1 - looseness) + rng.uniform(22, 55) * looseness)
         damping = 0.7 - 0.62 * looseness
         time_s = np.arange(round(_MOUNT_S / STEP_S)) * STEP_S
         omega = 2 * np.pi * frequency_hz
         ringing = omega * np.sqrt(1 - damping**2)
-        # Force that the mount passes on after an impulse: k x + c v of x'' + 2 d w x' + w^2 x = base.
-        answer = np.exp(-damping * omega * time_s) * (
+        # Impulse response: the force k x + c v that the mount transmits, with x'' + 2 d w x' + w^2 x = base.
+        response = np.exp(-damping * omega * time_s) * (
             2 * damping * omega * np.cos(ringing * time_s)
             + (omega**2 * (1 - 2 * damping**2)) / ringing * np.sin(ringing * time_s)
         )
-        self._answer = answer / answer.sum()  # a constant force passes unchanged
+        self._response = response / response.sum()  # a constant force passes unchanged
         self._past: np.ndarray | None = None
 
     def samples(self, rows: np.ndarray) -> np.ndarray:
-        """One sample per STEPS_PER_SAMPLE rows: the mean, as the sensor's own low-pass gives."""
+        """One sample per STEPS_PER_SAMPLE rows, their mean, like the low-pass filter in the sensor."""
         force = rows[:, ACCEL] + self._motors(rows)
         if self._past is None:
-            self._past = np.repeat(force[:1], len(self._answer) - 1, axis=0)
+            self._past = np.repeat(force[:1], len(self._response) - 1, axis=0)
         whole = np.concatenate([self._past, force])
         self._past = whole[len(force) :]
-        felt = np.stack([np.convolve(whole[:, k], self._answer, mode="valid") for k in range(3)], axis=1)
+        felt = np.stack([np.convolve(whole[:, k], self._response, mode="valid") for k in range(3)], axis=1)
         clean = np.concatenate([rows[:, GYRO], felt], axis=1).reshape(-1, STEPS_PER_SAMPLE, 6).mean(axis=1)
         walk = np.cumsum(self._walk * self._rng.standard_normal(clean.shape), axis=0)
         noise = self._rng.standard_normal(clean.shape) * np.repeat([GYRO_NOISE, ACCEL_NOISE], 3)
@@ -59,7 +59,7 @@ class Imu:
         return measured
 
     def _motors(self, rows: np.ndarray) -> np.ndarray:
-        """Force of unbalanced motors (n, 3): eccentricity times the square of their speed; load adds cogging."""
+        """Force of unbalanced motors (n, 3): eccentricity times squared speed, plus cogging that grows with the load."""
         speed = rows[:, WHEEL_SPEED] * GEAR_RATIO  # (n, 4) [rad/s]
         phase = self._phase + np.cumsum(speed, axis=0) * STEP_S
         self._phase = phase[-1] % (2 * np.pi)

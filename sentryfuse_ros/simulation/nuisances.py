@@ -1,4 +1,4 @@
-"""What disturbs a run: each level in [0, 1], 0 is none; plus the speed driven and the load carried."""
+"""What disturbs a run, each as a level from 0 (none) to 1, and the speed and payload of the robot."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ SENSOR_OF = {"darkness": "camera", "fog": "camera", "mud": "camera", "wind": "au
 class Nuisances:
     """Disturbances of one run."""
 
-    darkness: float = 0.0  # light that is missing, on a logarithmic scale
-    fog: float = 0.0  # in the air and as droplets on the lens
+    darkness: float = 0.0  # lack of light, on a logarithmic scale
+    fog: float = 0.0  # in the air, and as droplets on the lens
     mud: float = 0.0  # share of the lens covered
     wind: float = 0.0  # at the microphone
     dust: float = 0.0  # in the air, in front of the LiDAR
-    vibration: float = 0.0  # looseness of the IMU's mount and unbalance of the motors
+    vibration: float = 0.0  # looseness of the mount of the IMU, and unbalance of the motors
     speed_mps: float = 0.8
     payload_kg: float = 3.0
 
@@ -29,18 +29,18 @@ class Nuisances:
         return asdict(self)
 
     def disturbed(self) -> tuple[str, ...]:
-        """Names of the disturbances that are more than slight."""
+        """Names of the disturbances that are strong enough to matter."""
         return tuple(name for name in SENSOR_OF if getattr(self, name) > 0.25)
 
 
 RANGES = {**dict.fromkeys(SENSOR_OF, (0.0, 1.0)), "speed_mps": (0.2, 1.5), "payload_kg": (0.0, 20.0)}
-# How often a run's sensor is disturbed. No run disturbs all four: nothing could be told there.
-_OFTEN = {"camera": 0.5, "audio": 0.4, "lidar": 0.4, "imu": 0.4}
+# Probability that a run disturbs a sensor. No run disturbs all four, because nothing could be recognised then.
+_PROBABILITY = {"camera": 0.5, "audio": 0.4, "lidar": 0.4, "imu": 0.4}
 
 
 def draw_nuisances(rng: np.random.Generator) -> Nuisances:
-    """The disturbances of a random run."""
-    hit = [sensor for sensor, often in _OFTEN.items() if rng.random() < often]
+    """Draw the disturbances of a run."""
+    hit = [sensor for sensor, probability in _PROBABILITY.items() if rng.random() < probability]
     spared = rng.integers(4)
     if len(hit) == 4:
         del hit[spared]
@@ -54,9 +54,10 @@ def draw_nuisances(rng: np.random.Generator) -> Nuisances:
 
 
 def choose_nuisances(given: Sequence[str], rng: np.random.Generator) -> Nuisances:
-    """What ``--nuisance`` says: nothing or ``random`` draws a run's; ``none`` clears; ``NAME=LEVEL`` sets one.
+    """The nuisances that the arguments of ``--nuisance`` ask for, in order.
 
-    Raises ParameterError naming the entry that is wrong.
+    No argument or ``random``: draw them. ``none``: no disturbance. ``NAME=LEVEL``: set one, and ``NAME`` alone sets it
+    to 0.8. Raises ParameterError that names the wrong entry.
     """
     names = [f.name for f in fields(Nuisances)]
     drawn = draw_nuisances(rng)

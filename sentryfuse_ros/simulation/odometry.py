@@ -1,4 +1,4 @@
-"""Odometry from the wheels' encoders and the gyro: it drifts with slip, as a robot's own does."""
+"""Odometry from wheel encoders and gyro. It drifts when the wheels slip, like that of a real robot."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .robot import GYRO, STEP_S, WHEEL_SPEED
 
 @dataclass
 class WheelOdometry:
-    """Pose in the frame where it was switched on [m, rad], and the last step's twist [m/s, rad/s]."""
+    """Pose relative to where it was switched on [m, rad], and the twist of the last update [m/s, rad/s]."""
 
     x_m: float = 0.0
     y_m: float = 0.0
@@ -21,7 +21,7 @@ class WheelOdometry:
     turn_rad_s: float = 0.0
 
     def update(self, rows: np.ndarray) -> None:
-        """Go on by some rows of the physics."""
+        """Advance by consecutive rows of the physics."""
         speed = rows[:, WHEEL_SPEED].mean(axis=1) * WHEEL_RADIUS_M
         turn = rows[:, GYRO][:, 2]
         yaw = self.yaw_rad + np.cumsum(turn) * STEP_S

@@ -1,4 +1,4 @@
-"""Writes a run as a rosbag2 (mcap) with the interval file of its labels."""
+"""Writes a simulated run as a rosbag2 recording (mcap) with the intervals file of its labels."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ import numpy as np
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from ..bags.label_sources import INTERVALS_FILE, write_intervals
+from ..bags.labels import Labels
+from ..nanoseconds import ns_to_stamp
 from ..paths import share_path
 from .battery import Battery
 from .odometry import WheelOdometry
@@ -24,11 +27,10 @@ TOPICS = {
     "odometry": ("/odom", "nav_msgs/msg/Odometry"),
     "truth": ("/ground_truth/ground", "std_msgs/msg/String"),
 }
-INTERVALS_FILE = "intervals.csv"
 
 
 class Recorder:
-    """A bag being written. Messages may come slightly out of order; they are stored in order of their time."""
+    """A recording that is being written. Messages may arrive slightly out of order; they are stored in order of time."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -37,11 +39,11 @@ class Recorder:
         self._types = self._store.types
         self._pending: list[tuple[int, int, str, bytes]] = []
         self._count = 0
-        self._intervals: list[tuple[int, str]] = []
+        self._begun: list[tuple[int, str]] = []
         self._identity = np.zeros(9)
 
     def __enter__(self) -> Recorder:
-        # Version 8: what every ROS 2 from Iron on reads.
+        # Every ROS 2 from Iron on reads version 8.
         self._writer = Writer(self._folder, version=8, storage_plugin=StoragePlugin.MCAP)
         self._writer.open()
         self._connections = {
@@ -65,16 +67,14 @@ class Recorder:
         del self._pending[:ready]
 
     def flush(self, until_ns: int) -> None:
-        """Store what was received up to ``until_ns``; nothing older may come any more."""
+        """Store what was received up to ``until_ns``; nothing older may arrive afterwards."""
         self._flush(until_ns)
 
     def close_intervals(self, end_ns: int) -> None:
-        """Write the interval file: t_from, t_to [s of the stamps] and label, without gaps."""
-        starts = [t for t, _ in self._intervals]
-        lines = ["t_from,t_to,label"]
-        for (start, label), stop in zip(self._intervals, [*starts[1:], end_ns]):
-            lines.append(f"{_seconds(start)},{_seconds(stop)},{label}")
-        (self._folder / INTERVALS_FILE).write_text("\n".join(lines) + "\n")
+        """Write the intervals file. The intervals follow each other without gaps, the last one ends at ``end_ns``."""
+        ends_ns = [*(t for t, _ in self._begun[1:]), end_ns]
+        labels = Labels.of((start_ns, stop_ns, label) for (start_ns, label), stop_ns in zip(self._begun, ends_ns, strict=True))
+        write_intervals(self._folder / INTERVALS_FILE, labels)
 
     def _put(self, name: str, received_ns: int, message: Any) -> None:
         raw = bytes(self._store.serialize_cdr(message, TOPICS[name][1]))
@@ -85,23 +85,23 @@ class Recorder:
         return self._types[kind](*values)
 
     def _header(self, stamp_ns: int, frame: str) -> Any:
-        stamp = self._new("builtin_interfaces/msg/Time", stamp_ns // 10**9, stamp_ns % 10**9)
+        stamp = self._new("builtin_interfaces/msg/Time", *ns_to_stamp(stamp_ns))
         return self._new("std_msgs/msg/Header", stamp, frame)
 
     def _vector(self, values: Any) -> Any:
         return self._new("geometry_msgs/msg/Vector3", *(float(v) for v in values))
 
     def truth(self, stamp_ns: int, label: str) -> None:
-        """The class under the middle of the robot."""
+        """The class of the ground under the middle of the robot."""
         self._put("truth", stamp_ns, self._new("std_msgs/msg/String", label))
 
     def begin_interval(self, stamp_ns: int, label: str) -> None:
         """From here on the ground is ``label``."""
-        if not self._intervals or self._intervals[-1][1] != label:
-            self._intervals.append((stamp_ns, label))
+        if not self._begun or self._begun[-1][1] != label:
+            self._begun.append((stamp_ns, label))
 
     def image(self, stamp_ns: int, received_ns: int, picture: np.ndarray) -> None:
-        """(H, W, 3) uint8 rgb."""
+        """An image (H, W, 3) uint8 rgb."""
         height, width, _ = picture.shape
         self._put(
             "camera",
@@ -112,7 +112,7 @@ class Recorder:
         )
 
     def imu(self, stamp_ns: int, received_ns: int, sample: np.ndarray) -> None:
-        """(6,) gyro xyz, specific force xyz. No orientation: REP 145 says so by -1."""
+        """A sample (6,): gyro xyz [rad/s], specific force xyz [m/s^2]. REP 145 marks the missing orientation by -1."""
         unknown = self._identity.copy()
         unknown[0] = -1.0
         self._put(
@@ -131,11 +131,11 @@ class Recorder:
         )
 
     def audio(self, stamp_ns: int, received_ns: int, rate_hz: int, samples: np.ndarray) -> None:
-        """int16 mono."""
+        """A chunk of int16 samples (n,), mono."""
         self._put("audio", received_ns, self._new(AUDIO_TYPE, self._header(stamp_ns, "microphone"), rate_hz, 1, samples))
 
     def cloud(self, stamp_ns: int, received_ns: int, points: np.ndarray) -> None:
-        """(n, 4) float32 x, y, z, intensity."""
+        """A cloud (n, 4) float32: x, y, z [m], intensity."""
         names = ("x", "y", "z", "intensity")
         fields = [self._new("sensor_msgs/msg/PointField", name, 4 * i, 7, 1) for i, name in enumerate(names)]
         count = len(points)
@@ -157,7 +157,7 @@ class Recorder:
         )
 
     def battery(self, stamp_ns: int, state: Battery) -> None:
-        """Charge 0..1 in ``percentage``, as sensor_msgs/BatteryState has it; current is negative when discharging."""
+        """``percentage`` is 0..1 and the current negative when discharging, as sensor_msgs/BatteryState defines them."""
         volts, unknown = state.voltage_v, float("nan")
         capacity_ah = state.capacity_wh / 25.9
         self._put(
@@ -204,7 +204,3 @@ class Recorder:
                 self._new("geometry_msgs/msg/TwistWithCovariance", twist, covariance),
             ),
         )
-
-
-def _seconds(time_ns: int) -> str:
-    return f"{time_ns // 10**9}.{time_ns % 10**9:09d}"

@@ -21,12 +21,12 @@ WHEEL_XY_M = np.array(
     ]
 )  # left, right, left, right
 BODY_KG, WHEEL_KG = 15.0, 1.0
-# Time in which grip stops a slip. As short as the contact's own damping, sliding would lift the wheels.
+# Time in which friction stops a slip. If it were as short as that of the contact, sliding would lift the wheels.
 GRIP_S = 0.03
 TERRAIN_GROUP, ROBOT_GROUP = 0, 1
 CAMERA_AT_M, LIDAR_AT_M, IMU_AT_M = (0.22, 0.0, 0.26), (0.0, 0.0, 0.42), (0.05, 0.02, 0.04)  # in the base frame
 
-# Columns of a row of `Drive.history`.
+# Columns of a row of the physics: what `Robot.advance` returns for every step.
 ACCEL, GYRO, VELOCITY = slice(0, 3), slice(3, 6), slice(6, 9)
 WHEEL_SPEED, TORQUE, LOAD = slice(9, 13), slice(13, 17), slice(17, 21)
 POSITION, ORIENTATION = slice(21, 24), slice(24, 28)
@@ -34,13 +34,13 @@ COLUMNS = 28
 
 
 def build_model(world: World, payload_kg: float) -> mujoco.MjModel:
-    """Compile world and robot."""
+    """Compile world and robot for MuJoCo."""
     nodes, half = patch_nodes(), PATCH_M / 2
     seen = f'group="{TERRAIN_GROUP}" contype="0" conaffinity="0"'
     unseen = f'group="{ROBOT_GROUP}" contype="0" conaffinity="0"'
     fields, grounds = [], []
     for index, patch in enumerate(world.patches):
-        # A field just as deep as its relief: a ray searches every cell it crosses between highest and lowest point.
+        # A field is only as deep as its relief, because a ray searches every cell between highest and lowest point.
         low, depth = _span(patch.height_m)
         fields.append(f'<hfield name="h{index}" nrow="{nodes}" ncol="{nodes}" size="{half} {half} {depth:.9g} 0.2"/>')
         grounds.append(f'<geom type="hfield" hfield="h{index}" pos="{patch.x_m} {patch.y_m} {low:.9g}" {seen}/>')
@@ -51,7 +51,7 @@ def build_model(world: World, payload_kg: float) -> mujoco.MjModel:
     ]
     footings, contacts, wheels, motors, speeds, torques, loads = [], [], [], [], [], [], []
     for k, (x, y) in enumerate(WHEEL_XY_M):
-        # Each wheel meets its own plane only.
+        # Each wheel touches only its own plane.
         footings.append(
             f'<body name="footing{k}" mocap="true"><geom name="footing{k}" type="plane" size="1 1 0.1" {unseen}/></body>'
         )
@@ -96,7 +96,7 @@ def _span(height_m: np.ndarray) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Pose:
-    """Of the base in the world: position (3,) [m] and rotation (3, 3)."""
+    """Pose of the base in the world: position (3,) [m] and rotation (3, 3)."""
 
     position_m: np.ndarray
     rotation: np.ndarray
@@ -106,8 +106,8 @@ class Pose:
         return self.position_m + self.rotation @ np.asarray(offset_m)
 
 
-class Drive:
-    """Steps the physics under wheel speed commands."""
+class Robot:
+    """The simulated robot in its world; `advance` steps the physics under wheel speed commands."""
 
     def __init__(self, world: World, payload_kg: float, x_m: float, y_m: float, yaw_rad: float):
         self.model = build_model(world, payload_kg)
@@ -122,26 +122,27 @@ class Drive:
 
     @property
     def pose(self) -> Pose:
+        """Pose of the base now."""
         rotation = np.zeros(9)
         mujoco.mju_quat2Mat(rotation, self.data.qpos[3:7])
         return Pose(self.data.qpos[:3].copy(), rotation.reshape(3, 3))
 
     def advance(self, steps: int, speed_mps: float, turn_rad_s: float) -> np.ndarray:
-        """Step with the wheels commanded to a forward speed and a turn; (steps, COLUMNS) sensor rows."""
+        """Drive with the commanded forward speed and turn rate; returns one row per step (steps, COLUMNS)."""
         model, data = self.model, self.data
         left, right = speed_mps - turn_rad_s * TRACK_M / 2, speed_mps + turn_rad_s * TRACK_M / 2
         data.ctrl[:] = np.array([left, right, left, right]) / WHEEL_RADIUS_M
         rows = np.empty((steps, COLUMNS))
         for i in range(steps):
             wheels = data.xpos[self._wheels]
-            if i % 4 == 0:  # every 5 ms: less than half a centimetre
+            if i % 4 == 0:  # every 5 ms, in which it moves less than a centimetre
                 patch = self._world.patch_at(wheels[:, 0], wheels[:, 1])
                 model.pair_solref[:] = self._footing.solref[patch]
                 model.pair_friction[:, :2] = self._footing.friction[patch, None]
                 model.pair_friction[:, 2] = 0.02 * self._footing.friction[patch]
                 resistance = self._footing.rolling_resistance[patch] * WHEEL_RADIUS_M
             self._place(wheels)
-            # The load is smoothed over some 10 ms: ground is pushed aside, not elastic.
+            # The load is smoothed over about 10 ms, because the ground is pushed aside and does not spring back.
             self._load += 0.12 * (data.sensordata[LOAD] - self._load)
             data.qfrc_applied[self._dofs] = -resistance * self._load * np.tanh(data.sensordata[WHEEL_SPEED] / 0.5)
             mujoco.mj_step(model, data)
@@ -149,18 +150,18 @@ class Drive:
         return rows
 
     def _place(self, wheels: np.ndarray) -> None:
-        """Put each footing where its wheel, standing there, would touch the relief."""
+        """Move the plane of each wheel to where the wheel would touch the relief."""
         height, slope_x, slope_y = self._footing.under(wheels[:, 0], wheels[:, 1])
         normal = np.array([-slope_x, -slope_y, np.ones(4)]).T
         normal /= np.sqrt((normal * normal).sum(axis=1, keepdims=True))
         self.data.mocap_pos[:] = wheels - WHEEL_RADIUS_M * normal
         self.data.mocap_pos[:, 2] += height + WHEEL_RADIUS_M - wheels[:, 2]
-        turn = self.data.mocap_quat  # from the vertical to the normal; MuJoCo normalises
+        turn = self.data.mocap_quat  # from the vertical to the normal; MuJoCo normalises it
         turn[:, 0], turn[:, 1], turn[:, 2] = 1 + normal[:, 2], -normal[:, 1], normal[:, 0]
 
 
 def wheel_motion(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of sensor rows (n, COLUMNS): each wheel's position (n, 4, 2) in the world [m], rolling speed and slip (n, 4) [m/s]."""
+    """From rows (n, COLUMNS): position of each wheel in the world (n, 4, 2) [m], rolling speed and slip (n, 4) [m/s]."""
     velocity, gyro = rows[:, VELOCITY], rows[:, GYRO]
     arm = WHEEL_XY_M - np.asarray(IMU_AT_M[:2])
     forward = velocity[:, :1] - gyro[:, 2:3] * arm[:, 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..bags.run_description import RunDescription, write_run_description
 from ..errors import BagError, ParameterError
 from . import audio, imu
 from .battery import Battery
@@ -20,27 +20,26 @@ from .nuisances import Nuisances, choose_nuisances
 from .odometry import WheelOdometry
 from .rays import Look
 from .recorder import Recorder
-from .robot import STEP_S, Drive, Pose
+from .robot import STEP_S, Pose, Robot
 from .route import Route
 from .worlds import World, build_world, generator, world_number
 
-START_NS = 1_700_000_000 * 10**9  # stamp of every run's begin; any fixed time would do
-TICK_STEPS = 16  # commands, odometry: 50 Hz
+START_NS = 1_700_000_000 * 10**9  # stamp at which every run begins; any fixed time would do
+TICK_STEPS = 16  # physics steps per tick: commands and odometry run at 50 Hz
 CAMERA_TICKS = LIDAR_TICKS = TRUTH_TICKS = 5  # 10 Hz
 BATTERY_TICKS, AUDIO_TICKS = 50, 10
 CHUNK_SAMPLES = 320  # 20 ms
-SETTLE_S = 0.8  # the robot is put down and starts before the recording does
+SETTLE_S = 0.8  # the robot drops onto the ground and starts driving before the recording begins
 MAX_DURATION_S = 3600.0
-RUN_FILE = "run.json"
 STEP_NS = round(STEP_S * 1e9)
 TICK_NS = TICK_STEPS * STEP_NS
-# From a measurement to its message's arrival [ns]: read-out, exposure, a scan's packets.
+# From a measurement to the arrival of its message [ns]: exposure, read-out, the packets of a scan.
 LATENCY_NS = {"camera": 18_000_000, "imu": 400_000, "audio": 2_000_000, "lidar": 9_000_000}
 
 
 @dataclass
 class Tick:
-    """What happened in 20 ms; `camera` and `lidar` only where one was due, `audio` every 0.2 s."""
+    """What the sensors measured in 20 ms. `camera` and `lidar` are None unless one was due; `audio` comes every 0.2 s."""
 
     stamp_ns: int
     pose: Pose
@@ -48,13 +47,13 @@ class Tick:
     imu: np.ndarray  # (4, 6)
     camera: np.ndarray | None
     lidar: np.ndarray | None
-    audio: np.ndarray | None  # from audio.LEAD_SAMPLES before the last 0.2 s on
+    audio: np.ndarray | None  # 0.2 s of samples, which begin audio.LEAD_SAMPLES before the last 0.2 s
     battery: Battery
     odometry: WheelOdometry
 
 
 class Run:
-    """A robot in a world under nuisances; iterate `ticks`."""
+    """One drive of a robot in a world, under nuisances; iterate over `ticks`."""
 
     def __init__(
         self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0, battery_start: float | None = None
@@ -63,7 +62,8 @@ class Run:
         self.nuisances: Nuisances = choose_nuisances(nuisances, generator(number, "nuisances"))
         self.world: World = build_world(number)
         self.route = Route(self.world, self.nuisances.speed_mps, generator(number, "route"))
-        self.drive = Drive(self.world, self.nuisances.payload_kg, *self.route.start, self.route.start_yaw_rad)
+        start_x_m, start_y_m = self.route.start.tolist()
+        self.robot = Robot(self.world, self.nuisances.payload_kg, start_x_m, start_y_m, self.route.start_yaw_rad)
         look = Look(self.world)
         self.camera = Camera(self.world, look, self.nuisances, generator(number, "camera"))
         self.lidar = Lidar(self.world, look, self.nuisances, generator(number, "lidar"))
@@ -73,16 +73,16 @@ class Run:
         self.battery, self.odometry = Battery(battery_wh, charge), WheelOdometry()
 
     def ticks(self, duration_s: float) -> Iterator[Tick]:
-        """The run in steps of 20 ms, without end effects: a longer run begins with the same ticks."""
+        """The drive in steps of 20 ms. A longer drive begins with exactly the same ticks."""
         for _ in range(round(SETTLE_S / STEP_S / TICK_STEPS)):
-            self.imu.samples(self.drive.advance(TICK_STEPS, *self.route.command(self.drive.pose)))
+            self.imu.samples(self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose)))
         block = []
         for count in range(1, round(duration_s / STEP_S / TICK_STEPS) + 1):
-            rows = self.drive.advance(TICK_STEPS, *self.route.command(self.drive.pose))
+            rows = self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose))
             block.append(rows)
             self.battery.draw(rows, TICK_STEPS * STEP_S)
             self.odometry.update(rows)
-            pose, sound = self.drive.pose, None
+            pose, sound = self.robot.pose, None
             if count % AUDIO_TICKS == 0:
                 sound = self.microphone.samples(np.concatenate(block))
                 block = []
@@ -92,8 +92,8 @@ class Run:
                 pose,
                 self.world.patches[patch].name,
                 self.imu.samples(rows),
-                self.camera.frame(self.drive.model, self.drive.data, pose) if count % CAMERA_TICKS == 0 else None,
-                self.lidar.cloud(self.drive.model, self.drive.data, pose) if count % LIDAR_TICKS == 3 else None,
+                self.camera.frame(self.robot.model, self.robot.data, pose) if count % CAMERA_TICKS == 0 else None,
+                self.lidar.cloud(self.robot.model, self.robot.data, pose) if count % LIDAR_TICKS == 3 else None,
                 sound,
                 self.battery,
                 self.odometry,
@@ -109,11 +109,11 @@ def simulate(
     battery_wh: float = 20.0,
     battery_start: float | None = None,
     progress: Callable[[float], None] | None = None,
-) -> dict:
-    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns what run.json holds.
+) -> RunDescription:
+    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns the description in run.json.
 
-    ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value, BagError where ``out``
-    exists. A run that is broken off leaves nothing.
+    ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value and BagError if ``out``
+    already exists. A run that is interrupted leaves nothing behind.
     """
     out = Path(out)
     if not 1 <= duration_s <= MAX_DURATION_S:
@@ -138,16 +138,16 @@ def simulate(
                 if progress and done % AUDIO_TICKS == 0:
                     progress(done * TICK_NS * 1e-9)
         recorder.close_intervals(tick.stamp_ns)
-        about = {
-            "split": split,
-            "seed": seed,
-            "world": run.world.number,
-            "duration_s": duration_s,
-            "nuisances": run.nuisances.as_dict(),
-            "disturbed": list(run.nuisances.disturbed()),
-            "patches": [{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
-        }
-        (partial / out.name / RUN_FILE).write_text(json.dumps(about, indent=1) + "\n")
+        description = RunDescription(
+            split=split,
+            seed=seed,
+            world=run.world.number,
+            duration_s=duration_s,
+            nuisances=run.nuisances.as_dict(),
+            disturbed=run.nuisances.disturbed(),
+            patches=[{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
+        )
+        write_run_description(partial / out.name, description)
         (partial / out.name).rename(out)
     except OSError as error:
         raise BagError(
@@ -158,17 +158,17 @@ def simulate(
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    return about
+    return description
 
 
 def record(recorder: Recorder, tick: Tick, count: int) -> None:
-    """Put one tick's messages into the bag."""
+    """Write the messages of one tick."""
     now = tick.stamp_ns
     if count == 1:
         recorder.begin_interval(START_NS, tick.label)
     recorder.begin_interval(now, tick.label)
     for i, sample in enumerate(tick.imu):
-        # A sample is the mean over its steps; its stamp is their end.
+        # A sample is the mean over its physics steps, stamped at their end.
         stamp = now - (len(tick.imu) - 1 - i) * imu.STEPS_PER_SAMPLE * STEP_NS
         recorder.imu(stamp, stamp + LATENCY_NS["imu"], sample)
     if tick.camera is not None:
@@ -185,7 +185,7 @@ def record(recorder: Recorder, tick: Tick, count: int) -> None:
         first = now - AUDIO_TICKS * TICK_NS - audio.LEAD_SAMPLES * 10**9 // audio.RATE_HZ
         for i in range(len(tick.audio) // CHUNK_SAMPLES):
             stamp = first + i * chunk_ns
-            if stamp >= START_NS:  # before it there is only the filters' beginning
+            if stamp >= START_NS:  # before the start, the filters have not settled
                 recorder.audio(
                     stamp,
                     stamp + chunk_ns + LATENCY_NS["audio"],

@@ -1,1 +1,1 @@
-"""Train a SentryFuse with its gate in the loop, calibrate it, and measure it."""
+"""Trains a SentryFuse with its gate in the loop, and calibrates it."""

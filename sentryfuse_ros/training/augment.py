@@ -1,7 +1,7 @@
-"""Augmentation of model inputs: strengths, and what is done to windows that were cut beforehand.
+"""Augmentation of model inputs: how strong it is, and what it does to windows that were extracted beforehand.
 
-Everything random comes from the generator passed in, so an epoch is repeatable from (seed, epoch, place). Empty cells
-(exactly zero) stay empty.
+All randomness comes from the generator that is passed in, so an epoch can be repeated from (seed, epoch, rank). Cells
+without data are exactly zero and stay so.
 """
 
 from __future__ import annotations
@@ -12,58 +12,64 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..preprocessing import ModalitySpec
-from ..preprocessing.normalise import present_cells
+from ..preprocessing.normalise import valid_cells
+from ..sensor_kinds import sensor_kind
+from ..validation import NotNegative, Share, ShareBelowOne, check
 
 
 @dataclass(frozen=True)
 class Augment:
     """Strengths of the augmentation; zero switches a part off."""
 
-    # of recordings (one window of each is drawn while training)
-    partial: float = 0.5  # share of windows that end before the recording does
-    partial_from: float = 0.4  # earliest such end, as a share of the recording
-    lag_s: float = 0.3  # a window may end up to this long after a sensor's last row
-    speed: float = 0.2  # time runs 1 +- this fast, each sensor on its own
-    camera_shift: float = 0.06  # share of the image
-    camera_zoom: float = 0.1
-    camera_depth_scale: float = 0.1  # thickness of the body in depth
-    # of both
-    imu_rotation_deg: float = 15.0  # standard deviation of the mounting error
-    imu_scale: float = 0.1  # standard deviation, gyro and accel apart
-    imu_jitter: float = 0.05  # standard deviation, in normalised units
-    erase: float = 0.3  # chance that a stretch of a window is blanked out
-    erase_share: float = 0.2  # longest such stretch
-    # of windows cut before; standard deviations in normalised units unless said
-    mirror: float = 0.5  # chance that left and right of a camera or LiDAR window change places
-    turn: float = 0.0  # chance that a LiDAR window that looks all around is turned by any angle
-    light: float = 0.4  # brightness of a camera window
-    contrast: float = 0.25  # its contrast, relative
-    colour: float = 0.1  # brightness of each colour apart
-    camera_noise: float = 0.1
-    loudness: float = 0.5  # of an audio window, in units of its bands' deviation
-    bands_share: float = 0.2  # widest run of mel bands that is levelled out
-    lidar_scale: float = 0.1  # intensity and relief, relative to their deviations
-    lidar_noise: float = 0.05
-    lidar_drop: float = 0.1  # largest share of cells that lose their return
+    # For whole recordings, of which one window each is drawn while training.
+    partial: Share = 0.5  # probability that a window ends before the recording does
+    partial_from: Share = 0.4  # earliest such end, as a share of the recording
+    lag_s: NotNegative = 0.3  # a window may end up to this long after a sensor's last row [s]
+    speed: ShareBelowOne = 0.2  # time is stretched by up to this share, for each sensor separately
+    camera_shift: NotNegative = 0.06  # largest shift, as a share of the image's side
+    camera_zoom: ShareBelowOne = 0.1  # largest relative zoom
+    camera_depth_scale: NotNegative = 0.1  # relative scale of the depth values: a thicker or thinner body
+    # For recordings and for windows.
+    imu_rotation_deg: NotNegative = 15.0  # standard deviation of the mounting error [deg]
+    imu_scale: NotNegative = 0.1  # standard deviation of the scale factor, drawn for gyroscope and accelerometer separately
+    imu_jitter: NotNegative = 0.05  # standard deviation of the added noise, in normalised units
+    erase: Share = 0.3  # probability that a stretch of a window is blanked out
+    erase_share: Share = 0.2  # longest such stretch, as a share of the window
+    # For windows extracted beforehand; standard deviations in normalised units where nothing else is said.
+    mirror: Share = 0.5  # probability that left and right of a camera or LiDAR window are swapped
+    turn: Share = 0.0  # probability that a LiDAR window of 360 degrees is rotated by a random angle
+    light: NotNegative = 0.4  # brightness of a camera window
+    contrast: NotNegative = 0.25  # relative contrast of a camera window
+    colour: NotNegative = 0.1  # brightness of each colour channel separately
+    camera_noise: NotNegative = 0.1  # largest standard deviation of the noise added to pixels
+    loudness: NotNegative = 0.5  # offset of all bands of an audio window
+    bands_share: Share = 0.2  # widest run of mel bands that is replaced by its mean, as a share of the bands
+    lidar_scale: NotNegative = 0.1  # relative scale of the intensity and relief channels
+    lidar_noise: NotNegative = 0.05  # noise added to the cells
+    lidar_drop: Share = 0.1  # largest share of cells that lose their return
+
+    def __post_init__(self) -> None:
+        check(self, "training recipe augment", "correct the training YAML")
 
 
 def augment_windows(
     inputs: Mapping[str, np.ndarray], specs: Sequence[ModalitySpec], augment: Augment, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """Normalised windows (n, *spec.shape) -> the same, each changed on its own."""
-    change = {"camera": _camera, "imu": _imu, "audio": _audio, "lidar": _lidar, "series": _series}
+    """Normalised windows (n, *spec.shape) -> the same windows, each changed at random in the way of its sensor kind."""
     out = {}
     for spec in specs:
-        x = inputs[spec.name]
-        changed = change[spec.kind](x, spec, augment, rng)
-        if not (spec.kind == "lidar" or spec.encoding == "depth_m"):  # these move cells and keep the empty ones themselves
-            changed = np.where(present_cells(spec, x), changed, np.float32(0))
+        changed = sensor_kind(spec.kind).augment(inputs[spec.name], spec, augment, rng)
         out[spec.name] = _erase(changed.astype(np.float32, copy=False), augment, rng)
     return out
 
 
+def keep_empty(spec: ModalitySpec, x: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """``changed`` with zeros wherever the windows ``x`` (n, *spec.shape) hold no data."""
+    return np.where(valid_cells(spec, x), changed, np.float32(0))
+
+
 def _per_window(x: np.ndarray, rng: np.random.Generator, *sizes: int) -> np.ndarray:
-    """Standard normal numbers (n, *sizes), as many axes as x, for a factor or an offset of each window."""
+    """Standard normal numbers (n, *sizes), shaped to broadcast with x: a factor or an offset for each window."""
     return rng.standard_normal((len(x), *sizes)).astype(np.float32)
 
 
@@ -74,19 +80,21 @@ def _mirror(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.nda
     return x
 
 
-def _camera(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    if spec.encoding == "depth_m":
+def augment_camera(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Mirroring, and for colour and grey contrast, brightness, colour cast and noise; for depth the scale of the values."""
+    if spec.encoding == "depth_m":  # mirroring moves the empty pixels along, and a factor leaves them zero
         return _mirror(x, augment, rng) * (1 + augment.camera_depth_scale * _per_window(x, rng, 1, 1, 1, 1))
+    given = x
     x = _mirror(x, augment, rng)
     middle = x.mean(axis=(1, 2, 3, 4), keepdims=True)
     x = middle + (x - middle) * np.exp(augment.contrast * _per_window(x, rng, 1, 1, 1, 1))
     x = x + augment.light * _per_window(x, rng, 1, 1, 1, 1) + augment.colour * _per_window(x, rng, 1, x.shape[2], 1, 1)
     strength = augment.camera_noise * rng.random((len(x), 1, 1, 1, 1), np.float32)
-    return x + strength * rng.standard_normal(x.shape, np.float32)
+    return keep_empty(spec, given, x + strength * rng.standard_normal(x.shape, np.float32))
 
 
-def _imu(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Mounting error and scale act on physical units, so the mean is put back for a moment."""
+def augment_imu(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Mounting error and scale, which act on physical units, and noise on the normalised values."""
     mean = np.asarray(spec.mean or [0.0] * 6, np.float32)
     std = np.asarray(spec.std or [1.0] * 6, np.float32)
     physical = x * std + mean
@@ -95,7 +103,7 @@ def _imu(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Gen
     for part in (0, 1):
         columns = slice(3 * part, 3 * part + 3)
         physical[..., columns] = physical[..., columns] @ (turn.transpose(0, 2, 1) * scale[:, part, None, None])
-    return _series((physical - mean) / std, spec, augment, rng)
+    return keep_empty(spec, x, _jitter((physical - mean) / std, augment, rng))
 
 
 def _rotations(axis_angle: np.ndarray) -> np.ndarray:
@@ -108,22 +116,30 @@ def _rotations(axis_angle: np.ndarray) -> np.ndarray:
     return (np.eye(3, dtype=np.float32) + np.sin(angle) * cross + (1 - np.cos(angle)) * (cross @ cross)).astype(np.float32)
 
 
-def _series(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+def augment_series(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Noise on the normalised values."""
+    return keep_empty(spec, x, _jitter(x, augment, rng))
+
+
+def _jitter(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
     return x + augment.imu_jitter * rng.standard_normal(x.shape, np.float32)
 
 
-def _audio(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Loudness, and a run of bands at their mean (frequency masking; Park et al., SpecAugment, 2019)."""
+def augment_audio(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Loudness, and frequency masking: a run of bands at its mean (Park et al., SpecAugment, 2019)."""
+    given = x
     x = x + augment.loudness * _per_window(x, rng, 1, 1)
     bands = x.shape[2]
     width = rng.integers(0, int(augment.bands_share * bands) + 1, len(x))
     first = rng.integers(0, bands - width + 1)
     band = np.arange(bands)
     masked = (band >= first[:, None]) & (band < (first + width)[:, None])
-    return np.where(masked[:, None], x.mean(axis=1, keepdims=True).mean(axis=2, keepdims=True), x)
+    levelled = np.where(masked[:, None], x.mean(axis=1, keepdims=True).mean(axis=2, keepdims=True), x)
+    return keep_empty(spec, given, levelled)
 
 
-def _lidar(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+def augment_lidar(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
+    """Mirroring, rotation about the vertical, scale of intensity and relief, noise, and lost returns."""
     x = _mirror(x, augment, rng)
     if spec.options.get("azimuth_fov_deg", 360) == 360 and augment.turn:
         by = np.where(rng.random(len(x)) < augment.turn, rng.integers(0, x.shape[-1], len(x)), 0)
@@ -145,8 +161,8 @@ def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndar
     length = rng.integers(1, max(2, int(augment.erase_share * steps) + 1), len(x))
     first = rng.integers(0, steps - length + 1)
     step = np.arange(steps)
-    gone = hit[:, None] & (step >= first[:, None]) & (step < (first + length)[:, None])
-    # A window of one or two frames must not lose all it has.
-    gone &= (gone.sum(1) < steps)[:, None]
-    x[gone] = 0
+    erased = hit[:, None] & (step >= first[:, None]) & (step < (first + length)[:, None])
+    # A window of one or two frames must not lose all of them.
+    erased &= (erased.sum(1) < steps)[:, None]
+    x[erased] = 0
     return x

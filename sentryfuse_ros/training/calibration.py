@@ -8,11 +8,12 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-LOWEST, HIGHEST = 0.1, 10.0  # outside, the validation set is too small or the net broken: clamp
+# A temperature beyond these limits shows that the validation set is too small or the network broken; it is then clamped.
+LOWEST, HIGHEST = 0.1, 10.0
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """logits (n, C), labels (n,) -> the T > 0 that minimises the cross-entropy of logits / T (golden section on log T)."""
+    """The T > 0 that minimises the cross-entropy of logits (n, C) / T with labels (n,), by golden section on log T."""
     z, y = torch.from_numpy(np.asarray(logits, np.float64)), torch.from_numpy(np.asarray(labels, np.int64))
 
     def cost(log_t: float) -> float:
@@ -32,12 +33,13 @@ def fit_temperatures(logits: Mapping[str, Sequence[np.ndarray]], labels: np.ndar
 
 
 def expected_calibration_error(probabilities: np.ndarray, labels: np.ndarray, bins: int = 15) -> float:
-    """(n, C), (n,) -> mean gap between confidence and accuracy over equal-width confidence bins, weighted by size."""
-    confidence, right = probabilities.max(1), probabilities.argmax(1) == labels
+    """From probabilities (n, C) and labels (n,): the mean gap between confidence and accuracy over bins of equal width, weighted
+    by their sizes."""
+    confidence, correct = probabilities.max(1), probabilities.argmax(1) == labels
     place = np.clip((confidence * bins).astype(int), 0, bins - 1)
     return float(
         sum(
-            abs(right[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
+            abs(correct[place == b].mean() - confidence[place == b].mean()) * (place == b).mean()
             for b in range(bins)
             if (place == b).any()
         )

@@ -1,15 +1,16 @@
-"""Several GPUs (or processes) on one training run, started by torchrun: every rank takes its share of each batch.
+"""Several GPUs or processes on one training run, started by torchrun: every rank takes its share of each batch.
 
-The draws of mask, ratio and order come from the same seed on all ranks, so all run the same network; gradients and
-saliencies are averaged. DistributedDataParallel's hooks are on `forward`, while a step here runs two different sliced
-networks on shared tokens, so the averaging is done by hand after the backward pass.
+All ranks draw masks, ratios and the order of examples from the same seed, so they run the same network; gradients and saliencies
+are averaged. torch's DistributedDataParallel hooks into `forward`, but a step here runs two differently sliced networks on shared
+tokens, so the averaging is done by hand after the backward pass.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -17,8 +18,8 @@ from torch import Tensor
 from ..errors import ParameterError
 
 
-class Ranks:
-    """This process's place among those of a run; a run of one needs no torchrun."""
+class Distributed:
+    """This process among those of one training run. A run in one process needs no torchrun."""
 
     def __init__(self) -> None:
         self.count = int(os.environ.get("WORLD_SIZE", "1"))
@@ -29,11 +30,11 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this one writes files and talks."""
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def device(self, wanted: str) -> torch.device:
-        """The device of this rank; raises ParameterError for CUDA where there is none."""
+        """The device of this rank; raises ParameterError if CUDA is wanted and there is none."""
         if wanted == "cuda" and not torch.cuda.is_available():
             raise ParameterError(
                 "training recipe device", "cuda", "a CUDA device that torch can use", "set device to auto or cpu"
@@ -42,8 +43,8 @@ class Ranks:
             return torch.device("cpu")
         return torch.device("cuda", self.local)
 
-    def share(self, index: Sequence) -> Sequence:
-        """This rank's part of a batch, the same size on all (so that they draw alike); what is over is left out."""
+    def share(self, index: np.ndarray) -> np.ndarray:
+        """This rank's part of a batch (k,). All parts have the same size, so that all ranks draw alike; a rest is left out."""
         if self.count == 1:
             return index
         size = max(1, len(index) // self.count)
@@ -52,7 +53,7 @@ class Ranks:
 
     @torch.no_grad()
     def average(self, tensors: Iterable[Tensor]) -> None:
-        """Replace each tensor by its mean over the ranks, in one message."""
+        """Replace each tensor by its mean over the ranks, all in one message."""
         tensors = list(tensors)
         if self.count == 1 or not tensors:
             return
@@ -63,11 +64,11 @@ class Ranks:
             t.copy_(part.view_as(t))
 
     def wait(self) -> None:
-        """Until all ranks are here."""
+        """Wait until all ranks have come this far."""
         if self.count > 1:
             dist.barrier()
 
     def close(self) -> None:
-        """End the group."""
+        """End the group of processes."""
         if self.count > 1 and dist.is_initialized():
             dist.destroy_process_group()

@@ -1,42 +1,51 @@
-"""What training and evaluation draw from, whichever way a data set is stored: whole recordings, or windows cut before."""
+"""What training and evaluation draw examples from: whole recordings, or windows that were extracted beforehand."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
 
+from ..datasets import LabelledDataset, split_groups
 from ..datasets.recording import Recording
 from ..datasets.windows import WindowSet
 from ..preprocessing import ModalitySpec
 from ..preprocessing.normalise import measure, normalise
 from .augment import Augment, augment_windows
+from .recipe import Recipe
 from .windows import measure_recordings, random_window, stack, whole_window
 
-CHUNK = 256  # windows looked at together where all are
+CHUNK = 256  # windows that are read together when all are measured
 
 
 class Examples(Protocol):
-    """n labelled examples; ``conditions``: name -> bool (n,), circumstances to report apart."""
+    """n labelled examples."""
 
-    labels: np.ndarray
-    conditions: Mapping[str, np.ndarray]
+    @property
+    def labels(self) -> np.ndarray:
+        """(n,) class ids."""
+        ...
+
+    @property
+    def conditions(self) -> Mapping[str, np.ndarray]:
+        """name -> bool (n,): circumstances to report apart."""
+        ...
 
     def __len__(self) -> int: ...
 
-    def names(self, index: Sequence[int]) -> list[str]:
-        """Where examples come from, for people."""
+    def names(self, index: Iterable[int]) -> list[str]:
+        """Where these examples come from, for messages."""
         ...
 
     def inputs(
         self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
     ) -> dict[str, np.ndarray]:
-        """Normalised inputs (k, *spec.shape) per spec of the examples ``index`` (k,); augmented if ``rng`` is given."""
+        """Normalised inputs {name: (k, *spec.shape)} of the examples ``index`` (k,); augmented if ``rng`` is given."""
         ...
 
     def measured(self, specs: Sequence[ModalitySpec]) -> tuple[ModalitySpec, ...]:
-        """The specs with mean and std, over these examples, where they have none."""
+        """The specs, with mean and std over these examples filled in where a spec has none."""
         ...
 
 
@@ -50,9 +59,13 @@ class WindowExamples:
     def __len__(self) -> int:
         return len(self.windows)
 
-    def names(self, index: Sequence[int]) -> list[str]:
+    def names(self, index: Iterable[int]) -> list[str]:
         w = self.windows
         return [f"{w.recordings[w.recording[i]]} at {w.end_s[i]:.2f} s" for i in index]
+
+    def recordings(self) -> list[str]:
+        """Names of the recordings that have a window among these examples."""
+        return [self.windows.recordings[i] for i in np.unique(self.windows.recording)]
 
     def inputs(
         self, index: np.ndarray, specs: Sequence[ModalitySpec], rng: np.random.Generator | None = None
@@ -61,7 +74,7 @@ class WindowExamples:
         return out if rng is None else augment_windows(out, specs, self.augment, rng)
 
     def measured(self, specs: Sequence[ModalitySpec]) -> tuple[ModalitySpec, ...]:
-        def chunks(name: str):
+        def chunks(name: str) -> Iterator[np.ndarray]:
             for start in range(0, len(self), CHUNK):
                 yield self.windows.rows(name, np.arange(start, min(start + CHUNK, len(self))))
 
@@ -69,7 +82,7 @@ class WindowExamples:
 
 
 class RecordingExamples:
-    """Examples of recordings of one label each: a random window of each while training, the whole one when judged."""
+    """Examples of recordings with one label each: a random window of each in training, its whole window in evaluation."""
 
     def __init__(self, recordings: Sequence[Recording], augment: Augment | None = None):
         self.recordings, self.augment = list(recordings), augment or Augment()
@@ -79,7 +92,7 @@ class RecordingExamples:
     def __len__(self) -> int:
         return len(self.recordings)
 
-    def names(self, index: Sequence[int]) -> list[str]:
+    def names(self, index: Iterable[int]) -> list[str]:
         return [self.recordings[i].name for i in index]
 
     def inputs(
@@ -95,5 +108,11 @@ class RecordingExamples:
 
 
 def examples_of(loaded: Sequence[Recording] | WindowSet, augment: Augment | None = None) -> Examples:
-    """Examples of what a data set's ``load`` gave."""
+    """The examples of what the ``load`` of a data set returned."""
     return WindowExamples(loaded, augment) if isinstance(loaded, WindowSet) else RecordingExamples(loaded, augment)
+
+
+def load_examples(source: LabelledDataset, recipe: Recipe, groups: Sequence) -> Examples:
+    """The examples of some groups of a data set; raises DataError where a group has none."""
+    loaded = source.load(recipe.specs, groups)
+    return examples_of(loaded if isinstance(loaded, WindowSet) else split_groups(loaded, groups), recipe.augment)

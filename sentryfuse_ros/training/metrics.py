@@ -1,19 +1,33 @@
-"""What a training run writes down as it goes: metrics.csv always, TensorBoard event files where it is installed."""
+"""What a training run records as it goes: metrics.csv always, and TensorBoard event files where TensorBoard is installed."""
 
 from __future__ import annotations
 
 import csv
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 METRICS_FILE = "metrics.csv"
-LOSSES = ("full", "pruned", "distill", "dense_distill", "gate", "gradient")
-VALIDATION = ("accuracy_0.0", "accuracy_0.5", "accuracy_masks")  # all sensors at r = 0 and .5; mean over masks at r = 0
+
+
+class StepLosses(NamedTuple):
+    """What one optimiser step reports; NaN where a term was not computed."""
+
+    full: float  # cross-entropy of the full-width pass
+    pruned: float  # cross-entropy of the pruned pass
+    distill: float  # KL(pruned pass || full-width pass)
+    gate: float  # how far the gate is from the saliency
+    gradient: float  # norm of the gradient before clipping
+
+
+LOSSES = StepLosses._fields
+# Accuracies with all sensors live at ratio 0 and at ratio .5, and the mean over all masks at ratio 0.
+VALIDATION = ("accuracy_0.0", "accuracy_0.5", "accuracy_masks")
 COLUMNS = ("epoch", "learning_rate", "seconds", *LOSSES, *VALIDATION)
 
 
 class Metrics:
-    """One line per epoch. A run that goes on from epoch k first drops what was written after k."""
+    """Writes one line per epoch. A run that is resumed after epoch k first drops the lines of later epochs."""
 
     def __init__(self, folder: Path, epoch: int):
         self._path = folder / METRICS_FILE
@@ -31,20 +45,20 @@ class Metrics:
         return self._board is not None
 
     def _trim(self, epochs: int) -> None:
-        """Drop lines of epochs that will be run again (killed between the line and the state)."""
+        """Drop lines of epochs that will be run again, as after a stop between writing the line and writing the state."""
         if not self._path.exists():
             return
         with self._path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))[:epochs]
         self._path.unlink()
-        if lines:  # under today's columns: a run may go on after an update
+        if lines:  # with the columns of this version, since a run may be resumed after an update
             with self._path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
                 writer.writeheader()
                 writer.writerows(lines)
 
     def write(self, epoch: int, line: Mapping[str, float]) -> None:
-        """Add an epoch's losses and, where it validated, accuracies."""
+        """Add the losses of an epoch and, if it was validated, its accuracies."""
         fresh = not self._path.exists()
         with self._path.open("a", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, COLUMNS)

@@ -1,4 +1,4 @@
-"""What changes as training goes on: sensor dropout, pruning ratio, gate noise, learning rate. t runs from 0 to 1."""
+"""What changes in the course of a training: sensor dropout, pruning ratio, gate noise, learning rate. Time runs from 0 to 1."""
 
 from __future__ import annotations
 
@@ -7,27 +7,38 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..validation import Share, ShareAboveZero, ShareBelowOne, check
+
 
 @dataclass(frozen=True)
 class Schedule:
-    """Times are shares of the training; docs/MODEL.md says where the numbers come from."""
+    """Times are shares of the whole training. docs/MODEL.md says where the numbers come from."""
 
-    drop_from: float = 0.2  # chance that a batch lacks a sensor, at the start
-    drop_to: float = 0.8  # and after drop_until
-    drop_until: float = 0.4
-    missing: tuple[float, ...] = (0.45, 0.40, 0.15)  # chances of 1, 2, 3 missing sensors, given that some are
-    ratio_max: float = 0.9  # pruned pass: ratio uniform in 0 .. this, the highest that is deployed,
-    ratio_until: float = 0.3  # reached at this time,
-    ratio_from: float = 0.1  # starting from this share of it
-    freeze_at: float = 0.4  # gate learns and selection is noisy (Gumbel, tau 1 -> 0) until then
-    warmup: float = 0.05  # learning rate rises over this share, then falls as a cosine
+    # The chance that a batch lacks at least one sensor rises from drop_from at the start to drop_to at the time drop_until.
+    drop_from: Share = 0.2
+    drop_to: Share = 0.8
+    drop_until: ShareAboveZero = 0.4
+    # Where sensors are missing: the chances that one, two or three of them are.
+    missing: tuple[Share, ...] = (0.45, 0.40, 0.15)
+    # The pruned pass draws its ratio evenly from 0 up to a limit. The limit starts at the share ratio_from of ratio_max and rises
+    # until the time ratio_until. Ratios above ratio_max are not trained for, so none above it should be deployed.
+    ratio_max: Share = 0.9
+    ratio_until: ShareAboveZero = 0.3
+    ratio_from: Share = 0.1
+    # Until this time the gate learns and noise (Gumbel, its scale falling from 1 to 0) is added to the choice of units.
+    freeze_at: ShareAboveZero = 0.4
+    # The learning rate rises over this share of the training and then falls as a cosine.
+    warmup: ShareBelowOne = 0.05
+
+    def __post_init__(self) -> None:
+        check(self, "training recipe schedule", "correct the training YAML")
 
     def drop_chance(self, t: float) -> float:
-        """Chance that a batch lacks at least one sensor."""
+        """The chance that a batch lacks at least one sensor."""
         return self.drop_from + (self.drop_to - self.drop_from) * min(1.0, t / self.drop_until)
 
     def draw_mask(self, t: float, modalities: int, rng: np.random.Generator) -> tuple[bool, ...]:
-        """One mask for a batch: at least one sensor stays."""
+        """Draw the mask (M,) of a batch; at least one sensor stays live."""
         mask = np.ones(modalities, bool)
         if modalities > 1 and rng.random() < self.drop_chance(t):
             weights = np.array(self.missing[: modalities - 1])
@@ -36,15 +47,15 @@ class Schedule:
         return tuple(mask.tolist())
 
     def draw_ratio(self, t: float, rng: np.random.Generator) -> float:
-        """Pruning ratio of a batch's pruned pass."""
+        """Draw the pruning ratio of the pruned pass of a batch."""
         return float(rng.uniform(0, self.ratio_max * min(1.0, t / self.ratio_until + self.ratio_from)))
 
     def tau(self, t: float) -> float:
-        """Scale of the Gumbel noise on the gate's scores; 0 once the gate is frozen."""
+        """The scale of the Gumbel noise on the gate's scores; 0 once the gate is frozen."""
         return max(0.0, 1.0 - t / self.freeze_at)
 
     def learning_rate(self, t: float) -> float:
-        """Factor on the learning rates."""
+        """The factor on the learning rates."""
         if t < self.warmup:
             return (t + 1e-3) / (self.warmup + 1e-3)
         return 0.5 * (1 + math.cos(math.pi * (t - self.warmup) / (1 - self.warmup)))

@@ -1,9 +1,8 @@
-"""Saving a training run so that it can go on as if it had not stopped. Safetensors and JSON, never pickle."""
+"""Saving a training run so that it can be resumed as if it had not stopped. Safetensors and JSON; pickle is never used."""
 
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from ..errors import CheckpointError
-from .recipe import Recipe
+from ..files import write_atomically
 from .trainer import Trainer
 
 STATE_FILE = "state.safetensors"
@@ -22,32 +21,30 @@ _RESTART = "start again without --resume, or in another --out"
 
 
 def save_state(trainer: Trainer, folder: Path) -> None:
-    """Network, its average, optimiser, teacher and epoch -> folder/state.safetensors, replaced as a whole."""
+    """Write network, its moving average, optimiser, teacher and epoch to folder/state.safetensors, replaced as a whole."""
     tensors = {f"model.{n}": t for n, t in trainer.model.state_dict().items()}
-    tensors |= {f"average.{n}": t for n, t in trainer.average.state_dict().items()}
+    tensors |= {f"ema_model.{n}": t for n, t in trainer.ema_model.state_dict().items()}
     tensors |= {f"teacher.{n}": t for n, t in trainer.teacher.state_dict().items()}
     tensors |= {
         f"optimiser.{i}.{key}": t for i, slots in trainer.optimiser.state_dict()["state"].items() for key, t in slots.items()
     }
     # The epoch and the recipe travel in the same file as the tensors, so they can never disagree.
     metadata = {"epoch": str(trainer.epoch), "recipe": _recipe_json(trainer), "data": json.dumps(_data(trainer))}
-    partial = folder / (STATE_FILE + ".partial")
     try:
-        partial.write_bytes(save_tensors({n: t.contiguous() for n, t in tensors.items()}, metadata))
-        os.replace(partial, folder / STATE_FILE)
+        write_atomically(folder / STATE_FILE, save_tensors({n: t.contiguous() for n, t in tensors.items()}, metadata))
     except OSError as error:
         raise CheckpointError(
             f"training state {folder / STATE_FILE}",
             error.strerror or str(error),
             "room to write",
-            "free some space, then go on with --resume",
+            "free some space, then continue with --resume",
         ) from error
 
 
 def load_state(trainer: Trainer, folder: Path) -> None:
-    """Put a fresh trainer of the same recipe where the saved one was.
+    """Bring a fresh trainer of the same recipe to where the saved one was.
 
-    Raises CheckpointError where there is nothing to resume, the file is damaged, or the recipe differs.
+    Raises CheckpointError where there is nothing to resume, the file is damaged, or the recipe or the data set differs.
     """
     path = folder / STATE_FILE
     try:
@@ -60,26 +57,15 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         raise CheckpointError(f"training state {path}", "no such file", "a run to resume", "drop --resume") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"training state {path}", str(error), "a whole state file", _RESTART) from error
-    # Keys that came to the recipe after the run was started have their defaults.
-    old, new = ({**_recipe_defaults(), **json.loads(r)} for r in (recipe, _recipe_json(trainer)))
-    if old != new:
-        changed = sorted(k for k in set(old) | set(new) if old.get(k) != new.get(k))
-        raise CheckpointError(
-            f"training state {path}",
-            f"another recipe (differs in {', '.join(changed)})",
-            "the recipe it was started with",
-            _RESTART,
-        )
-    # The examples too: classes in another order would give the old weights other names.
-    then, now = json.loads(metadata.get("data", "{}")), _data(trainer)
-    changed = [name for name in then if then[name] != now[name]]
-    if changed:
-        raise CheckpointError(
-            f"training state {path}",
-            f"another data set (differs in {', '.join(changed)})",
-            "the examples it was started with",
-            _RESTART,
-        )
+    # Keys that the recipe got after the run was started have their defaults.
+    then, now = ({**_recipe_defaults(trainer), **json.loads(r)} for r in (recipe, _recipe_json(trainer)))
+    if then != now:
+        changed = sorted(k for k in set(then) | set(now) if then.get(k) != now.get(k))
+        raise _differs(path, "recipe", changed, "the recipe that the run was started with")
+    # The examples must be the same too: classes in another order would give the old weights other names.
+    data_then, data_now = json.loads(metadata.get("data", "{}")), _data(trainer)
+    if changed := [name for name in data_then if data_then[name] != data_now.get(name)]:
+        raise _differs(path, "data set", changed, "the examples that the run was started with")
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
@@ -90,7 +76,7 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         slots.setdefault(int(index), {})[key] = t
     try:
         trainer.model.load_state_dict(part("model."))
-        trainer.average.load_state_dict(part("average."))
+        trainer.ema_model.load_state_dict(part("ema_model."))
         trainer.optimiser.load_state_dict({**trainer.optimiser.state_dict(), "state": slots})
     except (RuntimeError, ValueError) as error:
         raise CheckpointError(
@@ -100,8 +86,13 @@ def load_state(trainer: Trainer, folder: Path) -> None:
     trainer.epoch = epoch
 
 
-def _recipe_defaults() -> dict[str, Any]:
-    return json.loads(json.dumps({f.name: f.default for f in fields(Recipe) if f.default is not MISSING}))
+def _differs(path: Path, what: str, names: list[str], expected: str) -> CheckpointError:
+    return CheckpointError(f"training state {path}", f"another {what} (differs in {', '.join(names)})", expected, _RESTART)
+
+
+def _recipe_defaults(trainer: Trainer) -> dict[str, Any]:
+    defaults = {f.name: f.default for f in fields(trainer.recipe) if f.default is not MISSING}
+    return json.loads(json.dumps(defaults))
 
 
 def _data(trainer: Trainer) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Recordings -> model inputs: which moment a window ends at, its augmentation, and means and deviations over all.
+"""Recordings -> model inputs: the moment at which a window ends, its augmentation, and means and deviations over all rows.
 
-Everything random comes from the generator passed in, so an epoch is repeatable from (seed, epoch, place).
+Everything random is drawn from the generator passed in, so an epoch is repeatable from (seed, epoch, place).
 """
 
 from __future__ import annotations
@@ -18,27 +18,28 @@ from .augment import Augment
 
 
 def whole_window(recording: Recording, specs: Sequence[ModalitySpec]) -> dict[str, np.ndarray]:
-    """The window a recording is judged by: each sensor's window ends at that sensor's own last row."""
-    return {s.name: _cut(recording.streams[s.name], s, int(recording.streams[s.name].stamp_ns[-1])) for s in specs}
+    """The window by which a recording is evaluated: each sensor's window ends at that sensor's own last row."""
+    return {s.name: _extract(recording.streams[s.name], s, int(recording.streams[s.name].stamp_ns[-1])) for s in specs}
 
 
 def window_at(recording: Recording, specs: Sequence[ModalitySpec], end_ns: int) -> dict[str, np.ndarray]:
-    """What the robot has at ``end_ns``: every sensor's window ends there."""
-    return {s.name: _cut(recording.streams[s.name], s, end_ns) for s in specs}
+    """What the robot has at ``end_ns``, where the windows of all sensors end."""
+    return {s.name: _extract(recording.streams[s.name], s, end_ns) for s in specs}
 
 
-def _cut(stream: Stream, spec: ModalitySpec, end_ns: int) -> np.ndarray:
+def _extract(stream: Stream, spec: ModalitySpec, end_ns: int) -> np.ndarray:
     return model_input(spec, stream.stamp_ns, stream.rows, end_ns)
 
 
 def random_window(
     recording: Recording, specs: Sequence[ModalitySpec], augment: Augment, rng: np.random.Generator
 ) -> dict[str, np.ndarray]:
-    """One augmented window. Either every sensor is seen whole, or all end at one moment on the way, as live."""
+    """One augmented window. Either every sensor is seen whole, or all windows end at one moment on the way, as on the robot."""
     partial = rng.random() < augment.partial
     common_share = rng.uniform(augment.partial_from, 1.0)
     shortest_ns = min(int(s.stamp_ns[-1]) for s in recording.streams.values())
-    on_its_own = rng.random() < 0.5  # as when only one sensor is there, whose recording may be the longer one
+    # As with a single live sensor, whose recording may be longer than the shortest one.
+    on_its_own = rng.random() < 0.5
     inputs = {}
     for spec in specs:
         stream = recording.streams[spec.name]
@@ -69,18 +70,18 @@ def _turn_and_scale(rows: np.ndarray, augment: Augment, rng: np.random.Generator
 
 
 def _move(frames: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Shift and zoom all frames (K, C, H, W) alike, and stretch their values."""
+    """Shift and zoom all frames (K, C, H, W) by the same amount, and scale their values."""
     _, _, height, width = frames.shape
     zoom = 1 + rng.uniform(-augment.camera_zoom, augment.camera_zoom)
     dx, dy = rng.uniform(-augment.camera_shift, augment.camera_shift, 2) * (width, height)
-    # Nearest: interpolation would invent depths between a body and nothing. Rows and columns move apart from each other.
+    # By the nearest cell, since interpolation would invent depths between a body and nothing. Rows and columns are independent.
     (row, row_in), (column, column_in) = (_sources(size, zoom, by) for size, by in ((height, dy), (width, dx)))
     out = frames[:, :, row[:, None], column] * (row_in[:, None] & column_in)
     return out * np.float32(1 + rng.uniform(-augment.camera_depth_scale, augment.camera_depth_scale))
 
 
 def _sources(size: int, zoom: float, by: float) -> tuple[np.ndarray, np.ndarray]:
-    """Of a line of cells zoomed about its middle and shifted: from which each is taken (size,), and whether there is one."""
+    """For a line of cells zoomed about its middle and shifted: the source of each cell (size,), and whether it has one."""
     source = np.rint((np.arange(size) - (1 - zoom) * size / 2 - by) / zoom).astype(np.int64)
     return source.clip(0, size - 1), (source >= 0) & (source < size)
 
@@ -95,12 +96,12 @@ def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndar
 
 
 def stack(windows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Windows -> one array per modality, batch first."""
+    """Join windows into one array per modality, batch first."""
     return {name: np.stack([w[name] for w in windows]) for name in windows[0]}
 
 
 def measure_recordings(specs: Sequence[ModalitySpec], recordings: Sequence[Recording]) -> tuple[ModalitySpec, ...]:
-    """Fill in mean and std where a spec has none: over all rows of the recordings; depth over its returns only."""
+    """The specs, with mean and std over all rows of the recordings where a spec has none; of depth, over its returns only."""
     out = []
     for spec in specs:
         if spec.mean and spec.std:
@@ -109,8 +110,8 @@ def measure_recordings(specs: Sequence[ModalitySpec], recordings: Sequence[Recor
         streams = [r.streams[spec.name] for r in recordings]
         if spec.kind == "camera" and spec.encoding == "depth_m":
             relative = bool(spec.options.get("relative_depth"))
-            values = [s.rows[s.rows > 0][::7] for s in streams]  # every 7th return is plenty
-            values = np.concatenate([v - np.median(v) if relative else v for v in values])[:, None]
+            returns = [s.rows[s.rows > 0][::7] for s in streams]  # every 7th return is plenty
+            values = np.concatenate([v - np.median(v) if relative else v for v in returns])[:, None]
             mean = np.zeros(1) if relative else values.mean(0)
         else:
             rows = [np.moveaxis(s.rows, 1, -1).reshape(-1, spec.channels) for s in streams]

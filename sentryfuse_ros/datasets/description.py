@@ -1,0 +1,136 @@
+"""The description of a window folder, dataset.json: how its windows were extracted, and what every recording gave."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from ..preprocessing import ModalitySpec
+from .extract import WindowSettings
+
+FORMAT, FORMAT_VERSION = "sentryfuse windows", 1
+
+
+class SensorTopic(NamedTuple):
+    """A sensor instance as it was configured for the extraction."""
+
+    name: str
+    kind: str
+    topic: str
+    model_input: str
+
+
+@dataclass(frozen=True)
+class BagDescription:
+    """What one recording gave: its windows by label, or the error that kept it from being read.
+
+    conditions: what disturbed it. skipped: reason -> moments without a window. topics: sensor -> topic. unused: topic -> type.
+    faults: sensor -> refused messages. fingerprint: of the files that the windows were made from.
+    """
+
+    name: str
+    windows: int = 0
+    error: str = ""
+    conditions: tuple[str, ...] = ()
+    split: str = ""
+    duration_s: float = 0.0
+    skipped: Mapping[str, int] = field(default_factory=dict)
+    topics: Mapping[str, str] = field(default_factory=dict)
+    unused: Mapping[str, str] = field(default_factory=dict)
+    faults: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, int] = field(default_factory=dict)
+    fingerprint: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BagDescription:
+        """Inverse of `to_dict`; unknown keys are ignored. Raises KeyError, TypeError or ValueError on other data."""
+        known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
+        return cls(**{**known, "name": values["name"], "conditions": tuple(values.get("conditions", ()))})
+
+
+@dataclass(frozen=True)
+class DatasetDescription:
+    """A whole window folder. labels: the topic or file that they are from. left_out: the recordings that gave no window."""
+
+    command: str
+    labels: str
+    stride_s: float
+    ignore: tuple[str, ...]
+    specs: tuple[ModalitySpec, ...]
+    sensors: tuple[SensorTopic, ...]
+    sensor_settings: tuple[Mapping[str, Any], ...]
+    classes: tuple[str, ...] = ()
+    windows: int = 0
+    bags: tuple[BagDescription, ...] = ()
+    left_out: tuple[BagDescription, ...] = ()
+
+    @classmethod
+    def of(cls, command: str, labels: str, settings: WindowSettings) -> DatasetDescription:
+        """A data set that has no recordings yet."""
+        return cls(
+            command=command,
+            labels=labels,
+            stride_s=settings.stride_s,
+            ignore=settings.ignore,
+            specs=settings.specs,
+            sensors=tuple(SensorTopic(s.name, s.kind, s.topic, s.model_input) for s in settings.sensors),
+            sensor_settings=tuple(s.to_dict() for s in settings.sensors),
+        )
+
+    def extraction(self) -> dict[str, Any]:
+        """The part that decides what windows a recording gives, as in `to_dict`."""
+        return {
+            "labels": self.labels,
+            "stride_s": self.stride_s,
+            "ignore": list(self.ignore),
+            "modalities": [spec.to_dict() for spec in self.specs],
+            "sensors": [list(sensor) for sensor in self.sensors],
+            "sensor_settings": [dict(values) for values in self.sensor_settings],
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Ready for JSON."""
+        return {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            "command": self.command,
+            **self.extraction(),
+            "classes": list(self.classes),
+            "windows": self.windows,
+            "bags": [bag.to_dict() for bag in self.bags],
+            "left_out": [bag.to_dict() for bag in self.left_out],
+        }
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> DatasetDescription:
+        """Inverse of `to_dict`. Raises KeyError, TypeError or ValueError on other data, ParameterError on a bad modality."""
+        return cls(
+            command=values["command"],
+            labels=values.get("labels", ""),
+            stride_s=values.get("stride_s", 0.0),
+            ignore=tuple(values.get("ignore", ())),
+            specs=tuple(ModalitySpec.from_dict(spec) for spec in values["modalities"]),
+            sensors=tuple(SensorTopic(*sensor) for sensor in values.get("sensors", ())),
+            sensor_settings=tuple(values.get("sensor_settings", ())),
+            classes=tuple(values["classes"]),
+            windows=values["windows"],
+            bags=tuple(BagDescription.from_dict(bag) for bag in values["bags"]),
+            left_out=tuple(BagDescription.from_dict(bag) for bag in values.get("left_out", ())),
+        )
+
+    def all_bags(self) -> tuple[BagDescription, ...]:
+        """The recordings with and without windows."""
+        return self.bags + self.left_out
+
+
+def total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    """The sum of several counts."""
+    out: Counter[str] = Counter()
+    for one in counts:
+        out.update(one)
+    return out

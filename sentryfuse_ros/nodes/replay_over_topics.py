@@ -1,0 +1,88 @@
+"""Play a recording into a fuse_node of its own process, over real topics, and return what it published."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import rclpy
+from rclpy.executors import ExternalShutdownException
+from rclpy.node import Node
+
+from ..replay.session import PlayedRun, TopicReplay
+from .collector import Collector, LatestMessages
+from .node_process import NodeProcess, transport_environment
+from .player import Player
+from .spin import make_executor
+
+
+def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], None]) -> PlayedRun:
+    """Start fuse_node, play, stop it. ``show`` is called about 8 times a second with the newest messages.
+
+    Sets the ROS domain of this process. Raises SentryFuseError if the node ends early or never becomes ready.
+    """
+    environment = transport_environment(replay.domain_id)
+    os.environ.update(environment)
+    fuser = NodeProcess("fuse_node", replay.node_arguments, environment, replay.log_path)
+    try:
+        with _replay_node() as node:
+            collector = Collector(node, replay.start_ns)
+            player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns)
+
+            def show_latest(t_s: float) -> None:
+                fuser.check()
+                collector.latest.t_s = t_s
+                show(collector.latest)
+
+            with _spinning(node):
+                player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
+                end_s = player.play(replay.stream, replay.speed, show_latest)
+                exit_status = fuser.stop()  # what it publishes until then is still collected
+    finally:
+        fuser.stop()
+    return PlayedRun(
+        predictions=collector.predictions,
+        statuses=collector.statuses,
+        power=collector.power,
+        model=collector.model_facts(),
+        end_s=end_s,
+        exit_status=exit_status,
+        last_words=fuser.last_words(),
+    )
+
+
+@contextmanager
+def _replay_node() -> Iterator[Node]:
+    """A node of this process, while the block runs."""
+    rclpy.init()
+    node = rclpy.create_node("sentryfuse_replay", enable_rosout=False)
+    try:
+        yield node
+    finally:
+        node.destroy_node()
+        rclpy.try_shutdown()
+
+
+@contextmanager
+def _spinning(node: Node) -> Iterator[None]:
+    """Run the node's callbacks in a thread of their own, while the block runs."""
+    executor = make_executor()
+    executor.add_node(node)
+    stop = threading.Event()
+
+    def spin() -> None:
+        while not stop.is_set() and rclpy.ok():
+            try:
+                executor.spin_once(timeout_sec=0.2)
+            except ExternalShutdownException:
+                return
+
+    thread = threading.Thread(target=spin, name="collect", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(2.0)

@@ -1,0 +1,253 @@
+"""Every parameter of the fuser in one table: name, default, range and meaning.
+
+`nodes/declare.py` declares these parameters, so `ros2 param describe` shows their texts; `config/fuse.yaml` documents them, and a
+test compares the two; `settings.py` builds checked settings from their values.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ParameterError
+from .sensor_kinds import RECEIVABLE_KINDS, sensor_kinds
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its default, which also fixes its type, and what it means in whole sentences.
+
+    ``low`` and ``high`` bound numbers, ``choices`` lists the strings that are allowed. A ``dynamic`` parameter may be changed
+    while the node runs; the others are read when it is configured.
+    """
+
+    name: str
+    default: Any
+    text: str
+    low: float | None = None
+    high: float | None = None
+    choices: Collection[str] = ()
+    dynamic: bool = False
+
+    def check(self, value: Any, prefix: str = "") -> Any:
+        """The value, converted to the type of the default.
+
+        Raises ParameterError that names the parameter, the value and what is allowed.
+        """
+        name = prefix + self.name
+        expected = type(self.default).__name__
+        if isinstance(self.default, bool):
+            if not isinstance(value, bool):
+                raise ParameterError(f"parameter {name}", repr(value), "true or false")
+            return value
+        if isinstance(self.default, float):
+            if isinstance(value, bool) or not isinstance(value, (int, float)):
+                raise ParameterError(f"parameter {name}", repr(value), "a number")
+            return self._bounded(float(value), name)
+        if isinstance(self.default, int):
+            if isinstance(value, bool) or not isinstance(value, int):
+                raise ParameterError(f"parameter {name}", repr(value), "a whole number")
+            return self._bounded(value, name)
+        if isinstance(self.default, tuple):
+            item = type(self.default[0]) if self.default else str
+            if isinstance(value, str) or not isinstance(value, Iterable):
+                raise ParameterError(f"parameter {name}", repr(value), f"a list of {item.__name__}")
+            values = list(value)
+            if any(isinstance(v, bool) or not isinstance(v, (int, float) if item is float else item) for v in values):
+                raise ParameterError(f"parameter {name}", repr(values), f"a list of {item.__name__}")
+            return tuple(self._bounded(item(v), name) if item is float else item(v) for v in values)
+        if not isinstance(value, str):
+            raise ParameterError(f"parameter {name}", repr(value), expected, "put quotes around it")
+        if self.choices and value not in self.choices:
+            raise ParameterError(f"parameter {name}", repr(value), "one of " + ", ".join(self.choices))
+        return value
+
+    def _bounded(self, value: Any, name: str) -> Any:
+        low = -math.inf if self.low is None else self.low
+        high = math.inf if self.high is None else self.high
+        if not low <= value <= high:  # also false for NaN
+            raise ParameterError(f"parameter {name}", value, f"a value from {low:g} to {high:g}")
+        return value
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter(
+        "model",
+        "ground_robot",
+        "Checkpoint to run: a folder, a .safetensors file, or the name of a folder in the package's models/.",
+    ),
+    Parameter(
+        "sensors",
+        tuple(RECEIVABLE_KINDS),
+        "Names of the sensor instances. Each has a block of parameters of its own below its name.",
+    ),
+    Parameter("fuse_rate_hz", 10.0, "Number of predictions per second [Hz].", 0.2, 100.0),
+    Parameter(
+        "poll_rate_hz",
+        30.0,
+        "How often waiting messages are taken from the middleware [Hz]. Rounded up to a multiple of fuse_rate_hz.",
+        1.0,
+        1000.0,
+    ),
+    Parameter(
+        "device",
+        "cpu",
+        "Where the model runs. auto uses CUDA if it is available and the CPU otherwise.",
+        choices=("cpu", "cuda", "auto"),
+    ),
+    Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
+    Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
+    Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
+    Parameter(
+        "receive",
+        "auto",
+        "How messages are received. raw takes serialised messages at every poll, callback uses ordinary rclpy callbacks, "
+        "and auto uses raw if this rclpy supports it.",
+        choices=("auto", "raw", "callback"),
+    ),
+    Parameter("diagnostics_rate_hz", 1.0, "Rate at which /diagnostics is published [Hz].", 0.1, 10.0),
+    Parameter(
+        "pruning_ratio_override",
+        -1.0,
+        "Fixed pruning ratio from 0 to 0.9. With -1 the battery, the power budget and the latency decide.",
+        -1.0,
+        0.9,
+        dynamic=True,
+    ),
+    Parameter(
+        "warm_up",
+        True,
+        "Whether every pruning plan (sensor mask x ratio) is built and run once at configure, so that no later change is slow.",
+    ),
+    Parameter("battery_topic", "battery_state", "Topic of the sensor_msgs/BatteryState messages."),
+    Parameter(
+        "power_budget_topic", "power_budget", "Topic of the std_msgs/Float32 messages with the power that the model may draw [W]."
+    ),
+    Parameter(
+        "battery_scale",
+        "auto",
+        "Full scale of BatteryState.percentage: fraction counts to 1, percent to 100. auto accepts drivers of both kinds.",
+        choices=("auto", "fraction", "percent"),
+    ),
+    Parameter(
+        "battery_timeout_s",
+        30.0,
+        "A battery that is silent for longer than this is reported [s]. Its last value stays in force.",
+        0.1,
+        3600.0,
+        dynamic=True,
+    ),
+    Parameter(
+        "battery_curve_percent",
+        (10.0, 20.0, 50.0, 80.0),
+        "Charge levels at which battery_curve_ratio gives the pruning ratio [%].",
+        0.0,
+        100.0,
+    ),
+    Parameter(
+        "battery_curve_ratio",
+        (0.9, 0.7, 0.3, 0.0),
+        "Pruning ratio at each level of battery_curve_percent, linear between the levels and constant outside them.",
+        0.0,
+        0.9,
+    ),
+    Parameter(
+        "battery_hysteresis_percent",
+        3.0,
+        "Hysteresis: the charge must exceed the switching point by this much before the ratio drops [%].",
+        0.0,
+        20.0,
+    ),
+    Parameter(
+        "battery_critical_percent",
+        10.0,
+        "At or below this charge the highest ratio applies at once, without waiting for dwell_s [%].",
+        0.0,
+        100.0,
+    ),
+    Parameter("charging_ratio", 0.0, "Pruning ratio while the battery is charging.", 0.0, 0.9),
+    Parameter(
+        "dwell_s",
+        2.0,
+        "Shortest time between two changes of the ratio [s].",
+        0.0,
+        600.0,
+        dynamic=True,
+    ),
+    Parameter("power_budget_min_w", 5.0, "Power budget at or below which the ratio is highest [W].", 0.0, 10000.0),
+    Parameter("power_budget_max_w", 15.0, "Power budget at or above which nothing is pruned [W].", 0.0, 10000.0),
+    Parameter(
+        "latency_target_ms",
+        0.0,
+        "The ratio is raised while the 95th percentile of the inference time exceeds this [ms]. 0 switches this off.",
+        0.0,
+        10000.0,
+        dynamic=True,
+    ),
+)
+# A sensor also has `limits.<name>`: numbers for its decoder, listed in docs/LIVENESS.md and config/fuse.yaml.
+SENSOR_PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("kind", next(iter(RECEIVABLE_KINDS)), "Kind of the sensor.", choices=RECEIVABLE_KINDS),
+    Parameter(
+        "topic",
+        "",
+        "Topic of the messages. If empty, the instance's name is used, or the kind's usual topic if the instance bears the "
+        "kind's name. Namespaces and remapping apply.",
+    ),
+    Parameter("type", "", "Message type. If empty, the kind's usual type is expected."),
+    Parameter(
+        "model_input",
+        "",
+        "Model input that the sensor serves. If empty, the input of the instance's name. If several sensors serve one input, "
+        "the first live one in the order of `sensors` is used.",
+    ),
+    Parameter(
+        "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0
+    ),
+    Parameter(
+        "timeout_s",
+        0.0,
+        "The sensor is STALE after a silence of this length [s]. 0 means three periods, but at least 0.2 s.",
+        0.0,
+        3600.0,
+    ),
+    Parameter("max_latency_s", 1.0, "Messages that arrive longer than this after their stamp are LATE [s].", 0.001, 3600.0),
+    Parameter(
+        "future_tolerance_s", 0.2, "Stamps that are ahead of the node's clock by more than this are invalid [s].", 0.0, 3600.0
+    ),
+    Parameter(
+        "backward_tolerance_s",
+        0.05,
+        "Stamps that are behind the sensor's newest stamp by more than this are invalid [s].",
+        0.0,
+        3600.0,
+    ),
+    Parameter(
+        "trust_stamps",
+        True,
+        "Whether header stamps are used. With false every message is stamped with its time of arrival, for drivers that do not "
+        "stamp.",
+    ),
+    Parameter("frozen_samples", 10, "The sensor is FROZEN after this many equal payloads in a row; 0 means never.", 0, 10000),
+    Parameter("invalid_samples", 3, "The sensor is INVALID or LATE after this many bad messages in a row.", 1, 10000),
+    Parameter("good_samples", 3, "The sensor is OK again after this many good messages in a row.", 1, 10000),
+    Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
+    Parameter("required", False, "Whether the sensor raises an alarm even if it never came up."),
+    Parameter(
+        "reliability",
+        "auto",
+        "QoS reliability. auto starts with best effort and changes to reliable once every publisher offers it.",
+        choices=("auto", "reliable", "best_effort"),
+    ),
+    Parameter(
+        "queue_depth",
+        0,
+        "QoS queue depth. 0 means the kind's usual depth: "
+        + ", ".join(f"{kind.queue_depth} for {kind.name}" for kind in sensor_kinds() if kind.decoders)
+        + ".",
+        0,
+        10000,
+    ),
+)

@@ -1,0 +1,119 @@
+"""Applying faults to the serialised messages of one sensor.
+
+The same injector serves `sentryfuse replay` (on the recording's time) and `fault_node` (live, between a sensor and the fuser).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+import random
+import struct
+from collections.abc import Callable, Sequence
+from itertools import count
+
+from ..nanoseconds import ns_to_stamp, stamp_to_ns
+from .faults import InjectedFault
+
+
+def stamped(raw: bytes, stamp_ns: int) -> bytes:
+    """A serialised message with another header stamp [ns]. A message that is too short to have one is returned unchanged.
+
+    In XCDR1, sec (int32) and nanosec (uint32) of the stamp follow the encapsulation header of 4 bytes.
+    """
+    if len(raw) < 12:
+        return raw
+    order = "<" if raw[1] & 1 else ">"
+    return raw[:4] + struct.pack(order + "iI", *ns_to_stamp(stamp_ns)) + raw[12:]
+
+
+def stamp_of(raw: bytes) -> int:
+    """Header stamp [ns] of a serialised message that begins with std_msgs/Header; 0 if it is too short to have one."""
+    if len(raw) < 12:
+        return 0
+    sec, nanosec = struct.unpack_from(("<" if raw[1] & 1 else ">") + "iI", raw, 4)
+    return stamp_to_ns(sec, nanosec)
+
+
+class Injector:
+    """Applies the faults of one sensor to its messages. Times are seconds on one clock that never goes back.
+
+    `feed` takes a message; `due(t)` returns all messages that should be delivered up to t as (t_s, raw) in order.
+    ``stamp_at`` turns a time [s] into a header stamp [ns] for the messages that a frozen driver repeats.
+    """
+
+    def __init__(
+        self,
+        faults: Sequence[InjectedFault],
+        stamp_at: Callable[[float], int],
+        period_s: float = 0.0,
+        seed: int = 0,
+    ):
+        self.faults = sorted(faults, key=lambda f: f.from_s)
+        self._stamp_at = stamp_at
+        self._random = random.Random(seed)
+        self._order = count()
+        self._waiting: list[tuple[float, int, bytes]] = []
+        self._last: bytes | None = None
+        self._last_t: float | None = None
+        self._period_s = period_s  # 0: not yet measured from the messages before the fault
+        self._repeated_to_s = -math.inf  # when a frozen driver last repeated itself
+        self._thinned = 0
+        self._garbled = 0
+
+    def fault_at(self, t_s: float) -> InjectedFault | None:
+        """The fault that is active at a time, or None."""
+        return next((f for f in self.faults if f.active(t_s)), None)
+
+    def _push(self, t_s: float, raw: bytes) -> None:
+        heapq.heappush(self._waiting, (t_s, next(self._order), raw))
+
+    def feed(self, t_s: float, raw: bytes) -> None:
+        """Take one message that the sensor sent at t_s."""
+        self._advance(t_s)
+        fault = self.fault_at(t_s)
+        if fault is None:
+            if self._last_t is not None and 0 < t_s - self._last_t:
+                step = t_s - self._last_t
+                self._period_s = step if not self._period_s else min(self._period_s * 1.5, 0.9 * self._period_s + 0.1 * step)
+            self._last, self._last_t = raw, t_s
+            self._push(t_s, raw)
+        elif fault.kind == "garbage":
+            self._garbled += 1
+            self._push(t_s, self._garble(raw))
+        elif fault.kind == "delay":
+            self._push(t_s + fault.by_s, raw)
+        elif fault.kind == "slow":
+            self._thinned += 1
+            if self._thinned % fault.keep_every == 0:
+                self._push(t_s, raw)
+        elif fault.kind == "intermittent" and (t_s - fault.from_s) % fault.period_s < fault.on_share * fault.period_s:
+            self._push(t_s, raw)
+
+    def _garble(self, raw: bytes) -> bytes:
+        head = min(len(raw), 12)  # the encapsulation header and the stamp stay intact, only the payload is damaged
+        broken = raw[:head] + self._random.randbytes(len(raw) - head)
+        return broken[: max(head, len(broken) // 2)] if self._garbled % 4 == 0 else broken
+
+    def _advance(self, t_s: float) -> None:
+        """Schedule what a frozen driver repeats up to t_s."""
+        for fault in self.faults:
+            if fault.kind != "freeze" or t_s < fault.from_s or fault.to_s <= self._repeated_to_s:
+                continue
+            if self._last is None or self._last_t is None or not self._period_s:
+                continue  # there is nothing to repeat yet
+            end_s = min(t_s, fault.to_s)
+            due_s = max(fault.from_s, self._last_t + self._period_s, self._repeated_to_s + self._period_s)
+            while due_s <= end_s and due_s < fault.to_s:
+                self._push(due_s, stamped(self._last, self._stamp_at(due_s)))
+                self._repeated_to_s = due_s
+                due_s += self._period_s
+
+    def due(self, t_s: float) -> list[tuple[float, bytes]]:
+        """The messages to deliver up to t_s, the oldest first."""
+        self._advance(t_s)
+        out = []
+        while self._waiting and self._waiting[0][0] <= t_s:
+            when, _, raw = heapq.heappop(self._waiting)
+            out.append((when, raw))
+        return out

@@ -1,0 +1,33 @@
+"""The table of `sentryfuse bench latency`, for a console."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from ..evaluation.latency import LatencyReport
+
+
+def latency_table(report: LatencyReport) -> str:
+    """Machine, one block of lines per set of live sensors, and what the highest ratio saves."""
+    on = report.machine
+    lines = [
+        f"model {report.model}, sentryfuse_ros {report.version}, Python {on['python']}, torch {on['torch']}",
+        f"machine: {on['processor']}, {on['cores']} cores; inference on {on['device']} with {on['threads']} thread(s)",
+        f"{report.rounds} rounds over all plans in turn, on inputs of {report.inputs}",
+    ]
+    for missing, group in groupby(report.plans, key=lambda plan: plan.missing):
+        lines += [
+            "",
+            f"{missing} missing" if missing else "all sensors live",
+            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0",
+        ]
+        for p in group:
+            quartiles = f"{p.quartile1_ms:.2f} - {p.quartile3_ms:.2f}"
+            lines.append(f"   {p.ratio:.2f} {p.flops / 1e6:8.2f} {p.median_ms:11.2f}   {quartiles:<16} {100 * p.relative:7.0f} %")
+    dense, highest = report.plans[0], [plan for plan in report.plans if not plan.missing][-1]
+    lines += [
+        "",
+        f"With all sensors live, r = {highest.ratio:.2f} needs {100 * highest.flops / dense.flops:.0f} % of the dense model's "
+        f"FLOPs and {100 * highest.relative:.0f} % of its time on this machine.",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,49 @@
+"""The model inputs of one moment, extracted from the buffers of several sensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from ..preprocessing import ModalitySpec, model_input
+from .liveness import Status
+from .sensor import Sensor
+from .snapshot import Snapshot, take_snapshot
+
+
+class ModelInputs(NamedTuple):
+    """Everything that the model sees at one moment."""
+
+    snapshot: Snapshot
+    serving: list[Sensor | None]  # per model input the sensor that serves it, None where there is no live one
+    inputs: dict[str, np.ndarray]  # name -> float32 spec.shape, copied out of the buffers; only inputs with data
+
+
+def slots_of(sensors: Iterable[Sensor], names: Sequence[str]) -> tuple[tuple[Sensor, ...], ...]:
+    """For every model input the sensors that may serve it, in the order of ``sensors``."""
+    sensors = tuple(sensors)
+    return tuple(tuple(s for s in sensors if s.settings.model_input == name) for name in names)
+
+
+def extract_inputs(
+    slots: Sequence[Sequence[Sensor]], specs: Sequence[ModalitySpec], statuses: Mapping[str, Status], now_node_ns: int
+) -> ModelInputs:
+    """Model inputs of the sensors that are live now.
+
+    slots: see `slots_of`; specs: the model's inputs in the same order, which is that of the mask; statuses: by sensor name.
+    """
+    # The first live sensor of an input serves it; the others are its spares.
+    serving = [next((s for s in candidates if statuses[s.name].live and s.buffer is not None), None) for candidates in slots]
+    buffers = {spec.name: s.buffer if s else None for spec, s in zip(specs, serving, strict=True)}
+    # The window ends at the newest sample and not at the moment of the tick: the same recording then gives the same
+    # inputs, whatever the timing of the machine.
+    end_ns = min(now_node_ns, max((s.newest_ns for s in serving if s), default=now_node_ns))
+    snapshot = take_snapshot(buffers, [s is not None for s in serving], end_ns)
+    inputs = {
+        spec.name: model_input(spec, *snapshot.windows[spec.name], snapshot.end_ns)
+        for spec in specs
+        if spec.name in snapshot.windows
+    }
+    return ModelInputs(snapshot, serving, inputs)

@@ -1,0 +1,377 @@
+"""Kinds of sensors: everything this package knows about a camera, an IMU, a microphone or a LiDAR, one record each.
+
+Settings, decoders, preprocessing, liveness, training and the network all look a kind up here and never compare its
+name. A new kind is one `SensorKind` passed to `register`, by this package or by any other; test/test_sensor_kinds.py adds one.
+
+This is the only file, apart from the table of commands and the list of public data sets, that names modules by strings.
+A kind's parts need OpenCV or torch and lie on higher floors of the package than this file; a `LazyImport` loads each part
+when it is first used, as an entry point does. A robot with an IMU alone therefore never imports OpenCV, and nothing runs
+up the floors. A kind that another package registers may hold the objects themselves instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from .errors import ParameterError
+
+
+class InputSpec(Protocol):
+    """What a kind reads of `preprocessing.ModalitySpec`, the description of one model input."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def window_s(self) -> float: ...
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def encoding(self) -> str: ...
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+    @property
+    def std(self) -> tuple[float, ...]: ...
+    @property
+    def options(self) -> Mapping[str, float]: ...
+
+
+@dataclass(frozen=True)
+class LazyImport:
+    """An object named by module and attribute, imported when it is first used."""
+
+    module: str
+    attribute: str
+
+    def load(self) -> Any:
+        """The object itself."""
+        return getattr(import_module(self.module), self.attribute)
+
+
+class TokenizerClass(Protocol):
+    """What `model.tokenizers.Tokenizer` classes have in common."""
+
+    Options: type[Any]  # the record of its options
+
+    def __call__(self, spec: Any, d_model: int, options: Any) -> Any:
+        """Make the tokeniser of one model input."""
+        ...
+
+
+# A function or class, or where to find it. Its arguments are described at the field of `SensorKind` that holds it.
+Loadable = LazyImport | Callable[..., Any]
+
+
+@cache
+def _loaded(part: Loadable) -> Callable[..., Any]:
+    return part.load() if isinstance(part, LazyImport) else part
+
+
+def _row_is_one_step(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The first axis of the model input counts rows: a row has the shape of the others."""
+    return input_shape[1:]
+
+
+def _row_is_one_number(input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Many rows make one step of the model input, and each is a single number."""
+    return ()
+
+
+@dataclass(frozen=True)
+class SensorKind:
+    """One kind of sensor. Raises ParameterError for a record that contradicts itself.
+
+    `spec` is a `preprocessing.ModalitySpec`, and `rows` are what a decoder makes of the messages (`decoders.Batch`).
+    """
+
+    name: str
+
+    # ---- the model input --------------------------------------------------------------------------------------------
+    input_axes: tuple[str, ...]
+    """Names of the axes of one window, without the batch: ("K", "C", "H", "W") for frames, ("T", "C") for a series."""
+    input_builder: Loadable
+    """(row_stamp_ns (k,), rows (k, ...), end_ns, spec) -> float32 `spec.shape`, exactly zero where there is no data."""
+    validity: Loadable
+    """(spec, x (n, *spec.shape)) -> bool mask that broadcasts with x: which cells hold data."""
+    augmentation: Loadable
+    """(x (n, *spec.shape), spec, Augment, numpy Generator) -> x changed at random; cells without data stay zero."""
+    tokenizer: Loadable
+    """A `model.tokenizers.Tokenizer` class: (spec, d_model, options) -> torch module from (B, *spec.shape) to tokens
+    (B, N, d_model) and which are empty (B, N). Its ``Options`` is the record of its options."""
+    options: tuple[str, ...] = ()
+    """Names that `spec.options` may have; the file of the input builder explains them."""
+    channels: int = 0
+    """Number of channels that every spec must have; 0 leaves it to the spec."""
+    channel_names: str = ""
+    """What the fixed channels are, for error texts."""
+    encodings: Mapping[str, int] = field(default_factory=dict)
+    """Number of channels of each `spec.encoding`; empty where the kind has no encodings."""
+    spec_check: Loadable | None = None
+    """(spec) -> anything; raises ParameterError where shape and options do not fit together."""
+    row_shape: Callable[[tuple[int, ...]], tuple[int, ...]] = _row_is_one_step
+    """(`spec.shape`) -> shape of one row."""
+    rows_adjoin: bool = False
+    """Frames only: whether cells above one another are neighbours in the scene. They are in a camera image; the rows of a
+    LiDAR's range image are rings that may lie metres apart."""
+
+    # ---- the sensor; only for kinds that a robot can receive --------------------------------------------------------
+    decoders: Mapping[str, Loadable] = field(default_factory=dict)
+    """Decoder class of each message type that is read: (msg_type, spec, limits, deserialize) -> `decoders.Decoder`. The first
+    type is the default. A kind without decoders, such as `series`, can be trained on data sets only."""
+    headerless_types: tuple[str, ...] = ()
+    """Message types without a header: their messages are stamped with the time of arrival."""
+    default_topic: str = ""
+    """Topic of the sensor instance that bears the kind's name; empty: that name. Other instances default to their own name."""
+    queue_depth: int = 10
+    """Depth of the subscription's queue: two fuse periods and more at the usual rate."""
+    row_rate_hz: float = 100.0
+    """Rows per second that the buffer first makes room for when the sensor's rate is unknown; the buffer grows by itself."""
+    row_rate_option: str = ""
+    """Option of the spec that fixes the rate of the rows [Hz], where a message holds many rows; default `row_rate_hz`."""
+    name_words: tuple[str, ...] = ()
+    """An instance whose name contains one of these words has this kind unless it says otherwise; empty: the kind's name."""
+
+    def __post_init__(self) -> None:
+        if not self.name.isidentifier():
+            raise ParameterError("sensor kind name", repr(self.name), "letters, digits and _", "rename the kind")
+        unknown = [name for name in self.headerless_types if name not in self.decoders]
+        if unknown:
+            raise ParameterError(
+                f"sensor kind {self.name!r} headerless_types", unknown, "message types of its decoders", "add a decoder for them"
+            )
+        if self.row_rate_option and self.row_rate_option not in self.options:
+            raise ParameterError(
+                f"sensor kind {self.name!r} row_rate_option", self.row_rate_option, f"one of {self.options}", "list the option"
+            )
+
+    # ---- messages ---------------------------------------------------------------------------------------------------
+
+    @property
+    def msg_types(self) -> tuple[str, ...]:
+        """Message types that can be decoded, the default first."""
+        return tuple(self.decoders)
+
+    @property
+    def default_msg_type(self) -> str:
+        """Message type of a sensor that does not name one; empty where the kind has no decoder."""
+        return next(iter(self.decoders), "")
+
+    def decoder_class(self, msg_type: str) -> Callable[..., Any]:
+        """Class that decodes a message type. Raises ParameterError for a type that no decoder of the kind reads."""
+        if msg_type not in self.decoders:
+            raise ParameterError(
+                f"{self.name} message type",
+                repr(msg_type),
+                "one of " + ", ".join(self.decoders) if self.decoders else "none: this kind has no decoder",
+                "set the sensor's parameter `type`, or convert the topic",
+            )
+        return _loaded(self.decoders[msg_type])
+
+    def implied_by(self, instance: str) -> bool:
+        """Whether the name of a sensor instance says that it is of this kind."""
+        return any(word in instance.lower() for word in self.name_words or (self.name,))
+
+    def buffer_rate_hz(self, options: Mapping[str, float], expected_rate_hz: float) -> float:
+        """Rows per second to make room for at first.
+
+        options: those of the spec. expected_rate_hz: messages per second, 0 where unknown.
+        """
+        if self.row_rate_option:
+            return float(options.get(self.row_rate_option, self.row_rate_hz))
+        return 2.0 * expected_rate_hz if expected_rate_hz else self.row_rate_hz
+
+    # ---- model input, training and network ----------------------------------------------------------------------------
+
+    def check_spec(self, spec: InputSpec) -> None:
+        """Raises ParameterError where shape and options of a spec do not fit together."""
+        if self.spec_check is not None:
+            _loaded(self.spec_check)(spec)
+
+    def build_input(self, row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: InputSpec) -> np.ndarray:
+        """Rows (k, ...) at sorted stamps (k,) [ns], seen in the window that ends at ``end_ns`` -> `spec.shape` float32."""
+        return _loaded(self.input_builder)(row_stamp_ns, rows, end_ns, spec)
+
+    def valid_cells(self, spec: InputSpec, x: np.ndarray) -> np.ndarray:
+        """Validity mask of windows (n, *spec.shape): bool, in a shape that broadcasts with x."""
+        return _loaded(self.validity)(spec, x)
+
+    def augment(self, x: np.ndarray, spec: InputSpec, strengths: object, rng: np.random.Generator) -> np.ndarray:
+        """Normalised windows (n, *spec.shape), each changed at random; ``strengths`` is a `training.augment.Augment`."""
+        return _loaded(self.augmentation)(x, spec, strengths, rng)
+
+    def tokenizer_class(self) -> TokenizerClass:
+        """Class of the network's tokeniser."""
+        return cast(TokenizerClass, _loaded(self.tokenizer))
+
+
+_registry: dict[str, SensorKind] = {}
+
+
+def register(kind: SensorKind) -> SensorKind:
+    """Make a kind known. Raises ParameterError where its name is taken. Returns the kind."""
+    if kind.name in _registry:
+        raise ParameterError(
+            "sensor kind", repr(kind.name), "a name that is not registered yet", "rename the kind, or unregister the other first"
+        )
+    _registry[kind.name] = kind
+    return kind
+
+
+def unregister(name: str) -> None:
+    """Forget a kind. Raises ParameterError where there is none of that name."""
+    del _registry[sensor_kind(name).name]
+
+
+@contextmanager
+def registered(kind: SensorKind) -> Iterator[SensorKind]:
+    """`register` a kind for the length of a `with` block, for tests and notebooks."""
+    register(kind)
+    try:
+        yield kind
+    finally:
+        unregister(kind.name)
+
+
+def sensor_kind(name: str) -> SensorKind:
+    """The kind of that name. Raises ParameterError where there is none."""
+    if name not in _registry:
+        raise ParameterError("sensor kind", repr(name), "one of " + ", ".join(_registry), "correct it, or register the kind")
+    return _registry[name]
+
+
+def sensor_kinds() -> tuple[SensorKind, ...]:
+    """All kinds, in the order of their registration."""
+    return tuple(_registry.values())
+
+
+def kind_of_message(msg_type: str) -> SensorKind | None:
+    """The first kind with a decoder for a message type; None where no kind reads it."""
+    return next((kind for kind in sensor_kinds() if msg_type in kind.decoders), None)
+
+
+class _ReceivableKinds(Collection[str]):
+    """Names of the kinds that have a decoder, as they are registered at the moment of asking."""
+
+    def __iter__(self) -> Iterator[str]:
+        return (kind.name for kind in sensor_kinds() if kind.decoders)
+
+    def __contains__(self, name: object) -> bool:
+        return any(name == known for known in self)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+RECEIVABLE_KINDS: Collection[str] = _ReceivableKinds()
+
+
+# ---- the kinds of this package; the input options are explained at the top of preprocessing/<kind>.py ---------------------
+
+_FRAME_SLOT_OPTIONS = ("max_gap_s", "hold_s")
+
+register(
+    SensorKind(
+        "camera",
+        input_axes=("K", "C", "H", "W"),
+        input_builder=LazyImport("sentryfuse_ros.preprocessing.camera", "model_input"),
+        validity=LazyImport("sentryfuse_ros.preprocessing.camera", "valid_cells"),
+        augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_camera"),
+        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
+        options=(*_FRAME_SLOT_OPTIONS, "relative_depth", "centre_columns"),
+        encodings={"depth_m": 1, "rgb": 3, "mono": 1},
+        rows_adjoin=True,
+        decoders={
+            "sensor_msgs/msg/Image": LazyImport("sentryfuse_ros.decoders.image", "CameraDecoder"),
+            "sensor_msgs/msg/CompressedImage": LazyImport("sentryfuse_ros.decoders.compressed_image", "CompressedCameraDecoder"),
+        },
+        default_topic="camera/image_raw",
+        row_rate_hz=60.0,
+    )
+)
+register(
+    SensorKind(
+        "imu",
+        input_axes=("T", "C"),
+        input_builder=LazyImport("sentryfuse_ros.preprocessing.series", "model_input"),
+        validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
+        augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_imu"),
+        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        options=("max_gap_s",),
+        channels=6,
+        channel_names="gyro xyz, accel xyz",
+        decoders={"sensor_msgs/msg/Imu": LazyImport("sentryfuse_ros.decoders.imu", "ImuDecoder")},
+        default_topic="imu/data",
+        queue_depth=200,
+        row_rate_hz=1000.0,
+    )
+)
+_AUDIO_DECODER = LazyImport("sentryfuse_ros.decoders.audio", "AudioDecoder")
+register(
+    SensorKind(
+        "audio",
+        input_axes=("T", "C"),
+        input_builder=LazyImport("sentryfuse_ros.preprocessing.audio", "model_input"),
+        validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
+        augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_audio"),
+        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        options=("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
+        row_shape=_row_is_one_number,
+        decoders={
+            "sentryfuse_ros/msg/AudioChunk": _AUDIO_DECODER,
+            "audio_common_msgs/msg/AudioData": _AUDIO_DECODER,
+            "audio_common_msgs/msg/AudioDataStamped": _AUDIO_DECODER,
+            "audio_common_msgs/msg/AudioStamped": _AUDIO_DECODER,
+        },
+        headerless_types=("audio_common_msgs/msg/AudioData",),
+        queue_depth=50,
+        row_rate_hz=16000.0,
+        row_rate_option="sample_rate_hz",
+    )
+)
+register(
+    SensorKind(
+        "lidar",
+        input_axes=("K", "C", "H", "W"),
+        input_builder=LazyImport("sentryfuse_ros.preprocessing.lidar", "model_input"),
+        validity=LazyImport("sentryfuse_ros.preprocessing.lidar", "valid_cells"),
+        augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_lidar"),
+        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
+        options=(
+            *_FRAME_SLOT_OPTIONS,
+            "polar",
+            "min_range_m",
+            "max_range_m",
+            "min_elevation_deg",
+            "max_elevation_deg",
+            "azimuth_fov_deg",
+            "intensity_scale",
+            "relief_columns",
+            "relief_limit_m",
+            "max_points",
+        ),
+        spec_check=LazyImport("sentryfuse_ros.preprocessing.lidar", "check_spec"),
+        decoders={
+            "sensor_msgs/msg/PointCloud2": LazyImport("sentryfuse_ros.decoders.point_cloud", "CloudDecoder"),
+            "sensor_msgs/msg/LaserScan": LazyImport("sentryfuse_ros.decoders.laser_scan", "ScanDecoder"),
+        },
+        default_topic="lidar/points",
+        row_rate_hz=40.0,
+    )
+)
+register(
+    SensorKind(
+        "series",
+        input_axes=("T", "C"),
+        input_builder=LazyImport("sentryfuse_ros.preprocessing.series", "model_input"),
+        validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
+        augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_series"),
+        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        options=("max_gap_s",),
+    )
+)

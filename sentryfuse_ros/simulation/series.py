@@ -1,0 +1,117 @@
+"""One simulated recording with its cost, or a series of recordings with consecutive seeds in several processes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NamedTuple
+
+from ..bags.run_description import RUN_FILE, RunDescription, read_run_description
+from ..errors import BagError, DataError, ParameterError
+from .run import simulate
+from .worlds import SEEDS_PER_SPLIT
+
+
+@dataclass(frozen=True)
+class SimulationTask:
+    """What to simulate; see `run.simulate`. ``out`` is the bag to write, or the folder of a series."""
+
+    seed: int
+    duration_s: float
+    out: Path
+    split: str = "train"
+    nuisances: tuple[str, ...] = ()
+    battery_wh: float = 20.0
+    battery_start: float | None = None
+
+    def of_series(self, seed: int) -> SimulationTask:
+        """The task of one bag of a series."""
+        return replace(self, seed=seed, out=self.out / f"{self.split}_{seed:06d}")
+
+    def run(self, progress: Callable[[float], None] | None = None) -> RunDescription:
+        return simulate(
+            self.seed,
+            self.duration_s,
+            self.out,
+            self.split,
+            self.nuisances,
+            self.battery_wh,
+            self.battery_start,
+            progress,
+        )
+
+
+class TimeTaken(NamedTuple):
+    """Seconds on the clock and of CPU."""
+
+    wall_s: float
+    cpu_s: float
+
+
+class SeriesResult(NamedTuple):
+    """bags: how many there are now; made: how many of them were made by this call."""
+
+    bags: int
+    made: int
+    wall_s: float
+
+
+def simulate_one(task: SimulationTask, progress: Callable[[float], None]) -> tuple[RunDescription, TimeTaken]:
+    """Simulate one recording; ``progress`` is called with the simulated seconds done. Raises as `run.simulate` does."""
+    began_s, cpu_began_s = time.monotonic(), time.process_time()
+    description = task.run(progress)
+    return description, TimeTaken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
+
+
+def simulate_series(task: SimulationTask, count: int, jobs: int, progress: Callable[[float], None]) -> SeriesResult:
+    """Simulate ``count`` recordings with the seeds from the task's on; ``progress`` is called with the bags done.
+
+    Complete bags that exist already are kept, so that an interrupted series can be continued by the same call. Raises
+    ParameterError if a seed is out of range, BagError if a bag exists that is of another duration.
+    """
+    for name, value in (("--count", count), ("--jobs", jobs)):
+        if value < 1:
+            raise ParameterError(name, value, "1 or more")
+    seeds = range(task.seed, task.seed + count)
+    if seeds[0] < 0 or seeds[-1] >= SEEDS_PER_SPLIT:
+        raise ParameterError(
+            "--seed and --count",
+            f"seeds {seeds[0]} to {seeds[-1]}",
+            f"seeds in 0 to {SEEDS_PER_SPLIT - 1}",
+            "choose a lower --seed or --count",
+        )
+    began_s = time.monotonic()
+    todo = [one for one in map(task.of_series, seeds) if not is_made(one)]
+    progress(count - len(todo))
+    with ProcessPoolExecutor(jobs) as pool:
+        for done, _ in enumerate(pool.map(SimulationTask.run, todo), count - len(todo) + 1):
+            progress(done)
+    return SeriesResult(count, len(todo), time.monotonic() - began_s)
+
+
+def is_made(task: SimulationTask) -> bool:
+    """Whether a bag of a series exists already. Raises BagError if it has another duration or no readable run.json."""
+    try:
+        description = read_run_description(task.out)
+        if description is None:
+            return False
+        if description.duration_s is None:
+            raise DataError(f"{RUN_FILE} duration_s", "nothing", "a number of seconds")
+    except DataError as error:
+        raise BagError(
+            f"recording {task.out}",
+            f"an unreadable {RUN_FILE} ({error})",
+            "one that `sentryfuse simulate` wrote",
+            "remove the folder, or choose another --out",
+        ) from error
+    if description.duration_s != task.duration_s:
+        raise BagError(
+            f"recording {task.out}",
+            f"one of {description.duration_s} s there already",
+            f"one of {task.duration_s:g} s",
+            "give the same --duration, choose another --out, or remove it",
+        )
+    return True

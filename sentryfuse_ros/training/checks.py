@@ -1,0 +1,57 @@
+"""Checks of the examples before a training: classes and modalities that there is nothing to learn of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import DataError
+from .examples import Examples, WindowExamples
+from .recipe import Recipe
+
+UNEVEN = 5.0  # classes are called uneven where the largest has more than so many times the examples of the smallest
+
+
+def check_classes(classes: Sequence[str], training: Examples, validation: Examples | None, recipe: Recipe) -> list[str]:
+    """Remarks on classes that are rare or not validated; raises DataError on a class without a training example."""
+    counts = np.bincount(training.labels, minlength=len(classes))
+    absent = [name for name, count in zip(classes, counts) if not count]
+    if absent:
+        raise DataError(
+            "training examples",
+            "none of class " + ", ".join(absent),
+            "some of every class",
+            "record it, move a recording with it to the training groups, or leave the label out of the data set",
+        )
+    remarks = []
+    if counts.max() > UNEVEN * counts.min():
+        rare, often = classes[int(counts.argmin())], classes[int(counts.argmax())]
+        remarks.append(
+            f"uneven classes: {counts.min()} examples of {rare}, {counts.max()} of {often}; "
+            + (
+                f"the loss is balanced by count ** -{recipe.balance:g}"
+                if recipe.balance
+                else "set balance (0.5 to 1) in the training YAML to give rare classes more weight"
+            )
+        )
+    if validation is not None:
+        unseen = [name for i, name in enumerate(classes) if not (validation.labels == i).any()]
+        if unseen:
+            remarks.append(
+                "not in the validation groups: " + ", ".join(unseen) + "; accuracies and temperatures say nothing about them"
+            )
+    return remarks
+
+
+def check_modalities(training: Examples, recipe: Recipe) -> None:
+    """Raises DataError on a modality that no training example has."""
+    present = training.windows.live if isinstance(training, WindowExamples) else {}
+    absent = [spec.name for spec in recipe.specs if spec.name in present and not present[spec.name].any()]
+    if absent:
+        raise DataError(
+            "training examples",
+            "no data at all of " + ", ".join(absent),
+            "some of every modality",
+            "drop it from the modalities of the training YAML, or correct its topic and make the data set again",
+        )

@@ -1,0 +1,97 @@
+"""The logits of a trained network on its validation groups, from which accuracies and temperatures come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DataError
+from ..masks import all_masks
+from ..model.fuse import SentryFuse
+from .calibration import fit_temperatures
+from .examples import Examples, WindowExamples
+from .logits import accuracy, predict_logits
+
+PREDICTIONS_FILE = "validation_predictions.npz"
+_REMEDY = "correct --calibrate-from"
+
+
+@dataclass(frozen=True)
+class ValidationPredictions:
+    """Predictions of n examples under every mask, at every ratio level."""
+
+    labels: np.ndarray  # (n,)
+    logits: Mapping[str, np.ndarray]  # mask bits -> (levels, n, classes)
+    live: np.ndarray | None = None  # (n, M) bool: which sensors were live; None where all were in all examples
+
+    @classmethod
+    def predict(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
+        """Run a network on all examples."""
+        config = model.config
+        logits = predict_logits(model, examples, all_masks(len(config.names)), config.ratio_levels)
+        live = None
+        if isinstance(examples, WindowExamples) and examples.windows.live:
+            live = np.stack([examples.windows.live[n] for n in config.names], 1)
+        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, live)
+
+    def save(self, folder: Path) -> None:
+        """Write the predictions into the folder of a run."""
+        live = {} if self.live is None else {"live": self.live}
+        arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **live}
+        np.savez_compressed(folder / PREDICTIONS_FILE, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+
+    @classmethod
+    def read(cls, folder: Path) -> ValidationPredictions:
+        """Inverse of `save`; raises DataError where the folder holds no predictions."""
+        try:
+            with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file}
+        except (OSError, ValueError) as error:
+            expected = "a run trained with validation_groups"
+            raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error), expected, _REMEDY) from error
+        return cls(arrays.pop("labels"), arrays, arrays.pop("live", None))
+
+    @classmethod
+    def pool(cls, folders: Sequence[Path]) -> ValidationPredictions:
+        """The predictions of several runs together, as of the folds of a cross-validation; raises DataError on a misfit."""
+        parts = [cls.read(folder) for folder in folders]
+        if len({part._shape for part in parts}) != 1:
+            seen, expected = "runs of different masks, ratio levels or classes", "runs of one recipe"
+            raise DataError("validation predictions", seen, expected, _REMEDY)
+        live = [part.live for part in parts if part.live is not None]
+        return cls(
+            np.concatenate([part.labels for part in parts]),
+            {mask: np.concatenate([part.logits[mask] for part in parts], axis=1) for mask in parts[0].logits},
+            np.concatenate(live) if live else None,
+        )
+
+    @property
+    def _shape(self) -> tuple:
+        """What must be the same in predictions that are pooled: masks, ratio levels and classes."""
+        return (*((m, z.shape[0], z.shape[-1]) for m, z in sorted(self.logits.items())), self.live is None)
+
+    def seen(self, mask: str) -> np.ndarray:
+        """Indices of the examples that have all sensors of a mask; on the others the node would use another mask."""
+        if self.live is None:
+            return np.arange(len(self.labels))
+        return np.flatnonzero(self.live[:, [bit == "1" for bit in mask]].all(1))
+
+    def accuracies(self) -> dict[str, list[float | None]]:
+        """{mask bits: accuracy per ratio level}; None where no example has the sensors of the mask."""
+        out: dict[str, list[float | None]] = {}
+        for mask, levels in self.logits.items():
+            seen = self.seen(mask)
+            out[mask] = [round(accuracy(z[seen], self.labels[seen]), 4) if len(seen) else None for z in levels]
+        return out
+
+    def temperatures(self) -> dict[str, list[float]]:
+        """{mask bits: temperature per ratio level}; 1 where no example has the sensors of the mask."""
+        out: dict[str, list[float]] = {}
+        for mask, levels in self.logits.items():
+            seen = self.seen(mask)
+            rows = [z[seen] for z in levels]
+            out |= fit_temperatures({mask: rows}, self.labels[seen]) if len(seen) else {mask: [1.0] * len(rows)}
+        return out

@@ -1,0 +1,17 @@
+"""Window settings and small recordings for tests of data sets."""
+
+from sentryfuse_ros.datasets.builder import DEFAULT_SHARES, DatasetTask, build_dataset
+from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.settings import build_settings
+
+SPECS = (ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"), ModalitySpec("imu", "imu", 1.0, (20, 6)))
+SENSORS = build_settings({"sensors": ["camera", "imu"], "camera.topic": "cam/depth", "imu.topic": "imu/raw"}).sensors
+
+
+def extract(bag, labels, stride_s, sensors=SENSORS):
+    return extract_windows(bag, labels, WindowSettings(SPECS, sensors, stride_s))
+
+
+def build(bags, labels, out, stride_s=0.5, shares=DEFAULT_SHARES, progress=lambda done: None):
+    return build_dataset(DatasetTask(tuple(bags), labels, WindowSettings(SPECS, SENSORS, stride_s), out, shares), progress)

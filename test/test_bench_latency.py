@@ -1,0 +1,53 @@
+"""`sentryfuse bench latency`: what a user measures on a robot."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_model import tiny_model
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.evaluation.latency import measure_latency
+from sentryfuse_ros.model.checkpoint import save_checkpoint
+from sentryfuse_ros.runtime.engine import Engine
+
+LEVELS = (0.0, 0.3, 0.9)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_checkpoint(tiny_model(ratio_levels=LEVELS), tmp_path_factory.mktemp("tiny"))
+
+
+def test_quick_measurement_prints_a_table_and_writes_json(folder, tmp_path, capsys):
+    target = tmp_path / "new folder" / "latency.json"
+    assert main(["bench", "latency", "--model", str(folder), "--quick", "--json", str(target)]) == 0
+    out = capsys.readouterr().out
+    for words in ("all sensors live", "camera missing", "imu missing", "wheel missing", "MFLOPs", "% of its time", "torch"):
+        assert words in out
+    report = json.loads(target.read_text())
+    assert report["rounds"] == 5 and report["inputs"] == "zeros" and report["version"] and report["machine"]["processor"]
+    plans = report["plans"]
+    assert [(p["missing"], p["ratio"]) for p in plans] == [
+        (missing, level) for missing in ("", "camera", "imu", "wheel") for level in LEVELS
+    ]
+    for p in plans:
+        assert 0 < p["quartile1_ms"] <= p["median_ms"] <= p["quartile3_ms"]
+        assert p["relative"] == 1 if p["ratio"] == 0 else p["relative"] > 0
+
+
+def test_costs_are_the_engine_s(folder):
+    engine = Engine.load(folder)
+    report = measure_latency(engine, rounds=2, threads=1)
+    dense, without_camera = report.plans[0], report.plans[3]
+    inputs = {spec.name: np.zeros(spec.shape, np.float32) for spec in engine.specs}
+    expected = engine.infer(inputs, np.array([True, True, True]), 0.0)
+    assert (dense.flops, dense.params) == (expected.flops, expected.params)
+    assert without_camera.flops < dense.flops and report.plans[2].flops < dense.flops
+
+
+def test_wrong_rounds_and_model_are_named(folder, capsys):
+    assert main(["bench", "latency", "--model", str(folder), "--rounds", "0"]) == 2
+    assert main(["bench", "latency", "--model", "no_such_model"]) == 2
+    err = capsys.readouterr().err
+    assert "--rounds: saw 0" in err and "no_such_model" in err

@@ -1,0 +1,120 @@
+"""Building a window folder: splits by bag, interrupted runs, and what goes wrong with a user's own recordings."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from bag_maker import T0, labelled, write_topic_bag
+from cdr_messages import STORE, imu, raw
+from dataset_maker import SPECS, build, extract
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.label_sources import read_intervals
+from sentryfuse_ros.datasets import dataset
+from sentryfuse_ros.datasets.builder import DEFAULT_SHARES, assign_splits
+from sentryfuse_ros.datasets.description import BagDescription
+from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+
+
+@pytest.fixture
+def bags(tmp_path):
+    return [labelled(tmp_path / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(4)]
+
+
+def test_folder_keeps_bags_together_and_gives_back_what_was_extracted(tmp_path, bags):
+    (bags[0] / "run.json").write_text(json.dumps({"split": "test", "disturbed": ["fog"]}))
+    broken = tmp_path / "run9"
+    shutil.copytree(bags[1], broken)
+    (broken / "run9.mcap").write_bytes(b"nothing")
+    for file in broken.glob("run1*"):
+        file.unlink()
+    about = build([*bags, broken], "intervals.csv", tmp_path / "set", 0.25, {"train": 0.6, "val": 0.4})
+    assert about.classes == ("sand", "wood") and [b.name for b in about.left_out] == ["run9"]
+    assert "run9" in about.left_out[0].error and not (tmp_path / "set" / "parts").exists()
+    source = dataset(str(tmp_path / "set"))
+    windows = source.load(SPECS)
+    assert len(windows) == about.windows and source.CLASSES == ("sand", "wood")
+    of_bag = {windows.recordings[i]: set(windows.groups[windows.recording == i]) for i in range(4)}
+    assert all(len(splits) == 1 for splits in of_bag.values()) and of_bag["run0"] == {"test"}
+    assert windows.conditions["fog"].tolist() == (windows.recording == 0).tolist()
+    test = source.load(SPECS, ("test",))
+    with Bag(bags[0]) as bag:
+        found = extract(bag, read_intervals(bags[0] / "intervals.csv"), 0.25)
+    np.testing.assert_array_equal(test.rows("imu", np.arange(len(test))), found.inputs["imu"])
+    np.testing.assert_allclose(test.end_s, (found.end_ns - T0) / NS, atol=1e-3)
+    assert [source.CLASSES[i] for i in test.labels] == found.labels
+
+
+def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeypatch):
+    seen = []
+
+    def stop(done):
+        seen.append(done)
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", tmp_path / "set", progress=stop)
+    parts = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").glob("*.npz")}
+    assert len(parts) == 2
+    with pytest.raises(DataError, match="dataset.json"):
+        dataset(str(tmp_path / "set"))  # what is half made is not taken for a data set
+    whole = build(bags, "intervals.csv", tmp_path / "other")
+    resumed = build(bags, "intervals.csv", tmp_path / "set")
+    assert resumed.bags == whole.bags
+    assert (tmp_path / "set" / "imu.npy").read_bytes() == (tmp_path / "other" / "imu.npy").read_bytes()
+
+
+def test_splits_follow_the_shares_and_the_seed():
+    def draw(seed):
+        bags = [BagDescription(str(i), windows=5 + i % 3) for i in range(40)]
+        return [bag.split for bag in assign_splits(bags, DEFAULT_SHARES, seed)]
+
+    counts = {s: draw(0).count(s) for s in ("train", "val", "test")}
+    assert draw(0) == draw(0) != draw(1) and 26 <= counts["train"] <= 30 and counts["val"] >= 5 and counts["test"] >= 5
+
+
+def test_no_window_at_all_is_explained(tmp_path, bags):
+    with pytest.raises(DataError, match="nowhere.csv"):
+        build(bags, "nowhere.csv", tmp_path / "a")
+    with pytest.raises(DataError, match="two called 'run0'"):
+        build([bags[0], bags[0]], "intervals.csv", tmp_path / "b")
+
+
+def test_corrected_labels_are_read_again(tmp_path, bags):
+    table = tmp_path / "all.csv"
+    table.write_text(f"t_from,t_to,label\n{T0 / NS + 100},{T0 / NS + 101},x\n")
+    with pytest.raises(DataError, match="no label there"):
+        build(bags, str(table), tmp_path / "set")
+    table.write_text(f"\ufefft_from,t_to,label\n{T0 / NS},{T0 / NS + 2},x\n{T0 / NS + 2},{T0 / NS + 4},y\n")  # as Excel writes it
+    assert build(bags, str(table), tmp_path / "set").classes == ("x", "y")
+
+
+def test_garbage_on_the_label_topic_leaves_out_that_bag_only(tmp_path, bags):
+    with Writer(tmp_path / "bad", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        text = writer.add_connection("/ground", "std_msgs/msg/String", typestore=STORE)
+        writer.write(motion, T0, raw(imu(stamp_ns=T0)))
+        writer.write(text, T0 + 1, b"\x00\x01\x00\x00\xff\xff\xff\x7fxx")
+    good = write_topic_bag(tmp_path / "good")
+    about = build([tmp_path / "bad", good], "/ground", tmp_path / "set")
+    assert [b.name for b in about.bags] == ["good"] and "/ground" in about.left_out[0].error
+
+
+def test_every_split_gets_a_bag_where_there_are_enough():
+    bags = [BagDescription(str(i), windows=10) for i in range(4)]
+    assert {bag.split for bag in assign_splits(bags, DEFAULT_SHARES, 0)} == {"train", "val", "test"}
+
+
+def test_incomplete_part_is_extracted_again(tmp_path, bags):
+    def stop(done):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", tmp_path / "set", progress=stop)
+    (tmp_path / "set" / "parts" / "run0.json").write_text('{"name": "ru')
+    assert build(bags, "intervals.csv", tmp_path / "set").windows > 0

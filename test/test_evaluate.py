@@ -1,0 +1,143 @@
+"""`sentryfuse evaluate` on a data set folder."""
+
+import csv
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from evaluation_maker import LEVELS, made_up_windows
+from tiny_model import SPECS, tiny_model
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.model.checkpoint import save_checkpoint
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A model on disk, one of whose classes has an awkward name."""
+    network = tiny_model(ratio_levels=LEVELS, classes=("rest", "turn & <b>$x$", "jump", "fall"))
+    info = {"command": "sentryfuse train --config x", "data": {"dataset": str(tmp_path / "windows"), "train_groups": ["train"]}}
+    return save_checkpoint(network, tmp_path / "model", info)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as `sentryfuse dataset` writes it, with two of the model's classes in another order."""
+    out, windows = tmp_path / "windows", made_up_windows()
+    out.mkdir()
+    classes = ["jump", "turn & <b>$x$"]
+    with (out / "windows.csv").open("w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(("bag", "end_s", "stamp_ns", "split", "label", "live"))
+        for i, place in enumerate(windows.recording):
+            table.writerow(("abcd"[place], i, i, "train" if place == 3 else "test", classes[i % 2], "101" if i == 0 else "111"))
+    for name, x in windows.inputs.items():
+        np.save(out / f"{name}.npy", x)
+    bags = [{"name": n, "conditions": ["fog"] if n == "a" else []} for n in "abcd"]
+    (out / "dataset.json").write_text(
+        json.dumps(
+            {
+                "format": "sentryfuse windows",
+                "format_version": 1,
+                "command": "sentryfuse dataset here",
+                "classes": classes,
+                "windows": 12,
+                "modalities": [s.to_dict() for s in SPECS],
+                "bags": bags,
+            }
+        )
+    )
+    return out
+
+
+def test_command_writes_report_table_and_page(model, folder, tmp_path, capsys):
+    json_path, csv_path, html_path = (tmp_path / "out" / f"report.{kind}" for kind in ("json", "csv", "html"))
+    status = main(
+        [
+            "evaluate",
+            str(model),
+            str(folder),
+            "--latency-runs",
+            "1",
+            "--json",
+            str(json_path),
+            "--csv",
+            str(csv_path),
+            "--html",
+            str(html_path),
+        ]
+    )
+    assert status == 0
+    report = json.loads(json_path.read_text())
+    assert (report["windows"], report["recordings"], report["split"], report["groups"]) == (9, 3, "test", ["test"])
+    assert [c["condition"] for c in report["conditions"]] == ["all", "undisturbed", "fog"]
+    assert np.array(report["confusion"][0]["counts"]).sum(1).tolist() == [0, 4, 5, 0]  # by the model's classes
+    assert report["present"]["imu"] == 0.8889 and report["machine"]["threads"] == 1
+    assert len(report["warnings"]) == 2 and "imu had data in only 88.9 %" in report["warnings"][0]
+    assert "Only 3 recordings" in report["warnings"][1]
+    assert report["model_sha256"] == json.loads((model / "model.json").read_text())["sha256"]
+    with csv_path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report["rows"]) == 21 and rows[0]["live"] == "camera+imu+wheel"
+    assert [float(rows[0][f"ci95_{end}"]) for end in ("low", "high")] == report["rows"][0]["ci95"]
+    assert float(rows[5]["accuracy"]) == report["rows"][5]["accuracy"] and float(rows[5]["latency_ms"]) > 0
+    assert report["confusion"][0]["counts"][2][2] / 9 == pytest.approx(report["summary"]["accuracy_all"], abs=1e-4) != 0
+    shown = capsys.readouterr().out
+    assert "camera+imu+wheel" in shown and "worst with two missing" in " ".join(shown.split()) and shown.count("\n") < 25
+    check_page(html_path.read_text(), report)
+
+
+def check_page(html, report):
+    """Nothing outside of it, all parts there, names as text and not as markup."""
+    assert "http://" not in html and "https://" not in html and "<script" not in html and "@import" not in html
+    assert all(target.startswith(("#", "data:")) for target in re.findall(r'\b(?:src|href)="([^"]*)"', html))
+    assert all(target.startswith("#") for target in re.findall(r"url\(([^)]*)\)", html))
+    pictures = re.findall(r"<svg.*?</svg>", html, re.DOTALL)
+    assert len(pictures) == 5  # heat map, FLOPs, two matrices, calibration
+    for picture in pictures:
+        ElementTree.fromstring(f'<p xmlns:xlink="x">{picture}</p>')
+    ids = re.findall(r'\bid="([^"]*)"', html)
+    assert len(ids) == len(set(ids)) and set(re.findall(r'href="#([^"]*)"', html)) <= set(ids)
+    assert "<b>$x$" not in html and "turn &amp; &lt;b&gt;$x$" in html
+    for text in (report["model_sha256"], "fog", "undisturbed", "All 21 cells", "imu in 11.1 %", "not calibrated"):
+        assert text in html, text
+
+
+def test_groups_that_were_trained_on_are_named(model, folder, tmp_path, capsys):
+    path = tmp_path / "r.json"
+    assert main(["evaluate", str(model), str(folder), "--groups", "train", "--latency-runs", "0", "--json", str(path)]) == 0
+    assert "trained on train" in json.loads(path.read_text())["warnings"][0]
+    assert "trained on train" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "extra, words",
+    [
+        (["--groups", "nowhere"], ("nowhere", "among test train val")),
+        (["--split", "exam"], ("--split", "one of train, val, test")),
+        (["--latency-runs", "-1"], ("--latency-runs",)),
+        (["--json", "/proc/none/x.json"], ("file /proc/none/x.json",)),
+    ],
+)
+def test_bad_arguments_say_what_is_possible(model, folder, capsys, extra, words):
+    assert main(["evaluate", str(model), str(folder), *extra]) == 2
+    said = capsys.readouterr().err
+    assert all(word in said for word in words), said
+
+
+def test_a_folder_in_place_of_a_file_is_reported_before_the_evaluation(model, folder, tmp_path, capsys):
+    assert main(["evaluate", str(model), str(folder), "--json", str(tmp_path)]) == 2
+    assert f"file {tmp_path}" in capsys.readouterr().err
+
+
+def test_model_of_other_sensors_or_classes_is_refused(folder, tmp_path, capsys):
+    other = save_checkpoint(tiny_model(ratio_levels=LEVELS, classes=("fall", "swim")), tmp_path / "other")
+    assert main(["evaluate", str(other), str(folder), "--latency-runs", "0"]) == 2
+    assert "data set classes" in capsys.readouterr().err
+    spec = replace(SPECS[2], name="sonar")
+    network = tiny_model(ratio_levels=LEVELS, modalities=(spec,), kv_stride={}, tokenizer={})
+    assert main(["evaluate", str(save_checkpoint(network, tmp_path / "sonar")), str(folder)]) == 2
+    assert "sonar" in capsys.readouterr().err

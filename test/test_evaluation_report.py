@@ -1,0 +1,65 @@
+"""A whole evaluation, and what a reader must know before believing it."""
+
+import numpy as np
+import pytest
+from evaluation_maker import engine, made_up_windows, recording
+
+from sentryfuse_ros.evaluation.cost import costs
+from sentryfuse_ros.evaluation.predictions import LastMoments, predict
+from sentryfuse_ros.evaluation.report import evaluate
+from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
+
+
+def test_recordings_have_both_accuracies_and_windows_one():
+    recordings = [recording(f"r{i}", i % 4, 10) for i in range(6)]
+    one = engine()
+    rows = evaluate(one, RecordingExamples(recordings), latency_runs=0).rows
+    live = predict(one, LastMoments(recordings))
+    assert [r.accuracy_live for r in rows] == [round(float(v), 4) for v in live.correct.mean(2).ravel()]
+    assert all(0 <= r.ece_live <= 1 for r in rows) and "accuracy_live" in rows[0].to_dict()
+    assert "accuracy_live" not in evaluate(one, WindowExamples(made_up_windows()), latency_runs=0).rows[0].to_dict()
+
+
+def test_costs_are_those_of_the_engine_and_latency_may_be_skipped():
+    one, examples = engine(), WindowExamples(made_up_windows())
+    timed, untimed = (costs(one, examples, [(True,) * 3, (False, True, False)], runs) for runs in (2, 0))
+    assert len(timed) == 6 and timed[0].flops > timed[2].flops > timed[5].flops
+    assert timed[0].params > timed[2].params
+    assert all(row.latency_ms > 0 for row in timed) and all(row.latency_ms is None for row in untimed)
+    assert [(r.flops, r.params) for r in timed] == [(r.flops, r.params) for r in untimed]
+
+
+def test_a_report_is_consistent():
+    one, windows = engine(), made_up_windows(count=40)
+    report = evaluate(one, WindowExamples(windows), latency_runs=0)
+    assert len(report.rows) == 21 and (report.windows, report.recordings) == (40, 4)
+    assert report.summary.accuracy_all == report.rows[0].accuracy == report.conditions[0].accuracy["111"]
+    assert report.reliability[0].ece == report.rows[0].ece
+    correct = np.trace(np.array(report.confusion[0].counts)) / 40
+    assert correct == pytest.approx(report.summary.accuracy_all)
+    worst = min((r for r in report.rows if r.ratio == 0 and r.missing == 1), key=lambda r: r.accuracy)
+    assert report.confusion[1].mask == worst.mask and report.live_share == {"camera": 1, "imu": 1, "wheel": 1}
+
+
+def test_leaks_are_found_by_folder_by_group_and_by_recording(tmp_path, monkeypatch):
+    from sentryfuse_ros.evaluation.cautions import leaks, recording_names
+
+    (tmp_path / "windows").mkdir()
+    (tmp_path / "link").symlink_to("windows")
+    monkeypatch.chdir(tmp_path)
+    trained = {
+        "dataset": "windows",
+        "train_groups": ["train"],
+        "validation_groups": [5],
+        "recordings": {"train": ["a", "b", "z"], "validation": ["c"]},
+    }
+    for path in ("windows", "./windows/", "link", str(tmp_path / "windows")):
+        assert "trained on train" in leaks(trained, path, ("train",), [])[0], path
+    assert leaks(trained, "windows", ("test",), ["x"]) == leaks({}, "x", ("a",), []) == []
+    assert leaks(trained, "other", ("train", 5), []) == []
+    (held,) = leaks(trained, "link", (5,), [])
+    assert "validated on 5" in held and "temperatures and choices come from them" in held
+    windows = made_up_windows().select(np.arange(3, 12))
+    assert recording_names(WindowExamples(windows)) == ["b", "c", "d"] and recording_names(RecordingExamples([])) == []
+    shared = leaks(trained, "copy", ("test",), recording_names(WindowExamples(windows)))
+    assert len(shared) == 2 and "1 of the 3 recordings" in shared[0] and "(e.g. b)" in shared[0] and "(e.g. c)" in shared[1]

@@ -1,0 +1,43 @@
+"""Small pictures from a recording's camera."""
+
+import numpy as np
+import pytest
+from bag_maker import write_bag
+from rosbags.highlevel import AnyReader
+
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.replay.frames import frames_at, frames_of_run, small_picture
+
+
+def test_frames_are_the_newest_before_each_time(simulated):
+    with AnyReader([simulated]) as reader:
+        chosen = [c for c in reader.connections if c.topic == "/camera/image_raw"]
+        recorded = [(t, reader.deserialize(raw, c.msgtype)) for c, t, raw in reader.messages(chosen)]
+    with Bag(simulated) as bag:
+        topic = bag.topics["/camera/image_raw"]
+        frames = frames_at(bag, topic, [0.0, 1.05, 1.06, 2.5, 3.5, 99.0])
+        again = frames_of_run(bag, topic, [1.05, 11.05], 10.0)
+        times = [(t - bag.start_ns) * 1e-9 for t, _ in recorded]
+    # Before the first frame and long after the last there is none to show.
+    assert [f.at_s for f in frames] == [1.05, 1.06, 2.5, 3.5]
+    assert [f.recorded_s for f in frames] == pytest.approx([max(t for t in times if t <= f.at_s) for f in frames])
+    message = recorded[times.index(min(times, key=lambda t: abs(t - frames[2].recorded_s)))][1]
+    pixels = message.data.reshape(message.height, message.width, 3) / 255
+    assert np.allclose(frames[2].pixels, pixels, atol=1e-6)
+    assert [f.at_s for f in again] == [1.05, 11.05] and np.array_equal(again[0].pixels, again[1].pixels)
+
+
+def test_a_black_picture_is_shown_and_a_broken_one_is_not(simulated):
+    with Bag(simulated) as bag:
+        raw = next(raw for _, _, raw in bag.messages(["/camera/image_raw"]))
+    kind, pixels = "sensor_msgs/msg/Image", 3 * 54 * 72
+    assert small_picture(kind, raw).max() > 0.1
+    assert small_picture(kind, raw[:-pixels] + bytes(pixels)).max() == 0.0
+    assert small_picture(kind, raw[:200]) is None and small_picture(kind, b"") is None
+
+
+def test_depth_is_shown_in_grey(tmp_path):
+    with Bag(write_bag(tmp_path / "bag", 1.0)) as bag:
+        (frame,) = frames_at(bag, bag.topics["/cam/depth"], [0.5])
+    assert frame.pixels.shape == (54, 72, 3) and np.ptp(frame.pixels) > 0.5
+    assert np.array_equal(frame.pixels[..., 0], frame.pixels[..., 2])

@@ -1,0 +1,157 @@
+"""fuse_node tests that need a process each: arguments at start, names, clocks, signals, and what the graph tells of QoS.
+
+(The graph of a long-lived process may still list publishers of the test before.)
+"""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from ros_harness import BEST_EFFORT, QUICK, Probe
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import Image, Imu
+
+from sentryfuse_ros.nodes.messages import to_time
+
+
+def test_namespace_node_name_and_remapping(ros, start):
+    node = start("-r", "__ns:=/bot", "-r", "__node:=fuser", "-r", "imu/data:=/wrist/imu", *QUICK)
+    probe = Probe("/bot", "fuser")
+    try:
+        probe.feed_camera("/bot/camera/image_raw")
+        probe.feed_imu("/wrist/imu")
+        probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both topics", node)
+        assert probe.status_of("imu").topic == "/wrist/imu"
+    finally:
+        probe.close()
+
+
+def test_second_camera_takes_over(probe, start):
+    node = start(
+        "-p",
+        "sensors:=[front_camera, rear_camera, imu]",
+        "-p",
+        "front_camera.model_input:=camera",
+        "-p",
+        "rear_camera.model_input:=camera",
+        "-p",
+        "imu.topic:=/imu/data",
+        *QUICK,
+    )
+    probe.feed_camera("/front_camera")
+    probe.feed_camera("/rear_camera")
+    probe.feed_imu()
+    probe.wait_new_prediction(lambda p: list(p.sensors) == ["front_camera", "imu"], "the front camera", node)
+    probe.silence("/front_camera")
+    assert probe.wait_new_prediction(lambda p: list(p.sensors) == ["rear_camera", "imu"] and p.valid, "the rear camera", node)
+
+
+def test_simulated_clock_that_jumps_back(probe, start):
+    node = start("-p", "use_sim_time:=true", *QUICK)
+    publisher = probe.node.create_publisher(Clock, "/clock", 10)
+    now = {"s": 1000.0}
+
+    def tick(stamp):
+        now["s"] += 0.01
+        return Clock(clock=stamp_of(now["s"]))
+
+    def stamp_of(seconds):
+        return to_time(int(seconds * 1e9))
+
+    probe.feed("/clock", Clock, tick, 100.0)
+    probe.feed("/imu/data", Imu, lambda _: probe.imu(stamp_of(now["s"])), 50.0)
+    probe.feed("/camera/image_raw", Image, lambda _: probe.depth_image(stamp_of(now["s"])), 30.0)
+    probe.wait_new_prediction(
+        lambda p: list(p.mask) == [True, True] and p.tick.sec >= 1000, "predictions in simulated time", node
+    )
+    now["s"] = 500.0  # a bag that loops
+    probe.wait_new_prediction(
+        lambda p: list(p.mask) == [True, True] and p.valid and p.tick.sec < 900, "predictions after the jump", node
+    )
+    assert "jumped back" in node.log()
+    del publisher
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_while_it_still_loads(start, number):
+    node = start(*QUICK, expect_end=True)
+    maps = Path(f"/proc/{node.process.pid}/maps")
+    while "libtorch" not in maps.read_text():  # torch is being imported: nothing of ours runs yet
+        assert node.alive(), node.log()
+    assert node.stop(number) == 0, node.log()
+    assert "Traceback" not in node.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_node_cleanly(probe, start, number):
+    node = start(*QUICK, expect_end=True)
+    probe.feed_imu()
+    probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+    assert node.stop(number) == 0
+    assert "Traceback" not in node.log() and "rror" not in node.log(), node.log()
+
+
+def test_bad_parameter_fails_configure_and_can_be_corrected(probe, start):
+    node = start("-p", "fuse_rate_hz:=5000.0", "-p", "fuse_rat:=3", *QUICK)
+    probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
+    assert "fuse_rate_hz: saw 5000.0, expected a value from 0.2 to 100" in node.log()
+    assert "fuse_rat is not known and ignored; did you mean fuse_rate_hz" in node.log()
+    assert probe.lifecycle_state(node) == "unconfigured"
+    assert probe.set_parameter("fuse_rate_hz", 20.0).successful
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node), node.log()
+
+
+def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path):
+    (tmp_path / "bad.yaml").write_text("/**:\n\tros__parameters:\n")
+    node = start("--params-file", str(tmp_path / "bad.yaml"), expect_end=True)
+    assert node.process.wait(60) == 2
+    assert "cannot start" in node.log() and "bad.yaml" in node.log() and "Traceback" not in node.log()
+
+
+def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):
+    node = start("-p", "fuse_rate_hz:=5", *QUICK)
+    probe.feed_imu()
+    assert probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+
+
+def test_without_autostart_the_node_waits(probe, start):
+    node = start("-p", "autostart:=false", *QUICK)
+    assert probe.lifecycle_state(node) == "unconfigured"
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    assert probe.lifecycle_state(node) == "inactive"
+
+
+def test_best_effort_camera_and_late_reliable_imu(probe, start):
+    node = start(*QUICK)
+    probe.feed_camera(qos=BEST_EFFORT)
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, False], "the best-effort camera", node)
+    probe.feed_imu(qos=QoSProfile(depth=10, reliability=ReliabilityPolicy.RELIABLE))
+    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "the IMU", node)
+    probe.wait("QoS follows the publisher", lambda: "imu: QoS now reliable" in node.log(), node)
+    assert "camera: QoS now" not in node.log()
+    probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both after the change", node)
+
+
+def test_publisher_of_another_type_is_named(probe, start):
+    node = start("-p", "camera.type:=sensor_msgs/msg/CompressedImage", "-p", "imu.reliability:=reliable", *QUICK)
+    probe.feed_camera()
+    probe.feed_imu(qos=BEST_EFFORT)
+
+    def told():
+        statuses = {s.name.split()[-1]: s for s in probe.diagnostics[-1].status} if probe.diagnostics else {}
+        camera, imu = statuses.get("camera"), statuses.get("imu")
+        return (
+            camera
+            and "publishes sensor_msgs/msg/Image" in camera.message
+            and camera.level == DiagnosticStatus.WARN
+            and "publishes best effort" in imu.message
+        )
+
+    probe.wait("diagnostics that name both", told, node)
+    assert "set camera.type or camera.topic" in node.log() and "set imu.reliability to auto" in node.log()

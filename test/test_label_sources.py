@@ -1,0 +1,81 @@
+"""Labels from topics and from intervals files, and the truth of a recorded run."""
+
+import numpy as np
+import pytest
+from bag_maker import T0, write_bag, write_topic_bag
+from run_record_maker import CLASSES
+
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.label_sources import read_intervals, read_topic
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import BagError, DataError
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.replay.session import read_truth
+
+
+@pytest.mark.parametrize(
+    "text, word",
+    [
+        ("from,to,label\n", "t_from,t_to,label"),
+        ("t_from,t_to,label\n1,x,sand\n", "line 2"),
+        ("t_from,t_to,label\n2,1,sand\n", "line 2"),
+        ("t_from,t_to,label\n1,2,\n", "line 2"),
+        ("t_from,t_to,label\n1,3,sand\n2,4,wood\n", "overlap"),
+        ("t_from,t_to,label\n1,nan,sand\n", "line 2"),
+        ("", "t_from"),
+    ],
+)
+def test_invalid_intervals_are_named(tmp_path, text, word):
+    (tmp_path / "i.csv").write_text(text)
+    with pytest.raises(DataError, match=word):
+        read_intervals(tmp_path / "i.csv")
+
+
+def test_one_table_for_many_bags(tmp_path):
+    (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nb,3,4,wood\na,0,1,sand\na,1,2,wood\n")
+    assert read_intervals(tmp_path / "all.csv", "a").names() == ("sand", "wood")
+    assert [i.from_ns for i in read_intervals(tmp_path / "all.csv", "b").intervals] == [3 * NS]
+
+
+def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_path):
+    with Bag(write_topic_bag(tmp_path / "b")) as bag:
+        text, own = read_topic(bag, "/ground"), read_topic(bag, "/surface")
+        assert text.covering(T0 + NS, T0 + int(1.9 * NS)) == ("sand",)
+        assert text.covering(T0 + int(2.2 * NS), T0 + int(3.9 * NS)) == ("wood",)
+        assert text.covering(T0 + NS, T0 + 3 * NS) == ("sand", "wood") and text.covering(T0, T0 + NS) == ()
+        assert own.intervals[0].from_ns == text.intervals[0].from_ns - NS // 10  # by its own stamp, not by its time in the bag
+        with pytest.raises(BagError, match="/imu/raw.*Imu"):
+            read_topic(bag, "/imu/raw")
+        with pytest.raises(BagError, match="/nothing.*/ground"):
+            read_topic(bag, "/nothing")
+
+
+def test_a_table_without_rows_of_this_bag_is_refused(tmp_path):
+    (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nother,0,1,sand\n")
+    with pytest.raises(DataError, match="rows of other only.*rows of bag mine"):
+        read_intervals(tmp_path / "all.csv", "mine")
+
+
+def test_file_and_topic_give_the_same_labels(simulated, tmp_path):
+    with Bag(simulated) as bag:
+        of_file = read_truth(bag, None)  # intervals.csv beside the bag
+        of_topic = read_truth(bag, "/ground_truth/ground")
+        for t in np.arange(0.3, 2.9, 0.1):
+            assert of_file.at_s(t) == of_topic.at_s(t - 0.01) or of_file.at_s(t) != of_file.at_s(t - 0.2)
+        assert of_file.at_s(1.0) in CLASSES and len(of_topic.intervals) < 5
+    with Bag(write_bag(tmp_path / "unlabelled", 0.5)) as bag:
+        assert read_truth(bag, None) is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--truth", "/no/such.csv"], ["/no/such.csv", "No such file"]),
+        (["--truth", "WRONG"], ["t_from,t_to,label"]),
+    ],
+)
+def test_truth_that_cannot_be_read_is_one_clear_line(simulated, tmp_path, capsys, arguments, words):
+    (tmp_path / "wrong.csv").write_text("from,to,what\n1,2,sand\n")
+    assert main(["replay", str(simulated), *[str(tmp_path / "wrong.csv") if a == "WRONG" else a for a in arguments]]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and all(word in err for word in words), err

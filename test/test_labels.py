@@ -1,0 +1,24 @@
+"""Labels: what holds at a time and over a stretch of time."""
+
+from sentryfuse_ros.bags.labels import Labels
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.replay.scores import is_steady
+
+
+def test_labels_covering_a_stretch_of_time():
+    labels = Labels.of([(0, 10, "sand"), (10, 20, "sand"), (30, 40, "wood")])
+    assert labels.covering(0, 9) == labels.covering(2, 20) == ("sand",) and labels.covering(31, 40) == ("wood",)
+    assert all(labels.covering(*stretch) == () for stretch in ((-1, 5), (15, 25), (22, 25), (35, 41)))
+    joined = Labels.of([(0, 10, "sand"), (10, 20, "wood")])
+    assert joined.covering(5, 15) == ("sand", "wood") and joined.covering(10, 20) == ("wood",)
+
+
+LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
+
+
+def test_labels_at_between_and_steady():
+    assert [LABELS.at_s(t) for t in (-0.1, 0.0, 3.999, 4.0, 6.5, 7.0, 10.0)] == ["", "sand", "sand", "grass", "", "sand", ""]
+    assert LABELS.between(3 * NS, 8 * NS) == ("sand", "grass", "sand") and LABELS.between(62 * NS // 10, 68 * NS // 10) == ()
+    steady = [is_steady(LABELS, t, NS) for t in (0.5, 1.0, 4.5, 5.0, 6.5, 7.5, 8.5)]
+    assert steady == [False, True, False, True, False, False, True]
+    assert LABELS.repeated(2, 20 * NS).at_s(25.0) == "grass"

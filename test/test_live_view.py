@@ -1,0 +1,37 @@
+"""The live view in the terminal."""
+
+from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
+
+
+def test_live_view_renders_every_state():
+    from types import SimpleNamespace as N
+
+    from rich.console import Console
+
+    from sentryfuse_ros.reporting.live_view import render
+    from sentryfuse_ros.sensing.liveness import State
+
+    sensors = [N(name=s.name.lower(), state=int(s), reason="why", rate_hz=3.0, age_s=0.1, model_input="camera") for s in State]
+    prediction = N(
+        valid=True,
+        class_name="wave",
+        confidence=0.7,
+        modalities=["camera"],
+        attention_share=[1.0],
+        inference_ms=2.0,
+        overhead_ms=3.0,
+        reason="",
+    )
+    pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50")
+    latest = N(t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None)
+    script = FaultScript((InjectedFault("ok", "freeze", 2.0, 3.0),))
+    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console.print(render(latest, script))
+    text = console.export_text()
+    assert all(s.name in text for s in State) and "wave" in text and "freeze" in text and "40 %" in text
+    latest.prediction = N(valid=False, reason="no live sensor")
+    console.print(render(latest, script))
+    latest.prediction = latest.mask = latest.pruning = None
+    console.print(render(latest, script))
+    text = console.export_text()
+    assert "no prediction: no live sensor" in text and "no prediction yet" in text

@@ -1,0 +1,86 @@
+"""The page that shows a run."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+from run_record_maker import NAMES, made_up_record, result_of
+
+from sentryfuse_ros.bags.labels import Labels
+from sentryfuse_ros.bags.run_description import read_run_description
+from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
+from sentryfuse_ros.replay.run_record import RunRecord
+from sentryfuse_ros.reporting.run_files import RunFiles
+
+LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
+SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
+ALL_OFF = FaultScript(tuple(InjectedFault(name, "off", 6.0, 8.0) for name in NAMES))
+
+
+class Checker(HTMLParser):
+    """Counts what a page holds; fails on tags that are not closed in order."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.links, self.words, self.rows = [], [], [], 0
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.rows += tag == "tr"
+        self.links += [value for name, value in attrs if name in ("src", "href", "xlink:href", "srcset", "data", "action")]
+        if tag not in ("meta", "br", "link", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.handle_starttag(tag, attrs)
+        if self.open and self.open[-1] == tag:
+            self.open.pop()
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+
+def written(tmp_path, record):
+    result = result_of(record)
+    RunFiles(tmp_path, tmp_path / "deep" / "report.html").write(result)
+    text = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
+    return text, Checker(text), result
+
+
+def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):
+    script = FaultScript(SCRIPT.faults + ALL_OFF.faults)
+    record = replace(
+        made_up_record(LABELS, script, 10.0, wrong_share=0.2),
+        description=read_run_description(simulated),
+        environment="a machine & more",
+    )
+    text, page, result = written(tmp_path, record)
+    assert all(link.startswith(("#", "data:")) for link in page.links)
+    assert not re.search(r"@import|url\((?!#|&quot;#)|<script|<link", text)
+    words = " ".join("".join(page.words).split())
+    scores = result.scores
+    for part in (scores.overall, scores.all_sensors, scores.sensor_missing):
+        assert f"{part.correct} of {part.judged} correct" in words
+    assert "world 2000005 of the test split" in words and "no message <for> 0.3 s" in words and "a machine & more" in words
+    assert "100 % to 1" in words and "up to 90 % of the prunable part" in words
+    assert page.rows >= len(script.faults) + len(scores.segments) + len(scores.by_missing) + 3  # and the heads
+    assert "All kept" in words
+
+
+def test_page_names_a_broken_promise(tmp_path):
+    late = FaultScript((InjectedFault("camera", "off", 2.0, 2.2),))  # over before it is noticed: it never clears
+    record = made_up_record(LABELS, late, 10.0)
+    words = "".join(written(tmp_path, record)[1].words)
+    assert "Broken:" in words and "camera off at 2 s" in words and "All kept" not in words
+
+
+def test_page_without_labels_faults_or_predictions(tmp_path):
+    plain = made_up_record(None, FaultScript(), 5.0)
+    words = "".join(written(tmp_path, plain)[1].words)
+    assert "Nothing was broken." in words and "accuracy over the run" not in words and "The losses" not in words
+    empty = RunRecord("empty", [], [], SCRIPT, 0.0)
+    assert "no predictions came" in "".join(written(tmp_path, empty)[1].words)

@@ -1,0 +1,36 @@
+"""The drawing of a run."""
+
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import numpy as np
+from run_record_maker import made_up_record
+
+from sentryfuse_ros.bags.labels import Labels
+from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
+from sentryfuse_ros.replay.frames import Frame
+from sentryfuse_ros.reporting.run_plots import draw_run, stretches
+from sentryfuse_ros.reporting.style import RED, STATE_COLOURS
+
+LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
+SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
+
+
+def test_stretches():
+    assert list(stretches("aabcc")) == [(0, 2, "a"), (2, 3, "b"), (3, 5, "c")] and list(stretches("")) == []
+
+
+FRAMES = [Frame(t, t, np.full((6, 8, 3), 0.5, np.float32)) for t in (1.0, 3.0, 9.0)]
+
+
+def test_drawing_shows_what_happened_and_nothing_else():
+    calm = made_up_record(LABELS, FaultScript(), 10.0, wrong_share=0.0)
+    calm = replace(calm, frames=FRAMES, camera="camera")
+    broken = made_up_record(LABELS, SCRIPT, 10.0, wrong_share=0.5)
+    broken = replace(broken, frames=FRAMES, camera="camera")
+    quiet, loud = draw_run(calm), draw_run(broken)
+    for text in (quiet, loud):
+        assert ElementTree.fromstring(f'<p xmlns:xlink="x">{text}</p>')[0].tag.endswith("svg")
+    stale = STATE_COLOURS["STALE"].figure
+    assert RED not in quiet and stale not in quiet  # nothing wrong, no frame withheld, no sensor lost
+    assert loud.count(stale) >= 2 and loud.count(RED) > quiet.count(RED) + 10

@@ -1,0 +1,72 @@
+"""A replay from its task to its result: what is refused before it starts, and how a played run is judged."""
+
+import pytest
+from bag_maker import T0, write_bag
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
+from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
+from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments, prepare
+
+
+@pytest.fixture(scope="module")
+def bag_path(tmp_path_factory):
+    return write_bag(tmp_path_factory.mktemp("bags") / "run")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["replay", "/no/such/bag"], ["bag /no/such/bag", "nothing there"]),
+        (["replay", "BAG", "--faults", "/no/faults.yaml"], ["fault file /no/faults.yaml", "No such file"]),
+        (["replay", "BAG", "--params-file", "/no/params.yaml"], ["parameter file /no/params.yaml"]),
+        (["replay", "BAG", "--map", "camera=/cam/depth"], ["--map", "SENSOR:=TOPIC"]),
+        (["replay", "BAG", "--speed", "0"], ["speed 0.0", "0.05 to 20"]),
+        (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
+    ],
+)
+def test_refusals_are_one_clear_line(bag_path, capsys, arguments, words):
+    assert main([str(bag_path) if a == "BAG" else a for a in arguments]) == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1 and all(word in err for word in words), err
+
+
+def test_fault_on_a_sensor_nobody_configured(bag_path, tmp_path, capsys):
+    script = tmp_path / "f.yaml"
+    script.write_text("faults:\n  - {sensor: sonar, kind: 'off', from: 0, to: 1}\n")
+    assert main(["replay", str(bag_path), "--faults", str(script)]) == 2
+    assert "'sonar'" in capsys.readouterr().err
+
+
+def test_bag_without_sensors_names_its_topics(tmp_path):
+    from cdr_messages import STORE
+    from rosbags.rosbag2 import Writer
+
+    with Writer(tmp_path / "bag", version=9) as writer:
+        connection = writer.add_connection("/notes", "std_msgs/msg/String", typestore=STORE)
+        writer.write(connection, T0, b"\x00\x01\x00\x00\x01\x00\x00\x00\x00")
+    with pytest.raises(Exception, match="/notes"):
+        prepare(ReplayTask(tmp_path / "bag"))
+
+
+def played(end_s, status=0):
+    """What a fuse_node publishes that predicts once a tick with both of its sensors live."""
+    ok = SensorStatus("OK", 20.0, "")
+    predictions = [PredictionRow(0.1 * i, 0.1 * i, True, "", "sand", 0.9, (True, True), 0.0, 2.0, 9.0, 3.0, i) for i in range(60)]
+    statuses = [StatusRow(0.1 * i, {"camera": ok, "imu": ok}) for i in range(60)]
+    return PlayedRun(predictions, statuses, [], ModelFacts(), end_s, status, "gone")
+
+
+@pytest.mark.parametrize(("status", "kept"), [(0, True), (3, False)])
+def test_a_replay_is_prepared_played_and_judged(bag_path, status, kept):
+    prepared = prepare(ReplayTask(bag_path, to_s=2.0))
+    assert "camera.topic:=/cam/depth" in node_arguments(prepared) and 1 <= prepared.domain_id <= 101
+    log = DeliveryLog()
+    with prepared.bag as bag:
+        delivered = list(deliveries(bag, prepared.schedule, log))
+        result = judge(prepared, played(delivered[-1].t_s + 0.3, status), log)
+    assert 1.9 < delivered[-1].t_s <= 2.0 and result.sensors == {"camera": "/cam/depth", "imu": "/imu/raw"}
+    # What came after the end of the recording is judged for its timing, but does not count as part of the run.
+    assert result.summary.predictions == 60 and len(result.record.predictions) == 21
+    assert result.summary.promises_kept == kept and result.to_dict()["fuse_node_exit_status"] == status
+    assert kept or "fuse_node ended with 3: gone" in result.summary.promises_broken[0]

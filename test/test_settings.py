@@ -1,0 +1,119 @@
+"""Parameters: the shipped YAML agrees with the table, bad values are named, and unknown names get a suggestion."""
+
+import re
+
+import pytest
+import yaml
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.parameters import PARAMETERS, SENSOR_PARAMETERS
+from sentryfuse_ros.paths import share_path
+from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
+from sentryfuse_ros.settings import build_settings, flatten, read_yaml, unknown_names
+
+
+def test_shipped_yaml_has_every_parameter_at_its_default():
+    flat = read_yaml(share_path("config", "fuse.yaml"))
+    for parameter in PARAMETERS:
+        assert parameter.check(flat[parameter.name]) == parameter.default, parameter.name
+    assert {p.name for p in SENSOR_PARAMETERS} == {name.removeprefix("camera.") for name in flat if name.startswith("camera.")}
+    assert unknown_names(flat, build_settings(flat)["sensors"]) == []
+
+
+def test_shipped_yaml_explains_every_parameter():
+    lines = share_path("config", "fuse.yaml").read_text().splitlines()
+    text = " ".join(line.strip().removeprefix("# ") for line in lines)  # texts run over several lines of comment
+    for parameter in (*PARAMETERS, *SENSOR_PARAMETERS):
+        assert parameter.text in text, parameter.name
+
+
+def test_shipped_yaml_shows_every_limit_of_the_decoders_at_its_default():
+    shown, sensor = {}, ""
+    for line in share_path("config", "fuse.yaml").read_text().splitlines():
+        if match := re.fullmatch(r"    (\w+):", line):
+            sensor = match[1]
+        elif match := re.match(r"      #   (\w+): (\S+) +# ", line):
+            shown.setdefault(sensor, {})[match[1]] = yaml.safe_load(match[2])
+    kinds = [sensor_kind(name) for name in RECEIVABLE_KINDS]
+    limits = {kind.name: {} for kind in kinds}
+    for kind in kinds:
+        for msg_type in kind.msg_types:
+            limits[kind.name] |= kind.decoder_class(msg_type).default_limits
+    assert shown == limits
+
+
+def test_defaults_make_four_sensors_of_their_kinds():
+    settings = build_settings({})
+    assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [
+        (name, name, sensor_kind(name).queue_depth) for name in RECEIVABLE_KINDS
+    ]
+
+
+def test_instance_named_after_a_kind_has_that_kind():
+    settings = build_settings({"sensors": ["front_camera", "wrist_imu"], "wrist_imu.model_input": "imu"})
+    assert [(s.kind, s.model_input) for s in settings.sensors] == [("camera", "front_camera"), ("imu", "imu")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "seen", "expected"),
+    [
+        ("fuse_rate_hz", 1000, "1000", "0.2 to 100"),
+        ("fuse_rate_hz", "ten", "'ten'", "a number"),
+        ("fuse_rate_hz", float("nan"), "nan", "0.2 to 100"),
+        ("fuse_rate_hz", True, "True", "a number"),
+        ("inference_threads", 1.5, "1.5", "a whole number"),
+        ("device", "gpu", "'gpu'", "cpu, cuda, auto"),
+        ("sensors", [], "empty", "at least one"),
+        ("sensors", ["imu", "imu"], "imu", "once"),
+        ("sensors", ["device"], "'device'", "no parameter's"),
+        ("sensors", ["a b"], "'a b'", "letters"),
+        ("sensors", "imu", "'imu'", "a list"),
+        ("autostart", "yes", "'yes'", "true or false"),
+        ("model", 3, "3", "str"),
+        ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
+        ("camera.timeout_s", -1, "-1", "0 to 3600"),
+        ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar"),
+        ("imu.limits.accel_max_m_s2", "a lot", "'a lot'", "a number"),
+    ],
+)
+def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
+    with pytest.raises(ParameterError) as caught:
+        build_settings({name: value})
+    text = str(caught.value)
+    assert name in text and seen in text and expected in text
+
+
+def test_fuse_rate_may_exceed_the_default_poll_rate():
+    assert build_settings({"fuse_rate_hz": 100.0})["fuse_rate_hz"] == 100  # polls are rounded up to it
+
+
+def test_warning_for_an_unknown_name_suggests_the_nearest():
+    texts = unknown_names({"fuse_rate": 1, "imu.timeout": 2, "imu.limits.anything": 3, "use_sim_time": True}, ("imu",))
+    assert len(texts) == 2
+    assert "did you mean fuse_rate_hz" in texts[0] and "did you mean imu.timeout_s" in texts[1]
+
+
+def test_limits_reach_the_sensor():
+    settings = build_settings(flatten({"imu": {"limits": {"accel_max_m_s2": 50}}}))
+    assert next(s for s in settings.sensors if s.name == "imu").limits == {"accel_max_m_s2": 50}
+
+
+@pytest.mark.parametrize(("text", "expected"), [("a: [", "valid YAML"), ("fuse_node: {x: 1}", "ros__parameters")])
+def test_broken_parameter_file_is_named(tmp_path, text, expected):
+    path = tmp_path / "broken.yaml"
+    path.write_text(text)
+    with pytest.raises(ParameterError, match=expected) as caught:
+        read_yaml(path)
+    assert "broken.yaml" in str(caught.value)
+
+
+def test_absent_parameter_file_is_named(tmp_path):
+    with pytest.raises(ParameterError, match="nowhere.yaml.*No such file"):
+        read_yaml(tmp_path / "nowhere.yaml")
+
+
+def test_round_trip_of_every_default():
+    tree = yaml.safe_load(
+        yaml.safe_dump({p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS})
+    )
+    assert build_settings(tree).values == build_settings({}).values
