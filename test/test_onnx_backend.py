@@ -8,24 +8,26 @@ import torch
 from model_family import FAMILY, random_config
 from tiny_model import tiny_config
 
+from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks
-from sentryfuse_ros.model.checkpoint import load_checkpoint
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import checkpoint_of, load_checkpoint
+from sentryfuse_ros.model.tensor_shapes import token_counts
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.pruning.slicing import choose_plan, slice_weights
+from sentryfuse_ros.pruning.gate_scores import gate_scores
+from sentryfuse_ros.pruning.slicing import slice_weights
+from sentryfuse_ros.pruning.units import SiteKeep, plan_units
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
 
-from sentryfuse_ros.runtime import onnx_backend  # noqa: E402
-from sentryfuse_ros.runtime.onnx_backend import OnnxBackend  # noqa: E402
-from sentryfuse_ros.runtime.onnx_fusion import KeptUnits  # noqa: E402
+from sentryfuse_ros.runtime.onnx_backend import OnnxBackend, PictureSession  # noqa: E402
 
 CLOSE = 1e-4  # promised; measured differences are below 5e-6
 
 
 def backend_of(model: SentryFuse) -> OnnxBackend:
-    return OnnxBackend(model.config, {name: tensor.numpy() for name, tensor in model.state_dict().items()})
+    return OnnxBackend(checkpoint_of(model))
 
 
 def random_model(config, seed=0) -> SentryFuse:
@@ -47,27 +49,26 @@ def window(spec: ModalitySpec, rng: np.random.Generator, kind: str) -> np.ndarra
     return x * np.float32(kind != "nothing")
 
 
-def kept_units(model: SentryFuse, mask, ratio) -> list[KeptUnits]:
-    return [
-        KeptUnits(keep.site, keep.groups.numpy(), keep.heads.numpy(), keep.channels.numpy())
-        for keep in choose_plan(model, mask, ratio)
-    ]
+def kept_units(model: SentryFuse, mask, ratio) -> list[SiteKeep]:
+    config = model.config
+    return plan_units(config, token_counts(config), mask, ratio, gate_scores(config, checkpoint_of(model).tensors, mask))
 
 
 def assert_same(model: SentryFuse, backend: OnnxBackend, mask, ratio, seed=0, kinds=("noise", "holes", "half", "nothing")):
     rng = np.random.default_rng(seed)
-    plan = choose_plan(model, mask, ratio)
+    units = kept_units(model, mask, ratio)
+    compiled = backend.compile(mask, units)
     for kind in kinds:
         inputs = {spec.name: window(spec, rng, kind) for spec in model.config.modalities}
         with torch.inference_mode():
             batch = {name: torch.from_numpy(x).unsqueeze(0) for name, x in inputs.items()}
-            out = model(batch, mask, slice_weights(model, plan))
-        ours = backend.run(inputs, mask, kept_units(model, mask, ratio))
+            out = model(batch, mask, slice_weights(model, units))
+        ours = backend.run(compiled, inputs)
         # Logits are of any size; what is promised is of the probabilities.
         torch_probabilities = torch.softmax(out.logits[0].double(), 0).numpy()
         probabilities = torch.softmax(torch.from_numpy(ours.logits).double(), 0).numpy()
         np.testing.assert_allclose(probabilities, torch_probabilities, atol=CLOSE)
-        np.testing.assert_allclose(ours.attention_share, out.use[0].numpy(), atol=CLOSE)
+        np.testing.assert_allclose(ours.attention_share, out.attention_share[0].numpy(), atol=CLOSE)
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -109,12 +110,12 @@ def one_modality(spec: ModalitySpec, **options) -> SentryFuse:
 
 @pytest.mark.parametrize("kind", PICTURES)
 @pytest.mark.parametrize("motion", ("none", "also", "only"))
-@pytest.mark.parametrize("solid", ("each", "one", "none"))
+@pytest.mark.parametrize("validity_mask", ("each", "one", "none"))
 @pytest.mark.parametrize("frames_per_token", (1, 2))
-def test_picture_tokeniser(kind, motion, solid, frames_per_token):
+def test_picture_tokeniser(kind, motion, validity_mask, frames_per_token):
     model = one_modality(
-        PICTURES[kind], frames_per_token=frames_per_token, motion=motion, solid=solid, stem_channels=[4, 6], grid=[2, 3],
-        statistics=[6 if kind == "lidar" else 2, 1 if kind == "lidar" else 3],
+        PICTURES[kind], frames_per_token=frames_per_token, motion=motion, validity_mask=validity_mask, stem_channels=[4, 6],
+        grid=[2, 3], statistics=[6 if kind == "lidar" else 2, 1 if kind == "lidar" else 3],
     )  # fmt: skip
     assert_same(model, backend_of(model), (True,), 0.0)
 
@@ -151,32 +152,51 @@ def test_series_tokeniser(spectrum_steps):
 def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
     spec = ModalitySpec("m", "camera", 1.0, (3, 3, 18, 26), "rgb")
     model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
-    backend, ran = backend_of(model), []
+    backend = backend_of(model)
+    ran: list[int] = []
     tokenizer = backend._tokenizers[0]
+    assert isinstance(tokenizer, PictureSession)
     real = tokenizer._tokens
-    monkeypatch.setattr(tokenizer, "_tokens", lambda pictures: ran.append(len(pictures)) or real(pictures))
+
+    def counted(pictures):
+        ran[-1] += len(pictures)
+        return real(pictures)
+
+    monkeypatch.setattr(tokenizer, "_tokens", counted)
     rng = np.random.default_rng(0)
     pictures = rng.standard_normal((8, 3, 18, 26)).astype(np.float32)
     pictures[5] = pictures[4]
     pictures[5, 2, 17, 25] += 1  # the probe cannot tell these two apart, the whole picture can
-    plan = kept_units(model, (True,), 0.0)
+    compiled = backend.compile((True,), kept_units(model, (True,), 0.0))
     for last in range(2, 8):
         shown = pictures[last - 2 : last + 1]
-        ours = backend.run({"m": shown}, (True,), plan)
-        fresh = backend_of(model).run({"m": shown}, (True,), plan)
-        np.testing.assert_allclose(ours.logits, fresh.logits, atol=1e-5)
-    assert ran == [3, 1, 1, 1, 2, 2]  # the two that share a probe push each other out
+        ran.append(0)
+        ours = backend.run(compiled, {"m": shown})
+        fresh = backend_of(model).run(compiled, {"m": shown})
+        np.testing.assert_array_equal(ours.logits, fresh.logits)
+    assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
 
 
-def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(monkeypatch):
-    monkeypatch.setattr(onnx_backend, "PLANS_KEPT", 2)
-    model = random_model(tiny_config())
-    backend = backend_of(model)
-    rng = np.random.default_rng(0)
-    inputs = {spec.name: window(spec, rng, "noise") for spec in model.config.modalities}
-    everyone = (True, True, True)
-    first = backend.run(inputs, everyone, kept_units(model, everyone, 0.0)).logits
-    for ratio in (0.5, 0.9):
-        backend.run(inputs, everyone, kept_units(model, everyone, ratio))
-    assert len(backend._plans) == 2 and not backend.is_warm(everyone, kept_units(model, everyone, 0.0))
-    np.testing.assert_array_equal(backend.run(inputs, everyone, kept_units(model, everyone, 0.0)).logits, first)
+@pytest.mark.parametrize(
+    "spec, options",
+    [
+        (PICTURES["camera"], {"crop_columns": 27}),
+        (PICTURES["camera"], {"statistics": [19, 3]}),
+        (PICTURES["camera"], {"statistics": [2, 4]}),
+        (PICTURES["camera"], {"statistics": [2, 3], "crop_columns": 16}),
+        (ModalitySpec("m", "series", 1.0, (40, 3)), {"spectrum_steps": 41, "steps_per_token": 5}),
+        (ModalitySpec("m", "series", 1.0, (40, 3)), {"spectrum_steps": 3, "steps_per_token": 5}),
+    ],
+)
+def test_options_that_do_not_fit_the_window_are_refused_before_any_backend_runs(spec, options):
+    config = tiny_config(modalities=(spec,), kv_stride={}, tokenizer={"m": options})
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        token_counts(config)
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        SentryFuse(config)
+
+
+def test_a_stem_output_smaller_than_the_grid():
+    spec = ModalitySpec("m", "camera", 1.0, (2, 1, 12, 16), "depth_m")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4, 4, 4, 4, 4], grid=[2, 2])
+    assert_same(model, backend_of(model), (True,), 0.0)

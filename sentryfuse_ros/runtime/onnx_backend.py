@@ -1,81 +1,95 @@
-"""Runs a checkpoint on ONNX Runtime, without torch: one session per tokeniser, one per plan that was asked for.
+"""Runs a checkpoint on ONNX Runtime, without torch: one session per tokeniser, and one per plan.
 
-Weights are cut in numpy and graphs are written directly (`onnx_tokenizers`, `onnx_fusion`): nothing is traced or exported.
+Weights are sliced in numpy and graphs are written directly (`onnx_tokenizers`, `onnx_fusion`): nothing is traced or exported,
+so a plan is ready within milliseconds.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 
-from ..model.config import FuseConfig
+from ..errors import CheckpointError
+from ..model.checkpoint import Checkpoint
+from ..model.tensor_shapes import token_counts
+from ..model.tokenizer_config import FrameTokenizerConfig
 from ..preprocessing import ModalitySpec
+from ..pruning.units import SiteKeep
+from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_tokenizers
-from .onnx_fusion import KeptUnits
+from .backend import BackendOutput
 from .onnx_graph import OnnxGraph
 
-PLANS_KEPT = 32  # sessions; a plan of the shipped model takes about 1.5 MB
 PICTURES_KEPT = 64  # tokens of earlier pictures; a window of 2 s at 10 predictions a second meets 20
 _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
 
 
-class BackendOutput(NamedTuple):
-    """logits (classes,) float32, not calibrated; attention_share (M,) float32, 0 for absent modalities."""
+@dataclass(frozen=True, slots=True)
+class FusionSession:
+    """The session of one plan, and the places of the sensors it uses in the mask."""
 
-    logits: np.ndarray
-    attention_share: np.ndarray
+    session: Any
+    used: tuple[int, ...]
 
 
 class OnnxBackend:
-    """Forward passes at batch 1. ``weights`` are the checkpoint's tensors by name. One caller at a time."""
+    """Forward passes of a checkpoint at batch size 1."""
 
     name = "onnxruntime"
 
-    def __init__(
-        self,
-        config: FuseConfig,
-        weights: Mapping[str, np.ndarray],
-        threads: int = 1,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
-    ):
-        self._config, self._weights = config, weights
+    def __init__(self, checkpoint: Checkpoint, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
+        """``providers``: ONNX Runtime's execution providers, the preferred one first.
+
+        Raises CheckpointError for a model with a tokeniser that exists in torch only, or a provider that is not there.
+        """
+        import onnxruntime
+
+        missing = [name for name in providers if name not in onnxruntime.get_available_providers()]
+        if missing:
+            raise CheckpointError(
+                f"execution provider {missing[0]}",
+                "not in this ONNX Runtime",
+                "one of " + ", ".join(onnxruntime.get_available_providers()),
+                "set device to cpu, or install a build of onnxruntime that has it",
+            )
+        self._config, self._weights = checkpoint.config, checkpoint.tensors
+        self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
-        self._tokenizers = [self._make_tokenizer(i, spec) for i, spec in enumerate(config.modalities)]
-        self._lengths = tuple(len(weights[f"positions.{i}"]) for i in range(len(config.modalities)))
-        self._plans: OrderedDict[tuple, Any] = OrderedDict()
+        self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
+        self._tokenizers = [self._make_tokenizer(i, spec) for i, spec in enumerate(checkpoint.config.modalities)]
 
-    def is_warm(self, mask: Sequence[bool], plan: Sequence[KeptUnits]) -> bool:
-        """Whether `run` would find the plan's session made."""
-        return _key(mask, plan) in self._plans
+    def compile(self, used: Sequence[bool], units: Sequence[SiteKeep]) -> FusionSession:
+        """Write the plan's graph and make its session."""
+        graph = onnx_fusion.fusion_graph(self._config, self._weights, self._lengths, used, units)
+        return FusionSession(self._session(graph), tuple(i for i, here in enumerate(used) if here))
 
-    def prepare(self, mask: Sequence[bool], plan: Sequence[KeptUnits]) -> None:
-        """Make the plan's session, where it is not there yet; the one that was not used for longest makes room."""
-        self._session_of(mask, plan)
-
-    def run(self, inputs: Mapping[str, np.ndarray], mask: Sequence[bool], plan: Sequence[KeptUnits]) -> BackendOutput:
-        """One window: inputs[name] float32 of spec.shape for every modality of the mask."""
-        parts = [
-            self._tokenizers[i].run(inputs[self._config.names[i]]) for i, here in enumerate(mask) if here
-        ]
-        tokens, seen = (part if len(parts) > 1 else part for part in zip(*parts))
-        feeds = {onnx_fusion.TOKENS: np.concatenate(tokens), onnx_fusion.SEEN: np.concatenate(seen)}
-        logits, share = self._session_of(mask, plan).run([onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE], feeds)
+    def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
+        """See `Backend.run`."""
+        parts = [self._tokenizers[i].run(inputs[self._config.names[i]]) for i in compiled.used]
+        tokens = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
+        seen = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
+        feeds = {onnx_fusion.TOKENS: tokens, onnx_fusion.SEEN: seen}
+        logits, share = compiled.session.run([onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE], feeds)
         return BackendOutput(logits[0], share[0])
 
-    def _session_of(self, mask: Sequence[bool], plan: Sequence[KeptUnits]) -> Any:
-        key = _key(mask, plan)
-        session = self._plans.get(key)
-        if session is None:
-            graph = onnx_fusion.fusion_graph(self._config, self._weights, self._lengths, mask, plan)
-            session = self._plans[key] = self._session(graph)
-            if len(self._plans) > PLANS_KEPT:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(key)
-        return session
+    def forget(self) -> None:
+        """See `Backend.forget`."""
+        for tokenizer in self._tokenizers:
+            tokenizer.forget()
+
+    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """See `Backend.prime`."""
+        for name, tokenizer in zip(self._config.names, self._tokenizers):
+            if name in inputs:
+                tokenizer.prime(inputs[name])
+
+    def tokenize(self, modality: int, window: np.ndarray) -> None:
+        """Run one tokeniser and throw its tokens away: to measure what it costs."""
+        self._tokenizers[modality].run(window)
 
     def _session(self, graph: OnnxGraph) -> Any:
         import onnxruntime
@@ -84,72 +98,113 @@ class OnnxBackend:
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
         options.log_severity_level = 3  # errors only: what it warns about are its own optimisations
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat a core
-        return onnxruntime.InferenceSession(graph.serialize(), options, providers=self._providers)
+        try:
+            return onnxruntime.InferenceSession(graph.serialize(), options, providers=self._providers)
+        except Exception as error:  # its errors have no class of their own in common
+            raise CheckpointError(
+                "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
+            ) from error
 
-    def _make_tokenizer(self, place: int, spec: ModalitySpec) -> SeriesSession | PictureSession:
-        prefix, options = f"tokenizers.{place}.", self._config.tokenizer.get(spec.name, {})
+    def _make_tokenizer(self, place: int, spec: ModalitySpec) -> TokenizerSession:
+        builder = sensor_kind(spec.kind).onnx_tokenizer_builder()
+        if builder is None:
+            raise CheckpointError(
+                f"model input {spec.name!r} of kind {spec.kind!r}",
+                "a tokeniser in torch only",
+                "one that can be written as an ONNX graph",
+                "set backend to torch, or give the sensor kind an onnx_tokenizer",
+            )
+        prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name]
         weights = {name[len(prefix) :]: w for name, w in self._weights.items() if name.startswith(prefix)}
-        if len(spec.shape) == 2:
-            return SeriesSession(self._session(onnx_tokenizers.series_tokenizer(spec, options, weights)))
-        session = self._session(onnx_tokenizers.picture_tokenizer(spec, options, weights))
-        alone = int(options.get("frames_per_token", 2)) == 1 and options.get("motion", "none") == "none"
-        return PictureSession(session, spec.shape[0] if alone else 0)
+        session = self._session(builder(spec, options, weights))
+        if isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none":
+            return PictureSession(session)
+        return WindowSession(session)
 
 
-class SeriesSession:
-    """Tokens of a series, IMU or sound window."""
+class TokenizerSession(Protocol):
+    """Makes the tokens of one model input."""
+
+    def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(*spec.shape) -> tokens (N, D), seen (N,): 1 where a token saw any data."""
+        ...
+
+    def forget(self) -> None:
+        """See `Backend.forget`."""
+        ...
+
+    def prime(self, window: np.ndarray) -> None:
+        """See `Backend.prime`."""
+        ...
+
+
+class WindowSession:
+    """Tokens of a window as a whole."""
 
     def __init__(self, session: Any):
         self._session = session
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(T, C) -> tokens (N, D), seen (N,)."""
-        tokens, seen = self._session.run([onnx_tokenizers.TOKENS, onnx_tokenizers.SEEN], {"steps": window})
+        """See `TokenizerSession.run`."""
+        tokens, seen = self._session.run([onnx_tokenizers.TOKENS, onnx_tokenizers.SEEN], {onnx_tokenizers.WINDOW: window})
         return tokens, seen
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+    def prime(self, window: np.ndarray) -> None:
+        """Nothing is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class _KeptToken:
+    picture: np.ndarray
+    token: np.ndarray
+    seen: np.ndarray
 
 
 class PictureSession:
-    """Tokens of a window of pictures. Where every picture makes one token of its own, those of earlier pictures are kept:
-    the older pictures of a window were the newest ones of a window before."""
+    """Tokens of pictures that each make a token of their own. The older pictures of a window were the newest of an earlier
+    one, so their tokens are kept instead of made again. The result is the same to the last bit."""
 
-    def __init__(self, session: Any, pictures: int):
-        """``pictures``: how many a window has, if each makes a token of its own; else 0, and nothing is kept."""
-        self._session, self._pictures = session, pictures
-        self._kept: dict[bytes, tuple[np.ndarray, np.ndarray, np.ndarray]] = {}
+    def __init__(self, session: Any):
+        self._tokens = WindowSession(session).run
+        self._kept: dict[bytes, _KeptToken] = {}
         self._order: deque[bytes] = deque()
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(K, C, H, W) -> tokens (N, D), seen (N,)."""
-        if self._pictures < 2:
+        """See `TokenizerSession.run`."""
+        if len(window) == 1:
             return self._tokens(window)
-        found = [self._kept.get(self._probe(picture)) for picture in window]
-        # The probe only finds the candidate; the whole picture decides.
-        found = [kept if kept is not None and np.array_equal(kept[0], p) else None for kept, p in zip(found, window)]
-        fresh = [k for k, kept in enumerate(found) if kept is None]
-        if fresh:
-            tokens, seen = self._tokens(window if len(fresh) == len(window) else window[fresh])
-            for row, k in enumerate(fresh):
-                found[k] = self._keep(window[k].copy(), tokens[row], seen[row])
-        return np.stack([kept[1] for kept in found if kept]), np.array([kept[2] for kept in found if kept], np.float32)
+        entries = [self._find(picture) or self._make(picture) for picture in window]
+        return np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
 
-    def _tokens(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        tokens, seen = self._session.run([onnx_tokenizers.TOKENS, onnx_tokenizers.SEEN], {"frames": pictures})
-        return tokens, seen
+    def forget(self) -> None:
+        """Drop all tokens."""
+        self._kept.clear()
+        self._order.clear()
 
-    def _keep(self, picture: np.ndarray, token: np.ndarray, seen: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        key = self._probe(picture)
+    def prime(self, window: np.ndarray) -> None:
+        """Make and keep the tokens of all pictures but the newest."""
+        for picture in window[:-1]:
+            self._make(picture)
+
+    def _find(self, picture: np.ndarray) -> _KeptToken | None:
+        # The probe finds the only candidate; whether it is the same picture is decided by all of it.
+        kept = self._kept.get(self._probe(picture))
+        return kept if kept is not None and np.array_equal(kept.picture, picture) else None
+
+    def _make(self, picture: np.ndarray) -> _KeptToken:
+        # One picture at a time: in a batch of two the last bits of the sums differ, and a kept token would not be the same.
+        tokens, seen = self._tokens(picture[np.newaxis])
+        entry, key = _KeptToken(picture.copy(), tokens[0], seen[0]), self._probe(picture)
         if key not in self._kept:
             self._order.append(key)
             if len(self._order) > PICTURES_KEPT:
                 del self._kept[self._order.popleft()]
-        self._kept[key] = entry = (picture, token, seen)
+        self._kept[key] = entry
         return entry
 
     @staticmethod
     def _probe(picture: np.ndarray) -> bytes:
         return picture.reshape(-1)[::_PROBE_STRIDE].tobytes()
-
-
-def _key(mask: Sequence[bool], plan: Sequence[KeptUnits]) -> tuple:
-    """Plans of the same units are the same, whatever ratio asked for them."""
-    return tuple(mask), tuple((k.site, k.groups.tobytes(), k.heads.tobytes(), k.channels.tobytes()) for k in plan)

@@ -7,12 +7,12 @@ output's, because attention weights sum to one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from ..model.config import FuseConfig
 from ..model.sites import all_sites
+from ..pruning.units import SiteKeep
 from .onnx_graph import OnnxGraph
 from .onnx_tokenizers import NORM_EPSILON
 
@@ -20,22 +20,12 @@ Weights = Mapping[str, np.ndarray]
 TOKENS, SEEN, LOGITS, ATTENTION_SHARE = "tokens", "seen", "logits", "attention_share"
 
 
-@dataclass(frozen=True)
-class KeptUnits:
-    """Units of one site that stay, ascending: K/V groups (g,), query heads (g * q,), FFN channels (c,)."""
-
-    site: int
-    groups: np.ndarray
-    heads: np.ndarray
-    channels: np.ndarray
-
-
 def fusion_graph(
     config: FuseConfig,
     weights: Weights,
     lengths: Sequence[int],
     mask: Sequence[bool],
-    plan: Sequence[KeptUnits],
+    plan: Sequence[SiteKeep],
 ) -> OnnxGraph:
     """Inputs "tokens" (N, D), the runs of the live modalities one after another, and "seen" (N,), 0 where a token saw no
     data; outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities."""
@@ -61,7 +51,7 @@ class _Fusion:
         weights: Weights,
         lengths: Sequence[int],
         live: Sequence[int],
-        plan: Mapping[int, KeptUnits],
+        plan: Mapping[int, SiteKeep],
     ):
         self.graph, self.config, self.weights, self.live, self.plan = graph, config, weights, live, plan
         self.sites = all_sites(config)
@@ -81,13 +71,12 @@ class _Fusion:
         shared = self.graph.constant(self.weights["backbone.bottleneck"])
         shared_count = self.config.bottleneck_tokens
         last = self.config.layers - 1
-        assert self.config.fusion_layer is not None
         for layer in range(self.config.layers):
             versions = []
             for site in self.sites_of(layer):
                 i = self.stream_of(site)
                 lengths, strides = [self.lengths[i]], [self.strides[i]]
-                if layer < self.config.fusion_layer:
+                if layer < self.config.first_fusion_layer:
                     streams[i] = self.block(site, streams[i], lengths, strides, None)
                 elif layer == last:  # nobody reads the shared tokens after it
                     streams[i] = self.block(site, streams[i], lengths, strides, shared)
@@ -100,7 +89,7 @@ class _Fusion:
                 total = versions[0]
                 for version in versions[1:]:
                     total = self.graph.op("Add", total, version)
-                shared = self.graph.op("Mul", total, np.float32([1 / len(versions)])) if len(versions) > 1 else total
+                shared = self.graph.op("Mul", total, np.array([1 / len(versions)], np.float32)) if len(versions) > 1 else total
         return self.join(streams)
 
     def cross_modal(self, x: str) -> str:
@@ -238,7 +227,7 @@ def _readout(
     )
     score = graph.op("Gemm", weights["readout.score.weight"], x, weights["readout.score.bias"][:, None], transB=1)  # (R, N)
     # Tokens without data take no part. Finite, so that a window with no data at all still gives numbers.
-    score = graph.op("Where", graph.op("Greater", seen, np.float32([0.5])), score, np.float32([-1e4]))
+    score = graph.op("Where", graph.op("Greater", seen, np.array([0.5], np.float32)), score, np.array([-1e4], np.float32))
     share = graph.op("Softmax", score, axis=1)
     values = weights["readout.value.weight"].reshape(heads, d_model // heads, d_model).transpose(0, 2, 1)
     pooled = graph.op("MatMul", graph.reshape(graph.op("MatMul", share, x), heads, 1, d_model), np.ascontiguousarray(values))

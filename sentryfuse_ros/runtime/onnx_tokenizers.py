@@ -7,30 +7,29 @@ before a linear layer are folded into its weights, and all statistics of a pictu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 
 from ..model.stem_size import FULL_SIZE, StemSize, kept_channels
+from ..model.tokenizer_config import SERIES_KERNEL, TEXTURE_SCALES, FrameTokenizerConfig, SeriesTokenizerConfig
 from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
 from .onnx_graph import BOOL, FLOAT, OnnxGraph
 
 Weights = Mapping[str, np.ndarray]
+MAX_POOLING_WEIGHTS = 1 << 17  # larger pictures are pooled by rows and columns apart
 NORM_EPSILON = 1e-5  # torch's default for GroupNorm and LayerNorm
-TEXTURE_SCALES = 3
+WINDOW = "window"  # input
 TOKENS, SEEN = "tokens", "seen"  # outputs: (n, D); (n,), 1 where the token saw any data
 
 
-def picture_tokenizer(
-    spec: ModalitySpec, options: Mapping[str, Any], weights: Weights, size: StemSize = FULL_SIZE
-) -> OnnxGraph:
-    """FrameTokenizer: input "frames" (n, C, H, W), with n any multiple of frames_per_token, oldest first."""
+def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights, size: StemSize = FULL_SIZE) -> OnnxGraph:
+    """FrameTokenizer: input "window" (n, C, H, W), with n any multiple of frames_per_token, oldest first."""
     graph = OnnxGraph()
     _, channels, height, width = spec.shape
-    patch = int(options.get("frames_per_token", 2))
-    motion, validity = options.get("motion", "none"), options.get("validity_mask", options.get("solid", "each"))
-    frames = graph.input("frames", ["n", channels, height, width])
-    crop = int(options.get("crop_columns", 0)) or width
+    patch, motion, validity = options.frames_per_token, options.motion, options.validity_mask
+    frames = graph.input(WINDOW, ["n", channels, height, width])
+    crop = options.crop_columns or width
     if crop != width:
         first = (width - crop) // 2
         frames = graph.op("Slice", frames, [first], [first + crop], [3])
@@ -49,15 +48,13 @@ def picture_tokenizer(
         x = graph.op("Concat", x, valid_any, axis=1)
     if motion != "none":
         x = _motion(graph, x, has_frame, spec.shape[0], also=motion == "also")
-    planes = channels + {"each": channels, "one": 1, "none": 0}[validity]
-    planes *= patch * (2 if motion == "also" else 1)
+    planes = options.planes(spec)
     x = graph.reshape(x, -1, planes, height, width) if patch > 1 else x
 
-    full_channels = list(options.get("stem_channels", (16, 24, 32)))
+    full_channels = options.stem_channels
     stem_channels = [kept_channels(count, size.width) for count in full_channels]
     rows, columns, before = height, width, planes
-    for i, count in enumerate(stem_channels):
-        kernel = 5 if i == 0 else 3
+    for i, (count, kernel) in enumerate(zip(stem_channels, options.kernels())):
         x = graph.op(
             "Conv",
             x,
@@ -71,20 +68,20 @@ def picture_tokenizer(
         gain, offset = weights[f"norms.{i}.weight"][:count], weights[f"norms.{i}.bias"][:count]
         x = graph.op("Gelu", _whole_norm(graph, x, gain, offset, (count, rows, columns)))
         before = count
-    grid = tuple(options.get("grid", (4, 3)))
-    features = [_adaptive_pool(graph, x, rows, columns, grid, stem_channels[-1])]
+    features = [_adaptive_pool(graph, x, rows, columns, options.grid, stem_channels[-1])]
     d_model = len(weights["mix.bias"])
     mix = weights["mix.weight"].reshape(d_model, full_channels[-1], -1)[:, : stem_channels[-1]]
     matrix, bias = [mix.reshape(d_model, -1)], weights["mix.bias"]
-    if options.get("statistics") and size.statistics:
-        parts = tuple(options["statistics"])
-        found, means = _texture(graph, frames, valid_any, spec.kind == "camera", channels, height, width, parts)
-        features.append(graph.reshape(found, -1, patch * (found_size := _texture_size(spec, channels, parts))))
+    if options.statistics and size.statistics:
+        parts, upright = options.statistics, sensor_kind(spec.kind).rows_adjoin
+        found, means = _texture(graph, frames, valid_any, upright, channels, height, width, parts)
+        found_size = options.statistics_size(spec)
+        features.append(graph.reshape(found, -1, patch * found_size))
         # (log + 4) / 3 of the energies is folded into the layer that mixes them; the means are taken as they are.
         mix = weights["statistics.mix.weight"].reshape(-1, patch, found_size)
         scale, offset = np.full(found_size, 1 / 3), np.full(found_size, 4 / 3)
         scale[:means], offset[:means] = 1.0, 0.0
-        absent = _absent_statistics(spec, channels, height, width, parts)
+        absent = _absent_statistics(upright, channels, height, width, parts)
         scale[absent], offset[absent] = 0.0, 0.0
         bias = bias + weights["statistics.mix.bias"] + (mix * offset).sum((1, 2))
         matrix.append((mix * scale).reshape(len(mix), -1))
@@ -94,28 +91,35 @@ def picture_tokenizer(
 
 
 def series_tokenizer(
-    spec: ModalitySpec, options: Mapping[str, Any], weights: Weights, size: StemSize = FULL_SIZE
+    spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights, size: StemSize = FULL_SIZE
 ) -> OnnxGraph:
-    """SeriesTokenizer: input "steps" (T, C)."""
+    """SeriesTokenizer: input "window" (T, C)."""
     graph = OnnxGraph()
     length, channels = spec.shape
-    patch = int(options.get("steps_per_token", 10))
-    count, full_width = length // patch, int(options.get("stem_channels", 48))
+    patch = options.steps_per_token
+    count, full_width = length // patch, options.stem_channels
     width = kept_channels(full_width, size.width)
-    steps = graph.input("steps", [length, channels])
+    steps = graph.input(WINDOW, [length, channels])
     valid = _valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
     graph.output(graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0), SEEN)
     x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
     x = graph.reshape(x, 1, channels + 1, length)
-    x = graph.op("Conv", x, weights["conv.weight"][:width], weights["conv.bias"][:width], kernel_shape=[5], pads=[2, 2])
+    x = graph.op(
+        "Conv",
+        x,
+        weights["conv.weight"][:width],
+        weights["conv.bias"][:width],
+        kernel_shape=[SERIES_KERNEL],
+        pads=[SERIES_KERNEL // 2] * 2,
+    )
     x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"][:width], weights["norm.bias"][:width], (width, length)))
     x = graph.op("Transpose", graph.reshape(x, width, count, patch), perm=[1, 0, 2])
     features = [graph.reshape(x, count, width * patch)]
     d_model = len(weights["mix.bias"])
     matrix, bias = [weights["mix.weight"][:, :width].reshape(d_model, -1)], weights["mix.bias"]
-    spectrum_steps = int(options.get("spectrum_steps", 0))
+    spectrum_steps = options.spectrum_steps
     if spectrum_steps and size.statistics:
-        bins = spectrum_steps // 2 + 1
+        bins = options.spectrum_bins()
         features.append(_log_power(graph, steps, length, channels, patch, spectrum_steps))
         # (log + 7) / 3 is folded into the layer; its weights are by (channel, bin), the features by (bin, channel).
         mix = weights["spectrum.mix.weight"].reshape(d_model, channels, bins).transpose(0, 2, 1).reshape(d_model, -1)
@@ -148,7 +152,7 @@ def _log_power(graph: OnnxGraph, steps: str, length: int, channels: int, hop: in
     )  # (1, 2 bins, count, C)
     squares = graph.reshape(graph.op("Mul", part, part), 2, bins * count * channels)
     power = graph.op("ReduceSum", squares, [0], keepdims=0)
-    log = graph.op("Log", graph.op("Add", power, np.float32([1e-6])))
+    log = graph.op("Log", graph.op("Add", power, np.array([1e-6], np.float32)))
     log = graph.op("Transpose", graph.reshape(log, bins, count, channels), perm=[1, 0, 2])
     return graph.reshape(log, count, bins * channels)
 
@@ -192,17 +196,12 @@ def _adaptive_pool(graph: OnnxGraph, x: str, rows: int, columns: int, grid: tupl
             steps = {b[0] - a[0] for a, b in zip(bounds, bounds[1:])} or {1}
             kernels.append(widths.pop() if len(widths) == 1 and len(steps) == 1 else 0)
             strides.append(steps.pop())
-        if all(kernels):
+        if all(kernels) and all(strides):
             x = graph.op("AveragePool", x, kernel_shape=kernels, strides=strides)
         else:
             x = graph.op("MatMul", x, pooling_matrix(columns, grid[1]))
             x = graph.op("MatMul", pooling_matrix(rows, grid[0]).T, x)
     return graph.reshape(x, -1, channels * grid[0] * grid[1])
-
-
-def _texture_size(spec: ModalitySpec, channels: int, parts: tuple[int, ...]) -> int:
-    kinds = 1 + TEXTURE_SCALES * (2 if spec.kind == "camera" else 1)
-    return kinds * channels * parts[0] * parts[1]
 
 
 def _texture_steps(upright: bool, height: int, width: int) -> list[tuple[int, int, int]]:
@@ -214,10 +213,10 @@ def _texture_steps(upright: bool, height: int, width: int) -> list[tuple[int, in
     return steps
 
 
-def _absent_statistics(spec: ModalitySpec, channels: int, height: int, width: int, parts: tuple[int, ...]) -> np.ndarray:
+def _absent_statistics(upright: bool, channels: int, height: int, width: int, parts: tuple[int, ...]) -> np.ndarray:
     """Places of the statistics that no second difference exists for, because the picture is too small at that scale."""
     size = channels * parts[0] * parts[1]
-    steps = _texture_steps(spec.kind == "camera", height, width)
+    steps = _texture_steps(upright, height, width)
     absent = [i for i, (h, w, axis) in enumerate(steps) if (w if axis == -1 else h) < 3]
     return np.array([size * (1 + i) + k for i in absent for k in range(size)], np.int64)
 
@@ -243,8 +242,8 @@ def _texture(
     x = graph.reshape(graph.op("Concat", frames, valid, axis=1), -1, planes, height * width)
     pooled = [_part_means(graph, x, planes, height, width, parts)]  # each (n, C + 1, parts)
     # Second differences of the picture; of the mask the sum of three neighbours less two: 1 where all are valid.
-    weight = np.float32([[1, -2, 1]] * channels + [[1, 1, 1]]).reshape(planes, 1, 3)
-    bias = np.float32([0] * channels + [-2])
+    weight = np.array([[1, -2, 1]] * channels + [[1, 1, 1]], np.float32).reshape(planes, 1, 3)
+    bias = np.array([0] * channels + [-2], np.float32)
     for scale in range(TEXTURE_SCALES):
         for axis in (-1, -2) if upright else (-1,):
             if (width if axis == -1 else height) < 3:
@@ -252,9 +251,7 @@ def _texture(
                 pooled.append(graph.op("Abs", pooled[0]))
                 continue
             step = 1 if axis == -1 else width
-            both = graph.op(
-                "Conv", x, weight, bias, kernel_shape=[3], dilations=[step], pads=[step, step], group=planes
-            )
+            both = graph.op("Conv", x, weight, bias, kernel_shape=[3], dilations=[step], pads=[step, step], group=planes)
             second, whole = _split_mask(graph, both, channels)
             whole = graph.op("Relu", whole)
             second = graph.op("Mul", second, whole)
@@ -266,16 +263,16 @@ def _texture(
             # A coarse pixel counts where at least half of it is valid; share is a multiple of 1 / area.
             area = 4.0 if upright else 2.0
             valid = graph.op("HardSigmoid", share, alpha=area, beta=1.0 - area / 2)
-            x = graph.op("Mul", x, graph.op("Div", valid, graph.op("Max", share, np.float32([0.25]))))
+            x = graph.op("Mul", x, graph.op("Div", valid, graph.op("Max", share, np.array([0.25], np.float32))))
             x = graph.op("Concat", x, valid, axis=1)
     flat = parts[0] * parts[1]
     joined = graph.op("Concat", *pooled, axis=1)
     joined = graph.reshape(joined, -1, len(pooled), planes, flat)
     sums = graph.op("Slice", joined, [0], [channels], [2])
     shares = graph.op("Slice", joined, [channels], [planes], [2])
-    ratios = graph.op("Div", sums, graph.op("Max", shares, np.float32([1e-3])))
+    ratios = graph.op("Div", sums, graph.op("Max", shares, np.array([1e-3], np.float32)))
     means = graph.op("Slice", ratios, [0], [1], [1])
-    energies = graph.op("Log", graph.op("Add", graph.op("Slice", ratios, [1], [len(pooled)], [1]), np.float32([1e-5])))
+    energies = graph.op("Log", graph.op("Add", graph.op("Slice", ratios, [1], [len(pooled)], [1]), np.array([1e-5], np.float32)))
     return graph.op("Concat", means, energies, axis=1), channels * flat
 
 
@@ -304,9 +301,7 @@ def _valid(graph: OnnxGraph, x: str) -> str:
     return graph.op("Cast", graph.op("Cast", x, to=BOOL), to=FLOAT)
 
 
-def _part_means(
-    graph: OnnxGraph, x: str, planes: int, height: int, width: int, parts: tuple[int, ...], axis: int = 0
-) -> str:
+def _part_means(graph: OnnxGraph, x: str, planes: int, height: int, width: int, parts: tuple[int, ...], axis: int = 0) -> str:
     """Flat planes (n, planes, H * W) -> (n, planes, parts) as adaptive average pooling gives them.
 
     ``axis`` -1 leaves out the first and last column, -2 the first and last row, where a second difference has no meaning.
@@ -319,6 +314,3 @@ def _part_means(
     if not whole_rows:
         x = graph.op("MatMul", by_row.T, x)
     return graph.reshape(x, -1, planes, parts[0] * parts[1])
-
-
-MAX_POOLING_WEIGHTS = 1 << 17  # larger pictures are pooled by rows and columns apart
