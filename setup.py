@@ -37,6 +37,7 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "torch>=2.1",
+        "onnxruntime>=1.17",
         "numpy>=1.23",
         "opencv-python-headless>=4.7",
         "PyYAML>=6",

@@ -97,6 +97,12 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Where the model runs. auto uses CUDA if it is available and the CPU otherwise.",
         choices=("cpu", "cuda", "auto"),
     ),
+    Parameter(
+        "backend",
+        "auto",
+        "Which library runs the model. auto takes ONNX Runtime where it is installed and can run the model, and torch otherwise.",
+        choices=("auto", "onnxruntime", "torch"),
+    ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),

@@ -54,16 +54,6 @@ class LazyImport:
         return getattr(import_module(self.module), self.attribute)
 
 
-class TokenizerClass(Protocol):
-    """What `model.tokenizers.Tokenizer` classes have in common."""
-
-    Options: type[Any]  # the record of its options
-
-    def __call__(self, spec: Any, d_model: int, options: Any) -> Any:
-        """Make the tokeniser of one model input."""
-        ...
-
-
 # A function or class, or where to find it. Its arguments are described at the field of `SensorKind` that holds it.
 Loadable = LazyImport | Callable[..., Any]
 
@@ -103,7 +93,12 @@ class SensorKind:
     """(x (n, *spec.shape), spec, Augment, numpy Generator) -> x changed at random; cells without data stay zero."""
     tokenizer: Loadable
     """A `model.tokenizers.Tokenizer` class: (spec, d_model, options) -> torch module from (B, *spec.shape) to tokens
-    (B, N, d_model) and which are empty (B, N). Its ``Options`` is the record of its options."""
+    (B, N, d_model) and which are empty (B, N)."""
+    tokenizer_options: Loadable
+    """The record class of the tokeniser's options, a `model.tokenizer_config.TokenizerConfig`; it loads without torch."""
+    onnx_tokenizer: Loadable | None = None
+    """(spec, options, weights) -> `runtime.onnx_graph.OnnxGraph`, the tokeniser without torch; without one, a model with this
+    kind runs on torch only."""
     options: tuple[str, ...] = ()
     """Names that `spec.options` may have; the file of the input builder explains them."""
     channels: int = 0
@@ -205,9 +200,17 @@ class SensorKind:
         """Normalised windows (n, *spec.shape), each changed at random; ``strengths`` is a `training.augment.Augment`."""
         return _loaded(self.augmentation)(x, spec, strengths, rng)
 
-    def tokenizer_class(self) -> TokenizerClass:
-        """Class of the network's tokeniser."""
-        return cast(TokenizerClass, _loaded(self.tokenizer))
+    def tokenizer_class(self) -> Callable[..., Any]:
+        """Class of the network's tokeniser in torch."""
+        return _loaded(self.tokenizer)
+
+    def tokenizer_options_class(self) -> type[Any]:
+        """Record class of the tokeniser's options."""
+        return cast("type[Any]", _loaded(self.tokenizer_options))
+
+    def onnx_tokenizer_builder(self) -> Callable[..., Any] | None:
+        """What writes the tokeniser as an ONNX graph; None where the kind has none."""
+        return None if self.onnx_tokenizer is None else _loaded(self.onnx_tokenizer)
 
 
 _registry: dict[str, SensorKind] = {}
@@ -283,6 +286,8 @@ register(
         validity=LazyImport("sentryfuse_ros.preprocessing.camera", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_camera"),
         tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
+        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "FrameTokenizerConfig"),
+        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "frame_tokenizer"),
         options=(*_FRAME_SLOT_OPTIONS, "relative_depth", "centre_columns"),
         encodings={"depth_m": 1, "rgb": 3, "mono": 1},
         rows_adjoin=True,
@@ -302,6 +307,8 @@ register(
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_imu"),
         tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
+        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
         options=("max_gap_s",),
         channels=6,
         channel_names="gyro xyz, accel xyz",
@@ -320,6 +327,8 @@ register(
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_audio"),
         tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
+        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
         options=("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
         row_shape=_row_is_one_number,
         decoders={
@@ -342,6 +351,8 @@ register(
         validity=LazyImport("sentryfuse_ros.preprocessing.lidar", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_lidar"),
         tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
+        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "FrameTokenizerConfig"),
+        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "frame_tokenizer"),
         options=(
             *_FRAME_SLOT_OPTIONS,
             "polar",
@@ -372,6 +383,8 @@ register(
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_series"),
         tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
+        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
         options=("max_gap_s",),
     )
 )

@@ -30,7 +30,7 @@ def made_up_windows(count=12, seed=0, **changes):
 
 
 def engine(**info):
-    return Engine(tiny_model(ratio_levels=LEVELS), info)
+    return Engine.from_model(tiny_model(ratio_levels=LEVELS), info)
 
 
 def two_sensors(predicted, confidence=None, labels=(0, 0, 1, 1, 1), recording=(0, 0, 1, 1, 2)):

@@ -4,7 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sentryfuse_ros.model.attention import KeyTokens, SentryAttend, attend, key_count, mean_pool, strided_index
+from sentryfuse_ros.model.attention import KeyTokens, SentryAttend, attend, mean_pool, strided_index
+from sentryfuse_ros.model.sites import key_count
 
 
 def reference(x, source, layer):

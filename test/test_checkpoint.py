@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 from tiny_model import tiny_batch, tiny_model
 
 from sentryfuse_ros.errors import CheckpointError
-from sentryfuse_ros.model.checkpoint import load_checkpoint, save_checkpoint
+from sentryfuse_ros.model.saved import load_checkpoint, save_checkpoint
 
 
 @pytest.fixture

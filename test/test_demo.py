@@ -12,9 +12,9 @@ import torch
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.simulation.ground import CLASSES
 

@@ -1,5 +1,6 @@
 """What the engine promises: the dense model at ratio 0, exact restoration, no NaN, true costs, calibrated probabilities."""
 
+import importlib.util
 import threading
 
 import numpy as np
@@ -9,7 +10,7 @@ from tiny_model import tiny_batch, tiny_inputs, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from sentryfuse_ros.errors import CheckpointError, ParameterError
-from sentryfuse_ros.model.checkpoint import save_checkpoint
+from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
 
 ALL = np.array([True, True, True])
@@ -17,7 +18,7 @@ ALL = np.array([True, True, True])
 
 @pytest.fixture(scope="module")
 def engine():
-    return Engine(tiny_model())
+    return Engine.from_model(tiny_model())
 
 
 def test_ratio_zero_with_all_sensors_is_the_dense_model_bit_for_bit(engine):
@@ -85,7 +86,7 @@ def test_bad_inputs_never_lead_to_nan(engine, poison):
 def test_a_network_that_overflows_gives_no_prediction_instead_of_nan():
     model = tiny_model()
     model.readout.classify.weight.fill_(3e38)
-    out = Engine(model).infer(tiny_inputs(), ALL, 0.0)
+    out = Engine.from_model(model).infer(tiny_inputs(), ALL, 0.0)
     assert out.class_id == -1 and out.confidence == 0 and np.isfinite(out.probabilities).all()
 
 
@@ -122,7 +123,7 @@ def test_missing_or_misshapen_input_is_named(engine):
 
 
 def test_warm_builds_every_plan_once_and_infer_adds_none():
-    engine = Engine(tiny_model())
+    engine = Engine.from_model(tiny_model())
     assert engine.warm() > 0
     assert len(engine._plans) == 7 * 10  # 3 sensors: all, three with one missing, three with two missing
     plans = {key: id(plan) for key, plan in engine._plans.items()}
@@ -131,18 +132,56 @@ def test_warm_builds_every_plan_once_and_infer_adds_none():
 
 
 def test_warm_takes_chosen_masks_and_ratios():
-    engine = Engine(tiny_model())
+    engine = Engine.from_model(tiny_model())
     engine.warm(masks=[(True, False, True)], ratios=[0.0, 0.45])
     assert set(engine._plans) == {((True, False, True), 0.0), ((True, False, True), 0.5)}
+
+
+def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(tmp_path, monkeypatch):
+    monkeypatch.setattr("sentryfuse_ros.runtime.engine.PLANS_KEPT", 2)
+    engine, x = Engine.load(save_checkpoint(tiny_model(), tmp_path)), tiny_inputs()
+    first = engine.infer(x, ALL, 0.0)
+    for ratio in (0.5, 0.9):
+        engine.infer(x, ALL, ratio)
+    assert list(engine._plans) == [((True, True, True), 0.5), ((True, True, True), 0.9)]
+    again = engine.infer(x, ALL, 0.0)
+    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+    np.testing.assert_array_equal(again.attention_share, first.attention_share)
 
 
 def test_temperature_of_mask_and_level_softens_the_probabilities(tmp_path):
     temperatures = {"111": [1.0] * 5 + [4.0] + [1.0] * 4}
     engine = Engine.load(save_checkpoint(tiny_model(), tmp_path, {"temperatures": temperatures}))
-    plain, x = Engine(tiny_model()), tiny_inputs()
+    plain, x = Engine.from_model(tiny_model()), tiny_inputs()
     for ratio in (0.0, 0.5):
         expected = plain.infer(x, ALL, ratio).probabilities ** (1 / temperatures["111"][engine.ratio_levels.index(ratio)])
         np.testing.assert_allclose(engine.infer(x, ALL, ratio).probabilities, expected / expected.sum(), rtol=1e-4)
+
+
+def test_unknown_backend_is_a_checkpoint_error(tmp_path):
+    folder = save_checkpoint(tiny_model(), tmp_path)
+    with pytest.raises(CheckpointError, match="warp_drive.*auto, onnxruntime, torch; correct the parameter backend"):
+        Engine.load(folder, backend="warp_drive")
+
+
+def hide(monkeypatch, package):
+    """Make a package look as if it were not installed."""
+    real = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == package else real(name, *rest))
+
+
+@pytest.mark.parametrize("backend", ("onnxruntime", "torch"))
+def test_backend_that_is_not_installed_is_named_with_the_remedy(tmp_path, monkeypatch, backend):
+    folder = save_checkpoint(tiny_model(), tmp_path)
+    hide(monkeypatch, backend)
+    with pytest.raises(CheckpointError, match=f"{backend}.*not installed.*pip install {backend}"):
+        Engine.load(folder, backend=backend)
+
+
+def test_auto_takes_torch_where_onnxruntime_is_not_installed(tmp_path, monkeypatch):
+    folder = save_checkpoint(tiny_model(), tmp_path)
+    hide(monkeypatch, "onnxruntime")
+    assert Engine.load(folder).backend.name == "torch"
 
 
 def test_unknown_device_is_a_checkpoint_error(tmp_path):
@@ -156,4 +195,4 @@ def test_missing_cuda_is_named_and_auto_falls_back_to_the_cpu(tmp_path):
     save_checkpoint(tiny_model(), tmp_path)
     with pytest.raises(CheckpointError, match="device 'cuda'.*set device to cpu"):
         Engine.load(tmp_path, "cuda")
-    assert Engine.load(tmp_path, "auto").device.type == "cpu"
+    assert Engine.load(tmp_path, "auto").backend.device == "cpu"

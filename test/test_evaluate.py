@@ -12,7 +12,7 @@ from evaluation_maker import LEVELS, made_up_windows
 from tiny_model import SPECS, tiny_model
 
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.model.checkpoint import save_checkpoint
+from sentryfuse_ros.model.saved import save_checkpoint
 
 
 @pytest.fixture

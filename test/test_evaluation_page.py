@@ -48,6 +48,6 @@ def test_one_sensor_makes_a_page_too(tmp_path):
     from sentryfuse_ros.reporting.evaluation_page import page
 
     spec = replace(SPECS[1], name="imu")
-    one = Engine(tiny_model(modalities=(spec,), kv_stride={}, tokenizer={}, ratio_levels=LEVELS))
+    one = Engine.from_model(tiny_model(modalities=(spec,), kv_stride={}, tokenizer={}, ratio_levels=LEVELS))
     html = page(report_of(evaluate(one, WindowExamples(made_up_windows()), latency_runs=0)))
     assert len(re.findall(r"<svg", html)) == 4 and "Latency was not measured" in html  # one matrix: nothing can be missing

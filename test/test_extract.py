@@ -25,7 +25,7 @@ def test_windows_are_those_of_the_robot(tmp_path):
     folder = labelled(tmp_path / "b", (0, 4, "sand"), seconds=4)
     with Bag(folder) as bag:
         found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5)
-        engine = Engine(
+        engine = Engine.from_model(
             SentryFuse(
                 FuseConfig(
                     SPECS,

@@ -149,7 +149,7 @@ def test_power_spectrum_sees_frequency_and_power_not_phase():
     assert powers(50.0, 0.3, 10.0)[10] - tone[10] == pytest.approx(np.log(100), abs=0.05)
     assert powers(25.0, 0.0).argmax() == 5
     with pytest.raises(ParameterError, match="spectrum_steps"):
-        PowerSpectrum(spec, 8, hop=20, steps=10)
+        make_tokenizer(spec, 8, {"steps_per_token": 20, "spectrum_steps": 10})
 
 
 def test_texture_statistics_tell_rough_from_smooth_of_the_same_mean_and_leave_out_what_is_empty():
@@ -174,7 +174,7 @@ def test_texture_statistics_tell_rough_from_smooth_of_the_same_mean_and_leave_ou
     c = look(holes)
     assert c[1, 0, 0] == pytest.approx(float(b[1, 0, 0]), abs=0.15) and c[0, 0, 0] == pytest.approx(3.0, abs=0.05)
     with pytest.raises(ParameterError, match="statistics"):
-        TextureStatistics(spec, 8, 1, (5, 1))
+        make_tokenizer(spec, 8, {"frames_per_token": 1, "statistics": [5, 1]})
 
 
 @pytest.mark.parametrize("choice, channels", [("each", 6), ("one", 4), ("none", 3)])

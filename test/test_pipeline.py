@@ -66,7 +66,7 @@ class Robot:
 def engine():
     from tiny_model import tiny_model
 
-    return Engine(
+    return Engine.from_model(
         tiny_model(
             modalities=FOUR,
             kv_stride={},

@@ -2,6 +2,7 @@
 
 from itertools import combinations, product
 
+import numpy as np
 import pytest
 import torch
 from model_family import ALIKE, FAMILY, random_config
@@ -14,8 +15,9 @@ from sentryfuse_ros.model.block import SiteScales
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.sites import all_sites, live_sites
 from sentryfuse_ros.pruning.budget import SiteBudget, full_budget, plan_budget, prunable_flops, site_flops
-from sentryfuse_ros.pruning.cost import count_flops
-from sentryfuse_ros.pruning.slicing import choose_plan, choose_units, slice_weights
+from sentryfuse_ros.pruning.cost import plan_flops
+from sentryfuse_ros.pruning.slicing import as_arrays, choose_plan, slice_weights
+from sentryfuse_ros.pruning.units import choose_units
 
 MASKS = [(True, True, True), (True, False, True), (False, True, False)]
 RATIOS = [0.0, 0.1, 0.25, 0.5, 0.7, 0.9]
@@ -78,11 +80,13 @@ def dearest_step(config, lengths, mask):
 def test_cost_of_the_whole_is_what_torch_counts(name):
     model = tiny_model(**FAMILY[name])
     for mask in MASKS:
-        weights = slice_weights(model, choose_plan(model, mask, 0.5))
-        for chosen in (None, weights, stack_streams(model.backbone, weights)):
+        plan = choose_plan(model, mask, 0.5)
+        weights = slice_weights(model, plan)
+        kept, everything = [keep.budget for keep in plan], full_budget(model.config, mask)
+        for chosen, budgets in ((None, everything), (weights, kept), (stack_streams(model.backbone, weights), kept)):
             with FlopCounterMode(display=False) as counter:
                 model(tiny_batch(1), mask, chosen)
-            assert count_flops(model, mask, chosen) == counter.get_total_flops()
+            assert plan_flops(model.config, mask, budgets) == counter.get_total_flops()
 
 
 @family
@@ -126,14 +130,14 @@ def test_ratio_outside_its_range_is_refused(ratio):
 
 
 def test_whole_groups_go_first_then_heads_of_the_last():
-    heads, channels = torch.tensor([1.0, 9.0, 4.0, 5.0]), torch.arange(32.0)
+    heads, channels = np.float32([1.0, 9.0, 4.0, 5.0]), np.arange(32.0)
     assert choose_units(heads, channels, SiteBudget(1, 2, 8), 2).heads.tolist() == [0, 1]  # 10 > 9
     kept = choose_units(heads, channels, SiteBudget(1, 1, 8), 2)
     assert kept.groups.tolist() == [0] and kept.heads.tolist() == [1] and kept.channels.tolist() == list(range(24, 32))
 
 
 def test_units_of_a_smaller_budget_are_among_those_of_a_larger():
-    heads, channels = random_scores(tiny_config(), 0)
+    heads, channels = as_arrays(random_scores(tiny_config(), 0))
     for small, large in ((SiteBudget(1, 1, 8), SiteBudget(1, 2, 8)), (SiteBudget(1, 2, 8), SiteBudget(2, 2, 24))):
         a, b = (choose_units(heads[0], channels[0], budget, 2) for budget in (small, large))
         for part in ("groups", "heads", "channels"):

@@ -14,9 +14,10 @@ import torch
 import sentryfuse_ros
 from sentryfuse_ros.decoders.decoder import MessageDecoder, PayloadFault, Rejected
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.model.checkpoint import save_checkpoint
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import save_checkpoint
+from sentryfuse_ros.model.tokenizer_config import SeriesTokenizerConfig
 from sentryfuse_ros.model.tokenizers import SeriesTokenizer
 from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.parameters import SENSOR_PARAMETERS
@@ -105,6 +106,7 @@ RANGE_FINDER = SensorKind(
     validity=nonzero,
     augmentation=scale,
     tokenizer=SeriesTokenizer,
+    tokenizer_options=SeriesTokenizerConfig,
     options=("tilt_deg",),
     channels=1,
     channel_names="distance",

@@ -13,7 +13,7 @@ import torch
 from made_up_training import QUIET, recipe, recordings
 
 from sentryfuse_ros.errors import CheckpointError, DataError
-from sentryfuse_ros.model.checkpoint import load_checkpoint
+from sentryfuse_ros.model.saved import load_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training import run as run_module
 from sentryfuse_ros.training.examples import RecordingExamples
@@ -89,7 +89,7 @@ def test_run_ships_a_calibrated_model_that_can_be_evaluated(made_up, tmp_path):
     assert engine.info["command"].startswith("sentryfuse train") and engine.info["data"]["train_groups"] == [1, 2]
     assert set(engine.info["temperatures"]) == {"11", "10", "01"} and all(s.std for s in engine.specs)
     held = RecordingExamples(recordings((3,)))
-    right = (predict_logits(engine.model, held, [(True, True)], [0.0])["11"][0].argmax(1) == held.labels).mean()
+    right = (predict_logits(engine.network(), held, [(True, True)], [0.0])["11"][0].argmax(1) == held.labels).mean()
     assert right == pytest.approx(engine.info["metrics"]["validation_accuracy"]["11"][0], abs=1e-4)
 
 

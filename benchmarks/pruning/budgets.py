@@ -23,7 +23,8 @@ from sentryfuse_ros.pruning.budget import (
     full_budget,
     prunable_flops,
 )
-from sentryfuse_ros.pruning.slicing import SiteKeep, fill_budgets, gate_scores
+from sentryfuse_ros.pruning.slicing import as_arrays, gate_scores
+from sentryfuse_ros.pruning.units import SiteKeep, fill_budgets
 
 BUDGET_MODES = ("even", "global")
 
@@ -44,7 +45,7 @@ def study_plan(
         raise ParameterError("budget mode", mode, "one of " + ", ".join(BUDGET_MODES), "choose one of these")
     scores = gate_scores(model, mask) if scores is None else scores
     budgets = study_budget(model.config, model.lengths, mask, ratio, spend_freed, scores if mode == "global" else None)
-    return fill_budgets(model, mask, budgets, scores)
+    return fill_budgets(model.config, model.lengths, mask, budgets, as_arrays(scores))
 
 
 def study_budget(

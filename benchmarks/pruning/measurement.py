@@ -12,14 +12,15 @@ import numpy as np
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.pruning.budget import full_budget, prunable_flops
-from sentryfuse_ros.pruning.cost import count_flops
-from sentryfuse_ros.pruning.slicing import SiteKeep, choose_plan
+from sentryfuse_ros.pruning.cost import plan_flops
+from sentryfuse_ros.pruning.slicing import choose_plan
+from sentryfuse_ros.pruning.units import SiteKeep
 from sentryfuse_ros.training.logits import accuracy, predict_logits
 
 from .conditions import RATIOS
 from .criteria import Calibration
 from .examples import held_examples, load_examples
-from .plans import Asked, Modes, Ranking, budget_of, choose_modes, make_plans, plan_accuracies
+from .plans import Asked, Modes, Ranking, choose_modes, make_plans, plan_accuracies
 from .run_result import PlanResults, RunResult
 from .runs import Run
 from .tasks import TASKS, ordinary_attention
@@ -54,6 +55,7 @@ def measure(run: Run, model: SentryFuse, train_s: float) -> RunResult:
     test, _ = load_examples(run.task, "test")
     names = plan_names(run)
     plans = measure_plans(run, model, names, {}) if names else None
+    ordinary = ordinary_attention(config)
     whole = predict_logits(model, test, [everyone], [0.0])[mask_to_bits(everyone)][0]
     return RunResult(
         run=run,
@@ -62,8 +64,8 @@ def measure(run: Run, model: SentryFuse, train_s: float) -> RunResult:
         measure_s=0.0,
         sensors=len(config.names),
         params=sum(p.numel() for n, p in model.named_parameters() if not n.startswith("gate.")),
-        flops=count_flops(model, everyone),
-        flops_dense_attention=count_flops(SentryFuse(ordinary_attention(config)), everyone),
+        flops=plan_flops(config, everyone, full_budget(config)),
+        flops_dense_attention=plan_flops(ordinary, everyone, full_budget(ordinary)),
         test_examples=len(test),
         accuracy=round(accuracy(whole, test.labels), 4),
         plans=plans,
@@ -93,7 +95,7 @@ def measure_plans(run: Run, model: SentryFuse, names: Sequence[str], known: Mode
         dense[bits] = found.pop(unpruned)
         for asked, correct in found.items():
             test[asked.plan][str(asked.ratio)][bits] = correct
-            used = prunable_flops(config, [budget_of(keep) for keep in plans[asked]], model.lengths, mask)
+            used = prunable_flops(config, [keep.budget for keep in plans[asked]], model.lengths, mask)
             spent[asked.plan][str(asked.ratio)].append(used / most)
         for ratio in RATIOS:
             if all(keep.whole for keep in choose_plan(model, mask, ratio)):

@@ -12,8 +12,8 @@ from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.gate import Scores
 from sentryfuse_ros.model.sites import live_sites
-from sentryfuse_ros.pruning.budget import SiteBudget
-from sentryfuse_ros.pruning.slicing import SiteKeep, gate_scores, slice_weights
+from sentryfuse_ros.pruning.slicing import gate_scores, slice_weights
+from sentryfuse_ros.pruning.units import SiteKeep
 
 from .budgets import BUDGET_MODES, study_plan
 from .conditions import RATIOS
@@ -109,8 +109,3 @@ def plan_accuracies(model: SentryFuse, held: Held, mask: Mask, plans: Mapping[Ke
 
 def _units(keep: SiteKeep) -> tuple:
     return (keep.site,) if keep.whole else (keep.site, tuple(keep.heads.tolist()), tuple(keep.channels.tolist()))
-
-
-def budget_of(keep: SiteKeep) -> SiteBudget:
-    """How many units a plan keeps of a site."""
-    return SiteBudget(len(keep.groups), len(keep.heads) // len(keep.groups), len(keep.channels))

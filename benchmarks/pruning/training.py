@@ -11,9 +11,9 @@ import torch
 from rich.console import Console
 from torch import Tensor
 
-from sentryfuse_ros.model.checkpoint import load_checkpoint, save_checkpoint
 from sentryfuse_ros.model.fuse import SentryFuse, Tokens
 from sentryfuse_ros.model.gate import Scores
+from sentryfuse_ros.model.saved import load_checkpoint, save_checkpoint
 from sentryfuse_ros.pruning.slicing import slice_weights
 from sentryfuse_ros.training.examples import Examples
 from sentryfuse_ros.training.recipe import Recipe

@@ -21,6 +21,7 @@ HELP = "check this installation, and say what to do about what is missing or wou
 OK, NOTE, BAD = "ok", "note", "BAD"
 PACKAGES = (  # the name on PyPI and the module
     ("torch", "torch"),
+    ("onnxruntime", "onnxruntime"),
     ("numpy", "numpy"),
     ("opencv", "cv2"),
     ("PyYAML", "yaml"),

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
 
 from ..runtime.engine import Engine
 from ..training.examples import Examples
@@ -58,6 +58,7 @@ def time_plans(
     seconds, rng = np.empty((rounds, len(plans))), np.random.default_rng(0)
     for k in range(rounds):
         for i in rng.permutation(len(plans)):
+            engine.prime(windows[k % len(windows)])
             seconds[k, i] = engine.infer(windows[k % len(windows)], *plans[i]).duration_s
     return seconds
 
@@ -69,9 +70,17 @@ def machine(threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "torch": torch.__version__,
+        **{name: library_version(name) for name in ("torch", "onnxruntime")},
         "threads": threads,
     }
+
+
+def library_version(name: str) -> str:
+    """Version of an installed package, "" where it is not installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return ""
 
 
 def processor() -> str:

@@ -73,7 +73,7 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
     if not len(examples):
         raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
     masks = all_masks(len(engine.modalities))
-    logits = predict_logits(engine.model, examples, masks, engine.ratio_levels)
+    logits = predict_logits(engine.network(), examples, masks, engine.ratio_levels)
     predicted = np.empty((len(masks), len(engine.ratio_levels), len(examples)), np.int64)
     confidence = np.empty(predicted.shape)
     for i, mask in enumerate(masks):

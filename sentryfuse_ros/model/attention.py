@@ -114,11 +114,6 @@ def mean_pool(x: Tensor, stride: int) -> Tensor:
     return torch.cat([first, x[..., oldest:, :].unflatten(-2, (-1, stride)).mean(-2)], -2)
 
 
-def key_count(length: int, stride: int) -> int:
-    """Number of keys that ``length`` tokens of a modality give, with either pattern."""
-    return -(-length // stride)
-
-
 class KeyTokens:
     """Picks from tokens (..., N, D), ``lengths`` of them per modality, those (..., S, D) that give keys and values."""
 

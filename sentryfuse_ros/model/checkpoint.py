@@ -1,26 +1,39 @@
-"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Pickle is never used."""
+"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Pickle is never used.
+
+Nothing here needs torch: a robot reads its checkpoint as numpy arrays. `model.saved` turns them into a network and back.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
-import torch
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from safetensors.numpy import load as load_tensors
+from safetensors.numpy import save as save_tensors
 
 from ..errors import CheckpointError, ParameterError
 from ..files import write_atomically
 from .config import FuseConfig
-from .fuse import SentryFuse
+from .tensor_shapes import tensor_shapes
 
 FORMAT = "sentryfuse-checkpoint"
 FORMAT_VERSION = 1
 _RETRAIN = "train it again (sentryfuse train) or restore the file from the release"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A model as its files hold it. ``tensors`` are float32; ``info`` is the JSON, with the model's ``name`` added."""
+
+    config: FuseConfig
+    tensors: Mapping[str, np.ndarray]
+    info: Mapping[str, Any]
 
 
 def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
@@ -30,7 +43,9 @@ def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
     return tensors, tensors.with_suffix(".json")
 
 
-def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any] | None = None) -> Path:
+def write_checkpoint(
+    config: FuseConfig, tensors: Mapping[str, np.ndarray], path: str | Path, info: Mapping[str, Any] | None = None
+) -> Path:
     """Write a model and its JSON; returns the folder.
 
     ``info`` may hold temperatures {mask bits: [one per ratio level]}, metrics, data, recipe and command. Each file is replaced
@@ -38,14 +53,13 @@ def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any]
     """
     tensors_path, json_path = checkpoint_paths(path)
     tensors_path.parent.mkdir(parents=True, exist_ok=True)
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
-    payload = save_tensors(tensors)
+    payload = save_tensors({name: np.ascontiguousarray(values) for name, values in tensors.items()})
     record = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "config": model.config.to_dict(),
+        "config": config.to_dict(),
         "sha256": hashlib.sha256(payload).hexdigest(),
-        "tensors": {n: {"shape": list(t.shape), "dtype": str(t.dtype).removeprefix("torch.")} for n, t in tensors.items()},
+        "tensors": {n: {"shape": list(t.shape), "dtype": t.dtype.name} for n, t in tensors.items()},
         "temperatures": {},
         "metrics": {},
         "data": {},
@@ -57,8 +71,8 @@ def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any]
     return tensors_path.parent
 
 
-def load_checkpoint(path: str | Path) -> tuple[SentryFuse, dict[str, Any]]:
-    """Read a model -> (network in evaluation mode, its JSON with the model's ``name`` added).
+def read_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a model from its folder or its .safetensors file.
 
     The name, shape, type and values of every tensor are checked. Raises CheckpointError naming the file, what it holds, what was
     expected, and the remedy.
@@ -67,19 +81,16 @@ def load_checkpoint(path: str | Path) -> tuple[SentryFuse, dict[str, Any]]:
     info = _read_json(json_path)
     try:
         config = FuseConfig.from_dict(info["config"])
-        with torch.device("meta"):  # shapes without memory: a wrong config might ask for any amount of it
-            expected = SentryFuse(config).state_dict()
-    except (ParameterError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, OverflowError) as error:
+        expected = tensor_shapes(config)
+    except (ParameterError, TypeError, ValueError, KeyError, AttributeError, OverflowError) as error:
         raise CheckpointError(
             f"model file {json_path} config", str(error), "a network this version can build", _RETRAIN
         ) from error
     tensors = _read_tensors(tensors_path, info)
     _check_tensors(tensors_path, tensors, expected)
     _check_temperatures(json_path, info, config)
-    model = SentryFuse(config)
-    model.load_state_dict(tensors)
     info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
-    return model.eval().requires_grad_(False), info
+    return Checkpoint(config, tensors, info)
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -107,7 +118,7 @@ def _read_json(path: Path) -> dict[str, Any]:
     return info
 
 
-def _read_tensors(path: Path, info: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+def _read_tensors(path: Path, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
     try:
         payload = path.read_bytes()
     except OSError as error:
@@ -132,7 +143,7 @@ def _read_tensors(path: Path, info: Mapping[str, Any]) -> dict[str, torch.Tensor
     return tensors
 
 
-def _check_tensors(path: Path, tensors: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Tensor]) -> None:
+def _check_tensors(path: Path, tensors: Mapping[str, np.ndarray], expected: Mapping[str, tuple[int, ...]]) -> None:
     for what, names in (("is missing", set(expected) - set(tensors)), ("is unknown", set(tensors) - set(expected))):
         if names:
             raise CheckpointError(
@@ -140,14 +151,9 @@ def _check_tensors(path: Path, tensors: Mapping[str, torch.Tensor], expected: Ma
             )
     for name, want in expected.items():
         have = tensors[name]
-        if have.shape != want.shape or have.dtype != want.dtype:
-            raise CheckpointError(
-                f"model file {path} tensor {name}",
-                f"{tuple(have.shape)} {have.dtype}",
-                f"{tuple(want.shape)} {want.dtype}",
-                _RETRAIN,
-            )
-        if not torch.isfinite(have).all():
+        if have.shape != want or have.dtype != np.float32:
+            raise CheckpointError(f"model file {path} tensor {name}", f"{have.shape} {have.dtype}", f"{want} float32", _RETRAIN)
+        if not np.isfinite(have).all():
             raise CheckpointError(f"model file {path} tensor {name}", "NaN or infinity", "finite values", _RETRAIN)
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .attention import key_count
 from .config import FuseConfig
 
 
@@ -27,6 +26,11 @@ class LiveSite(NamedTuple):
     site: int  # its index in `all_sites`
     queries: int  # tokens that attend and go through the feed-forward
     keys: int  # tokens that give keys and values
+
+
+def key_count(length: int, stride: int) -> int:
+    """Number of keys that ``length`` tokens of a modality give, with either pattern."""
+    return -(-length // stride)
 
 
 def all_sites(config: FuseConfig) -> list[Site]:

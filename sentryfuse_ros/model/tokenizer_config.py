@@ -12,15 +12,31 @@ from ..sensor_kinds import sensor_kind
 from ..validation import Count, Rule, build, check, one_of
 
 _REMEDY = "correct the tokenizer section of the model in the training YAML"
+Shapes = dict[str, tuple[int, ...]]
+SERIES_KERNEL = 5  # steps that the stem of a series sees at once
+FIRST_KERNEL, LATER_KERNEL = 5, 3  # pixels, for the first convolution of a picture and those after it
+TEXTURE_SCALES = 3  # scales at which the roughness of a picture is measured
 _Length = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
 
 
 @dataclass(frozen=True)
 class TokenizerConfig:
-    """Base of the options of a tokeniser; a tokeniser class names its own record in ``Options``."""
+    """Base of the options of a tokeniser. What follows from them without running it is worked out here, without torch."""
 
     def __post_init__(self) -> None:
         check(self, "tokenizer", _REMEDY)
+
+    def token_count(self, spec: ModalitySpec) -> int:
+        """Tokens of one window. Raises ParameterError where the options do not fit the window."""
+        raise NotImplementedError
+
+    def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
+        """Shape of every tensor that a checkpoint holds of the tokeniser, by its name."""
+        raise NotImplementedError
+
+    def flops(self, spec: ModalitySpec, d_model: int) -> int:
+        """FLOPs of one window, 2 per multiply-add, as torch's counter counts them: convolutions and linear layers."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -31,6 +47,39 @@ class SeriesTokenizerConfig(TokenizerConfig):
     stem_channels: Count = 48
     # Length of the window around each token whose power spectrum, of every channel, is added to the token; 0 adds none.
     spectrum_steps: _Length = 0
+
+    def token_count(self, spec: ModalitySpec) -> int:
+        steps = spec.shape[0]
+        if steps % self.steps_per_token:
+            raise ParameterError(
+                f"tokenizer {spec.name!r} steps_per_token", self.steps_per_token, f"a divisor of {steps}", _REMEDY
+            )
+        if self.spectrum_steps and not self.steps_per_token <= self.spectrum_steps <= steps:
+            expected = f"0, or {self.steps_per_token} (steps_per_token) to {steps}"
+            raise ParameterError(f"tokenizer {spec.name!r} spectrum_steps", self.spectrum_steps, expected, _REMEDY)
+        return steps // self.steps_per_token
+
+    def spectrum_bins(self) -> int:
+        """Frequencies of the power spectrum, 0 without one."""
+        return self.spectrum_steps // 2 + 1 if self.spectrum_steps else 0
+
+    def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
+        channels, stem = spec.shape[1], self.stem_channels
+        shapes: Shapes = {
+            **_layer("conv", stem, channels + 1, SERIES_KERNEL),
+            **_layer("norm", stem),
+            **_layer("mix", d_model, stem, self.steps_per_token),
+        }
+        if self.spectrum_steps:
+            shapes |= _layer("spectrum.mix", d_model, channels * self.spectrum_bins(), 1)
+        return shapes
+
+    def flops(self, spec: ModalitySpec, d_model: int) -> int:
+        (steps, channels), tokens, stem = spec.shape, self.token_count(spec), self.stem_channels
+        macs = steps * (channels + 1) * SERIES_KERNEL * stem + tokens * stem * self.steps_per_token * d_model
+        macs += channels * tokens * 2 * self.spectrum_bins() * self.spectrum_steps
+        macs += tokens * channels * self.spectrum_bins() * d_model
+        return 2 * macs
 
 
 @dataclass(frozen=True)
@@ -48,12 +97,71 @@ class FrameTokenizerConfig(TokenizerConfig):
     # [rows, columns]: the picture is divided into so many parts, whose mean and texture are added to the token; [] adds none.
     statistics: Annotated[tuple[Count, ...], Rule(lambda v: len(v) in (0, 2), "[rows, columns], or [] for none")] = ()
 
+    def token_count(self, spec: ModalitySpec) -> int:
+        frames = spec.shape[0]
+        if frames % self.frames_per_token:
+            raise ParameterError(
+                f"tokenizer {spec.name!r} frames_per_token", self.frames_per_token, f"a divisor of {frames}", _REMEDY
+            )
+        rows, columns = spec.shape[2:]
+        if self.crop_columns > columns:
+            raise ParameterError(f"tokenizer {spec.name!r} crop_columns", self.crop_columns, f"at most {columns}", _REMEDY)
+        parts = (rows, (self.crop_columns or columns) // 2**TEXTURE_SCALES)
+        if self.statistics and not all(n <= most for n, most in zip(self.statistics, parts)):
+            expected = f"[rows, columns] of at most {list(parts)}"
+            raise ParameterError(f"tokenizer {spec.name!r} statistics", list(self.statistics), expected, _REMEDY)
+        return frames // self.frames_per_token
+
+    def planes(self, spec: ModalitySpec) -> int:
+        """Planes that the first convolution takes: the channels, their validity masks and their motion, of all frames."""
+        channels = spec.shape[1]
+        masks = {"each": channels, "one": 1, "none": 0}[self.validity_mask]
+        return self.frames_per_token * (channels + masks) * (2 if self.motion == "also" else 1)
+
+    def kernels(self) -> list[int]:
+        """Size of the kernel of each convolution."""
+        return [FIRST_KERNEL if i == 0 else LATER_KERNEL for i in range(len(self.stem_channels))]
+
+    def statistics_size(self, spec: ModalitySpec) -> int:
+        """Numbers per frame that the statistics give, 0 without them."""
+        if not self.statistics:
+            return 0
+        kinds = 1 + TEXTURE_SCALES * (2 if sensor_kind(spec.kind).rows_adjoin else 1)
+        return spec.channels * kinds * self.statistics[0] * self.statistics[1]
+
+    def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
+        sizes = [self.planes(spec), *self.stem_channels]
+        shapes: Shapes = {}
+        for i, (kernel, before, after) in enumerate(zip(self.kernels(), sizes, sizes[1:])):
+            shapes |= _layer(f"convs.{i}", after, before, kernel, kernel) | _layer(f"norms.{i}", after)
+        shapes |= _layer("mix", d_model, sizes[-1] * self.grid[0] * self.grid[1])
+        if self.statistics:
+            shapes |= _layer("statistics.mix", d_model, self.frames_per_token * self.statistics_size(spec))
+        return shapes
+
+    def flops(self, spec: ModalitySpec, d_model: int) -> int:
+        tokens, (rows, columns) = self.token_count(spec), spec.shape[2:]
+        columns = self.crop_columns or columns
+        sizes = [self.planes(spec), *self.stem_channels]
+        macs = 0
+        for kernel, before, after in zip(self.kernels(), sizes, sizes[1:]):
+            rows, columns = -(-rows // 2), -(-columns // 2)
+            macs += tokens * rows * columns * kernel * kernel * before * after
+        macs += tokens * sizes[-1] * self.grid[0] * self.grid[1] * d_model
+        macs += tokens * self.frames_per_token * self.statistics_size(spec) * d_model
+        return 2 * macs
+
 
 def tokenizer_config(spec: ModalitySpec, options: TokenizerConfig | Mapping[str, Any] | None = None) -> TokenizerConfig:
     """The options of a modality as a record, defaults filled in; raises ParameterError on an option it does not have."""
-    wanted = sensor_kind(spec.kind).tokenizer_class().Options
+    wanted = sensor_kind(spec.kind).tokenizer_options_class()
     if options is None or isinstance(options, Mapping):
         return build(wanted, options or {}, f"tokenizer {spec.name!r}", _REMEDY)
     if not isinstance(options, wanted):
         raise ParameterError(f"tokenizer {spec.name!r}", type(options).__name__, f"a {wanted.__name__}", _REMEDY)
     return options
+
+
+def _layer(name: str, out: int, *inner: int) -> Shapes:
+    """Weight (out, *inner) and bias (out,) of a layer."""
+    return {f"{name}.weight": (out, *inner), f"{name}.bias": (out,)}

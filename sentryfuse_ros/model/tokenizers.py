@@ -6,25 +6,30 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
 from ..sensor_kinds import sensor_kind
-from .tokenizer_config import FrameTokenizerConfig, SeriesTokenizerConfig, TokenizerConfig, tokenizer_config
+from .tokenizer_config import (
+    SERIES_KERNEL,
+    TEXTURE_SCALES,
+    FrameTokenizerConfig,
+    SeriesTokenizerConfig,
+    TokenizerConfig,
+    tokenizer_config,
+)
 
 
 class Tokenizer(nn.Module):
     """Base of the tokenisers: (B, *spec.shape) -> tokens (B, count, D), and whether each token saw no data (B, count) bool.
 
-    A tokeniser is made from (spec, d_model, options), where ``options`` is a record of the class in ``Options``.
+    A tokeniser is made from (spec, d_model, options).
     """
 
-    Options: ClassVar[type[TokenizerConfig]]
     count: int  # tokens per window
 
 
@@ -35,17 +40,13 @@ class SeriesTokenizer(Tokenizer):
     data. Raises ParameterError unless steps_per_token divides T.
     """
 
-    Options = SeriesTokenizerConfig
-
     def __init__(self, spec: ModalitySpec, d_model: int, options: SeriesTokenizerConfig):
         super().__init__()
-        steps, channels = spec.shape
+        channels = spec.shape[1]
         steps_per_token, stem_channels = options.steps_per_token, options.stem_channels
-        if steps % steps_per_token:
-            raise ParameterError(f"tokenizer {spec.name!r} steps_per_token", steps_per_token, f"a divisor of {steps}")
         self.patch = steps_per_token
-        self.count = steps // steps_per_token
-        self.conv = nn.Conv1d(channels + 1, stem_channels, kernel_size=5, padding=2)
+        self.count = options.token_count(spec)
+        self.conv = nn.Conv1d(channels + 1, stem_channels, kernel_size=SERIES_KERNEL, padding=SERIES_KERNEL // 2)
         self.norm = nn.GroupNorm(1, stem_channels)
         self.mix = nn.Conv1d(stem_channels, d_model, kernel_size=steps_per_token, stride=steps_per_token)
         self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, options.spectrum_steps) if options.spectrum_steps else None
@@ -69,8 +70,6 @@ class PowerSpectrum(nn.Module):
 
     def __init__(self, spec: ModalitySpec, d_model: int, hop: int, steps: int):
         super().__init__()
-        if not hop <= steps <= spec.shape[0]:
-            raise ParameterError(f"tokenizer {spec.name!r} spectrum_steps", steps, f"{hop} (steps_per_token) to {spec.shape[0]}")
         self.hop, self.before = hop, (steps - hop) // 2
         self.after = steps - hop - self.before
         frequency, step = torch.arange(steps // 2 + 1, dtype=torch.float64)[:, None], torch.arange(steps, dtype=torch.float64)
@@ -96,24 +95,20 @@ class FrameTokenizer(Tokenizer):
     Beside them comes the validity mask: where the frames are not zero. Raises ParameterError unless frames_per_token divides K.
     """
 
-    Options = FrameTokenizerConfig
-
     def __init__(self, spec: ModalitySpec, d_model: int, options: FrameTokenizerConfig):
         super().__init__()
-        frames, channels, _, width = spec.shape
+        _, channels, _, width = spec.shape
         frames_per_token, stem_channels, motion = options.frames_per_token, options.stem_channels, options.motion
-        if frames % frames_per_token:
-            raise ParameterError(f"tokenizer {spec.name!r} frames_per_token", frames_per_token, f"a divisor of {frames}")
         self.patch = frames_per_token
-        self.count = frames // frames_per_token
+        self.count = options.token_count(spec)
         crop = options.crop_columns or width
         self.columns = ((width - crop) // 2, (width - crop) // 2 + crop)
         self.motion = motion
         self.masks = {"each": channels, "one": 1, "none": 0}[options.validity_mask]
-        sizes = [frames_per_token * (channels + self.masks) * (2 if motion == "also" else 1), *stem_channels]
+        sizes = [options.planes(spec), *stem_channels]
         self.convs = nn.ModuleList(
-            nn.Conv2d(a, b, kernel_size=5 if i == 0 else 3, stride=2, padding=2 if i == 0 else 1)
-            for i, (a, b) in enumerate(zip(sizes, sizes[1:]))
+            nn.Conv2d(before, after, kernel, stride=2, padding=kernel // 2)
+            for kernel, before, after in zip(options.kernels(), sizes, sizes[1:])
         )
         self.norms = nn.ModuleList(nn.GroupNorm(1, b) for b in stem_channels)
         self.grid = options.grid
@@ -147,19 +142,16 @@ class FrameTokenizer(Tokenizer):
 class TextureStatistics(nn.Module):
     """(B, K, C, H, W) -> (B, K / frames_per_token, D): mean and roughness of every channel in every part of the picture.
 
-    Roughness is the logarithm of the mean square of second differences, at SCALES scales; a linear layer mixes all of it into
-    the token. A convolution would have to learn to square and to average. A LiDAR point is compared with its neighbours in the
-    same ring only.
+    Roughness is the logarithm of the mean square of second differences, at several scales; a linear layer mixes all of it into
+    the token. A convolution would have to learn to square and to average. A LiDAR point is compared with its neighbours in
+    the same ring only.
     """
-
-    SCALES = 3
 
     def __init__(self, spec: ModalitySpec, d_model: int, frames_per_token: int, parts: tuple[int, ...]):
         super().__init__()
-        if len(parts) != 2 or not all(1 <= n <= side for n, side in zip(parts, (spec.shape[2], spec.shape[3] // 2**self.SCALES))):
-            raise ParameterError(f"tokenizer {spec.name!r} statistics", list(parts), "[rows, columns] of the picture's parts")
-        self.patch, self.parts, self.upright = frames_per_token, parts, sensor_kind(spec.kind).rows_adjoin
-        kinds = 1 + self.SCALES * (2 if self.upright else 1)
+        self.patch, self.upright = frames_per_token, sensor_kind(spec.kind).rows_adjoin
+        self.parts = (parts[0], parts[1])
+        kinds = 1 + TEXTURE_SCALES * (2 if self.upright else 1)
         self.mix = nn.Linear(frames_per_token * spec.channels * kinds * parts[0] * parts[1], d_model)
 
     def forward(self, x: Tensor, valid: Tensor) -> Tensor:
@@ -167,11 +159,11 @@ class TextureStatistics(nn.Module):
         seen = valid.any(2, keepdim=True).flatten(0, 1).to(x.dtype)  # (B*K, 1, H, W)
         x = x.flatten(0, 1) * seen
         found = [self._mean(x, seen)]
-        for scale in range(self.SCALES):
+        for scale in range(TEXTURE_SCALES):
             found.append(self._roughness(x, seen, -1))
             if self.upright:
                 found.append(self._roughness(x, seen, -2))
-            if scale + 1 < self.SCALES:
+            if scale + 1 < TEXTURE_SCALES:
                 size = (2, 2) if self.upright else (1, 2)
                 share = F.avg_pool2d(seen, size)
                 x, seen = F.avg_pool2d(x, size) / share.clamp_min(0.25), (share >= 0.5).to(x.dtype)

@@ -116,7 +116,7 @@ class FuseNode(LifecycleNode):
     def _configure(self) -> None:
         settings = self._declared.settings()
         model_file = model_path(settings["model"])
-        engine = Engine.load(model_file, settings["device"], settings["inference_threads"])
+        engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         for name in ("battery_topic", "power_budget_topic"):
             check_topic(name, settings[name])
         deserialize: dict[str, Callable[[bytes], Any]] = {}
@@ -137,7 +137,7 @@ class FuseNode(LifecycleNode):
         self._configured = Configured(settings, pipeline, publishers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
-            f"plans warm in {warm_s:.1f} s"
+            f"runs on {engine.backend.name} ({engine.backend.device}), plans warm in {warm_s:.1f} s"
         )
 
     def _activate(self) -> None:

@@ -1,53 +1,51 @@
-"""What a plan costs as a whole, including everything that is not pruned."""
+"""What a plan costs as a whole, including everything that is not pruned; by arithmetic, without running it."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 
-import torch
-from torch.utils.flop_counter import FlopCounterMode
-
-from ..model.block import SiteWeights
-from ..model.fuse import SentryFuse
+from ..model.config import FuseConfig
 from ..model.sites import live_sites
-from .budget import SiteBudget, site_flops
+from ..model.tensor_shapes import tensor_shapes, token_counts
+from .budget import SiteBudget, prunable_flops
 
 
-def count_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
-    """FLOPs of one window, 2 per multiply-add, tokenisers and read-out included: what torch's counter finds."""
-    return fixed_flops(model, mask) + backbone_flops(model, mask, weights)
+def plan_flops(config: FuseConfig, used: Sequence[bool], budgets: Sequence[SiteBudget]) -> int:
+    """FLOPs of one window, 2 per multiply-add, tokenisers and read-out included: what torch's counter finds.
+
+    ``used`` (M,): the sensors of the plan; ``budgets``: units of each of their sites.
+    """
+    return fixed_flops(config, used) + prunable_flops(config, budgets, token_counts(config), used)
 
 
-def fixed_flops(model: SentryFuse, mask: Sequence[bool]) -> int:
-    """FLOPs of tokenisers and read-out, which no plan changes."""
-    device = model.gate.static.device
-    inputs = {spec.name: torch.zeros(1, *spec.shape, device=device) for spec, here in zip(model.config.modalities, mask) if here}
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        tokens = model.tokens(inputs, mask)
-        model.readout(tokens.x, tokens.empty)
-    return int(counter.get_total_flops())
+def fixed_flops(config: FuseConfig, used: Sequence[bool]) -> int:
+    """FLOPs of the tokenisers of the sensors used (M,) and of the read-out, which pruning of units does not change."""
+    specs = [spec for spec, here in zip(config.modalities, used) if here]
+    tokens = sum(count for count, here in zip(token_counts(config), used) if here)
+    readout = tokens * config.d_model * (config.readout_heads + config.d_model) + config.d_model * len(config.classes)
+    return sum(config.tokenizer[spec.name].flops(spec, config.d_model) for spec in specs) + 2 * readout
 
 
-def backbone_flops(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
-    """FLOPs of the backbone with these weights, or with all of them if None, by arithmetic instead of a run."""
-    config, head_dim = model.config, model.config.head_dim
-    weights = model.backbone.weights([i for i, here in enumerate(mask) if here]) if weights is None else weights
-    work = {live.site: live for live in live_sites(config, model.lengths, mask)}
-    total = 0
-    for w in weights:
-        heads = w.attention.query.shape[-2] // head_dim
-        kept = SiteBudget(w.attention.groups, heads // w.attention.groups, w.up.shape[-2])
-        total += sum(site_flops(config, kept, work[i].queries, work[i].keys) for i in w.sites)
-    return total
-
-
-def count_params(model: SentryFuse, mask: Sequence[bool], weights: Sequence[SiteWeights] | None = None) -> int:
+def plan_params(config: FuseConfig, used: Sequence[bool], budgets: Sequence[SiteBudget]) -> int:
     """Number of parameters that one window reads; those of the gate are not among them."""
-    live = [i for i, here in enumerate(mask) if here]
-    weights = model.backbone.weights(live) if weights is None else weights
-    read = [t for w in weights for t in w.tensors()] + list(model.readout.parameters())
-    # What a backbone has beside its blocks, as the shared tokens of the bottleneck, is always read.
-    read += [p for name, p in model.backbone.named_parameters() if not name.startswith("layers.")]
-    for i in live:
-        read += [model.positions[i], *model.tokenizers[i].parameters()]
-    return sum(t.numel() for t in read)
+    shapes = tensor_shapes(config)
+    prefixes = ["readout.", "backbone.bottleneck"]
+    for i, here in enumerate(used):
+        prefixes += [f"tokenizers.{i}.", f"positions.{i}"] if here else []
+    fixed = sum(prod(shape) for name, shape in shapes.items() if _belongs(name, prefixes))
+    places = live_sites(config, token_counts(config), used)
+    return fixed + sum(_site_params(config, budget) for budget, _ in zip(budgets, places, strict=True))
+
+
+def _belongs(name: str, prefixes: Sequence[str]) -> bool:
+    return any(name == prefix or (prefix.endswith(".") and name.startswith(prefix)) for prefix in prefixes)
+
+
+def _site_params(config: FuseConfig, budget: SiteBudget) -> int:
+    """Parameters of the units that a site keeps, with its norms."""
+    d, query_rows = config.d_model, budget.groups * budget.heads_per_group * config.head_dim
+    kv_rows = 2 * budget.groups * config.head_dim
+    attention = query_rows * (d + 1) + kv_rows * (d + 1) + d * query_rows + d
+    feed_forward = budget.channels * (d + 1) + d * budget.channels + d
+    return attention + feed_forward + 4 * d

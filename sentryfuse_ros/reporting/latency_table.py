@@ -11,7 +11,7 @@ def latency_table(report: LatencyReport) -> str:
     """Machine, one block of lines per set of live sensors, and what the highest ratio saves."""
     on = report.machine
     lines = [
-        f"model {report.model}, sentryfuse_ros {report.version}, Python {on['python']}, torch {on['torch']}",
+        f"model {report.model}, sentryfuse_ros {report.version}, Python {on['python']}, {on['backend']} {on[on['backend']]}",
         f"machine: {on['processor']}, {on['cores']} cores; inference on {on['device']} with {on['threads']} thread(s)",
         f"{report.rounds} rounds over all plans in turn, on inputs of {report.inputs}",
     ]

@@ -1,27 +1,35 @@
-"""From a checkpoint to predictions: one sliced network per modality mask and ratio level, run on one window at a time."""
+"""From a checkpoint to predictions: one plan per modality mask and ratio level, run on one window at a time."""
 
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ..errors import CheckpointError, ParameterError
 from ..masks import mask_to_bits
-from ..model.backbones import stack_streams
-from ..model.block import SiteWeights
-from ..model.checkpoint import load_checkpoint
-from ..model.fuse import SentryFuse
+from ..model.checkpoint import Checkpoint, read_checkpoint
+from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
-from ..pruning.cost import backbone_flops, count_params, fixed_flops
+from ..pruning.cost import plan_flops, plan_params
+from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
-from ..pruning.slicing import choose_plan, slice_weights
+from ..pruning.planner import Mask, PlanChoice
+from ..pruning.units import SiteKeep, plan_units
+from .backend import Backend
+from .backends import load_backend
+
+if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
+    from ..model.fuse import SentryFuse
+
+PLANS_KEPT = 96  # compiled plans; of the shipped model each takes about 1.5 MB in ONNX Runtime
+LARGEST_INPUT = 1e3  # Normalised inputs lie within a few tens. Larger values come from a broken sensor.
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +37,8 @@ class Inference:
     """One prediction and what it cost.
 
     probabilities: (C,) float32, calibrated, they sum to 1. attention_share: (M,) float32, the share of the evidence drawn
-    from each model input, 0 for an absent one; the shares sum to 1. Without a live sensor the probabilities are uniform,
-    class_id is -1, confidence 0, and all shares are 0.
+    from each model input, 0 for one that was not used; the shares sum to 1. used: (M,) bool, the live sensors that the plan
+    in force uses. Without a live sensor the probabilities are uniform, class_id is -1, confidence 0, and all shares are 0.
     """
 
     probabilities: np.ndarray
@@ -38,6 +46,7 @@ class Inference:
     class_name: str
     confidence: float
     attention_share: np.ndarray
+    used: np.ndarray
     ratio: float  # the level in force
     flops: int  # of the whole forward pass with tokenisers; a multiply-add counts as 2
     params: int  # parameters that this plan reads
@@ -46,40 +55,55 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPlan:
-    """The sliced weights that one mask and ratio level run on, with their calibration and cost."""
+    """What one choice of sensors and units runs on, with its cost."""
 
-    weights: list[SiteWeights]
-    inverse_temperature: float
+    compiled: Any  # the backend's
     flops: int
     params: int
 
 
 class Engine:
-    """Runs a `SentryFuse` at batch size 1. Any thread may call it, but only one at a time."""
+    """Runs a network at batch size 1. Any thread may call it, but only one at a time."""
 
-    def __init__(self, model: SentryFuse, info: Mapping[str, Any] | None = None, device: str = "cpu", threads: int = 1):
-        """``info``: what the checkpoint says of the model. ``threads``: torch's intra-op threads, set for the whole process."""
-        if threads < 1:
-            raise ParameterError("engine threads", threads, "1 or more")
-        torch.set_num_threads(threads)
-        self.device = torch.device(device)
-        self.model = model.to(self.device).eval().requires_grad_(False)
-        self.info = dict(info or {})
-        self._plans: dict[tuple[tuple[bool, ...], float], CompiledPlan] = {}
-        self._fixed_flops: dict[tuple[bool, ...], int] = {}  # by mask
+    def __init__(self, checkpoint: Checkpoint, backend: Backend, choices: Mapping[tuple[Mask, float], PlanChoice] | None = None):
+        """``choices``: which sensors and units each (live mask, ratio level) runs on (`pruning.planner`). Without them all live
+        sensors are used, with the units of the level."""
+        self.checkpoint, self.backend = checkpoint, backend
+        self.info = dict(checkpoint.info)
+        self._lengths = token_counts(checkpoint.config)
+        self._choices = dict(choices or {})
+        self._plans: OrderedDict[tuple[Mask, float], CompiledPlan] = OrderedDict()
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", threads: int = 1) -> Engine:
-        """Load a model folder or .safetensors file; device "auto" takes CUDA if it is available. Raises CheckpointError."""
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        model, info = load_checkpoint(path)
+    def load(cls, path: str | Path, device: str = "cpu", threads: int = 1, backend: str = "auto") -> Engine:
+        """Load a model folder or .safetensors file. Raises CheckpointError.
+
+        ``device``: cpu, cuda, or auto, which takes CUDA if it is available. ``backend``: see `backends.load_backend`.
+        """
+        checkpoint = read_checkpoint(path)
         try:
-            return cls(model, info, device, threads)
+            return cls(checkpoint, load_backend(checkpoint, backend, device, threads))
         except (RuntimeError, AssertionError) as error:  # torch asserts for CUDA when it was built without
             raise CheckpointError(
-                f"model {path} on device {device!r}", str(error), "a device that torch can use", "set device to cpu"
+                f"model {path} on device {device!r}", str(error), "a device that can be used", "set device to cpu"
             ) from error
+
+    @classmethod
+    def from_model(
+        cls, model: SentryFuse, info: Mapping[str, Any] | None = None, device: str = "cpu", threads: int = 1
+    ) -> Engine:
+        """Run a network that is in memory, in torch. ``info``: what its checkpoint would say of it."""
+        from ..model.saved import checkpoint_of
+        from .torch_backend import TorchBackend
+
+        return cls(checkpoint_of(model, info), TorchBackend(model, device, threads))
+
+    def network(self) -> SentryFuse:
+        """The network in torch, for work on many windows at once; imports torch."""
+        from ..model.saved import network_of
+        from .torch_backend import TorchBackend
+
+        return self.backend.model if isinstance(self.backend, TorchBackend) else network_of(self.checkpoint)
 
     @property
     def name(self) -> str:
@@ -89,22 +113,22 @@ class Engine:
     @property
     def specs(self) -> tuple[ModalitySpec, ...]:
         """Model inputs in mask order."""
-        return self.model.config.modalities
+        return self.checkpoint.config.modalities
 
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names of the model inputs in mask order."""
-        return self.model.config.names
+        return self.checkpoint.config.names
 
     @property
     def classes(self) -> tuple[str, ...]:
         """Class names by class id."""
-        return self.model.config.classes
+        return self.checkpoint.config.classes
 
     @property
     def ratio_levels(self) -> tuple[float, ...]:
         """Pruning ratios that the model has plans for, ascending from 0."""
-        return self.model.config.ratio_levels
+        return self.checkpoint.config.ratio_levels
 
     def quantise(self, ratio: float) -> float:
         """The level that a ratio runs at: the smallest that prunes at least as much, or the highest (`pruning.levels`).
@@ -112,13 +136,18 @@ class Engine:
         Raises ParameterError for a negative ratio and NaN.
         """
         if not ratio >= 0.0:  # also catches NaN
-            raise ParameterError("pruning ratio", ratio, "0 to 0.9")
+            raise ParameterError("pruning ratio", ratio, "0 to 0.9", "choose a ratio in this range")
         return level_for(ratio, self.ratio_levels)
 
-    def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
-        """Build plans and run each once, so that no later change is slow; returns the time it took [s].
+    def choice(self, mask: Sequence[bool], ratio: float) -> PlanChoice:
+        """The sensors and units that a mask (M,) with a live sensor runs on at a ratio."""
+        live, level = tuple(bool(m) for m in mask), self.quantise(ratio)
+        return self._choices.get((live, level)) or PlanChoice(live, level, None, None)
 
-        By default these are the plans of all masks with up to two sensors missing, at every level.
+    def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
+        """Compile plans and run each once, so that no later change is slow; returns the time it took [s].
+
+        By default these are the plans of all masks with up to two sensors missing, at every level, as far as room is kept.
         """
         started = time.perf_counter()
         if masks is None:
@@ -130,13 +159,27 @@ class Engine:
             ]
         levels = [self.quantise(r) for r in (self.ratio_levels if ratios is None else ratios)]
         blank = {spec.name: empty_input(spec) for spec in self.specs}
+        warmed: set[tuple[Mask, float]] = set()
         for mask in masks:
             for level in levels:
-                self.infer(blank, np.asarray(mask, bool), level)
+                choice = self.choice(mask, level)
+                if (choice.used, choice.units_level) not in warmed and len(warmed) < PLANS_KEPT:
+                    warmed.add((choice.used, choice.units_level))
+                    self.infer(blank, np.asarray(mask, bool), level)
         return time.perf_counter() - started
 
+    def reset(self) -> None:
+        """Forget what the backend keeps of earlier windows, as after a jump of the clock; it never changes an answer."""
+        self.backend.forget()
+
+    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Bring the backend to where a stream would have it before this window: the tokens of all but its newest pictures
+        are kept. For measuring what one more window costs."""
+        self.backend.forget()
+        self.backend.prime({name: self._sanitised(name, x) for name, x in inputs.items()})
+
     def infer(self, inputs: Mapping[str, np.ndarray], mask: np.ndarray, ratio: float) -> Inference:
-        """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every set bit of ``mask`` (M,).
+        """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every sensor that `choice` uses.
 
         Never returns NaN. Raises ParameterError for a missing input, a wrong shape, or a negative ratio.
         """
@@ -147,71 +190,98 @@ class Engine:
             raise ParameterError("modality mask", len(live), f"{len(self.modalities)} entries: {self.modalities}")
         if not any(live):
             return self._nothing(level, started)
-        with torch.inference_mode():
-            tensors = {spec.name: self._tensor(spec, inputs) for spec, here in zip(self.specs, live) if here}
-            plan = self._plan(live, level)
-            out = self.model.fuse(self.model.tokens(tensors, live), plan.weights)
-            scores = torch.softmax(out.logits[0].double() * plan.inverse_temperature, 0).float().cpu().numpy()
-            use = out.attention_share[0].float().cpu().numpy()
-        if not np.isfinite(scores).all():  # inputs are clamped and weights are checked, so only an overflow leads here
+        choice = self.choice(live, level)
+        windows = {
+            spec.name: self._sanitised(spec.name, self._checked(spec, inputs))
+            for spec, here in zip(self.specs, choice.used)
+            if here
+        }
+        plan = self._plan(choice)
+        out = self.backend.run(plan.compiled, windows)
+        probabilities = softmax(out.logits, self._temperature(choice))
+        if not np.isfinite(probabilities).all():  # inputs are clamped and weights are checked, so only an overflow leads here
             return self._nothing(level, started)
-        best = int(scores.argmax())
+        best = int(probabilities.argmax())
         return Inference(
-            scores,
+            probabilities,
             best,
             self.classes[best],
-            float(scores[best]),
-            use / max(float(use.sum()), 1e-9),
+            float(probabilities[best]),
+            out.attention_share / max(float(out.attention_share.sum()), 1e-9),
+            np.array(choice.used),
             level,
             plan.flops,
             plan.params,
             time.perf_counter() - started,
         )
 
-    def _tensor(self, spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> torch.Tensor:
+    def units(self, choice: PlanChoice) -> list[SiteKeep]:
+        """The units that a choice keeps, by the gate's scores for the sensors it uses."""
+        config = self.checkpoint.config
+        scores = gate_scores(config, self.checkpoint.tensors, choice.used)
+        return plan_units(config, self._lengths, choice.used, choice.units_level, scores)
+
+    def _plan(self, choice: PlanChoice) -> CompiledPlan:
+        key = (choice.used, choice.units_level)
+        plan = self._plans.get(key)
+        if plan is None:
+            units, config = self.units(choice), self.checkpoint.config
+            budgets = [keep.budget for keep in units]
+            plan = CompiledPlan(
+                self.backend.compile(choice.used, units),
+                plan_flops(config, choice.used, budgets),
+                plan_params(config, choice.used, budgets),
+            )
+            self._plans[key] = plan
+            if len(self._plans) > PLANS_KEPT:
+                self._plans.popitem(last=False)
+        else:
+            self._plans.move_to_end(key)
+        return plan
+
+    def _checked(self, spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
         value = inputs.get(spec.name)
         if value is None or value.shape != spec.shape:
             raise ParameterError(
                 f"model input {spec.name!r}",
                 None if value is None else value.shape,
                 spec.shape,
-                "pass an input for every modality whose mask bit is set",
+                "pass an input for every modality that the plan uses",
             )
-        tensor = torch.from_numpy(np.ascontiguousarray(value, np.float32)).to(self.device)
-        # Normalised inputs lie within a few tens. Larger values come from a broken sensor, and NaN must not spread.
-        return torch.nan_to_num(tensor, nan=0.0, posinf=0.0, neginf=0.0).clamp_(-1e3, 1e3).unsqueeze(0)
+        return value
 
-    def _plan(self, live: tuple[bool, ...], level: float) -> CompiledPlan:
-        plan = self._plans.get((live, level))
-        if plan is None:
-            weights = slice_weights(self.model, choose_plan(self.model, live, level))
-            weights = stack_streams(self.model.backbone, weights)
-            if live not in self._fixed_flops:
-                self._fixed_flops[live] = fixed_flops(self.model, live)
-            flops = self._fixed_flops[live] + backbone_flops(self.model, live, weights)
-            plan = CompiledPlan(
-                weights=weights,
-                inverse_temperature=1.0 / self._temperature(live, level),
-                flops=flops,
-                params=count_params(self.model, live, weights),
-            )
-            self._plans[(live, level)] = plan
-        return plan
+    def _sanitised(self, name: str, value: np.ndarray) -> np.ndarray:
+        """Contiguous float32 without NaN, infinities and absurd values: none of them may spread."""
+        values = np.ascontiguousarray(value, np.float32)
+        flat = values.reshape(-1)
+        with np.errstate(over="ignore", invalid="ignore"):
+            if float(np.dot(flat, flat)) <= LARGEST_INPUT**2:  # then every number is finite and within the limit: the usual case
+                return values
+        return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST_INPUT, LARGEST_INPUT)
 
-    def _temperature(self, live: tuple[bool, ...], level: float) -> float:
-        row = self.info.get("temperatures", {}).get(mask_to_bits(live))
-        return float(row[self.ratio_levels.index(level)]) if row else 1.0
+    def _temperature(self, choice: PlanChoice) -> float:
+        row = self.info.get("temperatures", {}).get(mask_to_bits(choice.used))
+        return float(row[self.ratio_levels.index(choice.units_level)]) if row else 1.0
 
     def _nothing(self, level: float, started: float) -> Inference:
-        classes = len(self.classes)
+        classes, count = len(self.classes), len(self.modalities)
         return Inference(
             np.full(classes, 1.0 / classes, np.float32),
             -1,
             "",
             0.0,
-            np.zeros(len(self.modalities), np.float32),
+            np.zeros(count, np.float32),
+            np.zeros(count, bool),
             level,
             0,
             0,
             time.perf_counter() - started,
         )
+
+
+def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Logits (C,) -> probabilities (C,) float32; worked out in double precision, not finite where a logit is not."""
+    z = logits.astype(np.float64) / temperature
+    with np.errstate(invalid="ignore"):
+        e = np.exp(z - z.max())
+        return (e / e.sum()).astype(np.float32)

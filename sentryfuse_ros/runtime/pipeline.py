@@ -152,6 +152,7 @@ class Pipeline:
         """Forget everything that depends on time (buffers, liveness, waiting times); the battery's last word stays."""
         for sensor in self._sensors.values():
             sensor.reset()
+        self._engine.reset()
         self._governor.reset()
         self._last_node_ns = 0
 

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..datasets import LabelledDataset, dataset
 from ..errors import CheckpointError
 from ..masks import all_masks, mask_to_bits
-from ..model.checkpoint import save_checkpoint
+from ..model.saved import save_checkpoint
 from .checks import check_classes, check_modalities
 from .distributed import Distributed
 from .examples import Examples, WindowExamples, load_examples

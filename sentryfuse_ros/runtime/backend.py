@@ -1,0 +1,40 @@
+"""What the engine asks of a library that runs networks: ONNX Runtime, or torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+
+from ..pruning.units import SiteKeep
+
+
+class BackendOutput(NamedTuple):
+    """logits (classes,) float32, not calibrated; attention_share (M,) float32, 0 for sensors that were not used."""
+
+    logits: np.ndarray
+    attention_share: np.ndarray
+
+
+class Backend(Protocol):
+    """Forward passes of one network at batch size 1. Any thread may call it, but only one at a time."""
+
+    name: str
+    device: str  # where it runs: cpu or cuda
+
+    def compile(self, used: Sequence[bool], units: Sequence[SiteKeep]) -> Any:
+        """Make what one plan runs on: the sensors it uses (M,) and the units that stay in their sites."""
+        ...
+
+    def run(self, compiled: Any, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
+        """One window: inputs[name] contiguous float32 of spec.shape for every sensor that the plan uses, all finite."""
+        ...
+
+    def forget(self) -> None:
+        """Drop what is kept of earlier windows. It never changes an answer, only what the next one costs."""
+        ...
+
+    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
+        """Keep what a stream would have kept before this window: the tokens of all but its newest pictures."""
+        ...

@@ -1,0 +1,55 @@
+"""Which backend runs a checkpoint. Each is imported only when it is chosen: a robot on ONNX Runtime never loads torch."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from ..errors import CheckpointError
+from ..model.checkpoint import Checkpoint
+from ..sensor_kinds import sensor_kind
+from .backend import Backend
+
+BACKENDS = ("auto", "onnxruntime", "torch")
+DEVICES = ("cpu", "cuda", "auto")
+CUDA_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+
+
+def load_backend(checkpoint: Checkpoint, backend: str = "auto", device: str = "cpu", threads: int = 1) -> Backend:
+    """The backend that runs a checkpoint. Raises CheckpointError where it is not installed or cannot run the model.
+
+    ``auto`` takes ONNX Runtime where it is installed and the model's tokenisers exist for it, else torch: on a CPU it was
+    four to five times as fast wherever it was measured (docs/PERFORMANCE.md), and measuring both at every start would cost
+    the two seconds that importing torch takes. ``device`` auto takes CUDA where the chosen library has it.
+    """
+    if backend not in BACKENDS:
+        raise CheckpointError("backend", repr(backend), "one of " + ", ".join(BACKENDS), "correct the parameter backend")
+    if device not in DEVICES:
+        raise CheckpointError("device", repr(device), "one of " + ", ".join(DEVICES), "correct the parameter device")
+    if threads < 1:
+        raise CheckpointError("inference threads", threads, "1 or more", "correct the parameter inference_threads")
+    if backend == "auto":
+        backend = "onnxruntime" if _runs_on_onnx(checkpoint) and device in ("cpu", "auto") else "torch"
+    if importlib.util.find_spec(backend) is None:
+        raise CheckpointError(f"backend {backend}", "not installed", f"the package {backend}", f"pip install {backend}")
+    if backend == "onnxruntime":
+        import onnxruntime
+
+        from .onnx_backend import OnnxBackend
+
+        cuda = [name for name in CUDA_PROVIDERS if name in onnxruntime.get_available_providers()]
+        wanted = [] if device == "cpu" else cuda if device == "auto" else cuda or list(CUDA_PROVIDERS[1:])
+        return OnnxBackend(checkpoint, threads, [*wanted, "CPUExecutionProvider"])
+    import torch
+
+    from ..model.saved import network_of
+    from .torch_backend import TorchBackend
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return TorchBackend(network_of(checkpoint), device, threads)
+
+
+def _runs_on_onnx(checkpoint: Checkpoint) -> bool:
+    if importlib.util.find_spec("onnxruntime") is None:
+        return False
+    return all(sensor_kind(spec.kind).onnx_tokenizer_builder() is not None for spec in checkpoint.config.modalities)

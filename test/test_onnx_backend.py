@@ -1,0 +1,202 @@
+"""ONNX Runtime gives torch's numbers: every backbone, mask and ratio, every option of the tokenisers."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from model_family import FAMILY, random_config
+from tiny_model import tiny_config
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.masks import all_masks
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import checkpoint_of, load_checkpoint
+from sentryfuse_ros.model.tensor_shapes import token_counts
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.pruning.gate_scores import gate_scores
+from sentryfuse_ros.pruning.slicing import slice_weights
+from sentryfuse_ros.pruning.units import SiteKeep, plan_units
+
+pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
+
+from sentryfuse_ros.runtime.onnx_backend import OnnxBackend, PictureSession  # noqa: E402
+
+CLOSE = 1e-4  # promised; measured differences are below 5e-6
+
+
+def backend_of(model: SentryFuse) -> OnnxBackend:
+    return OnnxBackend(checkpoint_of(model))
+
+
+def random_model(config, seed=0) -> SentryFuse:
+    torch.manual_seed(seed)
+    model = SentryFuse(config)
+    with torch.no_grad():
+        for parameter in model.parameters():  # biases and gains that are not 0 and 1
+            parameter.add_(0.3 * torch.randn_like(parameter))
+    return model.eval().requires_grad_(False)
+
+
+def window(spec: ModalitySpec, rng: np.random.Generator, kind: str) -> np.ndarray:
+    """Noise; with holes, an empty first half, or nothing at all."""
+    x = rng.standard_normal(spec.shape).astype(np.float32)
+    if kind == "holes" and len(spec.shape) == 4:
+        x *= rng.random((spec.shape[0], 1, *spec.shape[2:])) > 0.4
+    if kind in ("half", "holes"):
+        x[: spec.shape[0] // 2] *= kind == "holes" and len(spec.shape) == 4
+    return x * np.float32(kind != "nothing")
+
+
+def kept_units(model: SentryFuse, mask, ratio) -> list[SiteKeep]:
+    config = model.config
+    return plan_units(config, token_counts(config), mask, ratio, gate_scores(config, checkpoint_of(model).tensors, mask))
+
+
+def assert_same(model: SentryFuse, backend: OnnxBackend, mask, ratio, seed=0, kinds=("noise", "holes", "half", "nothing")):
+    rng = np.random.default_rng(seed)
+    units = kept_units(model, mask, ratio)
+    compiled = backend.compile(mask, units)
+    for kind in kinds:
+        inputs = {spec.name: window(spec, rng, kind) for spec in model.config.modalities}
+        with torch.inference_mode():
+            batch = {name: torch.from_numpy(x).unsqueeze(0) for name, x in inputs.items()}
+            out = model(batch, mask, slice_weights(model, units))
+        ours = backend.run(compiled, inputs)
+        # Logits are of any size; what is promised is of the probabilities.
+        torch_probabilities = torch.softmax(out.logits[0].double(), 0).numpy()
+        probabilities = torch.softmax(torch.from_numpy(ours.logits).double(), 0).numpy()
+        np.testing.assert_allclose(probabilities, torch_probabilities, atol=CLOSE)
+        np.testing.assert_allclose(ours.attention_share, out.attention_share[0].numpy(), atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_mask_and_level_of_each_backbone(name):
+    model = random_model(tiny_config(**FAMILY[name]))
+    backend = backend_of(model)
+    for mask, ratio in itertools.product(all_masks(3), model.config.ratio_levels):
+        assert_same(model, backend, mask, ratio, kinds=("noise", "holes"))
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_networks(seed):
+    model = random_model(random_config(seed), seed)
+    backend = backend_of(model)
+    for mask in all_masks(len(model.config.modalities)):
+        for ratio in (0.0, 0.4, 0.9):
+            assert_same(model, backend, mask, ratio, seed, ("noise", "half"))
+
+
+@pytest.mark.parametrize("name", ("ground_robot", "utd_mhad_depth_imu"))
+def test_the_shipped_models(name):
+    model, _ = load_checkpoint(model_path(name))
+    backend = backend_of(model)
+    for mask in all_masks(len(model.config.modalities)):
+        for ratio in (0.0, 0.5, 0.9):
+            assert_same(model, backend, mask, ratio, kinds=("noise", "holes"))
+
+
+PICTURES = {
+    "camera": ModalitySpec("m", "camera", 1.0, (4, 3, 18, 26), "rgb"),
+    "depth": ModalitySpec("m", "camera", 1.0, (4, 1, 17, 24), "depth_m"),
+    "lidar": ModalitySpec("m", "lidar", 1.0, (4, 5, 6, 32)),
+}
+
+
+def one_modality(spec: ModalitySpec, **options) -> SentryFuse:
+    return random_model(tiny_config(modalities=(spec,), kv_stride={}, tokenizer={"m": options}))
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("motion", ("none", "also", "only"))
+@pytest.mark.parametrize("validity_mask", ("each", "one", "none"))
+@pytest.mark.parametrize("frames_per_token", (1, 2))
+def test_picture_tokeniser(kind, motion, validity_mask, frames_per_token):
+    model = one_modality(
+        PICTURES[kind], frames_per_token=frames_per_token, motion=motion, validity_mask=validity_mask, stem_channels=[4, 6],
+        grid=[2, 3], statistics=[6 if kind == "lidar" else 2, 1 if kind == "lidar" else 3],
+    )  # fmt: skip
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("crop_columns", (0, 9, 10))
+@pytest.mark.parametrize("grid", ([4, 3], [5, 7], [1, 1]))
+def test_picture_tokeniser_with_a_crop_and_grids_that_do_not_divide(crop_columns, grid):
+    model = one_modality(PICTURES["camera"], crop_columns=crop_columns, grid=grid, stem_channels=[4])
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("shape", ((2, 1, 4, 24), (2, 1, 9, 40), (2, 2, 11, 64)))
+@pytest.mark.parametrize("kind", ("camera", "lidar"))
+def test_statistics_of_pictures_too_low_for_the_coarsest_scale(kind, shape):
+    spec = ModalitySpec("m", "lidar", 1.0, shape) if kind == "lidar" else ModalitySpec(
+        "m", "camera", 1.0, (shape[0], 1, *shape[2:]), "mono")  # fmt: skip
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2], statistics=[2, 3])
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+def test_large_pictures_are_pooled_by_rows_and_columns_apart(monkeypatch):
+    model = one_modality(PICTURES["camera"], frames_per_token=1, stem_channels=[4], statistics=[2, 3])
+    monkeypatch.setattr("sentryfuse_ros.runtime.onnx_tokenizers.MAX_POOLING_WEIGHTS", 10)
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+@pytest.mark.parametrize("spectrum_steps", (0, 5, 8, 13))
+def test_series_tokeniser(spectrum_steps):
+    spec = ModalitySpec("m", "series", 1.0, (40, 3))
+    model = one_modality(spec, steps_per_token=5, stem_channels=6, spectrum_steps=spectrum_steps)
+    assert_same(model, backend_of(model), (True,), 0.0)
+
+
+def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
+    spec = ModalitySpec("m", "camera", 1.0, (3, 3, 18, 26), "rgb")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
+    backend = backend_of(model)
+    ran: list[int] = []
+    tokenizer = backend._tokenizers[0]
+    assert isinstance(tokenizer, PictureSession)
+    real = tokenizer._tokens
+
+    def counted(pictures):
+        ran[-1] += len(pictures)
+        return real(pictures)
+
+    monkeypatch.setattr(tokenizer, "_tokens", counted)
+    rng = np.random.default_rng(0)
+    pictures = rng.standard_normal((8, 3, 18, 26)).astype(np.float32)
+    pictures[5] = pictures[4]
+    pictures[5, 2, 17, 25] += 1  # the probe cannot tell these two apart, the whole picture can
+    compiled = backend.compile((True,), kept_units(model, (True,), 0.0))
+    for last in range(2, 8):
+        shown = pictures[last - 2 : last + 1]
+        ran.append(0)
+        ours = backend.run(compiled, {"m": shown})
+        fresh = backend_of(model).run(compiled, {"m": shown})
+        np.testing.assert_array_equal(ours.logits, fresh.logits)
+    assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
+
+
+@pytest.mark.parametrize(
+    "spec, options",
+    [
+        (PICTURES["camera"], {"crop_columns": 27}),
+        (PICTURES["camera"], {"statistics": [19, 3]}),
+        (PICTURES["camera"], {"statistics": [2, 4]}),
+        (PICTURES["camera"], {"statistics": [2, 3], "crop_columns": 16}),
+        (ModalitySpec("m", "series", 1.0, (40, 3)), {"spectrum_steps": 41, "steps_per_token": 5}),
+        (ModalitySpec("m", "series", 1.0, (40, 3)), {"spectrum_steps": 3, "steps_per_token": 5}),
+    ],
+)
+def test_options_that_do_not_fit_the_window_are_refused_before_any_backend_runs(spec, options):
+    config = tiny_config(modalities=(spec,), kv_stride={}, tokenizer={"m": options})
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        token_counts(config)
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        SentryFuse(config)
+
+
+def test_a_stem_output_smaller_than_the_grid():
+    spec = ModalitySpec("m", "camera", 1.0, (2, 1, 12, 16), "depth_m")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4, 4, 4, 4, 4], grid=[2, 2])
+    assert_same(model, backend_of(model), (True,), 0.0)
