@@ -1,4 +1,4 @@
-"""Measure this robot: how long an inference takes at each pruning ratio."""
+"""`sentryfuse bench`: measure how long an inference takes at each pruning ratio on this machine."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HELP = "measure this machine: inference time per pruning ratio"
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
 data is needed: the inputs are zeros, because the time depends on their shapes and not on their values. Measure before
-you rely on pruning to meet a latency target: on the model ground_robot a higher ratio saves almost no time today,
+you rely on pruning to meet a latency target: with the model ground_robot a higher ratio saves almost no time today,
 because most of its FLOPs are in the tokenisers, which are not pruned.
 """
 ROUNDS, QUICK_ROUNDS = 100, 5
@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     latency = benches.add_parser("latency", help="inference time per pruning ratio", description=LATENCY)
     latency.add_argument("--model", default="ground_robot", help="checkpoint folder or name (default: %(default)s)")
     latency.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="runs of every plan (default: %(default)s)")
-    latency.add_argument("--quick", action="store_true", help=f"a first impression: {QUICK_ROUNDS} rounds")
+    latency.add_argument("--quick", action="store_true", help=f"only {QUICK_ROUNDS} rounds, for a first impression")
     latency.add_argument("--threads", type=int, default=1, help="CPU threads of one inference (default: %(default)s)")
     latency.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="where it runs (default: %(default)s)")
     latency.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
