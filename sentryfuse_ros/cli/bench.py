@@ -14,7 +14,7 @@ HELP = "measure this machine: inference time per pruning ratio"
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
 data is needed: the inputs are zeros, because the time depends on their shapes and not on their values. Measure before
-you rely on pruning to meet a latency target: with the model ground_robot a higher ratio saves almost no time today,
+you rely on pruning to meet a latency target: on the model ground_robot a higher ratio saves almost no time today,
 because most of its FLOPs are in the tokenisers, which are not pruned.
 """
 ROUNDS, QUICK_ROUNDS = 100, 5
