@@ -1,4 +1,4 @@
-"""Measure this robot: how long an inference takes at each pruning ratio."""
+"""`sentryfuse bench`: measure how long an inference takes at each pruning ratio on this machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     latency = benches.add_parser("latency", help="inference time per pruning ratio", description=LATENCY)
     latency.add_argument("--model", default="ground_robot", help="checkpoint folder or name (default: %(default)s)")
     latency.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help="runs of every plan (default: %(default)s)")
-    latency.add_argument("--quick", action="store_true", help=f"a first impression: {QUICK_ROUNDS} rounds")
+    latency.add_argument("--quick", action="store_true", help=f"only {QUICK_ROUNDS} rounds, for a first impression")
     latency.add_argument("--threads", type=int, default=1, help="CPU threads of one inference (default: %(default)s)")
     latency.add_argument("--device", default="cpu", choices=("cpu", "cuda", "auto"), help="where it runs (default: %(default)s)")
     latency.add_argument(

@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--groups", nargs="+", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, one row per set of sensors and ratio")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with figures, to open in a browser")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with figures, to be opened in a browser")
     parser.add_argument(
         "--budget",
         choices=("flops", "time"),
