@@ -1,4 +1,4 @@
-"""Classify one window of a recording with the shipped model, with sensors missing and with pruning.
+"""Classify the last window of a recording with the shipped model: with all sensors, without the camera, and pruned.
 
     python examples/classify_window.py [RECORDING]
 

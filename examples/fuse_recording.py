@@ -27,7 +27,7 @@ WITHHELD = {"camera": (4.0, 8.0), "lidar": (6.0, 10.0)}  # sensor: the seconds b
 
 
 def fuse(recording: Path, withheld: Mapping[str, tuple[float, float]]) -> Iterator[tuple[float, Prediction]]:
-    """(seconds since the start, prediction), as often as the settings say."""
+    """Yield (seconds since the start, prediction) at the fuse rate of the settings."""
     settings = build_settings({})  # the defaults; read_yaml("my_robot.yaml") reads a parameter file of fuse_node
     pipeline = Pipeline(settings, Engine.load(model_path("ground_robot")))
     period_ns = round(NS_PER_S / settings["fuse_rate_hz"])

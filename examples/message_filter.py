@@ -2,7 +2,7 @@
 
     python examples/message_filter.py
 
-With message_filters installed its SimpleFilter is the source, elsewhere the class below. In a node the sources are
+Where message_filters is installed, its SimpleFilter is the source; elsewhere it is the class below. In a node the sources are
 ``message_filters.Subscriber(node, Image, "camera/image_raw")`` and so on, and nothing else changes.
 """
 

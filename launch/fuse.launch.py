@@ -64,7 +64,7 @@ def generate_launch_description():
                 for name, (default, text) in ARGUMENTS.items()
             ],
             # Fast DDS's default segment loses large images and clouds. A profile that the environment names stays in force.
-            # Releases up to Jazzy read the first name, from Kilted on they read the second.
+            # ROS releases up to Jazzy read the first variable; those from Kilted on read the second.
             *[
                 SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
                 for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")

@@ -103,6 +103,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Which library runs the model. auto takes ONNX Runtime where it is installed and can run the model, and torch otherwise.",
         choices=("auto", "onnxruntime", "torch"),
     ),
+    Parameter(
+        "budget",
+        "time",
+        "What a pruning ratio takes away a share of. time is the measured time of one inference on this machine (docs/POWER.md); "
+        "flops are the FLOPs of the fusion network, without its tokenisers.",
+        choices=("time", "flops"),
+    ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),

@@ -38,6 +38,13 @@ def share_path(*parts: str) -> Path:
     )
 
 
+def cache_path(*parts: str) -> Path:
+    """Path of a file that can be made again at any time, below ``$XDG_CACHE_HOME/sentryfuse_ros`` (default ~/.cache). It and
+    its folder may not exist."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(base, PACKAGE, *parts)
+
+
 def data_root() -> Path:
     """Folder of data sets and recordings: ``$SENTRYFUSE_DATA``, or ``../shared`` relative to the working folder."""
     return Path(os.environ.get("SENTRYFUSE_DATA", os.path.join("..", "shared")))

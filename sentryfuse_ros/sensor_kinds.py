@@ -145,6 +145,11 @@ class SensorKind:
                 f"sensor kind {self.name!r} row_rate_option", self.row_rate_option, f"one of {self.options}", "list the option"
             )
 
+    @property
+    def made_of_frames(self) -> bool:
+        """Whether a window is a few frames, each of which stands for a while, and not a series of steps."""
+        return self.input_axes[0] == "K"
+
     # ---- messages ---------------------------------------------------------------------------------------------------
 
     @property

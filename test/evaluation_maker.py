@@ -61,6 +61,7 @@ def report_of(measured, **changes):
         model_data={},
         dataset="d",
         provenance="",
+        budget="flops",
         split="test",
         groups=("test",),
         warnings=(),

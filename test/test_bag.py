@@ -52,7 +52,7 @@ def test_topics_are_matched_by_type_or_as_chosen(bag_path):
 
 
 def test_absent_bag_broken_bag_and_empty_folder(tmp_path, bag_path):
-    with pytest.raises(BagError, match="nothing there.*rosbag2 folder.*SENTRYFUSE_DATA"):
+    with pytest.raises(BagError, match="nothing there.*rosbag2 folder.*check the path"):
         Bag(tmp_path / "absent")
     with pytest.raises(BagError, match="metadata.yaml"):
         Bag(tmp_path)

@@ -7,6 +7,7 @@ from cdr_messages import audio, cloud, image, imu, raw
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
@@ -161,6 +162,77 @@ def test_ratio_follows_the_battery_and_the_dense_answers_return_exactly(robot):
     assert robot.step().tick.power.ratio == 0
     again = robot.engine.infer(inputs, mask, 0.0)
     assert np.array_equal(again.probabilities, dense.inference.probabilities)
+
+
+ALL = (True,) * 4
+
+
+@pytest.fixture
+def thrifty(engine):
+    """A robot that at a ratio of 0.9 runs on the IMU alone, or without it on camera and LiDAR."""
+    planned = Engine(engine.checkpoint, engine.backend)
+    without_imu = (True, False, True, True)
+    planned.choose(
+        {
+            (ALL, 0.9): PlanChoice((False, True, False, False), 0.9, 1.0, 0.8),
+            (without_imu, 0.9): PlanChoice((True, False, False, True), 0.9, 2.0, 0.8),
+        }
+    )
+    return Robot(planned, dwell_s=0.0)
+
+
+def test_sensors_that_a_plan_leaves_out_sleep_but_stay_live(thrifty):
+    thrifty.run(2.0)
+    assert not any(view.asleep for view in thrifty.pipeline.sensors.values())
+    thrifty.pipeline.override(0.9)
+    before = thrifty.pipeline.sensor("camera").status.received
+    last = thrifty.run(3.0)[-1]
+    assert last.valid and last.tick.mask.all() and last.inference.used.tolist() == [False, True, False, False]
+    assert set(last.tick.inputs) == {"imu"} and last.tick.used == (False, True, False, False)
+    views = thrifty.pipeline.sensors
+    assert [name for name, view in views.items() if view.asleep] == ["camera", "audio", "lidar"]
+    assert all(view.status.live for view in views.values())
+    assert views["camera"].status.received == before + 60 and views["camera"].status.dropped == 0
+    assert views["camera"].status.rate_hz == pytest.approx(20, rel=0.1)
+    stamps, _ = thrifty.pipeline._sensors["camera"].buffer.window(thrifty.now_ns)
+    assert 3 <= len(stamps) <= 7  # of 20 in a second, as many as the window has slots, give or take a poll's
+    assert last.stamp_ns >= thrifty.now_ns - NS // 100  # that of the IMU's newest sample
+
+
+def test_sleeping_sensors_wake_whole_in_the_tick_in_which_they_are_needed(thrifty):
+    thrifty.run(2.0)
+    thrifty.pipeline.override(0.9)
+    thrifty.run(3.0)
+    thrifty.off.add("imu")
+    predictions = thrifty.run(1.0)
+    assert all(p.valid for p in predictions)
+    first = next(p for p in predictions if not p.tick.mask[1])
+    assert first.inference.used.tolist() == [True, False, False, True]
+    frames = first.tick.inputs["camera"]
+    assert frames.any(axis=(1, 2, 3)).all()  # no empty slot
+    thrifty.off.clear()
+    thrifty.pipeline.override(None)
+    assert thrifty.run(1.5)[-1].inference.used.all()
+    assert not any(view.asleep for view in thrifty.pipeline.sensors.values())
+
+
+@pytest.mark.parametrize("fault", ["stuck", "silent", "black"])
+def test_liveness_of_a_sleeping_camera_notices_as_soon_as_that_of_one_awake(engine, thrifty, fault):
+    states = []
+    for robot, ratio in ((thrifty, 0.9), (Robot(thrifty.engine, dwell_s=0.0), 0.0)):
+        robot.run(2.0)
+        robot.pipeline.override(ratio)
+        robot.run(2.0)
+        assert robot.pipeline.sensor("camera").asleep == bool(ratio)
+        same = np.full((24, 32), 1500, np.uint16)
+        black = np.zeros((24, 32), np.uint16)
+        if fault == "silent":
+            robot.off.add("camera")
+        else:
+            pixels = same if fault == "stuck" else black
+            robot.make["camera"] = lambda stamp, pixels=pixels: raw(image(pixels, "16UC1", stamp_ns=stamp))
+        states.append([p.tick.statuses["camera"].state for p in robot.run(2.0)])
+    assert states[0] == states[1] and states[0][-1] != State.OK
 
 
 def test_latency_target_raises_the_ratio(engine):

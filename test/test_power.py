@@ -240,7 +240,7 @@ def test_budget_is_withdrawn_by_nan_and_refused_when_impossible():
 def test_budget_without_p_max_w_is_ignored_and_reported():
     g = governor()
     g.budget(7)
-    assert "p_max_w is not set" in g.update(0.0).reason and g.update(0.0).ratio == 0
+    assert "power_budget_max_w is 0" in g.update(0.0).reason and g.update(0.0).ratio == 0
 
 
 def test_noise_on_the_budget_does_not_flap():
@@ -359,12 +359,16 @@ def test_reset_forgets_the_latency_level():
         dict(curve=((0.2, 0.1), (0.5, 0.6))),
         dict(curve=((0.2, 0.5), (0.2, 0.4))),
         dict(curve=((1.2, 0.5),)),
-        dict(p_min_w=5.0, p_max_w=4.0),
     ],
 )
 def test_impossible_parameters_are_named(options):
     with pytest.raises(ParameterError, match=list(options)[-1]):
         GovernorConfig(**options)
+
+
+def test_a_power_budget_range_upside_down_is_named_by_its_parameters():
+    with pytest.raises(ParameterError, match="power_budget_max_w: saw 4.*power_budget_min_w 5"):
+        GovernorConfig(p_min_w=5.0, p_max_w=4.0)
 
 
 @pytest.mark.parametrize("levels", [(), (0.0, NAN), (-0.1,), (0.95,)])

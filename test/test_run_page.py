@@ -81,6 +81,6 @@ def test_page_names_a_broken_promise(tmp_path):
 def test_page_without_labels_faults_or_predictions(tmp_path):
     plain = made_up_record(None, FaultScript(), 5.0)
     words = "".join(written(tmp_path, plain)[1].words)
-    assert "Nothing was broken." in words and "accuracy over the run" not in words and "The losses" not in words
+    assert "No fault was injected." in words and "accuracy over the run" not in words and "The losses" not in words
     empty = RunRecord("empty", [], [], SCRIPT, 0.0)
     assert "no predictions came" in "".join(written(tmp_path, empty)[1].words)

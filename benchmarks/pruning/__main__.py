@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sentryfuse_ros.errors import ParameterError, SentryFuseError
-from sentryfuse_ros.evaluation.cost import machine
 from sentryfuse_ros.files import write_atomically
+from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.config import BACKBONES
 
 from .archive import read_archive, write_archive

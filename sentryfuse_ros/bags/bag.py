@@ -59,7 +59,7 @@ class Bag:
                 f"bag {path}",
                 "nothing there",
                 "a rosbag2 folder with metadata.yaml",
-                "check the path; for the development bags set SENTRYFUSE_DATA",
+                "check the path",
             )
         folder = bag_folder(self.path)
         if not (folder / "metadata.yaml").exists():

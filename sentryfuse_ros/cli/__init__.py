@@ -1,4 +1,4 @@
-"""`sentryfuse VERB`: one verb per file of this folder; each has HELP, add_arguments(parser) and run(args) -> exit status."""
+"""`sentryfuse VERB`: one verb per file of this folder; each has add_arguments(parser) and run(args) -> exit status."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from ..errors import SentryFuseError
 
 # Listed here and not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
-    "demo": "see it run in a minute: a simulated drive, sensor losses, a draining battery, a live view, a report",
+    "demo": "show a minute of a simulated drive with sensor losses and a draining battery, live and in a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",
-    "simulate": "record a simulated robot driving over changing ground: camera, IMU, sound, LiDAR, battery and the truth",
+    "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
-    "train": "train a model",
-    "evaluate": "measure accuracy, calibration and cost of a model per modality mask and pruning ratio",
-    "bench": "measure this machine: inference time per pruning ratio",
+    "train": "train a model by a recipe (a YAML file)",
+    "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
+    "bench": "measure the inference time at each pruning ratio on this machine",
 }
 
 

@@ -21,7 +21,7 @@ MODEL = "ground_robot"
 FAULTS = "ground_demo.yaml"
 SEED = 3  # of the test split; the drive crosses all six grounds in a minute, in darkness and dust
 DURATION_S = 60.0
-BATTERY_WH = 1.0  # empty in about a minute
+BATTERY_WH = 1.0  # used up in about a minute
 SHOWN = ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "overhead_ms_p99")
 
 

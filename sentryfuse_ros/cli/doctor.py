@@ -1,4 +1,4 @@
-"""Check an installation: what is there, what is missing or would lose messages, and what to do about it."""
+"""`sentryfuse doctor`: what is installed, what is missing or would lose messages, and what to do about it."""
 
 from __future__ import annotations
 

@@ -17,8 +17,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which.add_argument("--groups", nargs="+", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, one row per set of sensors and ratio")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="write one page with figures, to open in a browser")
-    parser.add_argument("--threads", type=int, default=1, help="torch threads (default: %(default)s)")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with figures, to be opened in a browser")
+    parser.add_argument(
+        "--budget",
+        choices=("flops", "time"),
+        default="flops",
+        help="what a ratio is a share of: FLOPs of the fusion network, or measured time, as in fuse_node (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads of one inference (default: %(default)s)")
     parser.add_argument(
         "--latency-runs", type=int, default=60, metavar="N", help="windows timed per cell, 0 for none (default: %(default)s)"
     )
@@ -45,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
             groups=tuple(args.groups) if args.groups else None,
             threads=args.threads,
             latency_runs=args.latency_runs,
+            budget=args.budget,
             command="sentryfuse " + shlex.join(sys.argv[1:]),
         )
     )

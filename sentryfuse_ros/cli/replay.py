@@ -21,7 +21,9 @@ HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("bag", type=Path, help="rosbag2 folder (sqlite3 or mcap)")
-    parser.add_argument("--faults", type=Path, metavar="FILE", help="YAML list of faults and battery curve (see config/faults/)")
+    parser.add_argument(
+        "--faults", type=Path, metavar="FILE", help="YAML file of faults and a battery curve (see config/faults/)"
+    )
     parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: config/fuse.yaml)")
     parser.add_argument("--model", help="checkpoint folder or name (default: the one in the parameter file)")
     parser.add_argument(
@@ -32,9 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="which topic of the bag serves a sensor; may be repeated (default: matched by name, then by type)",
     )
     parser.add_argument("--to", type=float, metavar="S", help="stop after this many seconds of the recording")
-    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play it N times in a row, with the stamps shifted")
-    parser.add_argument("--gap", type=float, default=1.0, metavar="S", help="pause between repetitions [s]")
-    parser.add_argument("--speed", type=float, default=1.0, help="1 is real time")
+    parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play the bag N times in a row, with shifted stamps")
+    parser.add_argument("--gap", type=float, default=1.0, metavar="S", help="pause between repeats [s] (default: %(default)g)")
+    parser.add_argument("--speed", type=float, default=1.0, help="speed of the playback; 1 is real time (default: %(default)g)")
     parser.add_argument(
         "--truth",
         metavar="FILE|TOPIC",

@@ -22,7 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--count", type=int, metavar="K", help="record K bags, of the seeds N, N + 1, ...; existing bags are kept"
     )
-    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes of --count (default: %(default)s)")
+    parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes to use with --count (default: %(default)s)")
     parser.add_argument(
         "--split",
         default="train",
@@ -42,7 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=20.0,
         metavar="WH",
-        help="capacity; 1 Wh is empty in about a minute (default: %(default)s)",
+        help="capacity of the battery; 1 Wh is used up in about a minute (default: %(default)s)",
     )
     parser.add_argument("--battery-start", type=float, metavar="FRACTION", help="charge at the start, 0 to 1 (default: by seed)")
 

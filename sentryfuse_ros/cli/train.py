@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
     parser.add_argument("--config", required=True, type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
-    parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is that of an unbroken run")
+    parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is as if it had not stopped")
     parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
     parser.add_argument("--epochs", type=int, help="number of epochs to train instead of the recipe's")
     parser.add_argument(

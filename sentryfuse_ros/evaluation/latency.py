@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .. import __version__
+from ..machine import machine
 from ..runtime.engine import Engine
-from .cost import machine, time_plans
+from ..runtime.plan_costs import noise_window, time_plans
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class PlanLatency:
     """Inference time of one plan over all rounds."""
 
     missing: str  # the model input that is absent, "" with all sensors live
+    used: tuple[str, ...]  # the live inputs that the plan uses
     ratio: float  # level in force
     flops: int
     params: int
@@ -36,6 +38,7 @@ class LatencyReport:
     machine: dict[str, Any]  # see `cost.machine`
     rounds: int
     inputs: str  # what the model was run on
+    budget: str  # what a ratio is a share of: "time" or "flops"
     plans: tuple[PlanLatency, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,15 +49,13 @@ class LatencyReport:
 def measure_latency(engine: Engine, rounds: int, threads: int) -> LatencyReport:
     """Time every ratio level with all sensors live and with each one missing, ``rounds`` times in turn.
 
-    The inputs are noise: the time of an inference depends on the shapes, not on the values, so that no data is needed. They
-    are not zeros, because a picture that equals an earlier one costs nothing where the tokens of pictures are kept.
+    No data is needed: the inputs are noise (`noise_window`).
     """
     names, levels = engine.modalities, engine.ratio_levels
     absences = ["", *(names if len(names) > 1 else ())]
     masks = [np.array([name != missing for name in names]) for missing in absences]
     plans = [(mask, level) for mask in masks for level in levels]
-    rng = np.random.default_rng(0)
-    window = {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in engine.specs}
+    window = noise_window(engine)
     found = [engine.infer(window, *plan) for plan in plans]  # builds the plans, so that the rounds find them warm
     seconds = time_plans(engine, [window], plans, rounds)  # (rounds, plans)
     lower, middle, upper = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
@@ -67,9 +68,11 @@ def measure_latency(engine: Engine, rounds: int, threads: int) -> LatencyReport:
         machine={**machine(threads), "backend": engine.backend.name, "device": engine.backend.device},
         rounds=rounds,
         inputs="noise",
+        budget=engine.budget,
         plans=tuple(
             PlanLatency(
                 missing=absences[i // len(levels)],
+                used=tuple(name for name, here in zip(names, result.used) if here),
                 ratio=float(result.ratio),
                 flops=result.flops,
                 params=result.params,

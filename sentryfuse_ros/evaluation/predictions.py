@@ -81,6 +81,11 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
         for j, (z, temperature) in enumerate(zip(logits[mask_to_bits(mask)], temperatures)):
             p = torch.softmax(torch.from_numpy(z).double() / temperature, 1).numpy()
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
+    place_of = {tuple(mask): i for i, mask in enumerate(masks)}
+    plans = [[engine.choice(mask, level) for level in engine.ratio_levels] for mask in masks]
+    sets = np.array([[place_of[choice.used] for choice in row] for row in plans])
+    units = np.array([[engine.ratio_levels.index(choice.units_level) for choice in row] for row in plans])
+    predicted, confidence = predicted[sets, units], confidence[sets, units]
     if isinstance(examples, WindowExamples):
         recording = examples.windows.recording
         live = live_sensors(examples, engine.modalities)

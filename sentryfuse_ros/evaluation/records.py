@@ -173,6 +173,7 @@ class EvaluationReport:
     dataset: str
     provenance: str
     split: str | None
+    budget: str  # what a ratio is a share of: "flops" or "time"
     groups: tuple[int | str, ...]
     warnings: tuple[str, ...]
     machine: Mapping[str, object]

@@ -10,12 +10,14 @@ import numpy as np
 
 from ..datasets import Group, dataset
 from ..errors import DataError, ParameterError
+from ..machine import machine
 from ..runtime.engine import Engine
+from ..runtime.plan_costs import choose_by_time
 from ..training.examples import Examples, RecordingExamples, examples_of
 from .accuracy import accuracy_rows
 from .breakdown import condition_rows, confusions, reliability
 from .cautions import cautions, leaks, recording_names
-from .cost import costs, machine
+from .cost import costs
 from .predictions import LastMoments, live_sensors, predict
 from .records import EvaluationReport, Measurement
 from .summary import summarise
@@ -23,7 +25,11 @@ from .summary import summarise
 
 @dataclass(frozen=True)
 class EvaluationTask:
-    """What to evaluate on what. groups: instead of a split, names of the data set's groups. command: for the report."""
+    """What to evaluate on what.
+
+    groups: instead of a split, names of the data set's groups. budget: what a ratio is a share of, "flops" of the fusion network
+    or measured "time", by which the node goes. command: for the report.
+    """
 
     model: Path
     dataset: str
@@ -31,6 +37,7 @@ class EvaluationTask:
     groups: tuple[str, ...] | None = None
     threads: int = 1
     latency_runs: int = 60
+    budget: str = "flops"
     command: str = ""
 
 
@@ -42,6 +49,8 @@ class Evaluation:
             raise ParameterError("--latency-runs", task.latency_runs, "0 or more")
         self.task = task
         self.engine = Engine.load(task.model, threads=task.threads)
+        if task.budget == "time":
+            choose_by_time(self.engine, task.threads)
         self.source = dataset(task.dataset)
         self.groups = chosen_groups(self.source.SPLIT, task.split, task.groups)
         self.examples = examples_of(self.source.load(self.engine.specs, self.groups))
@@ -61,6 +70,7 @@ class Evaluation:
             dataset=task.dataset,
             provenance=self.source.PROVENANCE,
             split=None if task.groups else task.split,
+            budget=task.budget,
             groups=self.groups,
             warnings=tuple(warnings),
             machine=machine(task.threads),

@@ -67,7 +67,7 @@ class FaultNode(Node):
             ("sensor", "sensor", "Name used in the log."),
             ("fault", "none", "Fault in force: " + kinds),
             ("by_s", 0.5, "delay: how much later messages come [s]."),
-            ("keep_every", 5, "slow: only every nth message passes."),
+            ("keep_every", 5, "slow: only every n-th message passes."),
             ("period_s", 1.0, "intermittent: length of one on and off [s]."),
             ("on_share", 0.5, "intermittent: share of the period that is on, 0..1."),
         ):

@@ -6,6 +6,7 @@ configure reads parameters and model, activate starts the `FuseLoop`, deactivate
 from __future__ import annotations
 
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,11 +20,12 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
-from ..errors import SentryFuseError
+from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
+from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
 from .declare import DeclaredParameters
 from .fuse_loop import FuseLoop
@@ -117,6 +119,8 @@ class FuseNode(LifecycleNode):
         settings = self._declared.settings()
         model_file = model_path(settings["model"])
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
+        if settings["budget"] == "time":
+            self._choose_by_time(engine, settings["inference_threads"])
         for name in ("battery_topic", "power_budget_topic"):
             check_topic(name, settings[name])
         deserialize: dict[str, Callable[[bytes], Any]] = {}
@@ -137,8 +141,19 @@ class FuseNode(LifecycleNode):
         self._configured = Configured(settings, pipeline, publishers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
-            f"runs on {engine.backend.name} ({engine.backend.device}), plans warm in {warm_s:.1f} s"
+            f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
         )
+
+    def _choose_by_time(self, engine: Engine, threads: int) -> None:
+        """Choose the plans by measured time; where the checkpoint does not allow it, the budget stays in FLOPs."""
+        started = time.monotonic()
+        try:
+            costs = choose_by_time(engine, threads)
+        except ParameterError as error:
+            self.get_logger().warning(f"pruning goes by FLOPs, which may save no time: {error}")
+            return
+        took_s = time.monotonic() - started
+        self.get_logger().info(f"an inference of the whole model takes {costs.dense_ms:.2f} ms here, looked up in {took_s:.1f} s")
 
     def _activate(self) -> None:
         if self._configured is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -30,6 +31,7 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
     message.tick = to_time(tick.node_ns)
     message.modalities = list(engine.modalities)
     message.mask = tick.mask.tolist()
+    message.used = list(tick.used)
     message.sensors = list(tick.serving)
     message.attention_share = [0.0] * len(tick.mask)
     message.pruning_ratio = float(tick.power.ratio)
@@ -43,6 +45,10 @@ def prediction_message(prediction: Prediction, engine: Engine, frame_id: str, no
         message.inference_ms = inference.duration_s * 1e3
         message.latency_ms = (now_node_ns - prediction.stamp_ns) * 1e-6
     return message
+
+
+def _or_nan(value: float | None) -> float:
+    return math.nan if value is None else float(value)
 
 
 def age_s(status: Status) -> float:
@@ -62,6 +68,7 @@ def status_message(view: SensorView, status: Status, topic: str) -> ModalityStat
         model_input=settings.model_input if view.serves_model else "",
         required=settings.required,
         alarm=bool(status.alarm),
+        asleep=view.asleep,
         rate_hz=float(status.rate_hz),
         expected_rate_hz=float(settings.expected_rate_hz),
         age_s=age_s(status),
@@ -83,9 +90,11 @@ def mask_message(pipeline: Pipeline, tick: Tick, topics: Mapping[str, str], fram
     return message
 
 
-def pruning_message(prediction: Prediction, dense: Inference, latency_p95_ms: float) -> PruningState:
+def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, latency_p95_ms: float) -> PruningState:
     """PruningState of a prediction; ``dense`` is an inference of the whole model, for comparison."""
     power, inference = prediction.tick.power, prediction.inference
+    mask = prediction.tick.mask
+    choice = engine.choice(mask.tolist(), power.ratio) if mask.any() else None
     message = PruningState(
         battery_percentage=float(power.battery_fraction),
         charging=bool(power.charging),
@@ -98,6 +107,9 @@ def pruning_message(prediction: Prediction, dense: Inference, latency_p95_ms: fl
         parameters=inference.params if inference else 0,
         parameters_dense=dense.params,
         latency_p95_ms=latency_p95_ms,
+        plan_ms=_or_nan(choice.cost_ms if choice else None),
+        plan_ms_dense=_or_nan(engine.dense_ms),
+        plan_accuracy=_or_nan(choice.accuracy if choice else None),
         reason=power.reason,
     )
     message.header.stamp = to_time(prediction.tick.node_ns)

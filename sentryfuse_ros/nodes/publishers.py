@@ -70,7 +70,7 @@ class FuserPublishers:
         key, now_s = _PruningKey(prediction.tick.power.ratio, prediction.tick.mask.tobytes()), time.monotonic()
         if key != self._last_pruning or now_s - self._last_pruning_s >= PRUNING_PERIOD_S:
             self._last_pruning, self._last_pruning_s = key, now_s
-            self._pruning.publish(pruning_message(prediction, self._dense, latency_p95_ms))
+            self._pruning.publish(pruning_message(prediction, self._engine, self._dense, latency_p95_ms))
 
     def publish_diagnostics(self, array: DiagnosticArray) -> None:
         self._diagnostics.publish(array)

@@ -11,42 +11,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
+from typing import Any
 
 from ..errors import ParameterError
-from ..masks import mask_to_bits
+from ..masks import all_masks, mask_to_bits
 
 Mask = tuple[bool, ...]
+Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class PlanCosts:
-    """Measured times [ms] of one forward pass at batch 1, in parts: they add up to a plan's time.
+    """Measured time [ms] of one forward pass at batch size 1, by the mask of the sensors used and unit level."""
 
-    tokenizer_ms: per modality, in mask order. fusion_ms: by the mask of the sensors that a plan uses, per unit level.
-    """
-
-    tokenizer_ms: tuple[float, ...]
-    fusion_ms: Mapping[str, tuple[float, ...]]
-
-    def plan_ms(self, used: Sequence[bool], level_index: int) -> float:
-        """Time of the plan that uses these sensors with the units of this level."""
-        tokenizers = sum(ms for ms, here in zip(self.tokenizer_ms, used) if here)
-        return tokenizers + self.fusion_ms[mask_to_bits(used)][level_index]
+    plan_ms: Mapping[str, tuple[float, ...]]
 
     @property
     def dense_ms(self) -> float:
         """Time of the dense network with all sensors."""
-        return self.plan_ms((True,) * len(self.tokenizer_ms), 0)
+        return self.plan_ms[max(self.plan_ms, key=lambda bits: bits.count("1"))][0]
 
 
 @dataclass(frozen=True)
 class PlanWorth:
-    """Accuracy on validation recordings, 0..1, and its standard error, by mask of the sensors used and unit level."""
+    """Accuracy on validation recordings, 0..1, and its standard error, by mask of the sensors used and unit level.
+
+    An accuracy is None where no validation recording had these sensors.
+    """
 
     accuracy: Mapping[str, Sequence[float | None]]
     standard_error: Mapping[str, Sequence[float | None]]
+
+    @classmethod
+    def of_checkpoint(cls, info: Mapping[str, Any], sensors: int, levels: int) -> PlanWorth:
+        """What a checkpoint's training measured. Raises ParameterError where it lacks accuracies."""
+        metrics = info.get("metrics", {})
+        source = next((name for name in ("validation", "cross_validation") if f"{name}_accuracy" in metrics), "validation")
+        accuracy = metrics.get(f"{source}_accuracy", {})
+        incomplete = [b for b in map(mask_to_bits, all_masks(sensors)) if len(accuracy.get(b, ())) != levels]
+        if incomplete:
+            raise ParameterError(
+                "validation accuracies of the model",
+                f"none for {len(incomplete)} of {2**sensors - 1} sets of sensors",
+                f"{levels} numbers for each, one per ratio level",
+                "train it with validation groups, or set budget to flops",
+            )
+        # Models of format versions without standard errors: the best plan is taken, and nothing counts as equally good.
+        return cls(accuracy, metrics.get(f"{source}_standard_error", {}))
 
 
 @dataclass(frozen=True)
@@ -55,8 +67,8 @@ class PlanChoice:
 
     used: Mask
     units_level: float
-    cost_ms: float | None  # measured; None where only FLOPs are known
-    accuracy: float | None  # on the validation recordings
+    cost_ms: float | None = None  # measured; None where only FLOPs are known
+    accuracy: float | None = None  # on the validation recordings
 
 
 def choose_plans(
@@ -64,22 +76,19 @@ def choose_plans(
 ) -> dict[tuple[Mask, float], PlanChoice]:
     """The plan of every (live mask, ratio level).
 
-    Ratio 0 leaves nothing out. Where no plan fits the budget, the cheapest one is taken. Raises ParameterError where a mask
-    has no measured accuracy at all.
+    Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. Where no plan fits the budget, the
+    cheapest one is taken.
     """
-    every_mask = [mask for mask in product((True, False), repeat=sensors) if any(mask)]
-    by_mask = {mask: _candidates(mask, levels, costs, worth) for mask in every_mask}
-    plans = {}
-    for live in every_mask:
+    masks = [tuple(mask) for mask in all_masks(sensors)]
+    by_mask = {mask: _candidates(mask, levels, costs, worth) for mask in masks}
+    plans: dict[tuple[Mask, float], PlanChoice] = {}
+    for live in masks:
         whole = by_mask[live][0]
-        candidates = [c for used in every_mask if _within(used, live) for c in by_mask[used]]
+        candidates = [c for used in masks if _within(used, live) for c in by_mask[used]]
         for level in levels:
-            if level == 0.0:
-                plans[live, level] = whole.choice
-                continue
             budget_ms = (1.0 - level) * costs.dense_ms
-            # A mask that is cheap enough as it is has its absent sensors to thank for it.
-            plans[live, level] = whole.choice if whole.cost_ms <= budget_ms + TOLERANCE else _best(candidates, budget_ms)
+            fits = level == 0.0 or whole.cost_ms <= budget_ms + TOLERANCE
+            plans[live, level] = whole.choice if fits else _best(candidates, budget_ms)
     return plans
 
 
@@ -93,20 +102,12 @@ class _Candidate:
 
 def _candidates(used: Mask, levels: Sequence[float], costs: PlanCosts, worth: PlanWorth) -> list[_Candidate]:
     bits = mask_to_bits(used)
-    accuracies, errors = worth.accuracy.get(bits, ()), worth.standard_error.get(bits, ())
-    if len(accuracies) != len(levels) or len(errors) != len(levels):
-        raise ParameterError(
-            f"validation accuracies of sensors {bits}",
-            f"{len(accuracies)} and {len(errors)} standard errors",
-            f"{len(levels)}, one per ratio level",
-            "train the model again, or set budget to flops",
-        )
-    out = []
-    for index, (level, accuracy, error) in enumerate(zip(levels, accuracies, errors)):
-        cost_ms = costs.plan_ms(used, index)
-        # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
-        out.append(_Candidate(PlanChoice(used, level, cost_ms, accuracy), cost_ms, accuracy or 0.0, error or 0.0))
-    return out
+    errors = worth.standard_error.get(bits) or [0.0] * len(levels)
+    # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
+    return [
+        _Candidate(PlanChoice(used, level, cost_ms, accuracy), cost_ms, accuracy or 0.0, error or 0.0)
+        for level, cost_ms, accuracy, error in zip(levels, costs.plan_ms[bits], worth.accuracy[bits], errors, strict=True)
+    ]
 
 
 def _best(candidates: Sequence[_Candidate], budget_ms: float) -> PlanChoice:

@@ -22,8 +22,8 @@ FAULT_KINDS = {
     "off": "nothing is delivered",
     "freeze": "the last message from before the fault is repeated at the sensor's rate with fresh stamps",
     "garbage": "payload bytes are random, the size stays the same (every fourth message is also truncated)",
-    "delay": "messages arrive by_s later, stamps unchanged",
-    "slow": "only every nth message passes (keep_every)",
+    "delay": "messages arrive by_s seconds later, with unchanged stamps",
+    "slow": "only every n-th message passes (keep_every)",
     "intermittent": "messages pass and are dropped in turn (period_s, on_share)",
 }
 

@@ -32,7 +32,7 @@ class SensorLimits:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is promised for a run; `overhead_ms` is the 99th percentile of what the fuser adds to inference."""
+    """What is promised for a run; `overhead_ms` is the limit of the 99th percentile of the overhead."""
 
     fuse_period_s: float
     sensors: Mapping[str, SensorLimits]
@@ -73,7 +73,7 @@ def judge_fault(
 ) -> FaultVerdict:
     """Compare one fault with the promises.
 
-    mask_clear_s counts from the begin of the fault; mask_return_s from the sound message after its end that completes the
+    mask_clear_s counts from the start of the fault; mask_return_s from the sound message after its end that completes the
     good_samples, because the sensor cannot return earlier.
     """
     name = fault.sensor
@@ -103,7 +103,7 @@ def judge_fault(
 
 
 def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], limits: Limits) -> _Step:
-    """When the mask cleared after the begin of a fault, and whether that was soon enough."""
+    """When the mask cleared after the start of a fault, and whether that was soon enough."""
     sensor = limits.sensors[fault.sensor]
     worst_s = {
         "off": sensor.timeout_s,

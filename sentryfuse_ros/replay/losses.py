@@ -53,7 +53,7 @@ def losses(record: RunRecord, verdicts: Sequence[FaultVerdict]) -> list[Loss]:
 def describe(fault: InjectedFault) -> str:
     """A fault in words, its numbers filled in."""
     return {
-        "delay": f"messages arrive {fault.by_s:g} s late, stamps unchanged",
+        "delay": f"messages arrive {fault.by_s:g} s late, with unchanged stamps",
         "slow": f"only every {fault.keep_every}th message passes",
         "intermittent": f"messages pass for {fault.on_share * fault.period_s:g} s of every {fault.period_s:g} s",
     }.get(fault.kind, FAULT_KINDS[fault.kind].partition(" (")[0])

@@ -15,7 +15,7 @@ from ..bags.label_sources import INTERVALS_FILE
 from ..bags.run_description import RUN_FILE
 from ..errors import BagError
 
-MAKING = "making-"  # begin of a folder in which a recording is being made; the id of the process follows
+MAKING = "making-"  # start of the name of a folder in which a recording is being made; the id of the process follows
 
 
 @dataclass(frozen=True)

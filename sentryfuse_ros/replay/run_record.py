@@ -84,7 +84,7 @@ class ModelFacts:
 class RunRecord:
     """A run of `end_s` seconds.
 
-    ``labels`` count from the begin of the recording and are None if the truth is not known. ``description`` is the
+    ``labels`` count from the start of the recording and are None if the truth is not known. ``description`` is the
     recording's run.json, if it has one. ``camera`` is the sensor that the ``frames`` are from.
     """
 

@@ -15,7 +15,7 @@ AFTER_END_S = 5.0  # a frozen or delayed sensor may deliver for this long after 
 
 @dataclass
 class Delivery:
-    """One message to publish at t_s after the begin of the recording."""
+    """One message to publish at t_s after the start of the recording."""
 
     t_s: float
     topic: str
@@ -46,7 +46,7 @@ class Schedule:
     to_s: float = math.inf
 
     def period_s(self, bag: Bag) -> float:
-        """From the begin of one pass of the recording to the begin of the next [s]."""
+        """From the start of one pass of the recording to the start of the next [s]."""
         return bag.duration_s + self.gap_s
 
 

@@ -108,7 +108,7 @@ class RunScores:
 
 
 def labels_of_run(labels: Labels, source: str, start_ns: int, duration_s: float) -> Labels:
-    """Labels on the clock of the stamps -> labels that count from the begin of a recording at ``start_ns``.
+    """Labels on the clock of the stamps -> labels that count from the start of a recording at ``start_ns``.
 
     Raises DataError naming their ``source`` if none of them lies within the recording.
     """

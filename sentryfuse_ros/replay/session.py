@@ -137,7 +137,7 @@ def prepare(task: ReplayTask) -> PreparedReplay:
 
 
 def read_truth(bag: Bag, source: str | None) -> Labels | None:
-    """The labels of a bag from the begin of its recording on, from a topic or an intervals file.
+    """The labels of a bag from the start of its recording on, from a topic or an intervals file.
 
     Without a source, from intervals.csv beside the bag; None if there is none. Raises DataError or BagError.
     """

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.records import Confusion, EvaluationReport, Interval95, MaskResult, Measurement
 from . import evaluation_plots as plots
+from .latency_table import BUDGETS
 from .pages import NBSP, NOTHING, Card, Cell, Picture, Table, percent, render
 from .svg import svg_of
 
@@ -262,6 +263,7 @@ def provenance(report: EvaluationReport) -> list[tuple[str, str]]:
         "trained on": "; ".join(trained),
         "data set": report.dataset,
         "data set's origin": report.provenance,
+        "a pruning ratio is a share of": BUDGETS[report.budget],
         "groups": words(report.groups),
         "machine": ", ".join(f"{key} {value}" for key, value in report.machine.items()),
     }

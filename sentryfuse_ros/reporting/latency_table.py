@@ -6,6 +6,8 @@ from itertools import groupby
 
 from ..evaluation.latency import LatencyReport
 
+BUDGETS = {"time": "the measured time of an inference", "flops": "the FLOPs of the fusion network"}
+
 
 def latency_table(report: LatencyReport) -> str:
     """Machine, one block of lines per set of live sensors, and what the highest ratio saves."""
@@ -13,17 +15,21 @@ def latency_table(report: LatencyReport) -> str:
     lines = [
         f"model {report.model}, sentryfuse_ros {report.version}, Python {on['python']}, {on['backend']} {on[on['backend']]}",
         f"machine: {on['processor']}, {on['cores']} cores; inference on {on['device']} with {on['threads']} thread(s)",
+        f"a ratio is a share of {BUDGETS[report.budget]}",
         f"{report.rounds} rounds over all plans in turn, on inputs of {report.inputs}",
     ]
     for missing, group in groupby(report.plans, key=lambda plan: plan.missing):
         lines += [
             "",
             f"{missing} missing" if missing else "all sensors live",
-            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0",
+            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0   sensors used",
         ]
         for p in group:
             quartiles = f"{p.quartile1_ms:.2f} - {p.quartile3_ms:.2f}"
-            lines.append(f"   {p.ratio:.2f} {p.flops / 1e6:8.2f} {p.median_ms:11.2f}   {quartiles:<16} {100 * p.relative:7.0f} %")
+            lines.append(
+                f"   {p.ratio:.2f} {p.flops / 1e6:8.2f} {p.median_ms:11.2f}   {quartiles:<16} {100 * p.relative:7.0f} %"
+                + f"             {', '.join(p.used)}"
+            )
     dense, highest = report.plans[0], [plan for plan in report.plans if not plan.missing][-1]
     lines += [
         "",

@@ -30,7 +30,7 @@ def print_summary(result: RunResult, out: Path) -> None:
     """Figures and verdicts, and the names of the files in ``out``."""
     s = result.summary
     print(
-        f"predictions {s.predictions} ({s.valid_predictions} valid), max gap {s.max_gap_s} s, "
+        f"predictions {s.predictions} ({s.valid_predictions} valid), longest gap {s.max_gap_s} s, "
         f"overhead p99 {s.overhead_ms_p99} ms, inference p50 {s.inference_ms_p50} ms, ratios {list(s.ratios_seen)}"
     )
     print_scores(result.scores)

@@ -1,4 +1,4 @@
-"""The report of a run as one HTML page: headline numbers, the drawing, the faults and what became of the predictions."""
+"""The report of a run as one HTML page: headline numbers, the drawing, the faults, and how the predictions fared."""
 
 from __future__ import annotations
 

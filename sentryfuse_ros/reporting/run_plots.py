@@ -308,7 +308,7 @@ def time_panel(axis: Axes, record: RunRecord) -> None:
         (
             [p.overhead_ms for p in valid],
             ORANGE,
-            "overhead: the rest from the arrival of the newest sample to publication",
+            "overhead: from the arrival of the newest sample to publication, less inference",
         ),
     ):
         axis.plot(times, values, "o", ms=2.6, mew=0, color=colour, label=name)

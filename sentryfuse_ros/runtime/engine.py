@@ -20,7 +20,7 @@ from ..preprocessing import ModalitySpec, empty_input
 from ..pruning.cost import plan_flops, plan_params
 from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
-from ..pruning.planner import Mask, PlanChoice
+from ..pruning.planner import Choices, Mask, PlanChoice
 from ..pruning.units import SiteKeep, plan_units
 from .backend import Backend
 from .backends import load_backend
@@ -28,7 +28,7 @@ from .backends import load_backend
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..model.fuse import SentryFuse
 
-PLANS_KEPT = 96  # compiled plans; of the shipped model each takes about 1.5 MB in ONNX Runtime
+PLANS_KEPT = 64  # compiled plans; of the shipped model each takes about 1 MB in ONNX Runtime
 LARGEST_INPUT = 1e3  # Normalised inputs lie within a few tens. Larger values come from a broken sensor.
 
 
@@ -65,13 +65,11 @@ class CompiledPlan:
 class Engine:
     """Runs a network at batch size 1. Any thread may call it, but only one at a time."""
 
-    def __init__(self, checkpoint: Checkpoint, backend: Backend, choices: Mapping[tuple[Mask, float], PlanChoice] | None = None):
-        """``choices``: which sensors and units each (live mask, ratio level) runs on (`pruning.planner`). Without them all live
-        sensors are used, with the units of the level."""
+    def __init__(self, checkpoint: Checkpoint, backend: Backend):
         self.checkpoint, self.backend = checkpoint, backend
         self.info = dict(checkpoint.info)
         self._lengths = token_counts(checkpoint.config)
-        self._choices = dict(choices or {})
+        self._choices: Choices = {}
         self._plans: OrderedDict[tuple[Mask, float], CompiledPlan] = OrderedDict()
 
     @classmethod
@@ -139,22 +137,33 @@ class Engine:
             raise ParameterError("pruning ratio", ratio, "0 to 0.9", "choose a ratio in this range")
         return level_for(ratio, self.ratio_levels)
 
+    def choose(self, choices: Choices) -> None:
+        """Say which sensors and units each (live mask, ratio level) runs on (`pruning.planner`). Without a choice, all live
+        sensors are used, with the units of the level."""
+        self._choices = dict(choices)
+
+    @property
+    def budget(self) -> str:
+        """What a ratio is a share of: "time" where plans were chosen by their measured time, else "flops"."""
+        return "time" if self._choices else "flops"
+
     def choice(self, mask: Sequence[bool], ratio: float) -> PlanChoice:
         """The sensors and units that a mask (M,) with a live sensor runs on at a ratio."""
         live, level = tuple(bool(m) for m in mask), self.quantise(ratio)
-        return self._choices.get((live, level)) or PlanChoice(live, level, None, None)
+        return self._choices.get((live, level)) or PlanChoice(live, level)
 
     def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
         """Compile plans and run each once, so that no later change is slow; returns the time it took [s].
 
-        By default these are the plans of all masks with up to two sensors missing, at every level, as far as room is kept.
+        By default these are the plans of all masks with up to one sensor missing, at every level, as far as room is kept. Any
+        other plan is compiled when it is first needed, which takes some milliseconds.
         """
         started = time.perf_counter()
         if masks is None:
             count = len(self.modalities)
             masks = [
                 tuple(i not in gone for i in range(count))
-                for missing in range(min(2, count - 1) + 1)
+                for missing in range(min(1, count - 1) + 1)
                 for gone in combinations(range(count), missing)
             ]
         levels = [self.quantise(r) for r in (self.ratio_levels if ratios is None else ratios)]
@@ -221,16 +230,25 @@ class Engine:
         scores = gate_scores(config, self.checkpoint.tensors, choice.used)
         return plan_units(config, self._lengths, choice.used, choice.units_level, scores)
 
+    @property
+    def dense_ms(self) -> float | None:
+        """Measured time of one inference of the dense network with all sensors [ms]; None if the budget is in FLOPs."""
+        return self.choice((True,) * len(self.modalities), 0.0).cost_ms
+
+    def flops(self, choice: PlanChoice) -> int:
+        """FLOPs of one inference of a choice; a multiply-add counts as 2."""
+        return plan_flops(self.checkpoint.config, choice.used, [keep.budget for keep in self.units(choice)])
+
     def _plan(self, choice: PlanChoice) -> CompiledPlan:
         key = (choice.used, choice.units_level)
         plan = self._plans.get(key)
         if plan is None:
-            units, config = self.units(choice), self.checkpoint.config
+            units = self.units(choice)
             budgets = [keep.budget for keep in units]
             plan = CompiledPlan(
                 self.backend.compile(choice.used, units),
-                plan_flops(config, choice.used, budgets),
-                plan_params(config, choice.used, budgets),
+                self.flops(choice),
+                plan_params(self.checkpoint.config, choice.used, budgets),
             )
             self._plans[key] = plan
             if len(self._plans) > PLANS_KEPT:

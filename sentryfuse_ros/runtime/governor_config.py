@@ -37,11 +37,13 @@ class GovernorConfig:
             check_range(name, getattr(self, name), 0.0, 1e9)
         check_range("charging_ratio", self.charging_ratio, 0.0, RATIO_LIMIT)
         if self.p_max_w and self.p_max_w <= self.p_min_w:
-            raise ParameterError("p_max_w", self.p_max_w, f"more than p_min_w {self.p_min_w}", "measure both on the robot")
+            raise ParameterError(
+                "power_budget_max_w", self.p_max_w, f"more than power_budget_min_w {self.p_min_w}", "measure both on the robot"
+            )
         if self.battery_scale not in BATTERY_SCALES:
             raise ParameterError("battery_scale", self.battery_scale, "auto, fraction or percent", "set battery_scale")
         if not self.curve:
-            raise ParameterError("curve", "no points", "at least one (battery, ratio)", "set curve")
+            raise ParameterError("battery curve", "no points", "at least one (battery, ratio)", "set battery_curve_percent")
         for fraction, ratio in self.curve:
             check_range("curve battery fraction", fraction, 0.0, 1.0)
             check_range("curve ratio", ratio, 0.0, RATIO_LIMIT)
@@ -50,7 +52,10 @@ class GovernorConfig:
             if f0 == f1 or r1 > r0:
                 seen = f"({f0}, {r0}) then ({f1}, {r1})"
                 raise ParameterError(
-                    "curve", seen, "each battery level once, and no ratio that rises with the battery", "set curve"
+                    "battery curve",
+                    f"(battery, ratio) {seen}",
+                    "each battery level once, and no ratio that rises with the battery",
+                    "set battery_curve_percent and battery_curve_ratio",
                 )
         object.__setattr__(self, "curve", ordered)
 

@@ -96,6 +96,7 @@ class OnnxBackend:
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
+        options.enable_cpu_mem_arena = False  # each session's own would hold memory that no run needs; it makes nothing faster
         options.log_severity_level = 3  # errors only: what it warns about are its own optimisations
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat a core
         try:

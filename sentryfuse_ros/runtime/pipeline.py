@@ -40,7 +40,8 @@ class Tick:
     node_ns: int
     snapshot: Snapshot
     inputs: dict[str, np.ndarray]
-    mask: np.ndarray  # bool (M,)
+    mask: np.ndarray  # bool (M,): the live inputs
+    used: tuple[bool, ...]  # (M,): those of them that the ratio's plan uses
     serving: tuple[str, ...]  # the sensor of each model input, "" where none
     power: GovernorState
     statuses: dict[str, Status]
@@ -66,6 +67,7 @@ class SensorView:
     settings: SensorSettings
     status: Status | None  # as of the newest check, None before the first
     serves_model: bool  # False: the sensor is only watched
+    asleep: bool  # live, but the plan in force has no use for it
     buffered_rows: int
     last_decode_error: str
 
@@ -107,7 +109,7 @@ class Pipeline:
             return False
         entry = self._sensors[sensor]
         entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
-        return entry.spec is not None
+        return entry.spec is not None and not entry.asleep
 
     def battery(self, percentage: float, charging: bool, now_arrival_ns: int) -> None:
         """Take one sensor_msgs/BatteryState; an impossible percentage keeps the last one (docs/POWER.md)."""
@@ -173,9 +175,15 @@ class Pipeline:
     def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
         """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
         statuses = {s.name: s.check(now_node_ns, now_arrival_ns) for s in self._sensors.values()}
-        snapshot, serving, inputs = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns)
-        self._sequence += 1
         power = self._governor.update(now_arrival_ns * 1e-9)
+        taken = extract_inputs(
+            self._slots, self._engine.specs, statuses, now_node_ns, lambda mask: self._engine.choice(mask, power.ratio).used
+        )
+        snapshot, mask = taken.snapshot, taken.snapshot.mask
+        self._sequence += 1
+        idle = {s.name for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used}
+        for sensor in self._sensors.values():
+            sensor.sleep(sensor.name in idle)
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
@@ -183,12 +191,13 @@ class Pipeline:
             sequence=self._sequence,
             node_ns=now_node_ns,
             snapshot=snapshot,
-            inputs=inputs,
-            mask=snapshot.mask,
-            serving=tuple(s.name if s and used else "" for s, used in zip(serving, snapshot.mask, strict=True)),
+            inputs=taken.inputs,
+            mask=mask,
+            used=taken.used,
+            serving=tuple(s.name if s and live else "" for s, live in zip(taken.serving, mask, strict=True)),
             power=power,
             statuses=statuses,
-            newest_age_s=_newest_age_s(serving, statuses),
+            newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
 
     def infer(self, tick: Tick) -> Prediction:
@@ -246,7 +255,7 @@ class Pipeline:
         """One sensor as of now."""
         s = self._sensors[name]
         rows = len(s.buffer) if s.buffer is not None else 0
-        return SensorView(s.settings, s.status, s.spec is not None, rows, s.error)
+        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, rows, s.error)
 
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""
@@ -257,7 +266,9 @@ class Pipeline:
         """Whether a live sensor's next sample is about to come, so that waiting a moment gives a fresher prediction."""
         for sensor in self._sensors.values():
             status = sensor.status
-            if sensor.spec is not None and status is not None and status.live and status.rate_hz > 0:
+            if sensor.spec is None or sensor.asleep or status is None:
+                continue
+            if status.live and status.rate_hz > 0:
                 if (now_arrival_ns - sensor.last_arrival_ns) * 1e-9 < SAMPLE_DUE_PERIODS / status.rate_hz:
                     return True
         return False

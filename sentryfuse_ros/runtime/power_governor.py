@@ -90,7 +90,7 @@ class PowerGovernor:
         if math.isnan(watts):
             self._budget_w, self._budget_trouble = math.nan, ""
         elif not self.config.p_max_w:
-            self._budget_trouble = f"power budget {watts:g} W ignored, p_max_w is not set"
+            self._budget_trouble = f"power budget {watts:g} W ignored, because power_budget_max_w is 0"
         elif watts < 0 or math.isinf(watts):
             self._budget_trouble = f"power budget {watts:g} W refused"
         else:

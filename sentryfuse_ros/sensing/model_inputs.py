@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -16,9 +17,10 @@ from .snapshot import Snapshot, take_snapshot
 class ModelInputs(NamedTuple):
     """Everything that the model sees at one moment."""
 
-    snapshot: Snapshot
+    snapshot: Snapshot  # its newest_ns is that of the inputs below
     serving: list[Sensor | None]  # per model input the sensor that serves it, None where there is no live one
-    inputs: dict[str, np.ndarray]  # name -> float32 spec.shape, copied out of the buffers; only inputs with data
+    used: tuple[bool, ...]  # which inputs of the mask are below
+    inputs: dict[str, np.ndarray]  # name -> float32 spec.shape, copied out of the buffers
 
 
 def slots_of(sensors: Iterable[Sensor], names: Sequence[str]) -> tuple[tuple[Sensor, ...], ...]:
@@ -28,11 +30,16 @@ def slots_of(sensors: Iterable[Sensor], names: Sequence[str]) -> tuple[tuple[Sen
 
 
 def extract_inputs(
-    slots: Sequence[Sequence[Sensor]], specs: Sequence[ModalitySpec], statuses: Mapping[str, Status], now_node_ns: int
+    slots: Sequence[Sequence[Sensor]],
+    specs: Sequence[ModalitySpec],
+    statuses: Mapping[str, Status],
+    now_node_ns: int,
+    choose: Callable[[Sequence[bool]], Sequence[bool]] | None = None,
 ) -> ModelInputs:
     """Model inputs of the sensors that are live now.
 
-    slots: see `slots_of`; specs: the model's inputs in the same order, which is that of the mask; statuses: by sensor name.
+    slots: see `slots_of`; specs: the model's inputs in the same order, which is that of the mask; statuses: by sensor name;
+    choose: from the mask (M,) of the inputs with data to those that are wanted, without which all of them are.
     """
     # The first live sensor of an input serves it; the others are its spares.
     serving = [next((s for s in candidates if statuses[s.name].live and s.buffer is not None), None) for candidates in slots]
@@ -41,9 +48,11 @@ def extract_inputs(
     # inputs, whatever the timing of the machine.
     end_ns = min(now_node_ns, max((s.newest_ns for s in serving if s), default=now_node_ns))
     snapshot = take_snapshot(buffers, [s is not None for s in serving], end_ns)
+    mask = snapshot.mask.tolist()
+    used = tuple(choose(mask)) if choose is not None and any(mask) else tuple(mask)
     inputs = {
-        spec.name: model_input(spec, *snapshot.windows[spec.name], snapshot.end_ns)
-        for spec in specs
-        if spec.name in snapshot.windows
+        spec.name: model_input(spec, *snapshot.windows[spec.name], snapshot.end_ns) for spec, here in zip(specs, used) if here
     }
-    return ModelInputs(snapshot, serving, inputs)
+    if used != tuple(mask):
+        snapshot = replace(snapshot, newest_ns=max(int(snapshot.windows[name][0][-1]) for name in inputs))
+    return ModelInputs(snapshot, serving, used, inputs)

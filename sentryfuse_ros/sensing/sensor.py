@@ -12,11 +12,14 @@ from typing import Any
 import numpy as np
 
 from ..decoders import make_decoder
+from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .window_buffer import WindowBuffer
+
+LONGEST_REST_S = 0.5  # between the rows of a sensor that is asleep
 
 
 class Sensor:
@@ -43,6 +46,19 @@ class Sensor:
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
+        self.asleep = False
+        self._rest_ns = 0  # while it is asleep, rows are made this often; 0: always
+        if self.spec is not None and self.kind.made_of_frames:
+            self._rest_ns = round(min(self.spec.window_s / self.spec.shape[0], LONGEST_REST_S) * NS_PER_S)
+        self._last_rows_ns = 0
+
+    def sleep(self, asleep: bool) -> None:
+        """Say whether the model has no use for the sensor at present.
+
+        Every message is still checked, so liveness notices as much and as soon as ever. A camera or a LiDAR that is asleep
+        makes rows, which costs most, only as often as a window has room for them: when it wakes, its window is whole.
+        """
+        self.asleep = asleep
 
     @property
     def newest_ns(self) -> int:
@@ -57,6 +73,7 @@ class Sensor:
         """
         self.last_arrival_ns = int(arrival_ns[-1])
         arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
+        self.decoder.rows_wanted = not self.asleep or self.last_arrival_ns - self._last_rows_ns >= self._rest_ns
         batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
         if batch.error:
             self.error = batch.error
@@ -67,6 +84,7 @@ class Sensor:
             rate_hz = self.kind.buffer_rate_hz(self.spec.options, self.settings.expected_rate_hz)
             self.buffer = WindowBuffer(self.spec.window_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
         self.buffer.append(batch.row_stamp_ns, batch.rows)
+        self._last_rows_ns = self.last_arrival_ns
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
         """State of the sensor at this moment, also kept as `status`."""
@@ -81,5 +99,6 @@ class Sensor:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
         self.liveness.reset()
         self.decoder.reset()
+        self._last_rows_ns = 0
         if self.buffer is not None:
             self.buffer.clear()

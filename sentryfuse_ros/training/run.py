@@ -74,14 +74,19 @@ def train(
     if validation is not None:
         predictions = ValidationPredictions.predict(trainer.ema_model, validation)
         predictions.save(out)
-        info["metrics"] = {"validation_accuracy": predictions.accuracies()}
+        info["metrics"] = {
+            "validation_accuracy": predictions.accuracies(),
+            "validation_standard_error": predictions.standard_errors(),
+        }
         calibration = pooled or predictions
     if calibration is not None:
         info["temperatures"] = calibration.temperatures()
         data["calibrated_on"] = [p.name for p in calibrate_from] or "own validation groups"
     if pooled is not None:
         # The accuracy of this recipe on groups held out of training, and not the accuracy of this network.
-        info.setdefault("metrics", {})["cross_validation_accuracy"] = pooled.accuracies()
+        info.setdefault("metrics", {}).update(
+            cross_validation_accuracy=pooled.accuracies(), cross_validation_standard_error=pooled.standard_errors()
+        )
     return save_checkpoint(trainer.ema_model, out, info)
 
 

@@ -26,21 +26,25 @@ class ValidationPredictions:
     labels: np.ndarray  # (n,)
     logits: Mapping[str, np.ndarray]  # mask bits -> (levels, n, classes)
     live: np.ndarray | None = None  # (n, M) bool: which sensors were live; None where all were in all examples
+    recording: np.ndarray | None = None  # (n,) int: examples with the same number are of one recording; None: each its own
 
     @classmethod
     def predict(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
         """Run a network on all examples."""
         config = model.config
         logits = predict_logits(model, examples, all_masks(len(config.names)), config.ratio_levels)
-        live = None
-        if isinstance(examples, WindowExamples) and examples.windows.live:
-            live = np.stack([examples.windows.live[n] for n in config.names], 1)
-        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, live)
+        live = recording = None
+        if isinstance(examples, WindowExamples):
+            recording = np.asarray(examples.windows.recording, np.int64)
+            if examples.windows.live:
+                live = np.stack([examples.windows.live[n] for n in config.names], 1)
+        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, live, recording)
 
     def save(self, folder: Path) -> None:
         """Write the predictions into the folder of a run."""
-        live = {} if self.live is None else {"live": self.live}
-        arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **live}
+        optional = {"live": self.live, "recording": self.recording}
+        known = {name: values for name, values in optional.items() if values is not None}
+        arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **known}
         np.savez_compressed(folder / PREDICTIONS_FILE, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
 
     @classmethod
@@ -52,7 +56,7 @@ class ValidationPredictions:
         except (OSError, ValueError) as error:
             expected = "a run trained with validation_groups"
             raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error), expected, _REMEDY) from error
-        return cls(arrays.pop("labels"), arrays, arrays.pop("live", None))
+        return cls(arrays.pop("labels"), arrays, arrays.pop("live", None), arrays.pop("recording", None))
 
     @classmethod
     def pool(cls, folders: Sequence[Path]) -> ValidationPredictions:
@@ -62,10 +66,14 @@ class ValidationPredictions:
             seen, expected = "runs of different masks, ratio levels or classes", "runs of one recipe"
             raise DataError("validation predictions", seen, expected, _REMEDY)
         live = [part.live for part in parts if part.live is not None]
+        # The same number in two runs means two recordings, unless the runs shared validation groups, which folds do not.
+        counts = [1 + int(part.recordings.max(initial=-1)) for part in parts]
+        recording = [part.recordings + sum(counts[:i]) for i, part in enumerate(parts)]
         return cls(
             np.concatenate([part.labels for part in parts]),
             {mask: np.concatenate([part.logits[mask] for part in parts], axis=1) for mask in parts[0].logits},
             np.concatenate(live) if live else None,
+            np.concatenate(recording),
         )
 
     @property
@@ -87,6 +95,24 @@ class ValidationPredictions:
             out[mask] = [round(accuracy(z[seen], self.labels[seen]), 4) if len(seen) else None for z in levels]
         return out
 
+    @property
+    def recordings(self) -> np.ndarray:
+        """The recording that each example is of, (n,) int."""
+        return np.arange(len(self.labels)) if self.recording is None else self.recording
+
+    def standard_errors(self) -> dict[str, list[float | None]]:
+        """{mask bits: standard error of the accuracy per ratio level}; None where there are not two recordings to tell it from.
+
+        Windows of one recording are alike, so recordings are what is independent: the error is that of a ratio estimated from
+        a sample of clusters (Cochran 1977, Sampling Techniques, section 9A.3).
+        """
+        out: dict[str, list[float | None]] = {}
+        for mask, levels in self.logits.items():
+            seen = self.seen(mask)
+            _, cluster = np.unique(self.recordings[seen], return_inverse=True)
+            out[mask] = [_clustered_error(z[seen].argmax(1) == self.labels[seen], cluster) for z in levels]
+        return out
+
     def temperatures(self) -> dict[str, list[float]]:
         """{mask bits: temperature per ratio level}; 1 where no example has the sensors of the mask."""
         out: dict[str, list[float]] = {}
@@ -95,3 +121,12 @@ class ValidationPredictions:
             rows = [z[seen] for z in levels]
             out |= fit_temperatures({mask: rows}, self.labels[seen]) if len(seen) else {mask: [1.0] * len(rows)}
         return out
+
+
+def _clustered_error(correct: np.ndarray, cluster: np.ndarray) -> float | None:
+    """Standard error of the mean of ``correct`` (n,) bool, whose entries are in clusters numbered from 0 (n,)."""
+    clusters = 1 + int(cluster.max(initial=-1))
+    if clusters < 2:
+        return None
+    surplus = np.bincount(cluster, correct - correct.mean(), minlength=clusters)
+    return round(float(np.sqrt((surplus**2).sum() * clusters / (clusters - 1)) / len(correct)), 5)

@@ -1,0 +1,88 @@
+"""Measured costs of plans: every plan has one, they are kept, and an engine that goes by them prunes and comes back exactly."""
+
+import json
+
+import numpy as np
+import pytest
+from tiny_model import tiny_inputs, tiny_model
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.masks import all_masks, mask_to_bits
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.pruning.planner import PlanChoice
+from sentryfuse_ros.runtime import plan_costs as module
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.plan_costs import choose_by_time, measure_plan_costs, plan_costs
+
+ALL = np.ones(3, bool)
+LEVELS = 10
+
+
+def info(**accuracy):
+    """A checkpoint's, on whose validation recordings a set of sensors was right in ``accuracy[bits]`` of all cases, else 50 %."""
+    rows = {mask_to_bits(m): [accuracy.get("s" + mask_to_bits(m), 0.5)] * LEVELS for m in all_masks(3)}
+    return {"sha256": "0123", "metrics": {"validation_accuracy": rows}}
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "sentryfuse_ros" / "plan_costs"
+
+
+def test_every_set_of_sensors_has_a_cost_that_falls_with_the_level():
+    costs = measure_plan_costs(Engine.from_model(tiny_model()), rounds=2)
+    assert set(costs.plan_ms) == {mask_to_bits(mask) for mask in all_masks(3)}
+    for row in costs.plan_ms.values():
+        assert len(row) == LEVELS and min(row) > 0 and list(row) == sorted(row, reverse=True)
+
+
+def test_costs_are_kept_and_measured_again_where_the_file_is_broken_or_another_machine_s(cache, monkeypatch):
+    engine = Engine.from_model(tiny_model(), info())
+    first, kept = plan_costs(engine, 1)
+    assert not kept and plan_costs(engine, 1) == (first, True)
+    (file,) = cache.iterdir()
+    content = json.loads(file.read_text())
+    for broken in ("", "[1]", json.dumps({**content, "key": {}}), json.dumps({"key": content["key"]})):
+        file.write_text(broken)
+        assert plan_costs(engine, 1)[1] is False and plan_costs(engine, 1)[1] is True
+    assert plan_costs(engine, 2)[1] is False  # another number of threads
+    monkeypatch.setattr(module, "processor", lambda: "another")
+    assert plan_costs(engine, 1)[1] is False
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(cache):
+    cache.parent.parent.mkdir(parents=True)
+    cache.parent.write_text("a file where the folder should be")
+    costs, kept = plan_costs(Engine.from_model(tiny_model(), info()), 1)
+    assert costs.dense_ms > 0 and not kept
+
+
+def test_an_engine_that_goes_by_time_leaves_sensors_out_and_comes_back_bit_for_bit():
+    engine = Engine.from_model(tiny_model(), info(s111=0.9, s010=0.8))
+    x = tiny_inputs()
+    dense = engine.infer(x, ALL, 0.0)
+    assert engine.budget == "flops" and engine.dense_ms is None
+    costs = choose_by_time(engine, 1)
+    assert engine.budget == "time" and engine.dense_ms == costs.dense_ms
+    pruned = engine.infer(x, ALL, 0.9)
+    assert 0 < pruned.used.sum() < 3 and pruned.flops < dense.flops and pruned.ratio == 0.9
+    assert not pruned.attention_share[~pruned.used].any() and pruned.attention_share.sum() == pytest.approx(1)
+    # What runs is exactly the network under the mask of the sensors that are used.
+    choice = engine.choice(ALL.tolist(), 0.9)
+    plain = Engine.from_model(tiny_model()).infer(x, pruned.used, choice.units_level)
+    np.testing.assert_array_equal(pruned.probabilities, plain.probabilities)
+    # An input that is not used need not be there.
+    few = {name: v for name, v, used in zip(x, x.values(), pruned.used) if used}
+    np.testing.assert_array_equal(engine.infer(few, ALL, 0.9).probabilities, pruned.probabilities)
+    np.testing.assert_array_equal(engine.infer(x, ALL, 0.0).probabilities, dense.probabilities)
+    assert engine.choice(ALL.tolist(), 0.0) == PlanChoice((True,) * 3, 0.0, costs.dense_ms, 0.9)
+
+
+def test_models_that_cannot_be_planned_are_named():
+    with pytest.raises(ParameterError, match="validation accuracies"):
+        choose_by_time(Engine.from_model(tiny_model()), 1)
+    seven = tuple(ModalitySpec(f"s{i}", "series", 1.0, (20, 2)) for i in range(7))
+    model = tiny_model(modalities=seven, kv_stride={}, tokenizer={s.name: {"steps_per_token": 5} for s in seven})
+    with pytest.raises(ParameterError, match="model inputs: saw 7"):
+        measure_plan_costs(Engine.from_model(model))

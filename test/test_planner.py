@@ -1,0 +1,85 @@
+"""Which plan a ratio runs: the best that fits its share of measured time, and among equally good ones the cheapest."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.masks import all_masks, mask_to_bits
+from sentryfuse_ros.pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
+
+LEVELS = (0.0, 0.5, 0.9)
+COSTS = PlanCosts({"11": (10.0, 8.0, 6.0), "10": (7.0, 6.0, 4.0), "01": (3.0, 2.0, 0.9)})
+ACCURACY = {"11": [0.95, 0.95, 0.90], "10": [0.93, 0.92, 0.80], "01": [0.85, 0.85, 0.84]}
+NO_ERROR = {bits: [0.0] * 3 for bits in ACCURACY}
+
+
+def chosen(live, level, accuracy=ACCURACY, error=NO_ERROR, costs=COSTS):
+    choice = choose_plans(LEVELS, costs, PlanWorth(accuracy, error), 2)[live, level]
+    return mask_to_bits(choice.used), choice.units_level
+
+
+def test_ratio_0_leaves_nothing_out_and_costs_are_told():
+    plans = choose_plans(LEVELS, COSTS, PlanWorth(ACCURACY, NO_ERROR), 2)
+    assert plans[(True, True), 0.0] == PlanChoice((True, True), 0.0, 10.0, 0.95)
+    assert plans[(False, True), 0.0] == PlanChoice((False, True), 0.0, 3.0, 0.85)
+
+
+def test_the_best_plan_within_the_budget_may_leave_a_live_sensor_out():
+    assert chosen((True, True), 0.5) == ("01", 0.5)  # 5 ms: all but "10" at .9 (80 %) and the three of "01"; the cheaper of two
+    assert chosen((True, True), 0.9) == ("01", 0.9)  # 1 ms
+
+
+def test_an_absent_sensor_counts_as_removed():
+    assert chosen((False, True), 0.5) == ("01", 0.0)  # 3 ms fit into 5 as they are
+    assert chosen((False, True), 0.9) == ("01", 0.9)
+
+
+def test_where_nothing_fits_the_cheapest_is_taken():
+    assert chosen((True, False), 0.9) == ("10", 0.9)
+
+
+def test_plans_within_one_standard_error_of_the_best_are_equally_good():
+    error = {"11": [0.01] * 3, "10": [0.01] * 3, "01": [0.02] * 3}
+    assert chosen((True, True), 0.5, error=error) == ("01", 0.9)  # .84 is within .02 of .85, and cheaper
+
+
+def test_sensors_never_validated_together_are_a_last_resort():
+    unknown = {**ACCURACY, "01": [None] * 3}
+    assert chosen((True, True), 0.5, accuracy=unknown) == ("10", 0.9)
+    assert chosen((False, True), 0.9, accuracy=unknown) == ("01", 0.9)
+
+
+numbers = st.floats(0.01, 1.0)
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data())
+def test_every_plan_uses_live_sensors_only_and_keeps_the_budget_where_any_can(data):
+    bits = [mask_to_bits(mask) for mask in all_masks(3)]
+    row = st.tuples(numbers, numbers, numbers)
+    costs = PlanCosts({b: tuple(sorted(data.draw(row), reverse=True)) for b in bits})
+    worth = PlanWorth({b: data.draw(row) for b in bits}, {b: data.draw(row) for b in bits})
+    plans = choose_plans(LEVELS, costs, worth, 3)
+    assert set(plans) == {(mask, level) for mask in all_masks(3) for level in LEVELS}
+    for (live, level), choice in plans.items():
+        assert any(choice.used) and all(here <= there for here, there in zip(choice.used, live))
+        possible = [costs.plan_ms[mask_to_bits(m)] for m in all_masks(3) if all(a <= b for a, b in zip(m, live))]
+        cheapest = min(min(ms) for ms in possible)
+        if level:
+            assert choice.cost_ms <= max((1 - level) * costs.dense_ms, cheapest) + 1e-9
+
+
+def test_worth_comes_from_a_checkpoint_with_or_without_standard_errors():
+    metrics = {"cross_validation_accuracy": ACCURACY, "cross_validation_standard_error": NO_ERROR}
+    assert PlanWorth.of_checkpoint({"metrics": metrics}, 2, 3) == PlanWorth(ACCURACY, NO_ERROR)
+    assert PlanWorth.of_checkpoint({"metrics": {"validation_accuracy": ACCURACY}}, 2, 3) == PlanWorth(ACCURACY, {})
+    assert choose_plans(LEVELS, COSTS, PlanWorth(ACCURACY, {}), 2)[(True, True), 0.5].accuracy == 0.85
+    for metrics in ({}, {"validation_accuracy": {"11": [0.9] * 3}}, {"validation_accuracy": {b: [0.9] for b in ACCURACY}}):
+        with pytest.raises(ParameterError, match="validation accuracies.*set budget to flops"):
+            PlanWorth.of_checkpoint({"metrics": metrics}, 2, 3)
+
+
+def test_costs_of_the_dense_network_are_those_of_all_sensors():
+    assert COSTS.dense_ms == 10.0 and np.isclose(PlanCosts({"1": (2.0,)}).dense_ms, 2.0)
