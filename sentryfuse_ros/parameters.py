@@ -132,7 +132,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "warm_up",
         True,
-        "Whether every pruning plan (sensor mask x ratio) is built and run once at configure, so that no later change is slow.",
+        "Whether the plans for all sensors, and for each one missing, are built and run once at configure, for every ratio. "
+        "Other plans are built when they are first needed, which takes some milliseconds.",
     ),
     Parameter("battery_topic", "battery_state", "Topic of the sensor_msgs/BatteryState messages."),
     Parameter(

@@ -122,6 +122,26 @@ def test_temperatures_rest_on_windows_that_have_the_sensors_of_their_mask():
     assert given.temperatures()["01"] == [1.0] and given.accuracies()["01"] == [None]
 
 
+def test_standard_errors_count_recordings_not_windows():
+    # Four recordings of two windows each, which are right or wrong together: shares of 1, 1, 0 and 0.
+    labels, right = np.zeros(8, int), np.array([1, 1, 1, 1, 0, 0, 0, 0], bool)
+    logits = {"1": np.where(right[:, None], [1.0, 0.0], [0.0, 1.0])[None]}
+    by_window = ValidationPredictions(labels, logits).standard_errors()["1"]
+    by_recording = ValidationPredictions(labels, logits, None, np.repeat([7, 3, 9, 5], 2)).standard_errors()["1"]
+    assert by_window == [pytest.approx(np.sqrt(0.25 / 7), abs=1e-5)]
+    assert by_recording == [pytest.approx(np.sqrt(0.25 / 3), abs=1e-5)]
+    assert ValidationPredictions(labels, logits, None, np.zeros(8, int)).standard_errors()["1"] == [None]
+
+
+def test_recordings_of_pooled_runs_stay_apart_and_survive_the_file(tmp_path):
+    labels, logits = np.zeros(4, int), {"1": np.tile([1.0, 0.0], (4, 1))[None]}
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        ValidationPredictions(labels, logits, None, np.array([0, 0, 1, 1])).save(tmp_path / name)
+    pooled = ValidationPredictions.pool([tmp_path / "a", tmp_path / "b"])
+    assert pooled.recordings.tolist() == [0, 0, 1, 1, 2, 2, 3, 3]
+
+
 # a run is not taken for another
 
 

@@ -57,7 +57,7 @@ class PlanWorth:
                 f"{levels} numbers for each, one per ratio level",
                 "train it with validation groups, or set budget to flops",
             )
-        # Models of format versions without standard errors: the best plan is taken, and nothing counts as equally good.
+        # A model trained before standard errors were kept has none: then nothing counts as equally good as the best plan.
         return cls(accuracy, metrics.get(f"{source}_standard_error", {}))
 
 
