@@ -2,9 +2,9 @@
 
 A ratio r is a budget: 1 - r of the time that the dense network with all sensors takes on this machine. What a plan may leave
 out are units of the fusion network (in the steps of the checkpoint's ratio levels) and whole live sensors, whose tokeniser
-then does not run. Of the plans that fit, the one is taken that did best on the validation recordings; among those that are
-within one standard error of it, the cheapest (Breiman et al. 1984, section 3.4.3: choosing the best of many candidates on few
-recordings overfits).
+then does not run. Of the plans that fit, all that are within one standard error of the most accurate one on the validation
+recordings count as equally good, because choosing the best of many candidates on few recordings overfits (Breiman et al. 1984,
+section 3.4.3). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _best(candidates: Sequence[_Candidate], budget_ms: float) -> PlanChoice:
         return min(candidates, key=lambda c: c.cost_ms).choice
     best = max(fitting, key=lambda c: c.accuracy)
     good_enough = [c for c in fitting if c.accuracy >= best.accuracy - best.standard_error - TOLERANCE]
-    return min(good_enough, key=lambda c: c.cost_ms).choice
+    return max(good_enough, key=lambda c: c.cost_ms).choice
 
 
 def _within(used: Mask, live: Mask) -> bool:
