@@ -28,6 +28,7 @@ from typing import Any
 RATES_HZ = {"camera": 30, "lidar": 10, "imu": 400, "audio": 50}
 TOPICS = {kind: f"/bench/{kind}" for kind in RATES_HZ}
 SIDES = ("ordinary", "watched", "decoded")
+PAYLOADS = 8
 
 
 def message_types() -> dict[str, Any]:
@@ -50,34 +51,40 @@ def publish(seconds: float) -> None:
     rclpy.init()
     node = rclpy.create_node("bench_load")
     types, rng = message_types(), np.random.default_rng(0)
-    image = types["camera"](
-        height=480, width=640, encoding="rgb8", step=1920, data=rng.integers(0, 255, 921600, np.uint8).tobytes()
-    )
     fields = [
         PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate(("x", "y", "z", "intensity"))
     ]
-    cloud = types["lidar"](
-        height=1,
-        width=65000,
-        fields=fields,
-        point_step=16,
-        row_step=65000 * 16,
-        data=rng.normal(0, 10, 65000 * 4).astype(np.float32).tobytes(),
-    )
-    imu = types["imu"]()
-    imu.linear_acceleration.z = 9.81
-    audio = types["audio"](sample_rate=16000, channels=1, samples=rng.integers(-3000, 3000, 320, np.int16))
-    raw = {kind: serialize_message(m) for kind, m in (("camera", image), ("lidar", cloud), ("imu", imu), ("audio", audio))}
+
+    def image() -> Any:
+        pixels = rng.integers(0, 255, 921600, np.uint8).tobytes()
+        return types["camera"](height=480, width=640, encoding="rgb8", step=1920, data=pixels)
+
+    def cloud() -> Any:
+        points = rng.normal(0, 10, 65000 * 4).astype(np.float32).tobytes()
+        return types["lidar"](height=1, width=65000, fields=fields, point_step=16, row_step=65000 * 16, data=points)
+
+    def imu() -> Any:
+        message = types["imu"]()
+        turn, push = message.angular_velocity, message.linear_acceleration
+        (turn.x, turn.y, turn.z), (push.x, push.y, push.z) = rng.normal(0, 0.1, 3), rng.normal((0, 0, 9.81), 0.1)
+        return message
+
+    def audio() -> Any:
+        return types["audio"](sample_rate=16000, channels=1, samples=rng.integers(-3000, 3000, 320, np.int16))
+
+    # Payloads that never change would be FROZEN, so a few of them take turns.
+    makers = {"camera": image, "lidar": cloud, "imu": imu, "audio": audio}
+    raw = {kind: [serialize_message(make()) for _ in range(PAYLOADS)] for kind, make in makers.items()}
     publishers = {kind: node.create_publisher(types[kind], TOPICS[kind], 200) for kind in raw}
+    sent = dict.fromkeys(raw, 0)
     begin = time.monotonic()
     due = dict.fromkeys(raw, begin)
     while time.monotonic() - begin < seconds:
         now = time.monotonic()
-        for kind, data in raw.items():
+        for kind, payloads in raw.items():
             if now >= due[kind]:
-                # A payload that never changes would be FROZEN, so the last bytes change with time.
-                data = stamped(data, time.time_ns())[:-8] + np.float64(1e-3 * (now % 100)).tobytes()
-                publishers[kind].publish(data)
+                sent[kind] += 1
+                publishers[kind].publish(stamped(payloads[sent[kind] % PAYLOADS], time.time_ns()))
                 due[kind] += 1.0 / RATES_HZ[kind]
         time.sleep(max(0.0, min(due.values()) - time.monotonic()))
     rclpy.try_shutdown()

@@ -110,6 +110,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "flops are the FLOPs of the fusion network, without its tokenisers.",
         choices=("time", "flops"),
     ),
+    Parameter(
+        "accuracy_loss_limit",
+        0.1,
+        "With budget time, the accuracy on the validation recordings that a plan may lose against all live sensors without "
+        "pruning. A plan that loses more is not used, even if less time is then saved than the ratio asks for.",
+        0.0,
+        1.0,
+    ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),

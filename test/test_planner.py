@@ -15,8 +15,8 @@ ACCURACY = {"11": [0.95, 0.95, 0.90], "10": [0.93, 0.92, 0.80], "01": [0.85, 0.8
 NO_ERROR = {bits: [0.0] * 3 for bits in ACCURACY}
 
 
-def chosen(live, level, accuracy=ACCURACY, error=NO_ERROR, costs=COSTS):
-    choice = choose_plans(LEVELS, costs, PlanWorth(accuracy, error), 2)[live, level]
+def chosen(live, level, accuracy=ACCURACY, error=NO_ERROR, costs=COSTS, most_lost=1.0):
+    choice = choose_plans(LEVELS, costs, PlanWorth(accuracy, error), 2, most_lost)[live, level]
     return mask_to_bits(choice.used), choice.units_level
 
 
@@ -38,6 +38,13 @@ def test_an_absent_sensor_counts_as_removed():
 
 def test_where_nothing_fits_the_cheapest_is_taken():
     assert chosen((True, False), 0.9) == ("10", 0.9)
+
+
+def test_a_plan_that_loses_more_than_is_allowed_is_not_used_even_if_nothing_else_fits():
+    assert chosen((True, True), 0.9, most_lost=0.11) == ("01", 0.9)  # .84 is .11 less than .95
+    assert chosen((True, True), 0.9, most_lost=0.10) == ("01", 0.5)  # the cheapest of those with .85 and more; it takes too long
+    assert chosen((True, True), 0.9, most_lost=0.0) == ("11", 0.5)
+    assert chosen((True, False), 0.9, most_lost=0.02) == ("10", 0.5)
 
 
 def test_plans_within_one_standard_error_of_the_best_are_equally_good():

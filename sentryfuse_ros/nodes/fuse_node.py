@@ -120,7 +120,7 @@ class FuseNode(LifecycleNode):
         model_file = model_path(settings["model"])
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         if settings["budget"] == "time":
-            self._choose_by_time(engine, settings["inference_threads"])
+            self._choose_by_time(engine, settings)
         for name in ("battery_topic", "power_budget_topic"):
             check_topic(name, settings[name])
         deserialize: dict[str, Callable[[bytes], Any]] = {}
@@ -144,11 +144,11 @@ class FuseNode(LifecycleNode):
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
         )
 
-    def _choose_by_time(self, engine: Engine, threads: int) -> None:
+    def _choose_by_time(self, engine: Engine, settings: Settings) -> None:
         """Choose the plans by measured time; where the checkpoint does not allow it, the budget stays in FLOPs."""
         started = time.monotonic()
         try:
-            costs = choose_by_time(engine, threads)
+            costs = choose_by_time(engine, settings["inference_threads"], settings["accuracy_loss_limit"])
         except ParameterError as error:
             self.get_logger().warning(f"pruning goes by FLOPs, which may save no time: {error}")
             return

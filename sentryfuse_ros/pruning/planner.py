@@ -4,7 +4,8 @@ A ratio r is a budget: 1 - r of the time that the dense network with all sensors
 out are units of the fusion network (in the steps of the checkpoint's ratio levels) and whole live sensors, whose tokeniser
 then does not run. Of the plans that fit, all that are within one standard error of the most accurate one on the validation
 recordings count as equally good, because choosing the best of many candidates on few recordings overfits (Breiman et al. 1984,
-section 3.4.3). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less.
+section 3.4.3). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less. A plan that
+loses more accuracy than is allowed is no candidate, even where nothing else fits: the cheapest of the others runs instead.
 """
 
 from __future__ import annotations
@@ -72,19 +73,20 @@ class PlanChoice:
 
 
 def choose_plans(
-    levels: Sequence[float], costs: PlanCosts, worth: PlanWorth, sensors: int
+    levels: Sequence[float], costs: PlanCosts, worth: PlanWorth, sensors: int, most_lost: float = 1.0
 ) -> dict[tuple[Mask, float], PlanChoice]:
     """The plan of every (live mask, ratio level).
 
-    Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. Where no plan fits the budget, the
-    cheapest one is taken.
+    Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
+    plan may lose against all live sensors with all units. Where no plan fits the budget, the cheapest one is taken.
     """
     masks = [tuple(mask) for mask in all_masks(sensors)]
     by_mask = {mask: _candidates(mask, levels, costs, worth) for mask in masks}
     plans: dict[tuple[Mask, float], PlanChoice] = {}
     for live in masks:
         whole = by_mask[live][0]
-        candidates = [c for used in masks if _within(used, live) for c in by_mask[used]]
+        enough = whole.accuracy - most_lost - TOLERANCE
+        candidates = [c for used in masks if _within(used, live) for c in by_mask[used] if c.accuracy >= enough]
         for level in levels:
             budget_ms = (1.0 - level) * costs.dense_ms
             fits = level == 0.0 or whole.cost_ms <= budget_ms + TOLERANCE

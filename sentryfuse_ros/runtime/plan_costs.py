@@ -22,6 +22,7 @@ from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
 from .engine import Engine
 
 ROUNDS = 15
+MOST_LOST = 0.1  # the default of the parameter accuracy_loss_limit
 MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
@@ -98,15 +99,16 @@ def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
     return costs, False
 
 
-def choose_by_time(engine: Engine, threads: int) -> PlanCosts:
+def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST) -> PlanCosts:
     """Let the engine run, at every ratio, the plans that fit into the ratio's share of measured time.
 
-    Returns the costs. Raises ParameterError where the checkpoint has no validation accuracies to choose by, or too many inputs.
+    ``most_lost``: accuracy, 0..1, that a plan may lose (`planner.choose_plans`). Returns the costs. Raises ParameterError where
+    the checkpoint has no validation accuracies to choose by, or too many inputs.
     """
     count, levels = len(engine.modalities), engine.ratio_levels
     worth = PlanWorth.of_checkpoint(engine.info, count, len(levels))
     costs, _ = plan_costs(engine, threads)
-    engine.choose(choose_plans(levels, costs, worth, count))
+    engine.choose(choose_plans(levels, costs, worth, count, most_lost))
     return costs
 
 
