@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
@@ -20,23 +21,26 @@ _Length = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
 
 
 @dataclass(frozen=True)
-class TokenizerConfig:
+class TokenizerConfig(ABC):
     """Base of the options of a tokeniser. What follows from them without running it is worked out here, without torch."""
 
     def __post_init__(self) -> None:
         check(self, "tokenizer", _REMEDY)
 
+    @abstractmethod
     def token_count(self, spec: ModalitySpec) -> int:
         """Tokens of one window. Raises ParameterError where the options do not fit the window."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
         """Shape of every tensor that a checkpoint holds of the tokeniser, by its name."""
-        raise NotImplementedError
+        ...
 
+    @abstractmethod
     def flops(self, spec: ModalitySpec, d_model: int) -> int:
         """FLOPs of one window, 2 per multiply-add, as torch's counter counts them: convolutions and linear layers."""
-        raise NotImplementedError
+        ...
 
 
 @dataclass(frozen=True)

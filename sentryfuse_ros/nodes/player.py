@@ -25,7 +25,7 @@ CLOCK_PERIOD_S = 0.005
 BATTERY_PERIOD_S = 0.5
 SHOW_PERIOD_S = 0.125
 TAIL_S = 0.3  # How long the clock runs on after the last message, so that its prediction is still collected.
-READY_TIMEOUT_S = 120.0  # Loading torch and warming every plan takes a slow machine a minute.
+READY_TIMEOUT_S = 120.0  # Loading and warming the plans takes a slow machine a minute, with torch.
 SETTLE_TIMEOUT_S = 3.0
 
 
