@@ -87,10 +87,6 @@ class OnnxBackend:
             if name in inputs:
                 tokenizer.prime(inputs[name])
 
-    def tokenize(self, modality: int, window: np.ndarray) -> None:
-        """Run one tokeniser and throw its tokens away: to measure what it costs."""
-        self._tokenizers[modality].run(window)
-
     def _session(self, graph: OnnxGraph) -> Any:
         import onnxruntime
 

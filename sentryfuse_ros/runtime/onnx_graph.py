@@ -31,11 +31,6 @@ class OnnxGraph:
         self._outputs: list[bytes] = []
         self._count = 0
 
-    @property
-    def node_count(self) -> int:
-        """Number of operations so far."""
-        return len(self._nodes)
-
     def input(self, name: str, shape: Sequence[int | str]) -> str:
         """Declare a float32 input; a dimension given as text may have any size. Returns the name."""
         self._inputs.append(_value_info(name, shape))

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..model.stem_size import FULL_SIZE, StemSize, kept_channels
 from ..model.tokenizer_config import SERIES_KERNEL, TEXTURE_SCALES, FrameTokenizerConfig, SeriesTokenizerConfig
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
@@ -23,7 +22,7 @@ WINDOW = "window"  # input
 TOKENS, SEEN = "tokens", "seen"  # outputs: (n, D); (n,), 1 where the token saw any data
 
 
-def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights, size: StemSize = FULL_SIZE) -> OnnxGraph:
+def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights) -> OnnxGraph:
     """FrameTokenizer: input "window" (n, C, H, W), with n any multiple of frames_per_token, oldest first."""
     graph = OnnxGraph()
     _, channels, height, width = spec.shape
@@ -51,28 +50,23 @@ def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: 
     planes = options.planes(spec)
     x = graph.reshape(x, -1, planes, height, width) if patch > 1 else x
 
-    full_channels = options.stem_channels
-    stem_channels = [kept_channels(count, size.width) for count in full_channels]
-    rows, columns, before = height, width, planes
-    for i, (count, kernel) in enumerate(zip(stem_channels, options.kernels())):
+    rows, columns = height, width
+    for i, (count, kernel) in enumerate(zip(options.stem_channels, options.kernels())):
         x = graph.op(
             "Conv",
             x,
-            weights[f"convs.{i}.weight"][:count, :before],
-            weights[f"convs.{i}.bias"][:count],
+            weights[f"convs.{i}.weight"],
+            weights[f"convs.{i}.bias"],
             kernel_shape=[kernel, kernel],
             strides=[2, 2],
             pads=[kernel // 2] * 4,
         )
         rows, columns = -(-rows // 2), -(-columns // 2)
-        gain, offset = weights[f"norms.{i}.weight"][:count], weights[f"norms.{i}.bias"][:count]
+        gain, offset = weights[f"norms.{i}.weight"], weights[f"norms.{i}.bias"]
         x = graph.op("Gelu", _whole_norm(graph, x, gain, offset, (count, rows, columns)))
-        before = count
-    features = [_adaptive_pool(graph, x, rows, columns, options.grid, stem_channels[-1])]
-    d_model = len(weights["mix.bias"])
-    mix = weights["mix.weight"].reshape(d_model, full_channels[-1], -1)[:, : stem_channels[-1]]
-    matrix, bias = [mix.reshape(d_model, -1)], weights["mix.bias"]
-    if options.statistics and size.statistics:
+    features = [_adaptive_pool(graph, x, rows, columns, options.grid, options.stem_channels[-1])]
+    matrix, bias = [weights["mix.weight"]], weights["mix.bias"]
+    if options.statistics:
         parts, upright = options.statistics, sensor_kind(spec.kind).rows_adjoin
         found, means = _texture(graph, frames, valid_any, upright, channels, height, width, parts)
         found_size = options.statistics_size(spec)
@@ -90,15 +84,12 @@ def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: 
     return graph
 
 
-def series_tokenizer(
-    spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights, size: StemSize = FULL_SIZE
-) -> OnnxGraph:
+def series_tokenizer(spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights) -> OnnxGraph:
     """SeriesTokenizer: input "window" (T, C)."""
     graph = OnnxGraph()
     length, channels = spec.shape
     patch = options.steps_per_token
-    count, full_width = length // patch, options.stem_channels
-    width = kept_channels(full_width, size.width)
+    count, width = length // patch, options.stem_channels
     steps = graph.input(WINDOW, [length, channels])
     valid = _valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
     graph.output(graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0), SEEN)
@@ -107,18 +98,18 @@ def series_tokenizer(
     x = graph.op(
         "Conv",
         x,
-        weights["conv.weight"][:width],
-        weights["conv.bias"][:width],
+        weights["conv.weight"],
+        weights["conv.bias"],
         kernel_shape=[SERIES_KERNEL],
         pads=[SERIES_KERNEL // 2] * 2,
     )
-    x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"][:width], weights["norm.bias"][:width], (width, length)))
+    x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"], weights["norm.bias"], (width, length)))
     x = graph.op("Transpose", graph.reshape(x, width, count, patch), perm=[1, 0, 2])
     features = [graph.reshape(x, count, width * patch)]
     d_model = len(weights["mix.bias"])
-    matrix, bias = [weights["mix.weight"][:, :width].reshape(d_model, -1)], weights["mix.bias"]
+    matrix, bias = [weights["mix.weight"].reshape(d_model, -1)], weights["mix.bias"]
     spectrum_steps = options.spectrum_steps
-    if spectrum_steps and size.statistics:
+    if spectrum_steps:
         bins = options.spectrum_bins()
         features.append(_log_power(graph, steps, length, channels, patch, spectrum_steps))
         # (log + 7) / 3 is folded into the layer; its weights are by (channel, bin), the features by (bin, channel).
