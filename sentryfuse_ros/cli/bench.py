@@ -11,7 +11,6 @@ from ..errors import ParameterError
 from ..files import write_atomically
 from ..paths import model_path
 
-HELP = "measure this machine: inference time per pruning ratio"
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
 data is needed: the inputs are noise, because the time depends on their shapes and not on their values.

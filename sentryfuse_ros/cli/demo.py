@@ -16,7 +16,6 @@ from ..reporting.run_console import print_summary
 from ..reporting.run_files import RunFiles
 from . import replay
 
-HELP = "a minute of a simulated robot with sensor losses and a draining battery, in a live view, and a report of it"
 MODEL = "ground_robot"
 FAULTS = "ground_demo.yaml"
 SEED = 3  # of the test split; the drive crosses all six grounds in a minute, in darkness and dust

@@ -16,8 +16,6 @@ from typing import NamedTuple
 from ..errors import SentryFuseError
 from ..paths import data_root, executable_path, model_path, share_path
 
-HELP = "check this installation, and say what to do about what is missing or would lose messages"
-
 OK, NOTE, BAD = "ok", "note", "BAD"
 PACKAGES = (  # the name on PyPI and the module
     ("torch", "torch"),

@@ -15,8 +15,6 @@ from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, nod
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
 
-HELP = "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""

@@ -8,8 +8,6 @@ import shlex
 import sys
 from pathlib import Path
 
-HELP = "train a model by a recipe YAML; --resume continues a run that was stopped"
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""

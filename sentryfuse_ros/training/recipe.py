@@ -88,7 +88,9 @@ class Recipe:
         """From a YAML file; raises ParameterError where the file is missing or not YAML."""
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        except OSError as error:
+            raise ParameterError(f"{_WHAT} {path}", error.strerror, "a readable YAML file", _EXAMPLE) from error
+        except (UnicodeDecodeError, yaml.YAMLError) as error:
             raise ParameterError(f"{_WHAT} {path}", str(error), "a readable YAML file", _EXAMPLE) from error
         if not isinstance(values, dict):
             raise ParameterError(f"{_WHAT} {path}", type(values).__name__, "a mapping", _EXAMPLE)
