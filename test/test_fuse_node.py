@@ -3,7 +3,9 @@
 The tests share one process and configure it anew; test_fuse_node_start.py has those that need a process each.
 """
 
+import importlib.util
 import itertools
+from pathlib import Path
 
 import pytest
 
@@ -20,7 +22,7 @@ from sentryfuse_ros.msg import ModalityStatus as S
 
 @pytest.fixture(scope="module")
 def process(ros, tmp_path_factory):
-    """A process that many tests share: loading torch takes longer than most of them."""
+    """A process that many tests share: loading it takes longer than most of them."""
     shared = NodeUnderTest(tmp_path_factory.mktemp("shared"), "fuse_node", "-p", "autostart:=false", *QUICK)
     yield shared
     assert shared.alive(), f"the node ended by itself:\n{shared.log()}"
@@ -162,6 +164,30 @@ def test_override_can_be_set_and_taken_back_while_running(probe, fed):
     assert not refused.successful and "pruning_ratio_override" in refused.reason and "0.9" in refused.reason
     refused = probe.set_parameter("fuse_rate_hz", 20.0)
     assert not refused.successful and "configure" in refused.reason
+
+
+def test_a_sensor_that_a_high_ratio_leaves_out_sleeps_and_wakes_when_the_other_dies(probe, fed):
+    dense = probe.wait_new_prediction(lambda p: p.valid, "a prediction of the whole model", fed)
+    assert list(dense.used) == [True, True]
+    assert probe.set_parameter("pruning_ratio_override", 0.9).successful
+    pruned = probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [False, True], "a prediction from the IMU", fed)
+    assert list(pruned.mask) == [True, True] and list(pruned.sensors) == ["camera", "imu"] and pruned.attention_share[0] == 0
+    state = probe.wait("its cost", lambda: next((q for q in probe.prunings if q.ratio > 0.8), None), fed)
+    assert 0 < state.plan_ms < 0.7 * state.plan_ms_dense and 0.5 < state.plan_accuracy < 1
+    probe.wait("the camera sleeps", lambda: probe.status_of("camera").asleep, fed)
+    assert probe.state_of("camera") == S.OK and not probe.status_of("imu").asleep
+    probe.silence("/imu/data")
+    count = len(probe.predictions)
+    probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [True, False], "a prediction from the camera", fed)
+    assert all(p.valid for p in probe.predictions[count:])
+    probe.wait("the camera is awake", lambda: not probe.status_of("camera").asleep, fed)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_a_node_on_onnx_runtime_never_loads_torch(probe, fed):
+    probe.wait_new_prediction(lambda p: p.valid, "a prediction", fed)
+    libraries = Path(f"/proc/{fed.process.pid}/maps").read_text()
+    assert "onnxruntime" in libraries and "libtorch" not in libraries
 
 
 def test_invalid_transition_is_refused_and_survived(probe, fed):
