@@ -96,6 +96,7 @@ class Probe:
         self._feeds: dict[str, threading.Event] = {}
         self._threads: list[threading.Thread] = []
         self._changed = threading.Condition()
+        self._destroying = threading.Lock()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         for cls, topic, store, qos in (
             (FusedPrediction, base + "/prediction", self.predictions, 100),
@@ -169,11 +170,15 @@ class Probe:
 
         def run() -> None:
             due = time.monotonic()
-            while not stop.is_set():
-                publisher.publish(make(self.node.get_clock().now().to_msg()))
-                due += 1.0 / rate_hz
-                stop.wait(max(0.0, due - time.monotonic()))
-            self.node.destroy_publisher(publisher)
+            try:
+                while not stop.is_set():
+                    publisher.publish(make(self.node.get_clock().now().to_msg()))
+                    due += 1.0 / rate_hz
+                    stop.wait(max(0.0, due - time.monotonic()))
+            finally:
+                # One at a time: of two that went at once, a node that came later was told that both are still there.
+                with self._destroying:
+                    self.node.destroy_publisher(publisher)
 
         thread = threading.Thread(target=run, daemon=True)
         self._feeds[topic] = stop

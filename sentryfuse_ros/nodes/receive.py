@@ -152,11 +152,10 @@ class TopicReceiver:
                 f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
                 f"set {name}.type or {name}.topic"
             )
-        insists = self.sensor.reliability == "reliable"
-        if insists and heard and all(i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT for i in heard):
-            return (
-                f"{heard[0].node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
-            )
+        if self.sensor.reliability == "reliable":  # such a subscription hears no best-effort publisher
+            for info in heard:
+                if info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT:
+                    return f"{info.node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
         return ""
 
     def destroy(self) -> None:
