@@ -153,9 +153,11 @@ class TopicReceiver:
                 f"set {name}.type or {name}.topic"
             )
         if self.sensor.reliability == "reliable":  # such a subscription hears no best-effort publisher
-            for info in heard:
-                if info.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT:
-                    return f"{info.node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
+            other = next((i for i in heard if i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT), None)
+            if other is not None:
+                return (
+                    f"{other.node_name} publishes best effort on {self.topic}, expected reliable; set {name}.reliability to auto"
+                )
         return ""
 
     def destroy(self) -> None:
