@@ -245,7 +245,7 @@ def legend(axis: Axes) -> None:
 
 
 def sensors_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Sensor states as the robot sees them (green: used); black bars: injected faults, numbered as in the table")
+    title(axis, "Sensor states as the robot sees them (green: live); black bars: injected faults, numbered as in the table")
     names = record.sensors()
     occurred = set()
     for row, name in enumerate(reversed(names)):
@@ -275,7 +275,7 @@ def sensors_panel(axis: Axes, record: RunRecord) -> None:
 
 
 def power_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Battery charge, and the pruning ratio: the share of the prunable part of the network that is switched off")
+    title(axis, "Battery charge, and the pruning ratio: the share of an inference that is to be saved")
     times = [p.t_s for p in record.predictions]
     axis.plot(times, [p.ratio for p in record.predictions], color=BLUE, drawstyle="steps-post", lw=1.8)
     axis.set_ylim(-0.03, 1.03)
