@@ -66,7 +66,7 @@ def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):
     for part in (scores.overall, scores.all_sensors, scores.sensor_missing):
         assert f"{part.correct} of {part.judged} correct" in words
     assert "world 2000005 of the test split" in words and "no message <for> 0.3 s" in words and "a machine & more" in words
-    assert "100 % to 1" in words and "up to 90 % of the prunable part" in words
+    assert "100 % to 1" in words and "up to 90 % of an inference" in words
     assert page.rows >= len(script.faults) + len(scores.segments) + len(scores.by_missing) + 3  # and the heads
     assert "All kept" in words
 

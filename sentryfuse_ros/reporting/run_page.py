@@ -82,7 +82,7 @@ def describe_battery(record: RunRecord) -> str:
     if not percents or not ratios:
         return ""
     return f"The battery went from {percents[0]:.0f} % to {percents[-1]:.0f} %" + (
-        f"; meanwhile the node switched off up to {100 * ratios[-1]:.0f} % of the prunable part of its network."
+        f"; meanwhile the node was asked to save up to {100 * ratios[-1]:.0f} % of an inference."
         if ratios[-1] > 0
         else "; nothing was pruned."
     )
