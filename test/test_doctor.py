@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from sentryfuse_ros.cli import VERBS, main
+from sentryfuse_ros.cli import VERBS, doctor, main
 
 
 def test_doctor_finds_nothing_wrong_here(capsys, monkeypatch):
@@ -46,3 +46,19 @@ def test_unknown_verb_and_no_verb(capsys):
             main(arguments)
         assert ended.value.code == 2
     assert "replay" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "gone, levels",
+    [
+        ((), {"onnxruntime": "ok", "torch": "ok"}),
+        (("torch",), {"onnxruntime": "ok", "torch": "note"}),
+        (("onnxruntime",), {"onnxruntime": "note", "torch": "ok"}),
+        (("onnxruntime", "torch"), {"onnxruntime": "BAD", "torch": "BAD"}),
+    ],
+)
+def test_doctor_asks_for_one_library_that_runs_the_model(monkeypatch, gone, levels):
+    monkeypatch.setattr(doctor, "version", lambda name, module=None: None if name in gone else "1.0")
+    found = {finding.what: finding for finding in doctor.check_python()}
+    assert {name: found[name].level for name in levels} == levels
+    assert all(f"pip install {name}" in found[name].remedy for name in gone)

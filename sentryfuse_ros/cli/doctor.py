@@ -18,8 +18,6 @@ from ..paths import data_root, executable_path, model_path, share_path
 
 OK, NOTE, BAD = "ok", "note", "BAD"
 PACKAGES = (  # the name on PyPI and the module
-    ("torch", "torch"),
-    ("onnxruntime", "onnxruntime"),
     ("numpy", "numpy"),
     ("opencv", "cv2"),
     ("PyYAML", "yaml"),
@@ -27,6 +25,10 @@ PACKAGES = (  # the name on PyPI and the module
     ("rosbags", "rosbags"),
     ("matplotlib", "matplotlib"),
     ("rich", "rich"),
+)
+BACKENDS = (  # one of them runs the model; what is lost without the other
+    ("onnxruntime", "the model runs on torch, which is slower"),
+    ("torch", "models cannot be trained or evaluated here; fuse_node does not need it"),
 )
 OPTIONAL_ROS = (  # package, and what is lost without it
     ("launch_ros", "ros2 launch cannot start the node"),
@@ -89,7 +91,15 @@ def check_python() -> Iterator[Finding]:
             yield Finding(OK, name, found)
         else:
             yield Finding(BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
-    if importlib.util.find_spec("torch"):
+    backends = {name: version(name, name) for name, _ in BACKENDS}
+    for name, loss in BACKENDS:
+        if backends[name]:
+            yield Finding(OK, name, str(backends[name]))
+        elif any(backends.values()):
+            yield Finding(NOTE, name, f"not installed: {loss}", f"pip install {name} (requirements.txt has the version)")
+        else:
+            yield Finding(BAD, name, "not installed: no library runs the model", f"pip install {name}")
+    if backends["torch"]:
         import torch
 
         found = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "none; the model runs on the CPU"

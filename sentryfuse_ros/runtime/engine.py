@@ -244,11 +244,11 @@ class Engine:
         plan = self._plans.get(key)
         if plan is None:
             units = self.units(choice)
-            budgets = [keep.budget for keep in units]
+            budgets, config = [keep.budget for keep in units], self.checkpoint.config
             plan = CompiledPlan(
                 self.backend.compile(choice.used, units),
-                self.flops(choice),
-                plan_params(self.checkpoint.config, choice.used, budgets),
+                plan_flops(config, choice.used, budgets),
+                plan_params(config, choice.used, budgets),
             )
             self._plans[key] = plan
             if len(self._plans) > PLANS_KEPT:
