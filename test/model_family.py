@@ -19,6 +19,20 @@ FAMILY = {
     ),
     "cross_modal": dict(backbone="cross_modal", num_kv_heads={"camera": 1, "imu": 2, "wheel": 2}),
 }
+# Changes that give a network smaller stems and backbones.
+ELASTIC = dict(
+    tokenizer={
+        "camera": {
+            "stem_channels": [8, 8],
+            "grid": [2, 2],
+            "statistics": [2, 1],
+            "sizes": [{"channels": 0.5}, {"channels": 0.5, "features": False}],
+        },
+        "imu": {"stem_channels": 8, "spectrum_steps": 20, "sizes": [{"channels": 0.5, "features": False}]},
+        "wheel": {"steps_per_token": 5, "stem_channels": 4},
+    },
+    fusion_sizes=[[2, 0.0], [2, 0.5], [1, 0.9]],
+)
 # Three streams of one shape, as stacking wants them.
 ALIKE = dict(
     modalities=tuple(ModalitySpec(n, "series", 1.0, (20, 2)) for n in "abc"),

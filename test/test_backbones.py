@@ -12,6 +12,7 @@ from sentryfuse_ros.errors import CheckpointError, ParameterError
 from sentryfuse_ros.model.backbones import stack_streams
 from sentryfuse_ros.model.saved import load_checkpoint, save_checkpoint
 from sentryfuse_ros.model.sites import all_sites, live_sites
+from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.pruning.budget import full_budget
 from sentryfuse_ros.pruning.cost import plan_params
 from sentryfuse_ros.pruning.saliency import SaliencyTeacher, alignment_loss, saliency, unit_scales
@@ -54,7 +55,8 @@ def test_units_of_an_absent_stream_are_not_in_the_plan(name):
     sites = all_sites(model.config)
     assert [k.site for k in choose_plan(model, ALL, 0.5)] == list(range(len(sites)))
     assert {sites[k.site].stream for k in choose_plan(model, NO_CAMERA, 0.5)} == {1, 2}
-    params = [plan_params(model.config, mask, full_budget(model.config, mask)) for mask in (IMU, NO_CAMERA, ALL)]
+    parts = [whole_stems(model.config, mask, 0.0) for mask in (IMU, NO_CAMERA, ALL)]
+    params = [plan_params(model.config, part, full_budget(model.config, part.used)) for part in parts]
     assert params[0] < params[1] < params[2]
 
 

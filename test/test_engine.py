@@ -134,7 +134,7 @@ def test_warm_builds_every_plan_once_and_infer_adds_none():
 def test_warm_takes_chosen_masks_and_ratios():
     engine = Engine.from_model(tiny_model())
     engine.warm(masks=[(True, False, True)], ratios=[0.0, 0.45])
-    assert set(engine._plans) == {((True, False, True), 0.0), ((True, False, True), 0.5)}
+    assert {(part.used, part.units_level) for part in engine._plans} == {((True, False, True), 0.0), ((True, False, True), 0.5)}
 
 
 def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(tmp_path, monkeypatch):
@@ -143,7 +143,7 @@ def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(tmp_p
     first = engine.infer(x, ALL, 0.0)
     for ratio in (0.5, 0.9):
         engine.infer(x, ALL, ratio)
-    assert list(engine._plans) == [((True, True, True), 0.5), ((True, True, True), 0.9)]
+    assert [part.units_level for part in engine._plans] == [0.5, 0.9]
     again = engine.infer(x, ALL, 0.0)
     np.testing.assert_array_equal(again.probabilities, first.probabilities)
     np.testing.assert_array_equal(again.attention_share, first.attention_share)

@@ -5,19 +5,20 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from model_family import FAMILY, random_config
+from model_family import ELASTIC, FAMILY, random_config
 from tiny_model import tiny_config
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of, load_checkpoint
+from sentryfuse_ros.model.subnetwork import Subnetwork, all_codes, of_code, whole_stems
 from sentryfuse_ros.model.tensor_shapes import token_counts
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.gate_scores import gate_scores
 from sentryfuse_ros.pruning.slicing import slice_weights
-from sentryfuse_ros.pruning.units import SiteKeep, plan_units
+from sentryfuse_ros.pruning.units import SiteKeep, subnetwork_units
 
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
 
@@ -49,26 +50,46 @@ def window(spec: ModalitySpec, rng: np.random.Generator, kind: str) -> np.ndarra
     return x * np.float32(kind != "nothing")
 
 
-def kept_units(model: SentryFuse, mask, ratio) -> list[SiteKeep]:
+def kept_units(model: SentryFuse, part: Subnetwork) -> list[SiteKeep]:
     config = model.config
-    return plan_units(config, token_counts(config), mask, ratio, gate_scores(config, checkpoint_of(model).tensors, mask))
+    scores = gate_scores(config, checkpoint_of(model).tensors, part.used)
+    return subnetwork_units(config, token_counts(config), part, scores)
 
 
-def assert_same(model: SentryFuse, backend: OnnxBackend, mask, ratio, seed=0, kinds=("noise", "holes", "half", "nothing")):
+KINDS = ("noise", "holes", "half", "nothing")
+
+
+def assert_same(model: SentryFuse, backend: OnnxBackend, mask, ratio, seed=0, kinds=KINDS):
+    assert_same_part(model, backend, whole_stems(model.config, mask, ratio), seed, kinds)
+
+
+def assert_same_part(model: SentryFuse, backend: OnnxBackend, part: Subnetwork, seed=0, kinds=KINDS):
     rng = np.random.default_rng(seed)
-    units = kept_units(model, mask, ratio)
-    compiled = backend.compile(mask, units)
+    units = kept_units(model, part)
+    compiled = backend.compile(part, units)
     for kind in kinds:
         inputs = {spec.name: window(spec, rng, kind) for spec in model.config.modalities}
         with torch.inference_mode():
             batch = {name: torch.from_numpy(x).unsqueeze(0) for name, x in inputs.items()}
-            out = model(batch, mask, slice_weights(model, units))
+            out = model.fuse(model.tokens(batch, part.used, part.stems), slice_weights(model, units))
         ours = backend.run(compiled, inputs)
         # Logits are of any size; what is promised is of the probabilities.
         torch_probabilities = torch.softmax(out.logits[0].double(), 0).numpy()
         probabilities = torch.softmax(torch.from_numpy(ours.logits).double(), 0).numpy()
         np.testing.assert_allclose(probabilities, torch_probabilities, atol=CLOSE)
         np.testing.assert_allclose(ours.attention_share, out.attention_share[0].numpy(), atol=CLOSE)
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_every_subnetwork_of_each_backbone(name):
+    changes = {**FAMILY[name], **ELASTIC}
+    if name == "bottleneck":  # the tokens that streams share are written by the second layer and read by the third
+        changes |= dict(layers=4, fusion_sizes=[[4, 0.0], [3, 0.5], [4, 0.9]])
+    model = random_model(tiny_config(**changes))
+    backend = backend_of(model)
+    for i, code in enumerate(all_codes(model.config)):
+        for size in model.config.fusion_sizes:
+            assert_same_part(model, backend, of_code(code, size), seed=i, kinds=("holes",))
 
 
 @pytest.mark.parametrize("name", FAMILY)
@@ -154,7 +175,9 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
     model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
     backend = backend_of(model)
     ran: list[int] = []
-    tokenizer = backend._tokenizers[0]
+    part = whole_stems(model.config, (True,), 0.0)
+    compiled = backend.compile(part, kept_units(model, part))
+    ((_, tokenizer),) = compiled.tokenizers
     assert isinstance(tokenizer, PictureSession)
     real = tokenizer._tokens
 
@@ -167,12 +190,12 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
     pictures = rng.standard_normal((8, 3, 18, 26)).astype(np.float32)
     pictures[5] = pictures[4]
     pictures[5, 2, 17, 25] += 1  # the probe cannot tell these two apart, the whole picture can
-    compiled = backend.compile((True,), kept_units(model, (True,), 0.0))
     for last in range(2, 8):
         shown = pictures[last - 2 : last + 1]
         ran.append(0)
         ours = backend.run(compiled, {"m": shown})
-        fresh = backend_of(model).run(compiled, {"m": shown})
+        other = backend_of(model)
+        fresh = other.run(other.compile(part, kept_units(model, part)), {"m": shown})
         np.testing.assert_array_equal(ours.logits, fresh.logits)
     assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
 

@@ -5,6 +5,7 @@ import pytest
 from cdr_messages import audio, cloud, image, imu, raw
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.planner import PlanChoice
@@ -171,11 +172,11 @@ ALL = (True,) * 4
 def thrifty(engine):
     """A robot that at a ratio of 0.9 runs on the IMU alone, or without it on camera and LiDAR."""
     planned = Engine(engine.checkpoint, engine.backend)
-    without_imu = (True, False, True, True)
+    config, without_imu = engine.checkpoint.config, (True, False, True, True)
     planned.choose(
         {
-            (ALL, 0.9): PlanChoice((False, True, False, False), 0.9, 1.0, 0.8),
-            (without_imu, 0.9): PlanChoice((True, False, False, True), 0.9, 2.0, 0.8),
+            (ALL, 0.9): PlanChoice(whole_stems(config, (False, True, False, False), 0.9), 1.0, 0.8),
+            (without_imu, 0.9): PlanChoice(whole_stems(config, (True, False, False, True), 0.9), 2.0, 0.8),
         }
     )
     return Robot(planned, dwell_s=0.0)

@@ -4,10 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from model_family import ELASTIC
 from tiny_model import tiny_inputs, tiny_model
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks, mask_to_bits
+from sentryfuse_ros.model.subnetwork import all_codes, whole_stems
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime import plan_costs as module
@@ -34,7 +36,18 @@ def test_every_set_of_sensors_has_a_cost_that_falls_with_the_level():
     costs = measure_plan_costs(Engine.from_model(tiny_model()), rounds=2)
     assert set(costs.plan_ms) == {mask_to_bits(mask) for mask in all_masks(3)}
     for row in costs.plan_ms.values():
-        assert len(row) == LEVELS and min(row) > 0 and list(row) == sorted(row, reverse=True)
+        assert len(row) == LEVELS and min(row) > 0 and row[0] == max(row)
+
+
+def test_every_subnetwork_of_an_elastic_model_has_a_cost_and_a_smaller_stem_never_costs_more():
+    engine = Engine.from_model(tiny_model(**ELASTIC))
+    costs = measure_plan_costs(engine, rounds=2)
+    assert list(costs.plan_ms) == list(all_codes(engine.checkpoint.config)) and len(costs.plan_ms) == 4 * 3 * 2 - 1
+    for code, row in costs.plan_ms.items():
+        assert len(row) == 3 and min(row) > 0
+        whole = costs.plan_ms[code.translate(str.maketrans("23", "11"))]
+        # The times of the parts are added up, so this holds exactly unless a smaller size was timed as the slower one.
+        assert all(a <= b + 0.5 for a, b in zip(row, whole))
 
 
 def test_costs_are_kept_and_measured_again_where_the_file_is_broken_or_another_machine_s(cache, monkeypatch):
@@ -70,13 +83,14 @@ def test_an_engine_that_goes_by_time_leaves_sensors_out_and_comes_back_bit_for_b
     assert not pruned.attention_share[~pruned.used].any() and pruned.attention_share.sum() == pytest.approx(1)
     # What runs is exactly the network under the mask of the sensors that are used.
     choice = engine.choice(ALL.tolist(), 0.9)
-    plain = Engine.from_model(tiny_model()).infer(x, pruned.used, choice.units_level)
+    plain = Engine.from_model(tiny_model()).infer(x, pruned.used, choice.part.units_level)
     np.testing.assert_array_equal(pruned.probabilities, plain.probabilities)
     # An input that is not used need not be there.
     few = {name: v for name, v, used in zip(x, x.values(), pruned.used) if used}
     np.testing.assert_array_equal(engine.infer(few, ALL, 0.9).probabilities, pruned.probabilities)
     np.testing.assert_array_equal(engine.infer(x, ALL, 0.0).probabilities, dense.probabilities)
-    assert engine.choice(ALL.tolist(), 0.0) == PlanChoice((True,) * 3, 0.0, costs.dense_ms, 0.9)
+    whole = whole_stems(engine.checkpoint.config, ALL, 0.0)
+    assert engine.choice(ALL.tolist(), 0.0) == PlanChoice(whole, costs.dense_ms, 0.9)
 
 
 def test_models_that_cannot_be_planned_are_named():

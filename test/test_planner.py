@@ -7,23 +7,36 @@ from hypothesis import strategies as st
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks, mask_to_bits
+from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.model.subnetwork import all_codes, of_code, whole_stems
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
 
 LEVELS = (0.0, 0.5, 0.9)
+
+
+def network(sensors, **changes):
+    """A network of sensors without names; the plans that it may run are at the ratio levels, unless ``changes`` add others."""
+    specs = tuple(ModalitySpec(f"s{i}", "series", 1.0, (20, 2)) for i in range(sensors))
+    return FuseConfig(modalities=specs, classes=("a", "b"), ratio_levels=LEVELS, **changes)
+
+
+PAIR = network(2)
 COSTS = PlanCosts({"11": (10.0, 8.0, 6.0), "10": (7.0, 6.0, 4.0), "01": (3.0, 2.0, 0.9)})
 ACCURACY = {"11": [0.95, 0.95, 0.90], "10": [0.93, 0.92, 0.80], "01": [0.85, 0.85, 0.84]}
 NO_ERROR = {bits: [0.0] * 3 for bits in ACCURACY}
 
 
 def chosen(live, level, accuracy=ACCURACY, error=NO_ERROR, costs=COSTS, most_lost=1.0):
-    choice = choose_plans(LEVELS, costs, PlanWorth(accuracy, error), 2, most_lost)[live, level]
-    return mask_to_bits(choice.used), choice.units_level
+    choice = choose_plans(PAIR, costs, PlanWorth(accuracy, error), most_lost)[live, level]
+    assert choice.part == whole_stems(PAIR, choice.used, choice.part.units_level)
+    return choice.part.code, choice.part.units_level
 
 
 def test_ratio_0_leaves_nothing_out_and_costs_are_told():
-    plans = choose_plans(LEVELS, COSTS, PlanWorth(ACCURACY, NO_ERROR), 2)
-    assert plans[(True, True), 0.0] == PlanChoice((True, True), 0.0, 10.0, 0.95)
-    assert plans[(False, True), 0.0] == PlanChoice((False, True), 0.0, 3.0, 0.85)
+    plans = choose_plans(PAIR, COSTS, PlanWorth(ACCURACY, NO_ERROR))
+    assert plans[(True, True), 0.0] == PlanChoice(whole_stems(PAIR, (True, True), 0.0), 10.0, 0.95)
+    assert plans[(False, True), 0.0] == PlanChoice(whole_stems(PAIR, (False, True), 0.0), 3.0, 0.85)
 
 
 def test_the_best_plan_within_the_budget_may_leave_a_live_sensor_out():
@@ -69,7 +82,7 @@ def test_every_plan_uses_live_sensors_only_and_keeps_the_budget_where_any_can(da
     row = st.tuples(numbers, numbers, numbers)
     costs = PlanCosts({b: tuple(sorted(data.draw(row), reverse=True)) for b in bits})
     worth = PlanWorth({b: data.draw(row) for b in bits}, {b: data.draw(row) for b in bits})
-    plans = choose_plans(LEVELS, costs, worth, 3)
+    plans = choose_plans(network(3), costs, worth)
     assert set(plans) == {(mask, level) for mask in all_masks(3) for level in LEVELS}
     for (live, level), choice in plans.items():
         assert any(choice.used) and all(here <= there for here, there in zip(choice.used, live))
@@ -81,13 +94,37 @@ def test_every_plan_uses_live_sensors_only_and_keeps_the_budget_where_any_can(da
 
 def test_worth_comes_from_a_checkpoint_with_or_without_standard_errors():
     metrics = {"cross_validation_accuracy": ACCURACY, "cross_validation_standard_error": NO_ERROR}
-    assert PlanWorth.of_checkpoint({"metrics": metrics}, 2, 3) == PlanWorth(ACCURACY, NO_ERROR)
-    assert PlanWorth.of_checkpoint({"metrics": {"validation_accuracy": ACCURACY}}, 2, 3) == PlanWorth(ACCURACY, {})
-    assert choose_plans(LEVELS, COSTS, PlanWorth(ACCURACY, {}), 2)[(True, True), 0.5].accuracy == 0.85
+    assert PlanWorth.of_checkpoint({"metrics": metrics}, PAIR) == PlanWorth(ACCURACY, NO_ERROR)
+    assert PlanWorth.of_checkpoint({"metrics": {"validation_accuracy": ACCURACY}}, PAIR) == PlanWorth(ACCURACY, {})
+    assert choose_plans(PAIR, COSTS, PlanWorth(ACCURACY, {}))[(True, True), 0.5].accuracy == 0.85
     for metrics in ({}, {"validation_accuracy": {"11": [0.9] * 3}}, {"validation_accuracy": {b: [0.9] for b in ACCURACY}}):
         with pytest.raises(ParameterError, match="validation accuracies.*set budget to flops"):
-            PlanWorth.of_checkpoint({"metrics": metrics}, 2, 3)
+            PlanWorth.of_checkpoint({"metrics": metrics}, PAIR)
 
 
 def test_costs_of_the_dense_network_are_those_of_all_sensors():
     assert COSTS.dense_ms == 10.0 and np.isclose(PlanCosts({"1": (2.0,)}).dense_ms, 2.0)
+
+
+ELASTIC = network(2, layers=3, tokenizer={"s0": {"sizes": [{"channels": 0.25}]}}, fusion_sizes=[[3, 0.0], [1, 0.5]])
+
+
+def test_codes_name_every_choice_of_sensors_and_sizes_of_their_stems():
+    assert list(all_codes(ELASTIC)) == ["01", "10", "11", "20", "21"]
+    part = of_code("20", ELASTIC.fusion_sizes[1])
+    assert (part.used, part.stems, part.layers, part.units_level) == ((True, False), (1, 0), 1, 0.5)
+    assert part.code == "20" and part.fusion_size == (1, 0.5)
+
+
+def test_smaller_stems_and_fewer_layers_are_taken_before_a_sensor_is_left_out_where_they_know_more():
+    costs = PlanCosts({"11": (10.0, 8.0), "21": (6.0, 4.0), "10": (7.0, 6.0), "20": (4.0, 2.0), "01": (3.0, 1.0)})
+    accuracy = {"11": [0.95, 0.94], "21": [0.93, 0.92], "10": [0.9, 0.9], "20": [0.8, 0.8], "01": [0.85, 0.84]}
+    metrics = {"validation_plan_accuracy": accuracy, "validation_accuracy": ACCURACY}
+    plans = choose_plans(ELASTIC, costs, PlanWorth.of_checkpoint({"metrics": metrics}, ELASTIC))
+    found = {key: (choice.part.code, choice.part.layers) for key, choice in plans.items()}
+    assert found[(True, True), 0.0] == ("11", 3)
+    assert found[(True, True), 0.5] == ("21", 1)  # 4 of 5 ms, 92 %; the others that fit know 85 % at most
+    assert found[(True, True), 0.9] == ("01", 1)
+    assert found[(True, False), 0.5] == ("20", 3)  # "20" knows the same with one layer, but time that is there is used
+    with pytest.raises(ParameterError, match="2 numbers for each of 5 sets of sensors and sizes"):
+        PlanWorth.of_checkpoint({"metrics": {"validation_accuracy": ACCURACY}}, ELASTIC)

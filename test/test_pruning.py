@@ -14,6 +14,7 @@ from sentryfuse_ros.model.backbones import stack_streams
 from sentryfuse_ros.model.block import SiteScales
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.sites import all_sites, live_sites
+from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.pruning.budget import SiteBudget, full_budget, plan_budget, prunable_flops, site_flops
 from sentryfuse_ros.pruning.cost import plan_flops
 from sentryfuse_ros.pruning.slicing import as_arrays, choose_plan, slice_weights
@@ -86,7 +87,7 @@ def test_cost_of_the_whole_is_what_torch_counts(name):
         for chosen, budgets in ((None, everything), (weights, kept), (stack_streams(model.backbone, weights), kept)):
             with FlopCounterMode(display=False) as counter:
                 model(tiny_batch(1), mask, chosen)
-            assert plan_flops(model.config, mask, budgets) == counter.get_total_flops()
+            assert plan_flops(model.config, whole_stems(model.config, mask, 0.0), budgets) == counter.get_total_flops()
 
 
 @family

@@ -11,6 +11,7 @@ import numpy as np
 
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.pruning.budget import full_budget, prunable_flops
 from sentryfuse_ros.pruning.cost import plan_flops
 from sentryfuse_ros.pruning.slicing import choose_plan
@@ -64,8 +65,8 @@ def measure(run: Run, model: SentryFuse, train_s: float) -> RunResult:
         measure_s=0.0,
         sensors=len(config.names),
         params=sum(p.numel() for n, p in model.named_parameters() if not n.startswith("gate.")),
-        flops=plan_flops(config, everyone, full_budget(config)),
-        flops_dense_attention=plan_flops(ordinary, everyone, full_budget(ordinary)),
+        flops=plan_flops(config, whole_stems(config, everyone, 0.0), full_budget(config)),
+        flops_dense_attention=plan_flops(ordinary, whole_stems(ordinary, everyone, 0.0), full_budget(ordinary)),
         test_examples=len(test),
         accuracy=round(accuracy(whole, test.labels), 4),
         plans=plans,

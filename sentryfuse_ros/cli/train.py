@@ -24,6 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take these groups out of training and validate on them (one fold of a cross-validation)",
     )
     parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="DIR",
+        help="take this trained model in place of the first stage, and train the elastic stage only",
+    )
+    parser.add_argument(
         "--calibrate-from",
         type=Path,
         nargs="+",
@@ -51,6 +57,7 @@ def run(args: argparse.Namespace) -> int:
         args.out,
         resume=args.resume,
         calibrate_from=args.calibrate_from,
+        start_from=args.start_from,
         command="sentryfuse " + shlex.join(sys.argv[1:]),
     )
     if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints

@@ -30,11 +30,11 @@ def costs(engine: Engine, examples: Examples, masks: Sequence[Sequence[bool]], r
     The latency is the median of ``runs`` windows at batch size 1 with warm plans, spread over the examples; it is not
     measured if ``runs`` is 0.
     """
-    plans = [(np.array(mask), level) for mask in masks for level in engine.ratio_levels]
+    plans = [engine.choice(mask, level) for mask in masks for level in engine.ratio_levels]
     index = np.unique(np.linspace(0, len(examples) - 1, max(runs, 1)).astype(int))
     inputs = examples.inputs(index, engine.specs)
     windows = [{name: x[k] for name, x in inputs.items()} for k in range(len(index))]
-    found = [engine.infer(windows[0], *plan) for plan in plans]
+    found = [engine.run(plan, windows[0]) for plan in plans]
     median_ms = 1e3 * np.median(time_plans(engine, windows, plans, runs), axis=0) if runs else None
     return [
         PlanCost(r.flops, r.params, None if median_ms is None else round(float(median_ms[i]), 3)) for i, r in enumerate(found)

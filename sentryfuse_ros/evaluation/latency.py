@@ -53,10 +53,11 @@ def measure_latency(engine: Engine, rounds: int, threads: int) -> LatencyReport:
     """
     names, levels = engine.modalities, engine.ratio_levels
     absences = ["", *(names if len(names) > 1 else ())]
-    masks = [np.array([name != missing for name in names]) for missing in absences]
-    plans = [(mask, level) for mask in masks for level in levels]
+    masks = [[name != missing for name in names] for missing in absences]
+    plans = [engine.choice(mask, level) for mask in masks for level in levels]
     window = noise_window(engine)
-    found = [engine.infer(window, *plan) for plan in plans]  # builds the plans, so that the rounds find them warm
+    # This builds the plans, so that the rounds find them warm.
+    found = [engine.run(plan, window, level) for plan, level in zip(plans, levels * len(masks))]
     seconds = time_plans(engine, [window], plans, rounds)  # (rounds, plans)
     lower, middle, upper = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
     by_mask = seconds.reshape(rounds, len(masks), len(levels))

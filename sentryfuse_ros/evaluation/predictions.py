@@ -9,11 +9,11 @@ import numpy as np
 import torch
 
 from ..errors import DataError
-from ..masks import all_masks, mask_to_bits
+from ..masks import all_masks
 from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
 from ..training.examples import Examples, RecordingExamples, WindowExamples
-from ..training.logits import predict_logits
+from ..training.logits import predict_subnetworks
 from ..training.windows import stack, window_at
 
 
@@ -73,19 +73,14 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
     if not len(examples):
         raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
     masks = all_masks(len(engine.modalities))
-    logits = predict_logits(engine.network(), examples, masks, engine.ratio_levels)
+    parts = [[engine.choice(mask, level).part for level in engine.ratio_levels] for mask in masks]
+    logits = predict_subnetworks(engine.network(), examples, sorted({part for row in parts for part in row}))
     predicted = np.empty((len(masks), len(engine.ratio_levels), len(examples)), np.int64)
     confidence = np.empty(predicted.shape)
-    for i, mask in enumerate(masks):
-        temperatures = engine.info.get("temperatures", {}).get(mask_to_bits(mask)) or [1.0] * len(engine.ratio_levels)
-        for j, (z, temperature) in enumerate(zip(logits[mask_to_bits(mask)], temperatures)):
-            p = torch.softmax(torch.from_numpy(z).double() / temperature, 1).numpy()
+    for i, row in enumerate(parts):
+        for j, part in enumerate(row):
+            p = torch.softmax(torch.from_numpy(logits[part]).double() / engine.temperature(part), 1).numpy()
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
-    place_of = {tuple(mask): i for i, mask in enumerate(masks)}
-    plans = [[engine.choice(mask, level) for level in engine.ratio_levels] for mask in masks]
-    sets = np.array([[place_of[choice.used] for choice in row] for row in plans])
-    units = np.array([[engine.ratio_levels.index(choice.units_level) for choice in row] for row in plans])
-    predicted, confidence = predicted[sets, units], confidence[sets, units]
     if isinstance(examples, WindowExamples):
         recording = examples.windows.recording
         live = live_sensors(examples, engine.modalities)

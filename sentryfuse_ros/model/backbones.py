@@ -111,7 +111,7 @@ class StreamFusion(Backbone, Generic[Shared]):
         for w in self.weights(live) if weights is None else weights:
             layers[self.sites[w.sites[0]].layer].append(w)
         shared = self.begin(streams)
-        for number, layer in enumerate(layers):
+        for number, layer in enumerate(layer for layer in layers if layer):  # a plan may have the weights of the first ones only
             streams, shared = self.layer(number, layer, streams, shared, scales)
         return torch.cat([streams[i] for i in live], 1)
 

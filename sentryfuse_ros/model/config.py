@@ -4,17 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
-from ..validation import CHECKED_BY_RECORD, Count, Rule, build, check, one_of
+from ..validation import CHECKED_BY_RECORD, Count, Rule, ShareBelowOne, build, check, convert, one_of
 from .tokenizer_config import TokenizerConfig, tokenizer_config
 
 DEFAULT_RATIO_LEVELS = tuple(round(0.1 * i, 1) for i in range(10))
 BACKBONES = ("early", "bottleneck", "cross_modal")  # see backbones.py
 KV_PATTERNS = ("strided", "pooled")
 _WHAT, _REMEDY = "model config", "correct the model section of the training YAML"
+
+
+class FusionSize(NamedTuple):
+    """How much of the backbone a plan runs."""
+
+    layers: int  # the first so many
+    ratio: float  # pruning ratio that chooses their units
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ class FuseConfig:
     gate_hidden: Count = 32
     dropout: Annotated[float, Rule(lambda v: 0 <= v <= 0.9, "0 to 0.9")] = 0.1
     ratio_levels: tuple[float, ...] = DEFAULT_RATIO_LEVELS
+    # [layers, pruning ratio of their units] that a plan chosen by measured time may run, the whole backbone first. Empty: all
+    # layers at every ratio level.
+    fusion_sizes: Annotated[tuple[FusionSize, ...], CHECKED_BY_RECORD] = ()
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
@@ -78,6 +88,7 @@ class FuseConfig:
             "levels that rise from 0 to at most 0.9",
         )
         object.__setattr__(self, "ratio_levels", levels)
+        self._check_fusion_sizes()
 
     def _check_num_kv_heads(self) -> None:
         groups = self.num_kv_heads
@@ -103,6 +114,22 @@ class FuseConfig:
                 f"0 to {self.layers - 2}: one of the {self.layers} layers must write the shared tokens, a later one read them",
             )
 
+    def _check_fusion_sizes(self) -> None:
+        given = convert(self.fusion_sizes, tuple[tuple[Count, ShareBelowOne], ...], f"{_WHAT} fusion_sizes", _REMEDY)
+        sizes = [FusionSize(layers, float(ratio)) for layers, ratio in given]
+        sizes = sizes or [FusionSize(self.layers, ratio) for ratio in self.ratio_levels]
+        # Streams that share tokens must get as far as the layer after the one that writes them.
+        least = self.first_fusion_layer + 2 if self.backbone == "bottleneck" else 1
+        self._require(
+            "fusion_sizes",
+            [list(size) for size in sizes],
+            sizes[0] == (self.layers, 0.0)
+            and len(set(sizes)) == len(sizes)
+            and all(least <= size.layers <= self.layers and size.ratio <= 0.9 for size in sizes),
+            f"[{self.layers}, 0.0] first, then distinct [layers from {least} to {self.layers}, ratio up to 0.9]",
+        )
+        object.__setattr__(self, "fusion_sizes", tuple(sizes))
+
     def _require(self, name: str, seen: object, good: bool, expected: str) -> None:
         if not good:
             raise ParameterError(f"{_WHAT} {name}", seen, expected, _REMEDY)
@@ -111,6 +138,12 @@ class FuseConfig:
     def names(self) -> tuple[str, ...]:
         """Modality names in mask order."""
         return tuple(spec.name for spec in self.modalities)
+
+    @property
+    def elastic(self) -> bool:
+        """Whether a plan may run a part of the network that no ratio level alone stands for."""
+        levels = tuple(FusionSize(self.layers, ratio) for ratio in self.ratio_levels)
+        return self.fusion_sizes != levels or any(options.sizes for options in self.tokenizer.values())
 
     @property
     def heads(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -15,7 +15,7 @@ from .config import FuseConfig
 from .dropout import Dropout
 from .gate import SentryGate
 from .sites import all_sites
-from .tokenizers import make_tokenizer
+from .tokenizers import Tokenizer, make_tokenizer
 
 
 class FuseOutput(NamedTuple):
@@ -71,24 +71,39 @@ class SentryFuse(nn.Module):
         self.readout = Readout(config.d_model, config.readout_heads, len(config.classes), config.dropout)
         self.gate = SentryGate(len(config.modalities), len(all_sites(config)), config.heads, config.ffn_dim, config.gate_hidden)
 
-    def tokens(self, inputs: Mapping[str, Tensor], mask: Sequence[bool]) -> Tokens:
-        """Tokens of the live modalities from their inputs (B, *spec.shape). Raises ParameterError if none is live."""
+    def tokens(self, inputs: Mapping[str, Tensor], mask: Sequence[bool], stems: Sequence[int] | None = None) -> Tokens:
+        """Tokens of the live modalities from their inputs (B, *spec.shape), by stems of the sizes ``stems`` (M,), whole if None.
+
+        Raises ParameterError if no modality is live.
+        """
         live = tuple(i for i, present in enumerate(mask) if present)
         if not live or len(mask) != len(self.tokenizers):
             raise ParameterError(
                 "modality mask", [bool(m) for m in mask], f"{len(self.tokenizers)} entries, at least one of them true"
             )
-        x, empty = [], []
-        for i in live:
-            x_i, empty_i = self.tokenizers[i](inputs[self.config.names[i]])
-            x.append(x_i + self.positions[i])
-            empty.append(empty_i)
-        return Tokens(torch.cat(x, 1), torch.cat(empty, 1), live)
+        parts = [self.tokens_of(i, inputs[self.config.names[i]], 0 if stems is None else stems[i]) for i in live]
+        return Tokens(torch.cat([x for x, _ in parts], 1), torch.cat([empty for _, empty in parts], 1), live)
+
+    @property
+    def stems(self) -> Sequence[Tokenizer]:
+        """The tokenisers in mask order."""
+        return cast("Sequence[Tokenizer]", self.tokenizers)  # torch does not type what a ModuleList holds
+
+    def tokens_of(
+        self, place: int, window: Tensor, size: int = 0, scales: Sequence[Tensor] | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Tokens (B, N, D) of the modality at a place in the mask, and which of them saw no data (B, N).
+
+        ``scales`` multiply the channels of its stem (`Tokenizer.unit_scales`).
+        """
+        x, empty = self.tokenizers[place](window, size, scales)
+        return x + self.positions[place], empty
 
     def fuse(
         self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None, scales: Sequence[SiteScales] | None = None
     ) -> FuseOutput:
-        """Backbone and read-out on `tokens`, with full weights or with the sliced ``weights`` of a plan.
+        """Backbone and read-out on `tokens`, with full weights or with the sliced ``weights`` of a plan, which may be those of
+        the first layers only.
 
         ``scales``, one per site of the whole network, multiply the units; those of absent streams are not used.
         """

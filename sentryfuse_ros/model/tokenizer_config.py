@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, TypeVar
+
+import numpy as np
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
 from ..sensor_kinds import sensor_kind
-from ..validation import Count, Rule, build, check, one_of
+from ..validation import Count, Rule, ShareAboveZero, build, check, one_of
 
 _REMEDY = "correct the tokenizer section of the model in the training YAML"
 Shapes = dict[str, tuple[int, ...]]
 SERIES_KERNEL = 5  # steps that the stem of a series sees at once
 FIRST_KERNEL, LATER_KERNEL = 5, 3  # pixels, for the first convolution of a picture and those after it
 TEXTURE_SCALES = 3  # scales at which the roughness of a picture is measured
+CHANNEL_STEP = 4  # stem channels are kept in multiples of this
 _Length = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
+T = TypeVar("T", bound="TokenizerConfig")
+
+
+@dataclass(frozen=True)
+class StemSize:
+    """What a smaller version of a stem keeps. Its weights are the leading ones of the whole stem's."""
+
+    channels: ShareAboveZero = 1.0  # share of the channels of every convolution, rounded up to a multiple of CHANNEL_STEP
+    features: bool = True  # whether the features that are computed beside the convolutions stay: statistics, spectrum
+
+    def kept(self, channels: int) -> int:
+        """How many of ``channels`` stay."""
+        return min(channels, CHANNEL_STEP * math.ceil(channels * self.channels / CHANNEL_STEP - 1e-9))
 
 
 @dataclass(frozen=True)
 class TokenizerConfig(ABC):
     """Base of the options of a tokeniser. What follows from them without running it is worked out here, without torch."""
 
+    sizes: tuple[StemSize, ...] = field(
+        default=(), kw_only=True
+    )  # smaller versions that a plan may run instead of the whole stem
+
     def __post_init__(self) -> None:
         check(self, "tokenizer", _REMEDY)
+
+    def at_size(self: T, size: int) -> T:
+        """The options of the stem at one of its sizes: 0 is the whole stem, 1 the first of ``sizes``. It has no sizes itself."""
+        return self.smaller(self.sizes[size - 1]) if size else replace(self, sizes=())
+
+    @abstractmethod
+    def smaller(self: T, size: StemSize) -> T:
+        """The options of a stem that keeps what ``size`` says, without sizes of its own."""
+        ...
 
     @abstractmethod
     def token_count(self, spec: ModalitySpec) -> int:
@@ -51,6 +81,10 @@ class SeriesTokenizerConfig(TokenizerConfig):
     stem_channels: Count = 48
     # Length of the window around each token whose power spectrum, of every channel, is added to the token; 0 adds none.
     spectrum_steps: _Length = 0
+
+    def smaller(self, size: StemSize) -> SeriesTokenizerConfig:
+        spectrum_steps = self.spectrum_steps if size.features else 0
+        return replace(self, stem_channels=size.kept(self.stem_channels), spectrum_steps=spectrum_steps, sizes=())
 
     def token_count(self, spec: ModalitySpec) -> int:
         steps = spec.shape[0]
@@ -100,6 +134,10 @@ class FrameTokenizerConfig(TokenizerConfig):
     validity_mask: Annotated[str, one_of(("each", "one", "none"))] = "each"
     # [rows, columns]: the picture is divided into so many parts, whose mean and texture are added to the token; [] adds none.
     statistics: Annotated[tuple[Count, ...], Rule(lambda v: len(v) in (0, 2), "[rows, columns], or [] for none")] = ()
+
+    def smaller(self, size: StemSize) -> FrameTokenizerConfig:
+        stem_channels = tuple(size.kept(c) for c in self.stem_channels)
+        return replace(self, stem_channels=stem_channels, statistics=self.statistics if size.features else (), sizes=())
 
     def token_count(self, spec: ModalitySpec) -> int:
         frames = spec.shape[0]
@@ -164,6 +202,11 @@ def tokenizer_config(spec: ModalitySpec, options: TokenizerConfig | Mapping[str,
     if not isinstance(options, wanted):
         raise ParameterError(f"tokenizer {spec.name!r}", type(options).__name__, f"a {wanted.__name__}", _REMEDY)
     return options
+
+
+def leading_weights(weights: Mapping[str, np.ndarray], shapes: Shapes) -> dict[str, np.ndarray]:
+    """The leading part of every tensor that a smaller stem has: ``shapes`` are those of `TokenizerConfig.tensor_shapes`."""
+    return {name: weights[name][tuple(slice(n) for n in shape)] for name, shape in shapes.items()}
 
 
 def _layer(name: str, out: int, *inner: int) -> Shapes:

@@ -1,12 +1,13 @@
 """Model inputs -> tokens, by one small convolutional stem per sensor. The stems of absent sensors are never run.
 
-`tokenizer_config.py` lists the options of a stem.
+`tokenizer_config.py` lists the options of a stem, its smaller sizes among them: a smaller size runs on the leading channels of
+every convolution, so that all sizes share one set of weights (Yu et al., Slimmable Neural Networks, arXiv 1812.08928).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -27,10 +28,42 @@ from .tokenizer_config import (
 class Tokenizer(nn.Module):
     """Base of the tokenisers: (B, *spec.shape) -> tokens (B, count, D), and whether each token saw no data (B, count) bool.
 
-    A tokeniser is made from (spec, d_model, options).
+    A tokeniser is made from (spec, d_model, options), and runs at any of the sizes of its options (`TokenizerConfig.at_size`).
     """
 
     count: int  # tokens per window
+
+    def convolutions(self) -> list[tuple[nn.Conv1d | nn.Conv2d, nn.GroupNorm]]:
+        """The convolutions of the stem, each with its norm, in the order in which they run."""
+        raise NotImplementedError
+
+    def mix_layer(self) -> nn.Conv1d | nn.Linear:
+        """The layer that makes tokens of the last convolution's channels; its inputs are channel by channel."""
+        raise NotImplementedError
+
+    def unit_scales(self, batch: int) -> list[Tensor]:
+        """Multipliers of 1 on every channel of every convolution, (B, C) each; their gradient is the channels' saliency."""
+        return [torch.ones(batch, conv.out_channels, requires_grad=True) for conv, _ in self.convolutions()]
+
+    @torch.no_grad()
+    def sort_channels(self, saliency: Sequence[Tensor]) -> None:
+        """Put the channels that matter most first, since a smaller size keeps the leading ones; the whole stem stays the same.
+
+        ``saliency``: (C,) per convolution.
+        """
+        before: Tensor | None = None
+        for (conv, norm), found in zip(self.convolutions(), saliency):
+            order = found.argsort(descending=True, stable=True)
+            for weights in (conv.weight, conv.bias, norm.weight, norm.bias):
+                assert weights is not None
+                weights.copy_(weights[order])
+            if before is not None:
+                conv.weight.copy_(conv.weight[:, before])
+            before = order
+        mix = self.mix_layer().weight
+        assert before is not None
+        by_channel = mix.reshape(len(mix), len(before), -1)
+        mix.copy_(by_channel[:, before].reshape(mix.shape))
 
 
 class SeriesTokenizer(Tokenizer):
@@ -44,6 +77,7 @@ class SeriesTokenizer(Tokenizer):
         super().__init__()
         channels = spec.shape[1]
         steps_per_token, stem_channels = options.steps_per_token, options.stem_channels
+        self.sizes = [options.at_size(k) for k in range(1 + len(options.sizes))]
         self.patch = steps_per_token
         self.count = options.token_count(spec)
         self.conv = nn.Conv1d(channels + 1, stem_channels, kernel_size=SERIES_KERNEL, padding=SERIES_KERNEL // 2)
@@ -51,11 +85,24 @@ class SeriesTokenizer(Tokenizer):
         self.mix = nn.Conv1d(stem_channels, d_model, kernel_size=steps_per_token, stride=steps_per_token)
         self.spectrum = PowerSpectrum(spec, d_model, steps_per_token, options.spectrum_steps) if options.spectrum_steps else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def convolutions(self) -> list[tuple[nn.Conv1d | nn.Conv2d, nn.GroupNorm]]:
+        return [(self.conv, self.norm)]
+
+    def mix_layer(self) -> nn.Conv1d:
+        return self.mix
+
+    def forward(self, x: Tensor, size: int = 0, scales: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        options = self.sizes[size]
+        kept = slice(options.stem_channels)
         seen = (x != 0).any(-1)  # (B, T)
-        tokens = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1)  # (B, T, C+1)
-        tokens = self.mix(F.gelu(self.norm(self.conv(tokens.transpose(1, 2)))))  # (B, D, N)
-        if self.spectrum is not None:
+        tokens = torch.cat([x, seen.unsqueeze(-1).to(x.dtype)], dim=-1).transpose(1, 2)  # (B, C+1, T)
+        bias = None if self.conv.bias is None else self.conv.bias[kept]
+        tokens = F.conv1d(tokens, self.conv.weight[kept], bias, padding=SERIES_KERNEL // 2)
+        tokens = F.gelu(F.group_norm(tokens, 1, self.norm.weight[kept], self.norm.bias[kept]))
+        if scales is not None:
+            tokens = tokens * scales[0].unsqueeze(-1)
+        tokens = F.conv1d(tokens, self.mix.weight[:, kept], self.mix.bias, stride=self.patch)  # (B, D, N)
+        if self.spectrum is not None and options.spectrum_steps:
             tokens = tokens + self.spectrum(x)
         return tokens.transpose(1, 2), ~seen.unflatten(1, (self.count, self.patch)).any(-1)
 
@@ -99,6 +146,7 @@ class FrameTokenizer(Tokenizer):
         super().__init__()
         _, channels, _, width = spec.shape
         frames_per_token, stem_channels, motion = options.frames_per_token, options.stem_channels, options.motion
+        self.sizes = [options.at_size(k) for k in range(1 + len(options.sizes))]
         self.patch = frames_per_token
         self.count = options.token_count(spec)
         crop = options.crop_columns or width
@@ -116,7 +164,15 @@ class FrameTokenizer(Tokenizer):
         parts = options.statistics
         self.statistics = TextureStatistics(spec, d_model, frames_per_token, parts) if parts else None
 
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def convolutions(self) -> list[tuple[nn.Conv1d | nn.Conv2d, nn.GroupNorm]]:
+        convs = cast("Sequence[nn.Conv2d]", self.convs)  # torch does not type what a ModuleList holds
+        return list(zip(convs, cast("Sequence[nn.GroupNorm]", self.norms)))
+
+    def mix_layer(self) -> nn.Linear:
+        return self.mix
+
+    def forward(self, x: Tensor, size: int = 0, scales: Sequence[Tensor] | None = None) -> tuple[Tensor, Tensor]:
+        options = self.sizes[size]
         x = frames = x[..., self.columns[0] : self.columns[1]]
         valid = x != 0
         empty = ~valid.flatten(2).any(-1).unflatten(1, (self.count, self.patch)).any(-1)  # (B, N)
@@ -131,12 +187,17 @@ class FrameTokenizer(Tokenizer):
             change = torch.cat([torch.zeros_like(x[:, :1]), change], 1)
             x = change if self.motion == "only" else torch.cat([x, change], 2)
         x = x.unflatten(1, (self.count, self.patch)).flatten(2, 3).flatten(0, 1)  # (B*N, patch*(C + masks), H, W)
-        for conv, norm in zip(self.convs, self.norms):
-            x = F.gelu(norm(conv(x)))
+        for i, ((conv, norm), channels) in enumerate(zip(self.convolutions(), options.stem_channels)):
+            weight, bias = conv.weight[:channels, : x.shape[1]], None if conv.bias is None else conv.bias[:channels]
+            x = F.conv2d(x, weight, bias, stride=2, padding=weight.shape[-1] // 2)
+            x = F.gelu(F.group_norm(x, 1, norm.weight[:channels], norm.bias[:channels]))
+            if scales is not None:
+                x = x * scales[i].repeat_interleave(self.count, 0)[..., None, None]
         if x.shape[-2:] != self.grid:
             x = F.adaptive_avg_pool2d(x, self.grid)
-        tokens = self.mix(x.flatten(1)).unflatten(0, (-1, self.count))  # (B, N, D)
-        return (tokens if self.statistics is None else tokens + self.statistics(frames, valid)), empty
+        x = x.flatten(1)
+        tokens = F.linear(x, self.mix.weight[:, : x.shape[1]], self.mix.bias).unflatten(0, (-1, self.count))  # (B, N, D)
+        return (tokens + self.statistics(frames, valid) if self.statistics is not None and options.statistics else tokens), empty
 
 
 class TextureStatistics(nn.Module):

@@ -7,34 +7,38 @@ from math import prod
 
 from ..model.config import FuseConfig
 from ..model.sites import live_sites
+from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import tensor_shapes, token_counts
 from .budget import SiteBudget, prunable_flops
 
 
-def plan_flops(config: FuseConfig, used: Sequence[bool], budgets: Sequence[SiteBudget]) -> int:
+def plan_flops(config: FuseConfig, part: Subnetwork, budgets: Sequence[SiteBudget]) -> int:
     """FLOPs of one window, 2 per multiply-add, tokenisers and read-out included: what torch's counter finds.
 
-    ``used`` (M,): the sensors of the plan; ``budgets``: units of each of their sites.
+    ``budgets``: units of every site of the subnetwork.
     """
-    return fixed_flops(config, used) + prunable_flops(config, budgets, token_counts(config), used)
+    return fixed_flops(config, part) + prunable_flops(config, budgets, token_counts(config), part.used)
 
 
-def fixed_flops(config: FuseConfig, used: Sequence[bool]) -> int:
-    """FLOPs of the tokenisers of the sensors used (M,) and of the read-out, which pruning of units does not change."""
-    specs = [spec for spec, here in zip(config.modalities, used) if here]
-    tokens = sum(count for count, here in zip(token_counts(config), used) if here)
+def fixed_flops(config: FuseConfig, part: Subnetwork) -> int:
+    """FLOPs of a subnetwork's tokenisers and of its read-out, which pruning of units does not change."""
+    specs = [(spec, size) for spec, here, size in zip(config.modalities, part.used, part.stems) if here]
+    tokens = sum(count for count, here in zip(token_counts(config), part.used) if here)
     readout = tokens * config.d_model * (config.readout_heads + config.d_model) + config.d_model * len(config.classes)
-    return sum(config.tokenizer[spec.name].flops(spec, config.d_model) for spec in specs) + 2 * readout
+    stems = sum(config.tokenizer[spec.name].at_size(size).flops(spec, config.d_model) for spec, size in specs)
+    return stems + 2 * readout
 
 
-def plan_params(config: FuseConfig, used: Sequence[bool], budgets: Sequence[SiteBudget]) -> int:
+def plan_params(config: FuseConfig, part: Subnetwork, budgets: Sequence[SiteBudget]) -> int:
     """Number of parameters that one window reads; those of the gate are not among them."""
-    shapes = tensor_shapes(config)
-    prefixes = ["readout.", "backbone.bottleneck"]
-    for i, here in enumerate(used):
-        prefixes += [f"tokenizers.{i}.", f"positions.{i}"] if here else []
-    fixed = sum(prod(shape) for name, shape in shapes.items() if _belongs(name, prefixes))
-    places = live_sites(config, token_counts(config), used)
+    prefixes = ["readout.", "backbone.bottleneck", *(f"positions.{i}" for i, here in enumerate(part.used) if here)]
+    fixed = sum(prod(shape) for name, shape in tensor_shapes(config).items() if _belongs(name, prefixes))
+    for spec, here, size in zip(config.modalities, part.used, part.stems):
+        if here:
+            shapes = config.tokenizer[spec.name].at_size(size).tensor_shapes(spec, config.d_model)
+            fixed += sum(prod(shape) for shape in shapes.values())
+    # The sites come layer by layer, so those of a subnetwork with fewer layers are the first ones.
+    places = live_sites(config, token_counts(config), part.used)[: len(budgets)]
     return fixed + sum(_site_params(config, budget) for budget, _ in zip(budgets, places, strict=True))
 
 

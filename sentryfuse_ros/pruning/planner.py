@@ -1,11 +1,12 @@
-"""Which sensors and which units a pruning ratio leaves, so that the time it promises to save is saved.
+"""Which part of the network a pruning ratio leaves, so that the time it promises to save is saved.
 
 A ratio r is a budget: 1 - r of the time that the dense network with all sensors takes on this machine. What a plan may leave
-out are units of the fusion network (in the steps of the checkpoint's ratio levels) and whole live sensors, whose tokeniser
-then does not run. Of the plans that fit, all that are within one standard error of the most accurate one on the validation
-recordings count as equally good, because choosing the best of many candidates on few recordings overfits (Breiman et al. 1984,
-section 3.4.3). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less. A plan that
-loses more accuracy than is allowed is no candidate, even where nothing else fits: the cheapest of the others runs instead.
+out are whole live sensors, whose tokeniser then does not run; channels and features of a sensor's stem; layers of the backbone,
+and the heads and channels of the layers that stay (`model.subnetwork`). Of the plans that fit, all that are within one standard
+error of the most accurate one on the validation recordings count as equally good, because choosing the best of many candidates
+on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, the plan is taken that uses most of the budget: more
+sensors and units seldom know less. A plan that loses more accuracy than is allowed is no candidate, even where nothing else
+fits: the cheapest of the others runs instead.
 """
 
 from __future__ import annotations
@@ -14,29 +15,32 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ..errors import ParameterError
 from ..masks import all_masks, mask_to_bits
+from ..model.config import FuseConfig
+from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 
-Mask = tuple[bool, ...]
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
 TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True)
 class PlanCosts:
-    """Measured time [ms] of one forward pass at batch size 1, by the mask of the sensors used and unit level."""
+    """Measured time [ms] of one forward pass at batch size 1: {`Subnetwork.code`: time per fusion size of the model}."""
 
     plan_ms: Mapping[str, tuple[float, ...]]
 
     @property
     def dense_ms(self) -> float:
         """Time of the dense network with all sensors."""
-        return self.plan_ms[max(self.plan_ms, key=lambda bits: bits.count("1"))][0]
+        return self.plan_ms["1" * len(next(iter(self.plan_ms)))][0]
 
 
 @dataclass(frozen=True)
 class PlanWorth:
-    """Accuracy on validation recordings, 0..1, and its standard error, by mask of the sensors used and unit level.
+    """Accuracy on validation recordings, 0..1, and its standard error: {`Subnetwork.code`: one per fusion size of the model}.
 
     An accuracy is None where no validation recording had these sensors.
     """
@@ -45,81 +49,83 @@ class PlanWorth:
     standard_error: Mapping[str, Sequence[float | None]]
 
     @classmethod
-    def of_checkpoint(cls, info: Mapping[str, Any], sensors: int, levels: int) -> PlanWorth:
+    def of_checkpoint(cls, info: Mapping[str, Any], config: FuseConfig) -> PlanWorth:
         """What a checkpoint's training measured. Raises ParameterError where it lacks accuracies."""
-        metrics = info.get("metrics", {})
-        source = next((name for name in ("validation", "cross_validation") if f"{name}_accuracy" in metrics), "validation")
-        accuracy = metrics.get(f"{source}_accuracy", {})
-        incomplete = [b for b in map(mask_to_bits, all_masks(sensors)) if len(accuracy.get(b, ())) != levels]
-        if incomplete:
-            raise ParameterError(
-                "validation accuracies of the model",
-                f"none for {len(incomplete)} of {2**sensors - 1} sets of sensors",
-                f"{levels} numbers for each, one per ratio level",
-                "train it with validation groups, or set budget to flops",
-            )
-        # A model trained before standard errors were kept has none: then nothing counts as equally good as the best plan.
-        return cls(accuracy, metrics.get(f"{source}_standard_error", {}))
+        metrics, codes = info.get("metrics", {}), list(all_codes(config))
+        for name in ("validation_plan", "cross_validation_plan", "validation", "cross_validation"):
+            accuracy = metrics.get(f"{name}_accuracy", {})
+            if all(len(accuracy.get(code, ())) == len(config.fusion_sizes) for code in codes):
+                # A model trained before standard errors were kept has none: then nothing counts as equally good as the best plan.
+                return cls(accuracy, metrics.get(f"{name}_standard_error", {}))
+        raise ParameterError(
+            "validation accuracies of the model",
+            "none" if not metrics else ", ".join(sorted(metrics)),
+            f"{len(config.fusion_sizes)} numbers for each of {len(codes)} sets of sensors and sizes of their stems",
+            "train it with validation groups, or set budget to flops",
+        )
 
 
 @dataclass(frozen=True)
 class PlanChoice:
-    """One deployed plan. ``used`` is part of the live mask; ``units_level`` is the ratio level whose units it runs on."""
+    """One deployed plan. The sensors it uses are among the live ones."""
 
-    used: Mask
-    units_level: float
+    part: Subnetwork
     cost_ms: float | None = None  # measured; None where only FLOPs are known
     accuracy: float | None = None  # on the validation recordings
 
+    @property
+    def used(self) -> Mask:
+        """The sensors that take part (M,)."""
+        return self.part.used
+
 
 def choose_plans(
-    levels: Sequence[float], costs: PlanCosts, worth: PlanWorth, sensors: int, most_lost: float = 1.0
+    config: FuseConfig, costs: PlanCosts, worth: PlanWorth, most_lost: float = 1.0
 ) -> dict[tuple[Mask, float], PlanChoice]:
     """The plan of every (live mask, ratio level).
 
     Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
-    plan may lose against all live sensors with all units. Where no plan fits the budget, the cheapest one is taken.
+    plan may lose against all live sensors with the whole network. Where no plan fits the budget, the cheapest one is taken.
     """
-    masks = [tuple(mask) for mask in all_masks(sensors)]
-    by_mask = {mask: _candidates(mask, levels, costs, worth) for mask in masks}
+    candidates = _Candidates(config, costs, worth)
     plans: dict[tuple[Mask, float], PlanChoice] = {}
-    for live in masks:
-        whole = by_mask[live][0]
-        enough = whole.accuracy - most_lost - TOLERANCE
-        candidates = [c for used in masks if _within(used, live) for c in by_mask[used] if c.accuracy >= enough]
-        for level in levels:
-            budget_ms = (1.0 - level) * costs.dense_ms
-            fits = level == 0.0 or whole.cost_ms <= budget_ms + TOLERANCE
-            plans[live, level] = whole.choice if fits else _best(candidates, budget_ms)
+    for live in (tuple(mask) for mask in all_masks(len(config.names))):
+        whole = candidates.place[mask_to_bits(live), 0]
+        possible = np.flatnonzero(
+            ~(candidates.used & ~np.array(live)).any(1)
+            & (candidates.accuracy >= candidates.accuracy[whole] - most_lost - TOLERANCE)
+        )
+        for level in config.ratio_levels:
+            budget_ms = (1.0 - level) * costs.dense_ms + TOLERANCE
+            fits = level == 0.0 or candidates.cost_ms[whole] <= budget_ms
+            plans[live, level] = candidates.choice(whole if fits else candidates.best(possible, budget_ms))
     return plans
 
 
-@dataclass(frozen=True)
-class _Candidate:
-    choice: PlanChoice
-    cost_ms: float
-    accuracy: float
-    standard_error: float
+class _Candidates:
+    """All subnetworks of a model that may be deployed, as columns of a table."""
 
+    def __init__(self, config: FuseConfig, costs: PlanCosts, worth: PlanWorth):
+        self.config = config
+        self.keys = [(code, size) for code in costs.plan_ms for size in range(len(config.fusion_sizes))]
+        self.place = {key: i for i, key in enumerate(self.keys)}
+        self.used = np.array([of_code(code, config.fusion_sizes[0]).used for code, _ in self.keys])  # (n, M)
+        self.cost_ms = np.array([costs.plan_ms[code][size] for code, size in self.keys])
+        # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
+        self.accuracy = np.array([worth.accuracy[code][size] or 0.0 for code, size in self.keys])
+        none = [0.0] * len(config.fusion_sizes)
+        self.error = np.array([(worth.standard_error.get(code) or none)[size] or 0.0 for code, size in self.keys])
 
-def _candidates(used: Mask, levels: Sequence[float], costs: PlanCosts, worth: PlanWorth) -> list[_Candidate]:
-    bits = mask_to_bits(used)
-    errors = worth.standard_error.get(bits) or [0.0] * len(levels)
-    # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
-    return [
-        _Candidate(PlanChoice(used, level, cost_ms, accuracy), cost_ms, accuracy or 0.0, error or 0.0)
-        for level, cost_ms, accuracy, error in zip(levels, costs.plan_ms[bits], worth.accuracy[bits], errors, strict=True)
-    ]
+    def best(self, possible: np.ndarray, budget_ms: float) -> int:
+        """The place of the plan to run, among ``possible`` places."""
+        fitting = possible[self.cost_ms[possible] <= budget_ms]
+        if not len(fitting):
+            return int(possible[self.cost_ms[possible].argmin()])
+        most = fitting[self.accuracy[fitting].argmax()]
+        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
+        return int(good_enough[self.cost_ms[good_enough].argmax()])
 
-
-def _best(candidates: Sequence[_Candidate], budget_ms: float) -> PlanChoice:
-    fitting = [c for c in candidates if c.cost_ms <= budget_ms + TOLERANCE]
-    if not fitting:
-        return min(candidates, key=lambda c: c.cost_ms).choice
-    best = max(fitting, key=lambda c: c.accuracy)
-    good_enough = [c for c in fitting if c.accuracy >= best.accuracy - best.standard_error - TOLERANCE]
-    return max(good_enough, key=lambda c: c.cost_ms).choice
-
-
-def _within(used: Mask, live: Mask) -> bool:
-    return all(here or not wanted for wanted, here in zip(used, live))
+    def choice(self, place: int) -> PlanChoice:
+        code, size = self.keys[place]
+        part = of_code(code, self.config.fusion_sizes[size])
+        return PlanChoice(part, float(self.cost_ms[place]), float(self.accuracy[place]))

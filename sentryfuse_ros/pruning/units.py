@@ -9,6 +9,7 @@ import numpy as np
 
 from ..model.config import FuseConfig
 from ..model.sites import all_sites, live_sites
+from ..model.subnetwork import Subnetwork
 from .budget import SiteBudget, plan_budget
 
 UnitScores = tuple[np.ndarray, np.ndarray]  # of heads (sites, H) and of FFN channels (sites, C); higher scores stay longer
@@ -62,6 +63,13 @@ def plan_units(
     `plan_budget` says how many units each site keeps. Raises ParameterError on a ratio out of range or an empty mask.
     """
     return fill_budgets(config, lengths, mask, plan_budget(config, lengths, mask, ratio), scores)
+
+
+def subnetwork_units(config: FuseConfig, lengths: Sequence[int], part: Subnetwork, scores: UnitScores) -> list[SiteKeep]:
+    """Units that stay in the sites of a subnetwork: those of its ratio level, in the layers that it has."""
+    sites = all_sites(config)
+    units = plan_units(config, lengths, part.used, part.units_level, scores)
+    return [keep for keep in units if sites[keep.site].layer < part.layers]
 
 
 def _best(scores: np.ndarray, count: int) -> np.ndarray:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
+from ..model.subnetwork import Subnetwork
 from ..pruning.units import SiteKeep
 
 
@@ -23,8 +24,8 @@ class Backend(Protocol):
     name: str
     device: str  # where it runs: cpu or cuda
 
-    def compile(self, used: Sequence[bool], units: Sequence[SiteKeep]) -> Any:
-        """Make what one plan runs on: the sensors it uses (M,) and the units that stay in their sites."""
+    def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> Any:
+        """Make what one plan runs on: a subnetwork and the units that stay in its sites."""
         ...
 
     def run(self, compiled: Any, inputs: Mapping[str, np.ndarray]) -> BackendOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +16,14 @@ import numpy as np
 from ..errors import CheckpointError, ParameterError
 from ..masks import mask_to_bits
 from ..model.checkpoint import Checkpoint, read_checkpoint
+from ..model.subnetwork import Subnetwork, whole_stems
 from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
 from ..pruning.cost import plan_flops, plan_params
 from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
-from ..pruning.planner import Choices, Mask, PlanChoice
-from ..pruning.units import SiteKeep, plan_units
+from ..pruning.planner import Choices, PlanChoice
+from ..pruning.units import SiteKeep, subnetwork_units
 from .backend import Backend
 from .backends import load_backend
 
@@ -55,11 +57,13 @@ class Inference:
 
 @dataclass(frozen=True, slots=True)
 class CompiledPlan:
-    """What one choice of sensors and units runs on, with its cost."""
+    """What one subnetwork runs on, with its cost, and what each run needs of it."""
 
     compiled: Any  # the backend's
     flops: int
     params: int
+    temperature: float  # see `Engine.temperature`
+    inputs: tuple[ModalitySpec, ...]  # of the sensors it uses
 
 
 class Engine:
@@ -70,7 +74,7 @@ class Engine:
         self.info = dict(checkpoint.info)
         self._lengths = token_counts(checkpoint.config)
         self._choices: Choices = {}
-        self._plans: OrderedDict[tuple[Mask, float], CompiledPlan] = OrderedDict()
+        self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()
 
     @classmethod
     def load(cls, path: str | Path, device: str = "cpu", threads: int = 1, backend: str = "auto") -> Engine:
@@ -138,8 +142,8 @@ class Engine:
         return level_for(ratio, self.ratio_levels)
 
     def choose(self, choices: Choices) -> None:
-        """Say which sensors and units each (live mask, ratio level) runs on (`pruning.planner`). Without a choice, all live
-        sensors are used, with the units of the level."""
+        """Say which subnetwork each (live mask, ratio level) runs on (`pruning.planner`). Without a choice, it is the whole
+        stems and all layers of all live sensors, with the units of the level."""
         self._choices = dict(choices)
 
     @property
@@ -148,9 +152,9 @@ class Engine:
         return "time" if self._choices else "flops"
 
     def choice(self, mask: Sequence[bool], ratio: float) -> PlanChoice:
-        """The sensors and units that a mask (M,) with a live sensor runs on at a ratio."""
+        """The subnetwork that a mask (M,) with a live sensor runs on at a ratio."""
         live, level = tuple(bool(m) for m in mask), self.quantise(ratio)
-        return self._choices.get((live, level)) or PlanChoice(live, level)
+        return self._choices.get((live, level)) or PlanChoice(whole_stems(self.checkpoint.config, live, level))
 
     def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
         """Compile plans and run each once, so that no later change is slow; returns the time it took [s].
@@ -168,13 +172,13 @@ class Engine:
             ]
         levels = [self.quantise(r) for r in (self.ratio_levels if ratios is None else ratios)]
         blank = {spec.name: empty_input(spec) for spec in self.specs}
-        warmed: set[tuple[Mask, float]] = set()
+        warmed: set[Subnetwork] = set()
         for mask in masks:
             for level in levels:
                 choice = self.choice(mask, level)
-                if (choice.used, choice.units_level) not in warmed and len(warmed) < PLANS_KEPT:
-                    warmed.add((choice.used, choice.units_level))
-                    self.infer(blank, np.asarray(mask, bool), level)
+                if choice.part not in warmed and len(warmed) < PLANS_KEPT:
+                    warmed.add(choice.part)
+                    self.run(choice, blank, level)
         return time.perf_counter() - started
 
     def reset(self) -> None:
@@ -185,7 +189,7 @@ class Engine:
         """Bring the backend to where a stream would have it before this window: the tokens of all but its newest pictures
         are kept. For measuring what one more window costs."""
         self.backend.forget()
-        self.backend.prime({name: self._sanitised(name, x) for name, x in inputs.items()})
+        self.backend.prime({name: _sanitised(x) for name, x in inputs.items()})
 
     def infer(self, inputs: Mapping[str, np.ndarray], mask: np.ndarray, ratio: float) -> Inference:
         """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every sensor that `choice` uses.
@@ -199,17 +203,18 @@ class Engine:
             raise ParameterError("modality mask", len(live), f"{len(self.modalities)} entries: {self.modalities}")
         if not any(live):
             return self._nothing(level, started)
-        choice = self.choice(live, level)
-        windows = {
-            spec.name: self._sanitised(spec.name, self._checked(spec, inputs))
-            for spec, here in zip(self.specs, choice.used)
-            if here
-        }
+        return self.run(self.choice(live, level), inputs, level)
+
+    def run(self, choice: PlanChoice, inputs: Mapping[str, np.ndarray], level: float = 0.0) -> Inference:
+        """Run one window on a given plan; ``level`` is the ratio level that the result names. See `infer`."""
+        started = time.perf_counter()
         plan = self._plan(choice)
+        windows = {spec.name: _sanitised(_checked(spec, inputs)) for spec in plan.inputs}
         out = self.backend.run(plan.compiled, windows)
-        probabilities = softmax(out.logits, self._temperature(choice))
-        if not np.isfinite(probabilities).all():  # inputs are clamped and weights are checked, so only an overflow leads here
+        # Inputs are clamped and weights are checked, so only an overflow makes this sum NaN or infinite.
+        if not math.isfinite(float(out.logits.sum())):
             return self._nothing(level, started)
+        probabilities = softmax(out.logits, plan.temperature)
         best = int(probabilities.argmax())
         return Inference(
             probabilities,
@@ -228,7 +233,7 @@ class Engine:
         """The units that a choice keeps, by the gate's scores for the sensors it uses."""
         config = self.checkpoint.config
         scores = gate_scores(config, self.checkpoint.tensors, choice.used)
-        return plan_units(config, self._lengths, choice.used, choice.units_level, scores)
+        return subnetwork_units(config, self._lengths, choice.part, scores)
 
     @property
     def dense_ms(self) -> float | None:
@@ -237,49 +242,37 @@ class Engine:
 
     def flops(self, choice: PlanChoice) -> int:
         """FLOPs of one inference of a choice; a multiply-add counts as 2."""
-        return plan_flops(self.checkpoint.config, choice.used, [keep.budget for keep in self.units(choice)])
+        return plan_flops(self.checkpoint.config, choice.part, [keep.budget for keep in self.units(choice)])
 
     def _plan(self, choice: PlanChoice) -> CompiledPlan:
-        key = (choice.used, choice.units_level)
-        plan = self._plans.get(key)
+        plan = self._plans.get(choice.part)
         if plan is None:
             units = self.units(choice)
             budgets, config = [keep.budget for keep in units], self.checkpoint.config
             plan = CompiledPlan(
-                self.backend.compile(choice.used, units),
-                plan_flops(config, choice.used, budgets),
-                plan_params(config, choice.used, budgets),
+                self.backend.compile(choice.part, units),
+                plan_flops(config, choice.part, budgets),
+                plan_params(config, choice.part, budgets),
+                self.temperature(choice.part),
+                tuple(spec for spec, here in zip(self.specs, choice.used) if here),
             )
-            self._plans[key] = plan
+            self._plans[choice.part] = plan
             if len(self._plans) > PLANS_KEPT:
                 self._plans.popitem(last=False)
         else:
-            self._plans.move_to_end(key)
+            self._plans.move_to_end(choice.part)
         return plan
 
-    def _checked(self, spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        value = inputs.get(spec.name)
-        if value is None or value.shape != spec.shape:
-            raise ParameterError(
-                f"model input {spec.name!r}",
-                None if value is None else value.shape,
-                spec.shape,
-                "pass an input for every modality that the plan uses",
-            )
-        return value
-
-    def _sanitised(self, name: str, value: np.ndarray) -> np.ndarray:
-        """Contiguous float32 without NaN, infinities and absurd values: none of them may spread."""
-        values = np.ascontiguousarray(value, np.float32)
-        flat = values.reshape(-1)
-        with np.errstate(over="ignore", invalid="ignore"):
-            if float(np.dot(flat, flat)) <= LARGEST_INPUT**2:  # then every number is finite and within the limit: the usual case
-                return values
-        return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST_INPUT, LARGEST_INPUT)
-
-    def _temperature(self, choice: PlanChoice) -> float:
-        row = self.info.get("temperatures", {}).get(mask_to_bits(choice.used))
-        return float(row[self.ratio_levels.index(choice.units_level)]) if row else 1.0
+    def temperature(self, part: Subnetwork) -> float:
+        """What the logits of a subnetwork are divided by to be calibrated; 1 where training fitted none."""
+        config = self.checkpoint.config
+        row, place = self.info.get("plan_temperatures", {}).get(part.code), 0
+        if row and part.fusion_size in config.fusion_sizes:
+            place = config.fusion_sizes.index(part.fusion_size)
+        else:
+            row = self.info.get("temperatures", {}).get(mask_to_bits(part.used))
+            place = self.ratio_levels.index(part.units_level) if part.units_level in self.ratio_levels else 0
+        return float(row[place]) if row else 1.0
 
     def _nothing(self, level: float, started: float) -> Inference:
         classes, count = len(self.classes), len(self.modalities)
@@ -297,9 +290,31 @@ class Engine:
         )
 
 
+def _checked(spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    value = inputs.get(spec.name)
+    if value is None or value.shape != spec.shape:
+        raise ParameterError(
+            f"model input {spec.name!r}",
+            None if value is None else value.shape,
+            spec.shape,
+            "pass an input for every modality that the plan uses",
+        )
+    return value
+
+
+def _sanitised(value: np.ndarray) -> np.ndarray:
+    """Contiguous float32 without NaN, infinities and absurd values: none of them may spread."""
+    values = np.ascontiguousarray(value, np.float32)
+    flat = values.reshape(-1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        if float(np.dot(flat, flat)) <= LARGEST_INPUT**2:  # then every number is finite and within the limit: the usual case
+            return values
+    return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST_INPUT, LARGEST_INPUT)
+
+
 def softmax(logits: np.ndarray, temperature: float) -> np.ndarray:
-    """Logits (C,) -> probabilities (C,) float32; worked out in double precision, not finite where a logit is not."""
-    z = logits.astype(np.float64) / temperature
-    with np.errstate(invalid="ignore"):
-        e = np.exp(z - z.max())
-        return (e / e.sum()).astype(np.float32)
+    """Finite logits (C,) -> probabilities (C,) float32, worked out in double precision."""
+    z = logits.astype(np.float64)
+    z -= z.max()
+    e = np.exp(z / temperature)
+    return (e / e.sum()).astype(np.float32)

@@ -7,7 +7,7 @@ so a plan is ready within milliseconds.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
+from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
-from ..model.tokenizer_config import FrameTokenizerConfig
+from ..model.tokenizer_config import FrameTokenizerConfig, leading_weights
 from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
@@ -30,10 +31,10 @@ _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under 
 
 @dataclass(frozen=True, slots=True)
 class FusionSession:
-    """The session of one plan, and the places of the sensors it uses in the mask."""
+    """The session of one plan, and its tokenisers by the names of their inputs; plans with the same stem share its tokeniser."""
 
     session: Any
-    used: tuple[int, ...]
+    tokenizers: tuple[tuple[str, TokenizerSession], ...]
 
 
 class OnnxBackend:
@@ -60,16 +61,21 @@ class OnnxBackend:
         self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
         self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
-        self._tokenizers = [self._make_tokenizer(i, spec) for i, spec in enumerate(checkpoint.config.modalities)]
+        self._tokenizers: dict[tuple[int, int], TokenizerSession] = {}  # by place of the sensor and size of its stem
+        self._builders = [_builder(spec) for spec in checkpoint.config.modalities]
 
-    def compile(self, used: Sequence[bool], units: Sequence[SiteKeep]) -> FusionSession:
-        """Write the plan's graph and make its session."""
-        graph = onnx_fusion.fusion_graph(self._config, self._weights, self._lengths, used, units)
-        return FusionSession(self._session(graph), tuple(i for i, here in enumerate(used) if here))
+    def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> FusionSession:
+        """Write the plan's graph and make its session, and those of its tokenisers that no earlier plan had."""
+        stems = tuple((i, size) for i, (here, size) in enumerate(zip(part.used, part.stems)) if here)
+        for stem in stems:
+            if stem not in self._tokenizers:
+                self._tokenizers[stem] = self._make_tokenizer(*stem)
+        graph = onnx_fusion.fusion_graph(self._config, self._weights, self._lengths, part.used, units)
+        return FusionSession(self._session(graph), tuple((self._config.names[i], self._tokenizers[i, size]) for i, size in stems))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
-        parts = [self._tokenizers[i].run(inputs[self._config.names[i]]) for i in compiled.used]
+        parts = [tokenizer.run(inputs[name]) for name, tokenizer in compiled.tokenizers]
         tokens = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
         seen = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
         feeds = {onnx_fusion.TOKENS: tokens, onnx_fusion.SEEN: seen}
@@ -78,13 +84,13 @@ class OnnxBackend:
 
     def forget(self) -> None:
         """See `Backend.forget`."""
-        for tokenizer in self._tokenizers:
+        for tokenizer in self._tokenizers.values():
             tokenizer.forget()
 
     def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
         """See `Backend.prime`."""
-        for name, tokenizer in zip(self._config.names, self._tokenizers):
-            if name in inputs:
+        for (place, _), tokenizer in self._tokenizers.items():
+            if (name := self._config.names[place]) in inputs:
                 tokenizer.prime(inputs[name])
 
     def _session(self, graph: OnnxGraph) -> Any:
@@ -102,21 +108,27 @@ class OnnxBackend:
                 "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
             ) from error
 
-    def _make_tokenizer(self, place: int, spec: ModalitySpec) -> TokenizerSession:
-        builder = sensor_kind(spec.kind).onnx_tokenizer_builder()
-        if builder is None:
-            raise CheckpointError(
-                f"model input {spec.name!r} of kind {spec.kind!r}",
-                "a tokeniser in torch only",
-                "one that can be written as an ONNX graph",
-                "set backend to torch, or give the sensor kind an onnx_tokenizer",
-            )
-        prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name]
+    def _make_tokenizer(self, place: int, size: int) -> TokenizerSession:
+        spec = self._config.modalities[place]
+        prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name].at_size(size)
         weights = {name[len(prefix) :]: w for name, w in self._weights.items() if name.startswith(prefix)}
-        session = self._session(builder(spec, options, weights))
+        weights = leading_weights(weights, options.tensor_shapes(spec, self._config.d_model))
+        session = self._session(self._builders[place](spec, options, weights))
         if isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none":
             return PictureSession(session)
         return WindowSession(session)
+
+
+def _builder(spec: ModalitySpec) -> Callable[..., OnnxGraph]:
+    builder = sensor_kind(spec.kind).onnx_tokenizer_builder()
+    if builder is None:
+        raise CheckpointError(
+            f"model input {spec.name!r} of kind {spec.kind!r}",
+            "a tokeniser in torch only",
+            "one that can be written as an ONNX graph",
+            "set backend to torch, or give the sensor kind an onnx_tokenizer",
+        )
+    return builder
 
 
 class TokenizerSession(Protocol):

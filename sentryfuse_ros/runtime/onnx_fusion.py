@@ -55,6 +55,7 @@ class _Fusion:
     ):
         self.graph, self.config, self.weights, self.live, self.plan = graph, config, weights, live, plan
         self.sites = all_sites(config)
+        self.layers = 1 + max(self.sites[site].layer for site in plan)  # a plan may have the first ones only
         self.lengths = lengths
         self.strides = [config.stride_of(name) for name in config.names]
 
@@ -62,7 +63,7 @@ class _Fusion:
 
     def early(self, x: str) -> str:
         lengths, strides = [self.lengths[i] for i in self.live], [self.strides[i] for i in self.live]
-        for site in range(len(self.sites)):
+        for site in range(self.layers):
             x = self.block(site, x, lengths, strides, None)
         return x
 
@@ -71,7 +72,7 @@ class _Fusion:
         shared = self.graph.constant(self.weights["backbone.bottleneck"])
         shared_count = self.config.bottleneck_tokens
         last = self.config.layers - 1
-        for layer in range(self.config.layers):
+        for layer in range(self.layers):
             versions = []
             for site in self.sites_of(layer):
                 i = self.stream_of(site)
@@ -99,7 +100,7 @@ class _Fusion:
         for i in self.live:
             rest = [low[j] for j in self.live if j != i]
             others[i] = None if not rest else rest[0] if len(rest) == 1 else self.graph.op("Concat", *rest, axis=0)
-        for layer in range(self.config.layers):
+        for layer in range(self.layers):
             for site in self.sites_of(layer):
                 i = self.stream_of(site)
                 streams[i] = self.block(site, streams[i], [self.lengths[i]], [self.strides[i]], others[i])

@@ -16,7 +16,9 @@ import numpy as np
 from ..errors import ParameterError
 from ..files import write_atomically
 from ..machine import library_version, processor
-from ..masks import all_masks, mask_to_bits
+from ..masks import all_masks
+from ..model.config import FusionSize
+from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
 from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
 from .engine import Engine
@@ -27,12 +29,9 @@ MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
 def time_plans(
-    engine: Engine,
-    windows: Sequence[Mapping[str, np.ndarray]],
-    plans: Sequence[tuple[np.ndarray, float]],
-    rounds: int,
+    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int
 ) -> np.ndarray:
-    """Seconds of one inference, (rounds, plans); a plan is (mask, ratio level). The plans should be warm.
+    """Seconds of one inference, (rounds, plans). The plans should be warm.
 
     Every round runs all plans, each time in another order, so that neither a machine that is busy for a while nor a
     window that is cold in the cache is held against one plan alone.
@@ -41,7 +40,7 @@ def time_plans(
     for k in range(rounds):
         for i in rng.permutation(len(plans)):
             engine.prime(windows[k % len(windows)])
-            seconds[k, i] = engine.infer(windows[k % len(windows)], *plans[i]).duration_s
+            seconds[k, i] = engine.run(plans[i], windows[k % len(windows)]).duration_s
     return seconds
 
 
@@ -53,28 +52,63 @@ def noise_window(engine: Engine) -> dict[str, np.ndarray]:
 
 
 def measure_plan_costs(engine: Engine, rounds: int = ROUNDS) -> PlanCosts:
-    """Time every set of sensors with all units and with the fewest; between these two, time goes with the FLOPs.
+    """Time the parts of the network, and add them up for every subnetwork: its stems run one after the other.
 
-    Raises ParameterError for a model with more than MOST_SENSORS inputs.
+    Measured are every set of sensors with the smallest stems on the whole and on the smallest backbone, all sensors on every
+    size of the backbone, and every sensor alone with every size of its stem. Raises ParameterError for a model with more than
+    MOST_SENSORS inputs.
     """
-    count, levels = len(engine.modalities), engine.ratio_levels
+    config, count = engine.checkpoint.config, len(engine.modalities)
     if count > MOST_SENSORS:
         raise ParameterError("model inputs", count, f"at most {MOST_SENSORS} for a measured budget", "set budget to flops")
-    plain = Engine(engine.checkpoint, engine.backend)  # without choices: it runs what it is told to
-    masks = [np.array(mask) for mask in all_masks(count)]
-    plans = [(mask, level) for mask in masks for level in (levels[0], levels[-1])]
-    window = noise_window(engine)
-    for plan in plans:  # built and run once, so that the rounds find them warm
-        plain.infer(window, *plan)
-    # The fastest round: whatever else the machine does can only add to it.
-    ms = 1e3 * time_plans(plain, [window], plans, rounds).min(axis=0).reshape(len(masks), 2)
-    plan_ms = {}
-    for mask, (dense_ms, sparse_ms) in zip(masks, ms):
-        used = tuple(mask.tolist())
-        flops = np.array([plain.flops(PlanChoice(used, level)) for level in levels], float)
-        share = (flops - flops[-1]) / max(flops[0] - flops[-1], 1.0)  # 1 with all units, 0 with the fewest
-        plan_ms[mask_to_bits(used)] = tuple(np.round(sparse_ms + share * max(dense_ms - sparse_ms, 0.0), 5).tolist())
+    sizes, everyone = config.fusion_sizes, (True,) * count
+    least_stem = [len(config.tokenizer[name].sizes) for name in config.names]
+    flops = [engine.flops(PlanChoice(_part(everyone, least_stem, size))) for size in sizes]
+    least = sizes[int(np.argmin(flops))]
+    masks = [tuple(mask) for mask in all_masks(count)]
+    parts = {_part(mask, least_stem, size) for mask in masks for size in (sizes[0], least)}
+    parts |= {_part(everyone, least_stem, size) for size in sizes}
+    for i in range(count):
+        alone = tuple(j == i for j in range(count))
+        parts |= {_part(alone, [size] * count, least) for size in range(1 + least_stem[i])}
+    ms = _time_parts(engine, sorted(parts), rounds)
+
+    plan_ms: dict[str, tuple[float, ...]] = {}
+    fusion_ms = {mask: _fusion_ms(ms, mask, least_stem, sizes, least) for mask in masks}
+    for code in all_codes(config):
+        part = of_code(code, sizes[0])
+        more_ms = 0.0  # what its stems take beyond the smallest ones
+        for i in (place for place, here in enumerate(part.used) if here):
+            alone = tuple(j == i for j in range(count))
+            stem_ms = [ms[_part(alone, [size] * count, least)] for size in (part.stems[i], least_stem[i])]
+            more_ms += max(stem_ms[0] - stem_ms[1], 0.0)
+        plan_ms[code] = tuple(np.round(fusion_ms[part.used] + more_ms, 5).tolist())
     return PlanCosts(plan_ms)
+
+
+def _part(used: Mask, stems: Sequence[int], size: FusionSize) -> Subnetwork:
+    return Subnetwork(used, tuple(stem if here else 0 for stem, here in zip(stems, used)), *size)
+
+
+def _time_parts(engine: Engine, parts: Sequence[Subnetwork], rounds: int) -> dict[Subnetwork, float]:
+    """Time of each part [ms]: of its fastest round, because whatever else the machine does can only add to it."""
+    plain = Engine(engine.checkpoint, engine.backend)  # keeps its plans to itself, so that those in use stay warm
+    window, plans = noise_window(engine), [PlanChoice(part) for part in parts]
+    for plan in plans:  # built and run once, so that the rounds find them warm
+        plain.run(plan, window)
+    return dict(zip(parts, 1e3 * time_plans(plain, [window], plans, rounds).min(axis=0)))
+
+
+def _fusion_ms(
+    ms: Mapping[Subnetwork, float], mask: Mask, stems: Sequence[int], sizes: Sequence[FusionSize], least: FusionSize
+) -> np.ndarray:
+    """Time [ms] of a set of sensors with the smallest stems, per fusion size. What lies between the whole and the smallest
+    backbone, which were measured, is divided as it is with all sensors."""
+    everyone = np.array([ms[_part((True,) * len(mask), stems, size)] for size in sizes])
+    span_ms = max(everyone[0] - everyone.min(), 1e-6)
+    whole_ms, least_ms = ms[_part(mask, stems, sizes[0])], ms[_part(mask, stems, least)]
+    share = np.clip((everyone - everyone.min()) / span_ms, 0.0, 1.0)
+    return least_ms + share * max(whole_ms - least_ms, 0.0)
 
 
 def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
@@ -105,10 +139,10 @@ def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST) -
     ``most_lost``: accuracy, 0..1, that a plan may lose (`planner.choose_plans`). Returns the costs. Raises ParameterError where
     the checkpoint has no validation accuracies to choose by, or too many inputs.
     """
-    count, levels = len(engine.modalities), engine.ratio_levels
-    worth = PlanWorth.of_checkpoint(engine.info, count, len(levels))
+    config = engine.checkpoint.config
+    worth = PlanWorth.of_checkpoint(engine.info, config)
     costs, _ = plan_costs(engine, threads)
-    engine.choose(choose_plans(levels, costs, worth, count, most_lost))
+    engine.choose(choose_plans(config, costs, worth, most_lost))
     return costs
 
 
@@ -116,7 +150,7 @@ def _key(engine: Engine, threads: int) -> dict[str, Any]:
     """Everything that the times depend on."""
     return {
         "model": str(engine.info.get("sha256", "")),
-        "levels": list(engine.ratio_levels),
+        "fusion_sizes": [list(size) for size in engine.checkpoint.config.fusion_sizes],
         "backend": engine.backend.name,
         "version": library_version(engine.backend.name),
         "device": engine.backend.device,

@@ -13,6 +13,7 @@ from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Rule, Share, ShareBelowOne, build, check, one_of
 from .augment import Augment
+from .elastic import Elastic
 from .schedule import Schedule
 
 _WHAT, _REMEDY, _EXAMPLE = "training recipe", "correct the training YAML", "start from config/train_utd_mhad.yaml"
@@ -48,6 +49,7 @@ class Recipe:
     device: Annotated[str, one_of(("auto", "cpu", "cuda"))] = "auto"  # auto takes CUDA where there is a device
     schedule: Schedule = field(default_factory=Schedule)
     augment: Augment = field(default_factory=Augment)
+    elastic: Elastic = field(default_factory=Elastic)  # the second stage, in which the parts of the network learn to stand alone
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)

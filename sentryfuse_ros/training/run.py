@@ -12,19 +12,21 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..datasets import LabelledDataset, dataset
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ParameterError
 from ..masks import all_masks, mask_to_bits
-from ..model.saved import save_checkpoint
+from ..model.saved import load_checkpoint, save_checkpoint
 from .checks import check_classes, check_modalities
 from .distributed import Distributed
+from .elastic_trainer import ElasticTrainer
 from .examples import Examples, WindowExamples, load_examples
 from .logits import accuracy, predict_logits
 from .metrics import LOSSES, Metrics, StepLosses
 from .recipe import Recipe
 from .state import STATE_FILE, load_state, save_state
 from .trainer import Trainer
-from .validation_predictions import ValidationPredictions
+from .validation_predictions import PREDICTIONS_FILE, SUBNETWORKS_FILE, ValidationPredictions
 
+WHOLE_FOLDER, ELASTIC_FOLDER = "whole", "elastic"
 WATCHED = 1024  # at most so many validation examples are predicted during the training; all of them at its end
 
 
@@ -34,35 +36,50 @@ def train(
     *,
     resume: bool = False,
     calibrate_from: Sequence[Path] = (),
+    start_from: Path | None = None,
     command: str = "",
     console: Console | None = None,
 ) -> Path:
     """Train by a recipe into ``out``: state, metrics.csv, validation predictions, model.safetensors and model.json.
 
+    Where the recipe has an elastic stage, the network of the first stage is kept in ``out/whole``, and the state and metrics of
+    the second in ``out/elastic``. ``start_from``: a trained model to take in place of the first stage.
     Temperatures are fitted on the run's own validation groups, or on the pooled validation predictions of the runs in
     ``calibrate_from`` where it has none because all groups are trained on. Returns the folder of the model.
     """
     distributed = Distributed()
     console = (console or Console()) if distributed.first else Console(quiet=True)
-    _check_folder(out, resume)
+    if start_from is not None and not recipe.elastic.epochs:
+        expected, remedy = "1 or more with --start-from", "set elastic epochs in the training YAML, or drop --start-from"
+        raise ParameterError("training recipe elastic epochs", 0, expected, remedy)
+    _check_folder(out if start_from is None else out / ELASTIC_FOLDER, resume)
     source = dataset(recipe.dataset)
     # Read first, so that a wrong folder is found now and not after an hour of training.
-    pooled = ValidationPredictions.pool(calibrate_from) if calibrate_from else None
+    pooled = [ValidationPredictions.pool(calibrate_from, name) for name in _files(recipe)] if calibrate_from else []
+    whole = None if start_from is None else load_checkpoint(start_from)[0]
     training = load_examples(source, recipe, recipe.train_groups)
     validation = load_examples(source, recipe, recipe.validation_groups) if recipe.validation_groups else None
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
-    trainer = Trainer(recipe, training, source.CLASSES, distributed)
-    if resume:
-        load_state(trainer, out)
-    params = sum(p.numel() for p in trainer.model.parameters())
-    console.print(
-        f"{len(training)} examples, {0 if validation is None else len(validation)} held out, "
-        f"{params / 1e6:.2f} M parameters, {trainer.steps_per_epoch} steps an epoch, on {trainer.device}"
-        + (f", {distributed.count} ranks" if distributed.count > 1 else "")
-    )
-    fit(trainer, out, validation, console)
+    console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out")
+    if whole is None:
+        trainer = Trainer(recipe, training, source.CLASSES, distributed)
+        if resume:
+            load_state(trainer, out)
+        fit(trainer, out, validation, console)
+        whole = trainer.ema_model
+    network = whole
+    if recipe.elastic.epochs:
+        if distributed.first:
+            save_checkpoint(whole, out / WHOLE_FOLDER, {"command": command, "recipe": recipe.to_dict()})
+        trainer = ElasticTrainer(recipe, training, source.CLASSES, whole, distributed)
+        folder = out / ELASTIC_FOLDER
+        folder.mkdir(exist_ok=True, parents=True)
+        if resume and (folder / STATE_FILE).exists():
+            load_state(trainer, folder)
+        fit(trainer, folder, validation, console)
+        network = trainer.ema_model
     distributed.wait()
     distributed.close()
     if not distributed.first:
@@ -70,24 +87,41 @@ def train(
 
     data = _describe_data(recipe, source, training, validation)
     info: dict[str, Any] = {"command": command, "recipe": recipe.to_dict(), "data": data}
-    calibration = pooled
-    if validation is not None:
-        predictions = ValidationPredictions.predict(trainer.ema_model, validation)
-        predictions.save(out)
-        info["metrics"] = {
-            "validation_accuracy": predictions.accuracies(),
-            "validation_standard_error": predictions.standard_errors(),
-        }
-        calibration = pooled or predictions
-    if calibration is not None:
-        info["temperatures"] = calibration.temperatures()
+    if validation is not None or pooled:
         data["calibrated_on"] = [p.name for p in calibrate_from] or "own validation groups"
-    if pooled is not None:
-        # The accuracy of this recipe on groups held out of training, and not the accuracy of this network.
-        info.setdefault("metrics", {}).update(
-            cross_validation_accuracy=pooled.accuracies(), cross_validation_standard_error=pooled.standard_errors()
-        )
-    return save_checkpoint(trainer.ema_model, out, info)
+    metrics: dict[str, Any] = {}
+    info["metrics"] = metrics
+    for place, file in enumerate(_files(recipe)):
+        predict, metric, temperatures = _MEASURED[file]
+        if validation is not None:
+            predictions = predict(network, validation)
+            predictions.save(out, file)
+            metrics |= {
+                f"validation{metric}_accuracy": predictions.accuracies(),
+                f"validation{metric}_standard_error": predictions.standard_errors(),
+            }
+            info[temperatures] = (pooled[place] if pooled else predictions).temperatures()
+        if pooled:
+            # The accuracy of this recipe on groups held out of training, and not the accuracy of this network.
+            metrics |= {
+                f"cross_validation{metric}_accuracy": pooled[place].accuracies(),
+                f"cross_validation{metric}_standard_error": pooled[place].standard_errors(),
+            }
+            info[temperatures] = pooled[place].temperatures()
+    return save_checkpoint(network, out, info)
+
+
+# What is measured on the validation groups, by the file that keeps the predictions: how they are made, and what the accuracies
+# and the temperatures are called in the model's JSON.
+_MEASURED = {
+    PREDICTIONS_FILE: (ValidationPredictions.predict, "", "temperatures"),
+    SUBNETWORKS_FILE: (ValidationPredictions.predict_subnetworks, "_plan", "plan_temperatures"),
+}
+
+
+def _files(recipe: Recipe) -> list[str]:
+    """The files of `_MEASURED` that a run writes: a network that is not elastic has no subnetworks beyond its ratio levels."""
+    return list(_MEASURED) if recipe.elastic.epochs else [PREDICTIONS_FILE]
 
 
 def _describe_data(recipe: Recipe, source: LabelledDataset, training: Examples, validation: Examples | None) -> dict[str, Any]:
@@ -134,6 +168,11 @@ def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Conso
         TextColumn("left"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+    )
+    params = sum(p.numel() for p in trainer.model.parameters())
+    console.print(
+        f"{trainer.NAME}: {params / 1e6:.2f} M parameters, {trainer.steps_per_epoch} steps an epoch, on {trainer.device}"
+        + (f", {trainer.distributed.count} ranks" if trainer.distributed.count > 1 else "")
     )
     metrics = Metrics(out, trainer.epoch) if first else None
     with Progress(*columns, console=console) as progress:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,8 +26,19 @@ from .recipe import Recipe
 Mask = tuple[bool, ...]
 
 
+DRAWING_THREADS = 4  # while a GPU trains; numpy works in parallel on arrays of this size
+
+
+class DrawnBatch(NamedTuple):
+    """The examples of one step, as they come from the data set."""
+
+    chosen: np.ndarray  # (B,) places in the data set
+    windows: dict[str, np.ndarray]  # modality name -> (B, *spec.shape), live modalities only
+    mask: Mask
+
+
 class Batch(NamedTuple):
-    """The examples of one step."""
+    """The examples of one step, on the device that trains."""
 
     inputs: dict[str, Tensor]  # modality name -> (B, *spec.shape), live modalities only
     labels: Tensor  # (B,)
@@ -36,20 +49,21 @@ class Trainer:
     """Owns the network, its moving average, the optimiser and the saliency teacher. Deterministic by recipe.seed.
 
     All randomness is drawn from (seed, epoch), so a run that is resumed after a saved epoch equals an unbroken run. A subclass
-    may train in another way: it overrides `prepare_gate`, `gate_learns`, `second_pass`, `saliency_mask` or `teach`.
+    may train in another way: it overrides `first_network`, `prepare_gate`, `gate_learns`, `second_pass`, `saliency_mask` or
+    `teach`.
     """
+
+    NAME = "first stage"
 
     def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], distributed: Distributed | None = None):
         torch.manual_seed(recipe.seed)
         torch.set_num_threads(recipe.threads)
         self.recipe, self.examples, self.distributed = recipe, examples, distributed or Distributed()
         self.device = self.distributed.device(recipe.device)
-        specs = examples.measured(recipe.specs)
-        config = FuseConfig.from_dict({**recipe.model, "modalities": [s.to_dict() for s in specs], "classes": classes})
         # Made on the CPU, so that the first weights are the same on every machine.
-        self.model = SentryFuse(config).to(self.device)
+        self.model = self.first_network(classes).to(self.device)
         self.prepare_gate()
-        self.ema_model = SentryFuse(config).to(self.device).requires_grad_(False)
+        self.ema_model = SentryFuse(self.model.config).to(self.device).requires_grad_(False)
         self.ema_model.load_state_dict(self.model.state_dict())
         self.teacher = SaliencyTeacher(recipe.teacher_rate)
         self.optimiser = make_optimiser(self._parameter_groups())
@@ -60,6 +74,12 @@ class Trainer:
         self._averaged = [(ema, weight) for (name, weight), ema in pairs if not name.startswith("gate.")]
         self.class_weights = class_weights(examples.labels, len(classes), recipe.balance).to(self.device)
         self.epoch = 0
+
+    def first_network(self, classes: Sequence[str]) -> SentryFuse:
+        """The network that training starts from."""
+        specs = self.examples.measured(self.recipe.specs)
+        config = FuseConfig.from_dict({**self.recipe.model, "modalities": [s.to_dict() for s in specs], "classes": classes})
+        return SentryFuse(config)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         gate = list(self.model.gate.parameters())
@@ -79,31 +99,54 @@ class Trainer:
 
     def run_epoch(self) -> Iterator[StepLosses]:
         """Pass over the examples once and yield the losses of every step. Raises SentryFuseError when a loss is not finite."""
-        rng = np.random.default_rng([self.recipe.seed, self.epoch])
-        # With several ranks, each draws its own windows, while all draw the same masks.
-        own = rng if self.distributed.count == 1 else np.random.default_rng([self.recipe.seed, self.epoch, self.distributed.rank])
         torch.manual_seed(self.recipe.seed * 1_000_003 + self.epoch)
-        order = rng.permutation(len(self.examples))
+        order = np.random.default_rng([self.recipe.seed, self.epoch]).permutation(len(self.examples))
+        parts = [order[step * self.recipe.batch : (step + 1) * self.recipe.batch] for step in range(self.steps_per_epoch)]
         self.model.train()
-        for step in range(self.steps_per_epoch):
-            chosen = self.distributed.share(order[step * self.recipe.batch : (step + 1) * self.recipe.batch])
-            t = (self.epoch * self.steps_per_epoch + step) / (self.recipe.epochs * self.steps_per_epoch)
-            losses = self._step(self._batch(chosen, t, rng, own), t, rng)
+        for step, drawn in enumerate(self._drawn_batches([self.distributed.share(part) for part in parts])):
+            losses = self._step(self._on_device(drawn), self._time(step), np.random.default_rng([*self._seed(step), 1]))
             if not np.isfinite(total := losses.full + losses.pruned):
                 raise SentryFuseError(
                     f"training loss in epoch {self.epoch + 1}, step {step + 1}",
-                    f"{total} on " + ", ".join(self.examples.names(chosen[:3])) + ", ...",
+                    f"{total} on " + ", ".join(self.examples.names(drawn.chosen[:3])) + ", ...",
                     "a finite number",
                     "lower learning_rate, or look for wild values in these recordings",
                 )
             yield losses
         self.epoch += 1
 
-    def _batch(self, chosen: np.ndarray, t: float, rng: np.random.Generator, own: np.random.Generator) -> Batch:
-        mask = self.recipe.schedule.draw_mask(t, len(self.model.lengths), rng)
+    def _time(self, step: int) -> float:
+        """How far the training is at a step of this epoch, 0 to 1."""
+        return (self.epoch * self.steps_per_epoch + step) / (self.recipe.epochs * self.steps_per_epoch)
+
+    def _seed(self, step: int) -> tuple[int, ...]:
+        return (self.recipe.seed, self.epoch, step)
+
+    def _drawn_batches(self, parts: Sequence[np.ndarray]) -> Iterator[DrawnBatch]:
+        """The batches of an epoch, in order. A GPU does not wait for them: some threads draw ahead."""
+        if self.device.type == "cpu":
+            yield from map(self._draw, range(len(parts)), parts)
+            return
+        with ThreadPoolExecutor(DRAWING_THREADS) as pool:
+            ahead: deque[Future[DrawnBatch]] = deque()
+            for step, part in enumerate(parts):
+                ahead.append(pool.submit(self._draw, step, part))
+                if len(ahead) > 2 * DRAWING_THREADS:
+                    yield ahead.popleft().result()
+            while ahead:
+                yield ahead.popleft().result()
+
+    def _draw(self, step: int, chosen: np.ndarray) -> DrawnBatch:
+        """Draw the mask and the augmented windows of a step. Ranks draw windows of their own, and all draw the same mask."""
+        rng = np.random.default_rng([*self._seed(step), 0])
+        mask = self.recipe.schedule.draw_mask(self._time(step), len(self.model.lengths), rng)
         live = [spec for spec, here in zip(self.model.config.modalities, mask) if here]
-        inputs = {n: torch.from_numpy(x).to(self.device) for n, x in self.examples.inputs(chosen, live, own).items()}
-        return Batch(inputs, torch.from_numpy(self.examples.labels[chosen]).to(self.device), mask)
+        own = np.random.default_rng([*self._seed(step), 2 + self.distributed.rank])
+        return DrawnBatch(chosen, self.examples.inputs(chosen, live, own), mask)
+
+    def _on_device(self, drawn: DrawnBatch) -> Batch:
+        inputs = {n: torch.from_numpy(x).to(self.device) for n, x in drawn.windows.items()}
+        return Batch(inputs, torch.from_numpy(self.examples.labels[drawn.chosen]).to(self.device), drawn.mask)
 
     def _step(self, batch: Batch, t: float, rng: np.random.Generator) -> StepLosses:
         recipe, schedule, model = self.recipe, self.recipe.schedule, self.model

@@ -10,58 +10,73 @@ import numpy as np
 
 from ..errors import DataError
 from ..masks import all_masks
+from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
+from ..model.subnetwork import ABSENT, all_codes, of_code
 from .calibration import fit_temperatures
 from .examples import Examples, WindowExamples
-from .logits import accuracy, predict_logits
+from .logits import accuracy, predict_logits, predict_subnetworks
 
 PREDICTIONS_FILE = "validation_predictions.npz"
+SUBNETWORKS_FILE = "validation_subnetworks.npz"
 _REMEDY = "correct --calibrate-from"
 
 
 @dataclass(frozen=True)
 class ValidationPredictions:
-    """Predictions of n examples under every mask, at every ratio level."""
+    """Predictions of n examples by many parts of a network: by every set of sensors at every ratio level, or by every
+    subnetwork that a plan chosen by time may run."""
 
     labels: np.ndarray  # (n,)
-    logits: Mapping[str, np.ndarray]  # mask bits -> (levels, n, classes)
+    # Mask bits -> (ratio levels, n, classes), or `Subnetwork.code` -> (fusion sizes, n, classes).
+    logits: Mapping[str, np.ndarray]
     live: np.ndarray | None = None  # (n, M) bool: which sensors were live; None where all were in all examples
     recording: np.ndarray | None = None  # (n,) int: examples with the same number are of one recording; None: each its own
 
     @classmethod
     def predict(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
-        """Run a network on all examples."""
-        config = model.config
-        logits = predict_logits(model, examples, all_masks(len(config.names)), config.ratio_levels)
+        """Run a network on all examples, with every set of sensors at every ratio level."""
+        logits = predict_logits(model, examples, all_masks(len(model.config.names)), model.config.ratio_levels)
+        return cls._of(model.config, examples, {mask: np.stack(rows) for mask, rows in logits.items()})
+
+    @classmethod
+    def predict_subnetworks(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
+        """Run a network on all examples, as every subnetwork that a plan chosen by time may run."""
+        parts = {code: [of_code(code, size) for size in model.config.fusion_sizes] for code in all_codes(model.config)}
+        found = predict_subnetworks(model, examples, [part for row in parts.values() for part in row])
+        return cls._of(model.config, examples, {code: np.stack([found[part] for part in row]) for code, row in parts.items()})
+
+    @classmethod
+    def _of(cls, config: FuseConfig, examples: Examples, logits: Mapping[str, np.ndarray]) -> ValidationPredictions:
         live = recording = None
         if isinstance(examples, WindowExamples):
             recording = np.asarray(examples.windows.recording, np.int64)
             if examples.windows.live:
                 live = np.stack([examples.windows.live[n] for n in config.names], 1)
-        return cls(examples.labels, {mask: np.stack(rows) for mask, rows in logits.items()}, live, recording)
+        return cls(examples.labels, logits, live, recording)
 
-    def save(self, folder: Path) -> None:
+    def save(self, folder: Path, name: str = PREDICTIONS_FILE) -> None:
         """Write the predictions into the folder of a run."""
         optional = {"live": self.live, "recording": self.recording}
         known = {name: values for name, values in optional.items() if values is not None}
         arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **known}
-        np.savez_compressed(folder / PREDICTIONS_FILE, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
 
     @classmethod
-    def read(cls, folder: Path) -> ValidationPredictions:
+    def read(cls, folder: Path, name: str = PREDICTIONS_FILE) -> ValidationPredictions:
         """Inverse of `save`; raises DataError where the folder holds no predictions."""
         try:
-            with np.load(folder / PREDICTIONS_FILE, allow_pickle=False) as file:
-                arrays = {name: file[name] for name in file}
+            with np.load(folder / name, allow_pickle=False) as file:
+                arrays = {key: file[key] for key in file}
         except (OSError, ValueError) as error:
             expected = "a run trained with validation_groups"
-            raise DataError(f"validation predictions {folder / PREDICTIONS_FILE}", str(error), expected, _REMEDY) from error
+            raise DataError(f"validation predictions {folder / name}", str(error), expected, _REMEDY) from error
         return cls(arrays.pop("labels"), arrays, arrays.pop("live", None), arrays.pop("recording", None))
 
     @classmethod
-    def pool(cls, folders: Sequence[Path]) -> ValidationPredictions:
+    def pool(cls, folders: Sequence[Path], name: str = PREDICTIONS_FILE) -> ValidationPredictions:
         """The predictions of several runs together, as of the folds of a cross-validation; raises DataError on a misfit."""
-        parts = [cls.read(folder) for folder in folders]
+        parts = [cls.read(folder, name) for folder in folders]
         if len({part._shape for part in parts}) != 1:
             seen, expected = "runs of different masks, ratio levels or classes", "runs of one recipe"
             raise DataError("validation predictions", seen, expected, _REMEDY)
@@ -85,7 +100,7 @@ class ValidationPredictions:
         """Indices of the examples that have all sensors of a mask; on the others the node would use another mask."""
         if self.live is None:
             return np.arange(len(self.labels))
-        return np.flatnonzero(self.live[:, [bit == "1" for bit in mask]].all(1))
+        return np.flatnonzero(self.live[:, [mark != ABSENT for mark in mask]].all(1))
 
     def accuracies(self) -> dict[str, list[float | None]]:
         """{mask bits: accuracy per ratio level}; None where no example has the sensors of the mask."""

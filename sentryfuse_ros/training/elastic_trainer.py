@@ -1,0 +1,118 @@
+"""Trains a network whose parts can stand in for it; `elastic.py` says how."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import ParameterError
+from ..model.config import FuseConfig
+from ..model.fuse import SentryFuse, Tokens
+from ..pruning.slicing import as_arrays, gate_scores, slice_weights
+from ..pruning.units import subnetwork_units
+from .distributed import Distributed
+from .examples import Examples
+from .metrics import StepLosses
+from .recipe import Recipe
+from .trainer import Batch, Trainer
+
+RANKED_ON = 512  # examples from which the channels of the stems get their order
+
+
+class ElasticTrainer(Trainer):
+    """Starts from the network of the first stage, whose gate it keeps as it is.
+
+    ``whole``: that network. Raises ParameterError where the recipe describes another one.
+    """
+
+    NAME = "elastic stage"
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        examples: Examples,
+        classes: Sequence[str],
+        whole: SentryFuse,
+        distributed: Distributed | None = None,
+    ):
+        self.elastic, self.whole = recipe.elastic, whole
+        stage = replace(recipe, epochs=recipe.elastic.epochs, learning_rate=recipe.elastic.learning_rate)
+        super().__init__(stage, examples, classes, distributed)
+        self.whole = whole.to(self.device).eval().requires_grad_(False)
+
+    def first_network(self, classes: Sequence[str]) -> SentryFuse:
+        """The network of the first stage, in the sizes of the recipe, its stems' channels sorted by what they matter."""
+        before = self.whole.config
+        modalities = [spec.to_dict() for spec in before.modalities]
+        config = FuseConfig.from_dict({**self.recipe.model, "modalities": modalities, "classes": before.classes})
+        model = SentryFuse(config)
+        _check_same(self.whole, model, [spec.name for spec in self.recipe.specs], classes)
+        model.load_state_dict(self.whole.state_dict())
+        for stem, saliency in zip(model.stems, self._channel_saliency(model)):
+            stem.sort_channels(saliency)
+        return model
+
+    def _channel_saliency(self, model: SentryFuse) -> list[list[Tensor]]:
+        """Mean |dL/dm| of a multiplier m = 1 on every channel, per tokeniser and convolution; see `pruning.saliency`."""
+        rng = np.random.default_rng(self.recipe.seed)
+        index = np.sort(rng.choice(len(self.examples), min(RANKED_ON, len(self.examples)), replace=False))
+        model.eval()
+        total: list[list[Tensor]] | None = None
+        for start in range(0, len(index), self.recipe.batch):
+            chosen = index[start : start + self.recipe.batch]
+            inputs = {n: torch.from_numpy(x) for n, x in self.examples.inputs(chosen, model.config.modalities).items()}
+            scales = [stem.unit_scales(len(chosen)) for stem in model.stems]
+            parts = [model.tokens_of(i, inputs[name], 0, scales[i]) for i, name in enumerate(model.config.names)]
+            everyone = tuple(range(len(parts)))
+            tokens = Tokens(torch.cat([x for x, _ in parts], 1), torch.cat([empty for _, empty in parts], 1), everyone)
+            labels = torch.from_numpy(self.examples.labels[chosen])
+            F.cross_entropy(model.fuse(tokens).logits, labels, reduction="sum").backward()
+            found = [[s.grad.abs().sum(0) for s in own if s.grad is not None] for own in scales]
+            total = found if total is None else [[a + b for a, b in zip(x, y)] for x, y in zip(total, found)]
+        model.zero_grad(set_to_none=True)
+        assert total is not None
+        return total
+
+    @property
+    def gate_learns(self) -> bool:
+        return False
+
+    def _step(self, batch: Batch, t: float, rng: np.random.Generator) -> StepLosses:
+        schedule, model = self.recipe.schedule, self.model
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["base_lr"] * schedule.learning_rate(t)
+        with torch.no_grad():
+            wanted = F.log_softmax(self.whole(batch.inputs, batch.mask).logits, 1)
+        full = model(batch.inputs, batch.mask).logits
+
+        part = self.elastic.draw(model.config, batch.mask, float(rng.uniform(0, schedule.ratio_max)), rng)
+        scores = as_arrays(gate_scores(model, part.used))
+        units = subnetwork_units(model.config, model.lengths, part, scores)
+        pruned = model.fuse(model.tokens(batch.inputs, part.used, part.stems), slice_weights(model, units)).logits
+
+        losses = [self.cross_entropy(logits, batch.labels) for logits in (full, pruned)]
+        apart = [F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean") for logits in (full, pruned)]
+        loss = self.elastic.labels * (losses[0] + losses[1]) + self.elastic.imitate * (apart[0] + apart[1])
+        found = StepLosses(losses[0].item(), losses[1].item(), apart[1].item(), float("nan"), float("nan"))
+        if not torch.isfinite(loss):
+            return found
+        return found._replace(gradient=self._descend(loss, None, batch.mask, t))
+
+
+def _check_same(whole: SentryFuse, model: SentryFuse, modalities: Sequence[str], classes: Sequence[str]) -> None:
+    before, now = whole.state_dict(), model.state_dict()
+    differs = sorted({n for n in {*before, *now} if n not in before or n not in now or before[n].shape != now[n].shape})
+    remedy = "give the recipe that this network was trained by"
+    if differs:
+        raise ParameterError("network of the first stage", f"another shape of {differs[0]}", "the recipe's network", remedy)
+    for what, seen, expected in (
+        ("modalities", list(whole.config.names), list(modalities)),
+        ("classes", list(whole.config.classes), list(classes)),
+    ):
+        if seen != expected:
+            raise ParameterError(f"{what} of the network of the first stage", seen, expected, remedy)
