@@ -17,11 +17,15 @@ from .examples import Examples
 
 @torch.inference_mode()
 def predict_subnetworks(
-    model: SentryFuse, examples: Examples, parts: Sequence[Subnetwork], batch: int = 128, index: np.ndarray | None = None
+    model: SentryFuse, examples: Examples, parts: Sequence[Subnetwork], batch: int = 0, index: np.ndarray | None = None
 ) -> dict[Subnetwork, np.ndarray]:
-    """Logits (n, classes) of each subnetwork, of all examples or of those at ``index``. Every stem runs once per example."""
+    """Logits (n, classes) of each subnetwork, of all examples or of those at ``index``. Every stem runs once per example.
+
+    ``batch`` 0 takes as many examples at a time as suit the device: a GPU wants more of them.
+    """
     model.eval()
     device = next(model.parameters()).device
+    batch = batch or (128 if device.type == "cpu" else 1024)
     index = np.arange(len(examples)) if index is None else np.asarray(index)
     backbones = {}
     for part in parts:
@@ -53,7 +57,7 @@ def predict_logits(
     examples: Examples,
     masks: Sequence[Sequence[bool]],
     levels: Sequence[float],
-    batch: int = 128,
+    batch: int = 0,
     index: np.ndarray | None = None,
 ) -> dict[str, list[np.ndarray]]:
     """{mask bits: [logits (n, classes) per ratio level]}, with whole stems and all layers; see `predict_subnetworks`."""
