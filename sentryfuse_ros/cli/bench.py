@@ -32,6 +32,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("time", "flops"),
         help="what a ratio is a share of: measured time, as in fuse_node, or FLOPs of the fusion network (default: %(default)s)",
     )
+    latency.add_argument(
+        "--before",
+        type=Path,
+        metavar="PREFIX",
+        help="virtual environment of another version of this package, whose engine is timed in turn with this one",
+    )
     latency.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
 
 
@@ -50,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
             choose_by_time(engine, args.threads)
         except ParameterError as error:
             print(f"note: a ratio is a share of FLOPs here: {error}", file=sys.stderr)
-    report = measure_latency(engine, QUICK_ROUNDS if args.quick else args.rounds, args.threads)
+    report = measure_latency(engine, QUICK_ROUNDS if args.quick else args.rounds, args.threads, args.before)
     print(latency_table(report))
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,10 @@
 
 A ratio r is a budget: 1 - r of the time that the dense network with all sensors takes on this machine. What a plan may leave
 out are whole live sensors, whose tokeniser then does not run; channels and features of a sensor's stem; layers of the backbone,
-and the heads and channels of the layers that stay (`model.subnetwork`). Of the plans that fit, all that are within one standard
-error of the most accurate one on the validation recordings count as equally good, because choosing the best of many candidates
-on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, the plan is taken that uses most of the budget: more
-sensors and units seldom know less. A plan that loses more accuracy than is allowed is no candidate, even where nothing else
+and the heads and channels of the layers that stay (`model.subnetwork`). Of the plans that fit, all that are within half a
+standard error of the most accurate one on the validation recordings count as equally good, because choosing the best of many
+candidates on few recordings overfits (Breiman et al. 1984, section 3.4.3, take a whole one; docs/PERFORMANCE.md compares the
+rules). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less. A plan that loses more accuracy than is allowed is no candidate, even where nothing else
 fits: the cheapest of the others runs instead.
 """
 
@@ -23,6 +23,7 @@ from ..model.config import FuseConfig
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
+EQUALLY_GOOD = 0.5  # standard errors
 TOLERANCE = 1e-9
 
 
@@ -122,7 +123,7 @@ class _Candidates:
         if not len(fitting):
             return int(possible[self.cost_ms[possible].argmin()])
         most = fitting[self.accuracy[fitting].argmax()]
-        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
+        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - EQUALLY_GOOD * self.error[most] - TOLERANCE]
         return int(good_enough[self.cost_ms[good_enough].argmax()])
 
     def choice(self, place: int) -> PlanChoice:

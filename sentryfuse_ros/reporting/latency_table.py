@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from ..evaluation.latency import LatencyReport
+from ..evaluation.latency import LatencyReport, PlanLatency
 
 BUDGETS = {"time": "the measured time of an inference", "flops": "the FLOPs of the fusion network"}
 
@@ -22,13 +22,13 @@ def latency_table(report: LatencyReport) -> str:
         lines += [
             "",
             f"{missing} missing" if missing else "all sensors live",
-            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0   sensors used",
+            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0   layers   sensors used",
         ]
         for p in group:
             quartiles = f"{p.quartile1_ms:.2f} - {p.quartile3_ms:.2f}"
             lines.append(
                 f"   {p.ratio:.2f} {p.flops / 1e6:8.2f} {p.median_ms:11.2f}   {quartiles:<16} {100 * p.relative:7.0f} %"
-                + f"             {', '.join(p.used)}"
+                + f"         {p.layers:6d}      {_parts(p)}"
             )
     dense, highest = report.plans[0], [plan for plan in report.plans if not plan.missing][-1]
     lines += [
@@ -36,4 +36,10 @@ def latency_table(report: LatencyReport) -> str:
         f"With all sensors live, r = {highest.ratio:.2f} needs {100 * highest.flops / dense.flops:.0f} % of the dense model's "
         f"FLOPs and {100 * highest.relative:.0f} % of its time on this machine.",
     ]
+    lines += [f"  {name:28} {value:8.3f}" for name, value in report.summary.items()]
     return "\n".join(lines)
+
+
+def _parts(plan: PlanLatency) -> str:
+    """The sensors of a plan; a number says which smaller size of its stem runs."""
+    return ", ".join(name if size == 0 else f"{name} (stem {size})" for name, size in zip(plan.used, plan.stems))
