@@ -177,7 +177,7 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
     ran: list[int] = []
     part = whole_stems(model.config, (True,), 0.0)
     compiled = backend.compile(part, kept_units(model, part))
-    ((_, tokenizer),) = compiled.tokenizers
+    ((_, tokenizer),) = compiled.pictures
     assert isinstance(tokenizer, PictureSession)
     real = tokenizer._tokens
 

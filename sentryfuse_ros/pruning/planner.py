@@ -2,11 +2,11 @@
 
 A ratio r is a budget: 1 - r of the time that the dense network with all sensors takes on this machine. What a plan may leave
 out are whole live sensors, whose tokeniser then does not run; channels and features of a sensor's stem; layers of the backbone,
-and the heads and channels of the layers that stay (`model.subnetwork`). Of the plans that fit, all that are within half a
-standard error of the most accurate one on the validation recordings count as equally good, because choosing the best of many
-candidates on few recordings overfits (Breiman et al. 1984, section 3.4.3, take a whole one; docs/PERFORMANCE.md compares the
-rules). Of these, the plan is taken that uses most of the budget: more sensors and units seldom know less. A plan that loses more accuracy than is allowed is no candidate, even where nothing else
-fits: the cheapest of the others runs instead.
+and the heads and channels of the layers that stay (`model.subnetwork`). Of the plans that fit, all that are within one standard
+error of the most accurate one on the validation recordings count as equally good, because choosing the best of many candidates
+on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, those that use most sensors are taken, since they
+lean on no single one, and of these the one that uses most of the budget. A plan that loses more accuracy than is allowed is no
+candidate. Where no candidate fits, those that take up to a third longer than the cheapest one count as fitting.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ..model.config import FuseConfig
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
-EQUALLY_GOOD = 0.5  # standard errors
+NEARLY_CHEAPEST = 4 / 3  # of the cheapest plan's time, where no plan fits the budget
 TOLERANCE = 1e-9
 
 
@@ -86,7 +86,7 @@ def choose_plans(
     """The plan of every (live mask, ratio level).
 
     Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
-    plan may lose against all live sensors with the whole network. Where no plan fits the budget, the cheapest one is taken.
+    plan may lose against all live sensors with the whole network.
     """
     candidates = _Candidates(config, costs, worth)
     plans: dict[tuple[Mask, float], PlanChoice] = {}
@@ -121,9 +121,11 @@ class _Candidates:
         """The place of the plan to run, among ``possible`` places."""
         fitting = possible[self.cost_ms[possible] <= budget_ms]
         if not len(fitting):
-            return int(possible[self.cost_ms[possible].argmin()])
+            fitting = possible[self.cost_ms[possible] <= NEARLY_CHEAPEST * self.cost_ms[possible].min()]
         most = fitting[self.accuracy[fitting].argmax()]
-        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - EQUALLY_GOOD * self.error[most] - TOLERANCE]
+        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
+        sensors = self.used[good_enough].sum(1)
+        good_enough = good_enough[sensors == sensors.max()]
         return int(good_enough[self.cost_ms[good_enough].argmax()])
 
     def choice(self, place: int) -> PlanChoice:

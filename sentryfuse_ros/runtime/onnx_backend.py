@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
 from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
-from ..model.tokenizer_config import FrameTokenizerConfig, leading_weights
+from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig, leading_weights
 from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
@@ -25,16 +25,20 @@ from . import onnx_fusion, onnx_tokenizers
 from .backend import BackendOutput
 from .onnx_graph import OnnxGraph
 
+WINDOW = "window"  # input of a session for pictures
+TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
 PICTURES_KEPT = 64  # tokens of earlier pictures; a window of 2 s at 10 predictions a second meets 20
 _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
 
 
 @dataclass(frozen=True, slots=True)
 class FusionSession:
-    """The session of one plan, and its tokenisers by the names of their inputs; plans with the same stem share its tokeniser."""
+    """The session of one plan. Tokenisers that keep nothing from one window to the next are part of it; those of pictures have
+    sessions of their own, which plans with the same stem share."""
 
     session: Any
-    tokenizers: tuple[tuple[str, TokenizerSession], ...]
+    windows: tuple[str, ...]  # inputs that are windows, by modality
+    pictures: tuple[tuple[str, PictureSession], ...]  # by modality; the inputs are their TOKENS and SEEN
 
 
 class OnnxBackend:
@@ -61,37 +65,43 @@ class OnnxBackend:
         self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
         self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
-        self._tokenizers: dict[tuple[int, int], TokenizerSession] = {}  # by place of the sensor and size of its stem
+        self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
         self._builders = [_builder(spec) for spec in checkpoint.config.modalities]
 
     def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> FusionSession:
-        """Write the plan's graph and make its session, and those of its tokenisers that no earlier plan had."""
-        stems = tuple((i, size) for i, (here, size) in enumerate(zip(part.used, part.stems)) if here)
-        for stem in stems:
-            if stem not in self._tokenizers:
-                self._tokenizers[stem] = self._make_tokenizer(*stem)
-        graph = onnx_fusion.fusion_graph(self._config, self._weights, self._lengths, part.used, units)
-        return FusionSession(self._session(graph), tuple((self._config.names[i], self._tokenizers[i, size]) for i, size in stems))
+        """Write the plan's graph and make its session, and those of its pictures that no earlier plan had."""
+        graph, tokens, windows, pictures = OnnxGraph(), {}, [], []
+        for i, spec in enumerate(self._config.modalities):
+            if not part.used[i]:
+                continue
+            if _keeps_tokens(self._config.tokenizer[spec.name]):
+                shape = [self._lengths[i], self._config.d_model]
+                tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
+                pictures.append((spec.name, self._picture_session(i, part.stems[i])))
+            else:
+                tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
+                windows.append(spec.name)
+        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units)
+        return FusionSession(self._session(graph), tuple(windows), tuple(pictures))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
-        parts = [tokenizer.run(inputs[name]) for name, tokenizer in compiled.tokenizers]
-        tokens = parts[0][0] if len(parts) == 1 else np.concatenate([part[0] for part in parts])
-        seen = parts[0][1] if len(parts) == 1 else np.concatenate([part[1] for part in parts])
-        feeds = {onnx_fusion.TOKENS: tokens, onnx_fusion.SEEN: seen}
+        feeds = {name: inputs[name] for name in compiled.windows}
+        for name, session in compiled.pictures:
+            feeds[name + TOKENS], feeds[name + SEEN] = session.run(inputs[name])
         logits, share = compiled.session.run([onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE], feeds)
         return BackendOutput(logits[0], share[0])
 
     def forget(self) -> None:
         """See `Backend.forget`."""
-        for tokenizer in self._tokenizers.values():
-            tokenizer.forget()
+        for session in self._pictures.values():
+            session.forget()
 
     def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
         """See `Backend.prime`."""
-        for (place, _), tokenizer in self._tokenizers.items():
+        for (place, _), session in self._pictures.items():
             if (name := self._config.names[place]) in inputs:
-                tokenizer.prime(inputs[name])
+                session.prime(inputs[name])
 
     def _session(self, graph: OnnxGraph) -> Any:
         import onnxruntime
@@ -108,18 +118,28 @@ class OnnxBackend:
                 "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
             ) from error
 
-    def _make_tokenizer(self, place: int, size: int) -> TokenizerSession:
+    def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
         prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name].at_size(size)
         weights = {name[len(prefix) :]: w for name, w in self._weights.items() if name.startswith(prefix)}
         weights = leading_weights(weights, options.tensor_shapes(spec, self._config.d_model))
-        session = self._session(self._builders[place](spec, options, weights))
-        if isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none":
-            return PictureSession(session)
-        return WindowSession(session)
+        return self._builders[place](graph, name, spec, options, weights)
+
+    def _picture_session(self, place: int, size: int) -> PictureSession:
+        if (place, size) not in self._pictures:
+            graph = OnnxGraph()
+            for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
+                graph.output(value, name)
+            self._pictures[place, size] = PictureSession(self._session(graph))
+        return self._pictures[place, size]
 
 
-def _builder(spec: ModalitySpec) -> Callable[..., OnnxGraph]:
+def _keeps_tokens(options: TokenizerConfig) -> bool:
+    """Whether every picture makes a token of its own, which stays the same from window to window."""
+    return isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none"
+
+
+def _builder(spec: ModalitySpec) -> Callable[..., onnx_tokenizers.TokenValues]:
     builder = sensor_kind(spec.kind).onnx_tokenizer_builder()
     if builder is None:
         raise CheckpointError(
@@ -129,40 +149,6 @@ def _builder(spec: ModalitySpec) -> Callable[..., OnnxGraph]:
             "set backend to torch, or give the sensor kind an onnx_tokenizer",
         )
     return builder
-
-
-class TokenizerSession(Protocol):
-    """Makes the tokens of one model input."""
-
-    def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(*spec.shape) -> tokens (N, D), seen (N,): 1 where a token saw any data."""
-        ...
-
-    def forget(self) -> None:
-        """See `Backend.forget`."""
-        ...
-
-    def prime(self, window: np.ndarray) -> None:
-        """See `Backend.prime`."""
-        ...
-
-
-class WindowSession:
-    """Tokens of a window as a whole."""
-
-    def __init__(self, session: Any):
-        self._session = session
-
-    def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `TokenizerSession.run`."""
-        tokens, seen = self._session.run([onnx_tokenizers.TOKENS, onnx_tokenizers.SEEN], {onnx_tokenizers.WINDOW: window})
-        return tokens, seen
-
-    def forget(self) -> None:
-        """Nothing is kept."""
-
-    def prime(self, window: np.ndarray) -> None:
-        """Nothing is kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,12 +163,12 @@ class PictureSession:
     one, so their tokens are kept instead of made again. The result is the same to the last bit."""
 
     def __init__(self, session: Any):
-        self._tokens = WindowSession(session).run
+        self._session = session
         self._kept: dict[bytes, _KeptToken] = {}
         self._order: deque[bytes] = deque()
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """See `TokenizerSession.run`."""
+        """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
         if len(window) == 1:
             return self._tokens(window)
         entries = [self._find(picture) or self._make(picture) for picture in window]
@@ -197,6 +183,10 @@ class PictureSession:
         """Make and keep the tokens of all pictures but the newest."""
         for picture in window[:-1]:
             self._make(picture)
+
+    def _tokens(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        tokens, seen = self._session.run([TOKENS, SEEN], {WINDOW: pictures})
+        return tokens, seen
 
     def _find(self, picture: np.ndarray) -> _KeptToken | None:
         # The probe finds the only candidate; whether it is the same picture is decided by all of it.

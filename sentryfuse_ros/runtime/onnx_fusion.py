@@ -14,31 +14,30 @@ from ..model.config import FuseConfig
 from ..model.sites import all_sites
 from ..pruning.units import SiteKeep
 from .onnx_graph import OnnxGraph
-from .onnx_tokenizers import NORM_EPSILON
+from .onnx_tokenizers import NORM_EPSILON, TokenValues
 
 Weights = Mapping[str, np.ndarray]
-TOKENS, SEEN, LOGITS, ATTENTION_SHARE = "tokens", "seen", "logits", "attention_share"
+LOGITS, ATTENTION_SHARE = "logits", "attention_share"  # outputs
 
 
-def fusion_graph(
+def write_fusion(
+    graph: OnnxGraph,
+    tokens: Mapping[int, TokenValues],
     config: FuseConfig,
     weights: Weights,
     lengths: Sequence[int],
-    mask: Sequence[bool],
     plan: Sequence[SiteKeep],
-) -> OnnxGraph:
-    """Inputs "tokens" (N, D), the runs of the live modalities one after another, and "seen" (N,), 0 where a token saw no
-    data; outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities."""
-    graph = OnnxGraph()
-    live = [i for i, here in enumerate(mask) if here]
-    count = sum(lengths[i] for i in live)
-    x = graph.input(TOKENS, [count, config.d_model])
-    seen = graph.input(SEEN, [count])
+) -> None:
+    """Write backbone and read-out behind the ``tokens`` of the live modalities, by their places in the mask, in its order.
+
+    Outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities.
+    """
+    live = list(tokens)
+    x, seen = (values[0] if len(live) == 1 else graph.op("Concat", *values, axis=0) for values in zip(*tokens.values()))
     x = graph.op("Add", x, np.concatenate([weights[f"positions.{i}"] for i in live]))
     fusion = _Fusion(graph, config, weights, lengths, live, {kept.site: kept for kept in plan})
     x = {"early": fusion.early, "bottleneck": fusion.bottleneck, "cross_modal": fusion.cross_modal}[config.backbone](x)
     _readout(graph, config, weights, x, seen, lengths, live)
-    return graph
 
 
 class _Fusion:

@@ -18,16 +18,16 @@ from .onnx_graph import BOOL, FLOAT, OnnxGraph
 Weights = Mapping[str, np.ndarray]
 MAX_POOLING_WEIGHTS = 1 << 17  # larger pictures are pooled by rows and columns apart
 NORM_EPSILON = 1e-5  # torch's default for GroupNorm and LayerNorm
-WINDOW = "window"  # input
-TOKENS, SEEN = "tokens", "seen"  # outputs: (n, D); (n,), 1 where the token saw any data
+TokenValues = tuple[str, str]  # names of values in a graph: tokens (n, D); seen (n,), 1 where the token saw any data
 
 
-def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights) -> OnnxGraph:
-    """FrameTokenizer: input "window" (n, C, H, W), with n any multiple of frames_per_token, oldest first."""
-    graph = OnnxGraph()
+def frame_tokenizer(
+    graph: OnnxGraph, name: str, spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights
+) -> TokenValues:
+    """Write a FrameTokenizer into a graph: input ``name`` (n, C, H, W), n any multiple of frames_per_token, oldest first."""
     _, channels, height, width = spec.shape
     patch, motion, validity = options.frames_per_token, options.motion, options.validity_mask
-    frames = graph.input(WINDOW, ["n", channels, height, width])
+    frames = graph.input(name, ["n", channels, height, width])
     crop = options.crop_columns or width
     if crop != width:
         first = (width - crop) // 2
@@ -36,10 +36,7 @@ def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: 
     magnitude = graph.op("Abs", frames)
     valid_any = _valid(graph, graph.op("ReduceMax", magnitude, [1], keepdims=1))  # (n, 1, H, W)
     has_frame = graph.op("ReduceMax", graph.reshape(valid_any, -1, height * width), [1], keepdims=1)  # (n, 1)
-    graph.output(
-        graph.reshape(graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0), -1),
-        SEEN,
-    )
+    seen = graph.reshape(graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0), -1)
     x = frames
     if validity == "each":
         x = graph.op("Concat", x, _valid(graph, frames), axis=1)
@@ -80,19 +77,19 @@ def frame_tokenizer(spec: ModalitySpec, options: FrameTokenizerConfig, weights: 
         bias = bias + weights["statistics.mix.bias"] + (mix * offset).sum((1, 2))
         matrix.append((mix * scale).reshape(len(mix), -1))
     joined = features[0] if len(features) == 1 else graph.op("Concat", *features, axis=1)
-    graph.output(graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), TOKENS)
-    return graph
+    return graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), seen
 
 
-def series_tokenizer(spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights) -> OnnxGraph:
-    """SeriesTokenizer: input "window" (T, C)."""
-    graph = OnnxGraph()
+def series_tokenizer(
+    graph: OnnxGraph, name: str, spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights
+) -> TokenValues:
+    """Write a SeriesTokenizer into a graph: input ``name`` (T, C)."""
     length, channels = spec.shape
     patch = options.steps_per_token
     count, width = length // patch, options.stem_channels
-    steps = graph.input(WINDOW, [length, channels])
+    steps = graph.input(name, [length, channels])
     valid = _valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
-    graph.output(graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0), SEEN)
+    seen = graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0)
     x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
     x = graph.reshape(x, 1, channels + 1, length)
     x = graph.op(
@@ -117,8 +114,7 @@ def series_tokenizer(spec: ModalitySpec, options: SeriesTokenizerConfig, weights
         bias = bias + weights["spectrum.mix.bias"] + mix.sum(1) * (7 / 3)
         matrix.append(mix / 3)
     joined = features[0] if len(features) == 1 else graph.op("Concat", *features, axis=1)
-    graph.output(graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), TOKENS)
-    return graph
+    return graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), seen
 
 
 def spectrum_basis(steps: int) -> np.ndarray:
