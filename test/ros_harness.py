@@ -153,6 +153,11 @@ class Probe:
     def status_of(self, sensor: str):
         return next(s for s in self.masks[-1].sensors if s.name == sensor)
 
+    def diagnosis(self, part: str) -> tuple[bytes, str]:
+        """Level and message that the newest diagnostics have on a part of the node; (b"", "") if none."""
+        statuses = self.diagnostics[-1].status if self.diagnostics else ()
+        return next(((s.level, s.message) for s in statuses if s.name.endswith(": " + part)), (b"", ""))
+
     def wait_state(self, sensor: str, state: int, under_test=None):
         return self.wait(f"{sensor} in state {state}", lambda: self.state_of(sensor) == state, under_test)
 

@@ -11,6 +11,7 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import parameter_value_to_python
 from ros_harness import QUICK, NodeUnderTest
@@ -208,13 +209,46 @@ def test_deactivate_silences_and_activate_resumes(probe, fed):
 
 
 def test_diagnostics_name_every_part(probe, fed):
-    array = probe.wait("diagnostics", lambda: probe.diagnostics[-1] if probe.diagnostics else None, fed)
+    probe.wait("the loop's diagnosis", lambda: probe.diagnosis("loop")[1], fed)
+    array = probe.diagnostics[-1]
     names = {status.name for status in array.status}
     assert names == {
-        f"fuse_node: {part}" for part in ("sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")
+        f"fuse_node: {part}"
+        for part in ("node", "sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")
     }
     loop = next(s for s in array.status if s.name.endswith("loop"))
     assert {v.key: v.value for v in loop.values}["failed"] == "0"
+
+
+def test_diagnostics_speak_in_every_lifecycle_state(probe, unconfigured):
+    node = unconfigured(fuse_rate_hz=10.0)
+
+    def wait_for(level, text):
+        probe.wait(f"'{text}' in diagnostics", lambda: text in probe.diagnosis("node")[1], node)
+        assert probe.diagnosis("node")[0] == level
+
+    wait_for(DiagnosticStatus.OK, "unconfigured: waiting to be configured")
+    assert probe.set_parameter("model", "no_such_model").successful
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    wait_for(DiagnosticStatus.ERROR, "unconfigured: configure failed: ")
+    assert "no_such_model" in probe.diagnosis("node")[1]
+    assert probe.set_parameter("model", "utd_mhad_depth_imu").successful
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    wait_for(DiagnosticStatus.OK, "inactive: waiting to be activated")
+    assert probe.change_state(Transition.TRANSITION_ACTIVATE, node)
+    wait_for(DiagnosticStatus.OK, "active")
+    probe.wait("the loop's status", lambda: probe.diagnosis("loop")[1] == "running", node)
+
+
+def test_sensors_that_never_come_are_diagnosed_when_grace_is_over(probe, process, unconfigured):
+    node = unconfigured(sensors=["imu", "audio", "lidar"])
+    node = unconfigured(**{"audio.grace_s": 0.1, "lidar.grace_s": 0.1, "lidar.required": True})
+    probe.bring_to("active", node)
+    probe.feed_imu()
+    wait = {"imu": DiagnosticStatus.OK, "audio": DiagnosticStatus.WARN, "lidar": DiagnosticStatus.ERROR}
+    probe.wait("their levels", lambda: {name: probe.diagnosis(f"sensor {name}")[0] for name in wait} == wait, node)
+    assert "[WARN]" in next(line for line in node.log().splitlines() if "lidar: NEVER_SEEN" in line)
+    assert node.log().count("audio: NEVER_SEEN") == 1
 
 
 def test_ordinary_callbacks_if_configured(probe, unconfigured):

@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import BEST_EFFORT, QUICK, Probe
 from rosgraph_msgs.msg import Clock
@@ -86,6 +87,21 @@ def test_signal_while_it_still_loads(start, number):
     while not any(library in maps.read_text() for library in ("libtorch", "onnxruntime_pybind")):
         assert node.alive(), node.log()
     assert node.stop(number) == 0, node.log()
+    assert "Traceback" not in node.log()
+    assert "active at" not in node.log() and "configure broken off by SIG" in node.log()
+
+
+def test_signal_while_a_lifecycle_manager_configures(probe, start):
+    node = start("-p", "autostart:=false", *QUICK, expect_end=True)
+    assert probe.lifecycle_state(node) == "unconfigured"
+    client = probe.node.create_client(ChangeState, probe.base + "/change_state")
+    probe.wait("the service", client.service_is_ready, node)
+    request = ChangeState.Request()
+    request.transition.id = Transition.TRANSITION_CONFIGURE
+    client.call_async(request)
+    maps = Path(f"/proc/{node.process.pid}/maps")
+    probe.wait("the model is being loaded", lambda: "onnxruntime_pybind" in maps.read_text(), node)
+    assert node.stop() == 0, node.log()
     assert "Traceback" not in node.log()
 
 

@@ -1,80 +1,84 @@
-"""/diagnostics: one status per sensor, and one each for model, power and loop (levels as in REP 107)."""
+"""/diagnostics: one status for the node in every lifecycle state, and while it is active one for each sensor, and one each for
+model, power and loop (levels as in REP 107)."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
 
-from ..msg import FusedPrediction
+from ..runtime.loop_health import Health, LoopHealth
 from ..runtime.pipeline import Pipeline
 from ..runtime.power_governor import GovernorState
 from ..sensing.liveness import State
-from .messages import age_s, to_time
+from .messages import age_s
 from .receive import TopicReceiver
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+WAITING_FOR = {"unconfigured": ": waiting to be configured", "inactive": ": waiting to be activated"}
 
 
-def _recent() -> deque[float]:
-    return deque(maxlen=100)
+class NodeDiagnostics:
+    """Publishes /diagnostics at ``rate_hz`` as long as the node lives, whatever its lifecycle state.
+
+    ``trouble`` is why the last transition failed, "" if it did not. ``active_statuses`` gives the statuses of the running loop.
+    """
+
+    def __init__(self, node: LifecycleNode, rate_hz: float, active_statuses: Callable[[], list[DiagnosticStatus]]):
+        self.trouble = ""
+        self._node, self._active_statuses = node, active_statuses
+        # Not a managed publisher, because it also speaks of a node that is not active.
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(1.0 / rate_hz, self.publish, clock=self._steady)
+
+    def restart(self, rate_hz: float) -> None:
+        """Publish at ``rate_hz``, for the first time one period from now: the graph of a new subscription is not complete."""
+        self._node.destroy_timer(self._timer)
+        self._timer = self._node.create_timer(1.0 / rate_hz, self.publish, clock=self._steady)
+
+    def publish(self) -> None:
+        """Publish now, for example at the beginning of a transition that takes long."""
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status = [self._node_status(), *self._active_statuses()]
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        for status in array.status:
+            status.name = f"{name}: {status.name}"
+        self._publisher.publish(array)
+
+    def _node_status(self) -> DiagnosticStatus:
+        state = self._node._state_machine.current_state[1]
+        if self.trouble:
+            return _status(ERROR, "node", f"{state}: {self.trouble}", lifecycle_state=state)
+        return _status(OK, "node", state + WAITING_FOR.get(state, ""), lifecycle_state=state)
 
 
-@dataclass
-class LoopFigures:
-    """Counts and recent latencies of the fuse loop."""
-
-    ticks: int = 0
-    published: int = 0
-    invalid: int = 0  # published predictions without a live sensor
-    failed: int = 0
-    latency_ms: deque[float] = field(default_factory=_recent)
-    overhead_ms: deque[float] = field(default_factory=_recent)
-
-    def add(self, message: FusedPrediction) -> None:
-        """Count a published prediction."""
-        self.published += 1
-        if message.valid:
-            self.latency_ms.append(message.latency_ms)
-            self.overhead_ms.append(message.overhead_ms)
-        else:
-            self.invalid += 1
-
-
-def diagnostics_message(
-    node: str,
-    pipeline: Pipeline,
-    receivers: Iterable[TopicReceiver],
-    figures: LoopFigures,
-    replaced: int,
-    now_node_ns: int,
-) -> DiagnosticArray:
-    """One DiagnosticArray of the whole node. ``replaced``: snapshots that a newer one displaced before inference."""
-    array = DiagnosticArray()
-    array.header.stamp = to_time(now_node_ns)
-    statuses = [
-        *(status for receiver in receivers if (status := _sensor_status(pipeline, receiver)) is not None),
+def loop_statuses(
+    pipeline: Pipeline, receivers: Iterable[TopicReceiver], health: LoopHealth, verdict: Health, replaced: int, up_s: float
+) -> list[DiagnosticStatus]:
+    """The statuses of an active node. ``replaced``: snapshots that a newer one displaced before inference; ``up_s``: time since
+    the sensors could first be heard."""
+    return [
+        *(status for receiver in receivers if (status := _sensor_status(pipeline, receiver, up_s)) is not None),
         _model_status(pipeline),
         _power_status(pipeline.power),
-        _loop_status(figures, replaced, pipeline.resets),
+        _loop_status(health, verdict, replaced, pipeline.resets),
     ]
-    for status in statuses:
-        status.name = f"{node.lstrip('/')}: {status.name}"
-    array.status = statuses
-    return array
 
 
-def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver) -> DiagnosticStatus | None:
+def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver, up_s: float) -> DiagnosticStatus | None:
     view = pipeline.sensor(receiver.sensor.name)
     status = view.status
     if status is None:
         return None  # no tick yet
     level = OK
-    if status.alarm or receiver.unheard:
+    never_came = status.state == State.NEVER_SEEN and up_s >= view.settings.grace_s
+    if status.alarm or receiver.unheard or never_came:
         level = ERROR if view.settings.required else WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
     if receiver.unheard:
@@ -118,19 +122,20 @@ def _power_status(power: GovernorState) -> DiagnosticStatus:
     )
 
 
-def _loop_status(figures: LoopFigures, replaced: int, resets: int) -> DiagnosticStatus:
+def _loop_status(health: LoopHealth, verdict: Health, replaced: int, resets: int) -> DiagnosticStatus:
     return _status(
-        ERROR if figures.failed else OK,
+        ERROR if verdict.failing else WARN if verdict.slow else OK,
         "loop",
-        f"{figures.failed} errors, see the log" if figures.failed else "running",
-        ticks=figures.ticks,
-        published=figures.published,
-        without_live_sensor=figures.invalid,
-        failed=figures.failed,
+        verdict.text,
+        rate_hz=verdict.rate_hz,
+        ticks=health.ticks,
+        published=health.published,
+        without_live_sensor=health.invalid,
+        failed=health.failed,
         replaced=replaced,
         clock_resets=resets,
-        latency_p99_ms=_p99(figures.latency_ms),
-        overhead_p99_ms=_p99(figures.overhead_ms),
+        latency_p99_ms=_p99(health.latency_ms),
+        overhead_p99_ms=_p99(health.overhead_ms),
     )
 
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
@@ -20,11 +21,12 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
+from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .change_log import ChangeLog
-from .diagnostics import LoopFigures, diagnostics_message
+from .diagnostics import loop_statuses
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
 
@@ -56,8 +58,10 @@ class FuseLoop:
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._sim_time = bool(node.get_parameter("use_sim_time").value)
-        self._figures = LoopFigures()
-        self._changes = ChangeLog(self._logger)
+        self._health = LoopHealth(settings["fuse_rate_hz"])
+        self._changes = ChangeLog({sensor.name: sensor for sensor in settings.sensors})
+        self._was_slow = False
+        self._up_since_ns = 0  # arrival clock at the first poll, since which the sensors could be heard; 0 before it
         self._next_fuse_ns = 0
         # A whole number of polls per fuse period, so that every tick coincides with a poll.
         fuse_rate_hz = settings["fuse_rate_hz"]
@@ -83,7 +87,6 @@ class FuseLoop:
         ]
         self._publishers.publish_model_info()
         self._timers.append(self._timer(self._poll_period_s, self._poll))
-        self._timers.append(self._timer(1.0 / settings["diagnostics_rate_hz"], self._diagnose))
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll)
         self._wait_timer.cancel()
         self._timers.append(self._wait_timer)
@@ -123,8 +126,8 @@ class FuseLoop:
             try:
                 callback()
             except Exception as error:
-                self._figures.failed += 1
-                text = traceback.format_exc() if self._figures.failed == 1 else f"{type(error).__name__}: {error}"
+                self._health.fail(error)
+                text = traceback.format_exc() if self._health.failed == 1 else f"{type(error).__name__}: {error}"
                 self._logger.error(f"{callback.__name__} failed: {text}", throttle_duration_sec=5.0)
 
         return self._node.create_timer(period_s, call, clock=self._steady)
@@ -139,7 +142,8 @@ class FuseLoop:
             self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
             for receiver in self._receivers:
                 receiver.drain()  # these messages are from the time before the jump
-            self._next_fuse_ns = 0
+            self._next_fuse_ns = self._up_since_ns = 0
+        self._up_since_ns = self._up_since_ns or now.arrival_ns
         fresh = False
         for receiver in self._receivers:
             messages, age_ns = receiver.drain()
@@ -172,21 +176,26 @@ class FuseLoop:
         # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
         # nothing newer came.
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
-        self._figures.ticks += 1
+        self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
-        self._changes.follow(tick)
+        for warns, text in self._changes.follow(tick.statuses, tick.power, self._up_s(now), begin_s):
+            if warns:  # two calls, because rclpy ties a severity to each calling line
+                self._logger.warning(text)
+            else:
+                self._logger.info(text)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
         prediction = self._pipeline.infer(job.tick)
         if job.resets != self._pipeline.resets:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
-        self._figures.add(self._publishers.publish_prediction(prediction))
+        message = self._publishers.publish_prediction(prediction)
+        self._health.add(message.valid, message.latency_ms, message.overhead_ms)
         self._publishers.publish_pruning_if_due(prediction, self._pipeline.latency_p95_ms())
 
     def _on_inference_error(self, error: Exception) -> None:
-        self._figures.failed += 1
+        self._health.fail(error)
         self._logger.error(f"inference failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
     # --- other inputs and outputs --------------------------------------------------------------------------
@@ -198,7 +207,8 @@ class FuseLoop:
     def _on_budget(self, message: Float32) -> None:
         self._pipeline.budget(message.data)
 
-    def _diagnose(self) -> None:
+    def diagnose(self) -> list[DiagnosticStatus]:
+        """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
         for receiver in self._receivers:
             before = receiver.unheard
             if receiver.follow_publishers():
@@ -206,10 +216,15 @@ class FuseLoop:
             if receiver.unheard and receiver.unheard != before:
                 self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
         now = self._now()
-        if now.node_ns == 0:
-            self._logger.warning("use_sim_time is set and no /clock has come yet", throttle_duration_sec=10.0)
-        name = self._node.get_fully_qualified_name()
-        replaced = self._worker.replaced
-        self._publishers.publish_diagnostics(
-            diagnostics_message(name, self._pipeline, self._receivers, self._figures, replaced, now.node_ns)
-        )
+        pipeline, replaced = self._pipeline, self._worker.replaced
+        verdict = self._health.judge(now.node_ns * 1e-9, time.monotonic(), replaced, pipeline.resets, pipeline.latency_p95_ms())
+        if verdict.slow and not self._was_slow:
+            self._logger.warning(verdict.text)
+        elif self._was_slow and not verdict.slow:
+            self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
+        self._was_slow = verdict.slow
+        return loop_statuses(pipeline, self._receivers, self._health, verdict, replaced, self._up_s(now))
+
+    def _up_s(self, now: Now) -> float:
+        """Time since the sensors could first be heard [s]."""
+        return (now.arrival_ns - self._up_since_ns) * 1e-9 if self._up_since_ns else 0.0

@@ -9,11 +9,13 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
@@ -28,11 +30,13 @@ from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
 from .declare import DeclaredParameters
+from .diagnostics import NodeDiagnostics
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
 from .publishers import FuserPublishers
 from .receive import check_topic, message_class
 from .spin import run, settle_garbage
+from .stop_signals import STOP, StopRequested
 
 THRESHOLDS = ("latency_target_ms", "dwell_s", "battery_timeout_s")  # parameters of `Pipeline.configure`
 
@@ -57,6 +61,7 @@ class FuseNode(LifecycleNode):
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
+        self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value is True:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -64,12 +69,16 @@ class FuseNode(LifecycleNode):
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and not STOP.requested:
             self.trigger_activate()
+
+    def _loop_statuses(self) -> list[DiagnosticStatus]:
+        return self._loop.diagnose() if self._loop is not None else []
 
     # --- transitions ---------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._diagnostics.publish()  # none can be published while the model is loaded
         result = self._attempt("configure", self._configure)
         if result != TransitionCallbackReturn.SUCCESS:
             self.close()
@@ -103,15 +112,24 @@ class FuseNode(LifecycleNode):
 
     def _attempt(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         """Run a transition. An error is logged in one line (in full at debug level) and makes it a FAILURE."""
+        trouble = ""
         try:
-            action()
-            return TransitionCallbackReturn.SUCCESS
+            with STOP.broken_off() if name == "configure" else nullcontext():  # the only one that takes long
+                action()
+        except StopRequested:
+            pass
         except SentryFuseError as error:
-            self.get_logger().error(f"{name} failed: {error}")
+            trouble = f"{name} failed: {error}"
         except Exception as error:  # a managed node reports the error and stays alive for another try
-            self.get_logger().error(f"{name} failed: {type(error).__name__}: {error}")
+            trouble = f"{name} failed: {type(error).__name__}: {error}"
             self.get_logger().debug(traceback.format_exc())
-        return TransitionCallbackReturn.FAILURE
+        if STOP.requested and name == "configure":  # whatever was raised: a library may report the signal as its own error
+            self.get_logger().info(f"{name} broken off by {STOP.name}")
+            return TransitionCallbackReturn.FAILURE
+        self._diagnostics.trouble = trouble
+        if trouble:
+            self.get_logger().error(trouble)
+        return TransitionCallbackReturn.FAILURE if trouble else TransitionCallbackReturn.SUCCESS
 
     # --- what the transitions do ---------------------------------------------------------------------------
 
@@ -161,6 +179,7 @@ class FuseNode(LifecycleNode):
         parts = self._configured
         self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers)
         self._loop.start()
+        self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
         settle_garbage()
         self.get_logger().info(self._loop.describe())
 
