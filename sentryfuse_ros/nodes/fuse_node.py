@@ -22,19 +22,21 @@ from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackRet
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
-from ..errors import ParameterError, SentryFuseError
+from ..errors import ParameterError, SentryFuseError, raise_all
 from ..paths import model_path
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
+from .configuration_check import check_configuration
 from .declare import DeclaredParameters
 from .diagnostics import NodeDiagnostics
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
+from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
-from .receive import check_topic, message_class
+from .receive import message_class
 from .spin import run, settle_garbage
 from .stop_signals import STOP, StopRequested
 
@@ -56,7 +58,7 @@ class FuseNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("fuse_node")
         self._declared = DeclaredParameters(self)
-        for text in self._declared.warnings():
+        for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
         guard_change_state(self)
         self._configured: Configured | None = None
@@ -134,16 +136,14 @@ class FuseNode(LifecycleNode):
     # --- what the transitions do ---------------------------------------------------------------------------
 
     def _configure(self) -> None:
-        settings = self._declared.settings()
+        settings, wrong = self._declared.settings()
+        raise_all([*wrong, *check_configuration(self, settings)])
         model_file = model_path(settings["model"])
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         if settings["budget"] == "time":
             self._choose_by_time(engine, settings)
-        for name in ("battery_topic", "power_budget_topic"):
-            check_topic(name, settings[name])
         deserialize: dict[str, Callable[[bytes], Any]] = {}
         for sensor in settings.sensors:
-            check_topic(f"{sensor.name}.topic", sensor.topic)
             deserialize[sensor.msg_type] = partial(deserialize_message, message_type=message_class(sensor.msg_type))
         pipeline = Pipeline(settings, engine, deserialize)
         served = {sensor.model_input for sensor in settings.sensors}
