@@ -34,6 +34,7 @@ from .declare import DeclaredParameters
 from .diagnostics import NodeDiagnostics
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
+from .manager_bond import ManagerBond
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .receive import message_class
@@ -63,6 +64,7 @@ class FuseNode(LifecycleNode):
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
+        self._bond = ManagerBond(self)
         self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value is True:
@@ -179,11 +181,13 @@ class FuseNode(LifecycleNode):
         parts = self._configured
         self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers)
         self._loop.start()
+        self._bond.start()
         self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
         settle_garbage()
         self.get_logger().info(self._loop.describe())
 
     def _end_loop(self) -> None:
+        self._bond.stop()
         if self._loop is not None:
             self._loop.close()
             self._loop = None
