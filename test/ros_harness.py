@@ -28,6 +28,7 @@ from sentryfuse_ros.msg import FusedPrediction, ModalityMask, ModelInfo, Pruning
 from sentryfuse_ros.nodes.messages import to_time
 from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
+from sentryfuse_ros.srv import SetSensor
 
 DEADLINE_S = 60.0
 QUICK = ("-p", "warm_up:=false", "-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
@@ -272,6 +273,10 @@ class Probe:
     def get_parameter(self, name: str):
         values = self.call(GetParameters, self.base + "/get_parameters", GetParameters.Request(names=[name])).values
         return values[0]
+
+    def set_sensor(self, sensor: str, action: int, reason: str = "", under_test=None):
+        request = SetSensor.Request(sensor=sensor, action=action, reason=reason)
+        return self.call(SetSensor, self.base + "/set_sensor", request, under_test)
 
     def close(self) -> None:
         for stop in self._feeds.values():

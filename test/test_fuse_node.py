@@ -19,6 +19,7 @@ from sensor_msgs.msg import BatteryState, Image, Imu
 from std_msgs.msg import Float32
 
 from sentryfuse_ros.msg import ModalityStatus as S
+from sentryfuse_ros.srv import SetSensor
 
 
 @pytest.fixture(scope="module")
@@ -249,6 +250,38 @@ def test_sensors_that_never_come_are_diagnosed_when_grace_is_over(probe, process
     probe.wait("their levels", lambda: {name: probe.diagnosis(f"sensor {name}")[0] for name in wait} == wait, node)
     assert "[WARN]" in next(line for line in node.log().splitlines() if "lidar: NEVER_SEEN" in line)
     assert node.log().count("audio: NEVER_SEEN") == 1
+
+
+def test_a_sensor_is_disabled_and_enabled_while_running(probe, fed):
+    assert probe.set_sensor("camera", SetSensor.Request.DISABLE, "lens is dirty", fed).success
+    probe.wait_state("camera", S.DISABLED, fed)
+    status = probe.status_of("camera")
+    assert status.reason == "by request: lens is dirty" and not status.alarm
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [False, True], "a prediction without it", fed)
+    probe.wait("nobody subscribes to it", lambda: probe.node.count_subscribers("/camera/image_raw") == 0, fed)
+    probe.wait("its diagnosis", lambda: probe.diagnosis("sensor camera")[1].startswith("DISABLED"), fed)
+    assert probe.diagnosis("sensor camera")[0] == DiagnosticStatus.OK
+    assert probe.set_sensor("camera", SetSensor.Request.ENABLE, under_test=fed).success
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "its return", fed)
+
+
+def test_a_lost_sensor_is_acknowledged_as_gone(probe, fed):
+    refused = probe.set_sensor("camera", SetSensor.Request.ACKNOWLEDGE, under_test=fed)
+    assert not refused.success and "sensor camera: saw OK, expected a sensor that is lost" in refused.message
+    probe.silence("/camera/image_raw")
+    probe.wait("its alarm", lambda: probe.status_of("camera").alarm, fed)
+    assert probe.set_sensor("camera", SetSensor.Request.ACKNOWLEDGE, "unplugged", fed).success
+    probe.wait("no alarm", lambda: not probe.status_of("camera").alarm, fed)
+    assert probe.state_of("camera") == S.STALE and probe.status_of("camera").reason.endswith("; known: unplugged")
+    probe.feed_camera()
+    probe.wait_state("camera", S.OK, fed)
+    probe.silence("/camera/image_raw")
+    probe.wait("the next alarm", lambda: probe.status_of("camera").alarm, fed)
+
+
+def test_set_sensor_names_the_sensors_that_there_are(probe, fed):
+    answer = probe.set_sensor("radar", SetSensor.Request.DISABLE, under_test=fed)
+    assert not answer.success and "'radar', expected one of camera, imu, audio, lidar" in answer.message
 
 
 def test_ordinary_callbacks_if_configured(probe, unconfigured):

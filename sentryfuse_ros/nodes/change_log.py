@@ -6,12 +6,11 @@ out is counted in the next line.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from ..runtime.power_governor import GovernorState
 from ..sensing.liveness import State, Status
-from ..settings import SensorSettings
 
 LINES_AT_ONCE = 4
 LINE_PERIOD_S = 10.0
@@ -28,18 +27,18 @@ class Line(NamedTuple):
 class _SensorLog:
     """What was said of one sensor, and whether more may be said."""
 
-    def __init__(self, settings: SensorSettings):
-        self._settings = settings
+    def __init__(self, name: str):
+        self._name = name
         self._said: State | None = None
         self._lost_s: float | None = None  # when it was last seen to leave OK
         self._lines, self._lines_at_s = float(LINES_AT_ONCE), 0.0  # how many it may write now
         self._before: State | None = None
         self._changes = 0  # since the last line
 
-    def follow(self, status: Status, up_s: float, now_s: float) -> Line | None:
-        """The line for this status, if it is news. ``up_s``: time since the sensors could first be heard."""
+    def follow(self, status: Status, now_s: float) -> Line | None:
+        """The line for this status, if it is news."""
         state = status.state
-        if state in NO_NEWS and not (state == State.NEVER_SEEN and up_s >= self._settings.grace_s):
+        if state in NO_NEWS and not status.overdue:
             return None
         if self._before == State.OK and state != State.OK:
             self._lost_s = now_s
@@ -47,17 +46,17 @@ class _SensorLog:
         self._before = state
         if state == self._said or not self._may_speak(now_s):
             return None
-        text = f"{self._settings.name}: {state.name}"
+        text = f"{self._name}: {state.name}"
         if status.reason:
             text += f", {status.reason}"
         if state == State.NEVER_SEEN:
-            text += "; is its driver running, and is parameter " + self._settings.name + ".topic right?"
+            text += "; is its driver running, and is parameter " + self._name + ".topic right?"
         if state == State.OK and self._lost_s is not None:
             text += f" again after {now_s - self._lost_s:.1f} s"
         if self._changes > 1:
             text += f" ({self._changes - 1} more changes were not logged)"
         self._said, self._changes = state, 0
-        return Line(status.alarm or (state == State.NEVER_SEEN and self._settings.required), text)
+        return Line(status.alarm, text)
 
     def _may_speak(self, now_s: float) -> bool:
         self._lines = min(LINES_AT_ONCE, self._lines + (now_s - self._lines_at_s) / LINE_PERIOD_S)
@@ -71,13 +70,13 @@ class _SensorLog:
 class ChangeLog:
     """Remembers what was logged, and tells what is news. Times are seconds on a steady clock."""
 
-    def __init__(self, sensors: Mapping[str, SensorSettings]):
-        self._sensors = {name: _SensorLog(settings) for name, settings in sensors.items()}
+    def __init__(self, sensors: Iterable[str]):
+        self._sensors = {name: _SensorLog(name) for name in sensors}
         self._ratio: float | None = None
 
-    def follow(self, statuses: Mapping[str, Status], power: GovernorState, up_s: float, now_s: float) -> list[Line]:
-        """The news of one tick. ``up_s``: time since the sensors could first be heard."""
-        lines = [self._sensors[name].follow(status, up_s, now_s) for name, status in statuses.items()]
+    def follow(self, statuses: Mapping[str, Status], power: GovernorState, now_s: float) -> list[Line]:
+        """The news of one tick."""
+        lines = [self._sensors[name].follow(status, now_s) for name, status in statuses.items()]
         news = [line for line in lines if line is not None]
         if self._ratio != power.ratio:
             self._ratio = power.ratio

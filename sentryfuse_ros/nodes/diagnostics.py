@@ -4,7 +4,7 @@ model, power and loop (levels as in REP 107)."""
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
@@ -12,11 +12,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from ..runtime.loop_health import Health, LoopHealth
-from ..runtime.pipeline import Pipeline
+from ..runtime.pipeline import Pipeline, SensorView
 from ..runtime.power_governor import GovernorState
-from ..sensing.liveness import State
+from ..sensing.liveness import State, Status
 from .messages import age_s
-from .receive import TopicReceiver
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WAITING_FOR = {"unconfigured": ": waiting to be configured", "inactive": ": waiting to be activated"}
@@ -59,35 +58,42 @@ class NodeDiagnostics:
 
 
 def loop_statuses(
-    pipeline: Pipeline, receivers: Iterable[TopicReceiver], health: LoopHealth, verdict: Health, replaced: int, up_s: float
+    pipeline: Pipeline,
+    topics: Mapping[str, str],
+    unheard: Mapping[str, str],
+    health: LoopHealth,
+    verdict: Health,
+    replaced: int,
 ) -> list[DiagnosticStatus]:
-    """The statuses of an active node. ``replaced``: snapshots that a newer one displaced before inference; ``up_s``: time since
-    the sensors could first be heard."""
+    """The statuses of an active node.
+
+    topics: resolved topic of each sensor. unheard: by sensor, why existing publishers of its topic are not heard, "" if they are.
+    replaced: snapshots that a newer one displaced before inference.
+    """
     return [
-        *(status for receiver in receivers if (status := _sensor_status(pipeline, receiver, up_s)) is not None),
+        *(
+            _sensor_status(view, view.status, topics[name], unheard.get(name, ""))
+            for name, view in pipeline.sensors.items()
+            if view.status is not None  # it is before the first tick
+        ),
         _model_status(pipeline),
         _power_status(pipeline.power),
         _loop_status(health, verdict, replaced, pipeline.resets),
     ]
 
 
-def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver, up_s: float) -> DiagnosticStatus | None:
-    view = pipeline.sensor(receiver.sensor.name)
-    status = view.status
-    if status is None:
-        return None  # no tick yet
+def _sensor_status(view: SensorView, status: Status, topic: str, unheard: str) -> DiagnosticStatus:
     level = OK
-    never_came = status.state == State.NEVER_SEEN and up_s >= view.settings.grace_s
-    if status.alarm or receiver.unheard or never_came:
+    if status.alarm or unheard or status.overdue:
         level = ERROR if view.settings.required else WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
-    if receiver.unheard:
-        text += "; " + receiver.unheard
+    if unheard:
+        text += "; " + unheard
     return _status(
         level,
         "sensor " + view.settings.name,
         text,
-        topic=receiver.topic,
+        topic=topic,
         rate_hz=float(status.rate_hz),
         age_s=age_s(status),
         latency_ms=float(status.latency_s) * 1e3,

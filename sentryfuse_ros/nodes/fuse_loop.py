@@ -59,14 +59,13 @@ class FuseLoop:
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._sim_time = bool(node.get_parameter("use_sim_time").value)
         self._health = LoopHealth(settings["fuse_rate_hz"])
-        self._changes = ChangeLog({sensor.name: sensor for sensor in settings.sensors})
+        self._changes = ChangeLog(sensor.name for sensor in settings.sensors)
         self._was_slow = False
-        self._up_since_ns = 0  # arrival clock at the first poll, since which the sensors could be heard; 0 before it
         self._next_fuse_ns = 0
         # A whole number of polls per fuse period, so that every tick coincides with a poll.
         fuse_rate_hz = settings["fuse_rate_hz"]
         self._poll_period_s = 1.0 / (fuse_rate_hz * math.ceil(settings["poll_rate_hz"] / fuse_rate_hz))
-        self._receivers: list[TopicReceiver] = []
+        self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
         self._closed = False
@@ -78,9 +77,8 @@ class FuseLoop:
         node, settings = self._node, self._settings
         self._pipeline.restart()
         self._publishers.restart()
-        for sensor in settings.sensors:
-            self._receivers.append(TopicReceiver(node, self._receive_node, sensor, settings["receive"]))
-        self._topics = {receiver.sensor.name: receiver.topic for receiver in self._receivers}
+        self._topics = {sensor.name: node.resolve_topic_name(sensor.topic) for sensor in settings.sensors}
+        self.follow_switches()
         self._subscriptions = [
             node.create_subscription(BatteryState, settings["battery_topic"], self._on_battery, 10),
             node.create_subscription(Float32, settings["power_budget_topic"], self._on_budget, 10),
@@ -91,9 +89,18 @@ class FuseLoop:
         self._wait_timer.cancel()
         self._timers.append(self._wait_timer)
 
+    def follow_switches(self) -> None:
+        """Subscribe to the sensors that are in use, and to no others."""
+        for sensor in self._settings.sensors:
+            wanted, name = not self._pipeline.sensor(sensor.name).disabled, sensor.name
+            if wanted and name not in self._receivers:
+                self._receivers[name] = TopicReceiver(self._node, self._receive_node, sensor, self._settings["receive"])
+            elif not wanted and name in self._receivers:
+                self._receivers.pop(name).destroy()
+
     def describe(self) -> str:
         """Rate, receive path and topics, for the log."""
-        modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers})
+        modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers.values()})
         topics = ", ".join(f"{name} on {topic}" for name, topic in self._topics.items())
         return f"active at {self._settings['fuse_rate_hz']:g} Hz, receive {'/'.join(modes)}: {topics}"
 
@@ -105,7 +112,7 @@ class FuseLoop:
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._worker.stop()
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             receiver.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
@@ -140,12 +147,11 @@ class FuseLoop:
             return  # simulated time has not begun
         if self._pipeline.observe_clock(now.node_ns):
             self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
-            for receiver in self._receivers:
+            for receiver in self._receivers.values():
                 receiver.drain()  # these messages are from the time before the jump
-            self._next_fuse_ns = self._up_since_ns = 0
-        self._up_since_ns = self._up_since_ns or now.arrival_ns
+            self._next_fuse_ns = 0
         fresh = False
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             messages, age_ns = receiver.drain()
             if messages:
                 # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
@@ -179,7 +185,7 @@ class FuseLoop:
         self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
-        for warns, text in self._changes.follow(tick.statuses, tick.power, self._up_s(now), begin_s):
+        for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
             if warns:  # two calls, because rclpy ties a severity to each calling line
                 self._logger.warning(text)
             else:
@@ -209,7 +215,7 @@ class FuseLoop:
 
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             before = receiver.unheard
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
@@ -223,8 +229,5 @@ class FuseLoop:
         elif self._was_slow and not verdict.slow:
             self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
         self._was_slow = verdict.slow
-        return loop_statuses(pipeline, self._receivers, self._health, verdict, replaced, self._up_s(now))
-
-    def _up_s(self, now: Now) -> float:
-        """Time since the sensors could first be heard [s]."""
-        return (now.arrival_ns - self._up_since_ns) * 1e-9 if self._up_since_ns else 0.0
+        unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
+        return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced)

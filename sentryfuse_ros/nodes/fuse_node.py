@@ -38,6 +38,7 @@ from .manager_bond import ManagerBond
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .receive import message_class
+from .sensor_service import SensorService
 from .spin import run, settle_garbage
 from .stop_signals import STOP, StopRequested
 
@@ -51,6 +52,7 @@ class Configured:
     settings: Settings
     pipeline: Pipeline
     publishers: FuserPublishers
+    service: SensorService
 
 
 class FuseNode(LifecycleNode):
@@ -158,7 +160,8 @@ class FuseNode(LifecycleNode):
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
         warm_s = engine.warm() if settings["warm_up"] else 0.0
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
-        self._configured = Configured(settings, pipeline, publishers)
+        service = SensorService(self, pipeline, self._follow_switches)
+        self._configured = Configured(settings, pipeline, publishers, service)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
@@ -186,6 +189,10 @@ class FuseNode(LifecycleNode):
         settle_garbage()
         self.get_logger().info(self._loop.describe())
 
+    def _follow_switches(self) -> None:
+        if self._loop is not None:
+            self._loop.follow_switches()
+
     def _end_loop(self) -> None:
         self._bond.stop()
         if self._loop is not None:
@@ -197,6 +204,7 @@ class FuseNode(LifecycleNode):
         self._end_loop()
         if self._configured is not None:
             self._configured.publishers.destroy()
+            self._configured.service.destroy()
             self._configured = None
 
     # --- parameters ----------------------------------------------------------------------------------------

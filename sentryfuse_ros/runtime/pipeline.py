@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ParameterError
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
+from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
 from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
@@ -68,6 +70,7 @@ class SensorView:
     status: Status | None  # as of the newest check, None before the first
     serves_model: bool  # False: the sensor is only watched
     asleep: bool  # live, but the plan in force has no use for it
+    disabled: bool  # by an operator
     buffered_rows: int
     last_decode_error: str
 
@@ -80,6 +83,7 @@ class Pipeline:
         deserialize = deserialize or {}
         self._engine = engine
         self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
+        self._switches = {name: SensorSwitch() for name in self._sensors}
         self._slots = slots_of(self._sensors.values(), engine.modalities)
         self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels)
         self.override(settings["pruning_ratio_override"])
@@ -108,8 +112,30 @@ class Pipeline:
         if not messages:
             return False
         entry = self._sensors[sensor]
+        if self._switches[sensor].disabled:
+            return False
         entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
         return entry.spec is not None and not entry.asleep
+
+    def disable(self, sensor: str, reason: str = "") -> None:
+        """Use a sensor no longer: its messages are dropped, its bit is cleared, and it raises no alarm. Raises ParameterError."""
+        self._known_sensor(sensor).reset()
+        self._switches[sensor].disable(reason)
+
+    def enable(self, sensor: str) -> None:
+        """Use a sensor again; it begins anew, with its grace. Raises ParameterError."""
+        self._known_sensor(sensor).reset()
+        self._switches[sensor].enable()
+
+    def acknowledge(self, sensor: str, reason: str = "") -> None:
+        """The loss of a sensor is known: no alarm until it has been OK again. Raises ParameterError."""
+        entry = self._known_sensor(sensor)
+        self._switches[sensor].acknowledge(sensor, entry.status, reason)
+
+    def _known_sensor(self, name: str) -> Sensor:
+        if name not in self._sensors:
+            raise ParameterError("sensor", repr(name), "one of " + ", ".join(self._sensors))
+        return self._sensors[name]
 
     def battery(self, percentage: float, charging: bool, now_arrival_ns: int) -> None:
         """Take one sensor_msgs/BatteryState; an impossible percentage keeps the last one (docs/POWER.md)."""
@@ -174,7 +200,7 @@ class Pipeline:
 
     def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
         """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
-        statuses = {s.name: s.check(now_node_ns, now_arrival_ns) for s in self._sensors.values()}
+        statuses = {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in self._sensors.values()}
         power = self._governor.update(now_arrival_ns * 1e-9)
         taken = extract_inputs(
             self._slots, self._engine.specs, statuses, now_node_ns, lambda mask: self._engine.choice(mask, power.ratio).used
@@ -199,6 +225,10 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
+
+    def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
+        sensor.status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
+        return sensor.status
 
     def infer(self, tick: Tick) -> Prediction:
         """Run the model on a snapshot. Without a live sensor the prediction is invalid and says why."""
@@ -255,7 +285,7 @@ class Pipeline:
         """One sensor as of now."""
         s = self._sensors[name]
         rows = len(s.buffer) if s.buffer is not None else 0
-        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, rows, s.error)
+        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, self._switches[name].disabled, rows, s.error)
 
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""
