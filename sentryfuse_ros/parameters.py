@@ -198,6 +198,19 @@ PARAMETERS: tuple[Parameter, ...] = (
         600.0,
         dynamic=True,
     ),
+    Parameter(
+        "power_measurement",
+        "none",
+        "Where the power that the budget limits is measured. battery takes voltage times current of the battery messages, hwmon "
+        "and rapl read a power sensor of this computer. With none, the budget is followed by power_budget_min_w and "
+        "power_budget_max_w.",
+        choices=("none", "battery", "hwmon", "rapl"),
+    ),
+    Parameter(
+        "power_rail",
+        "",
+        "Label of the power sensor that power_measurement reads, for example VDD_IN on a Jetson. If empty, the first one.",
+    ),
     Parameter("power_budget_min_w", 5.0, "Power budget at or below which the ratio is highest [W].", 0.0, 10000.0),
     Parameter("power_budget_max_w", 15.0, "Power budget at or above which nothing is pruned [W].", 0.0, 10000.0),
     Parameter(

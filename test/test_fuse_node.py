@@ -16,7 +16,7 @@ from lifecycle_msgs.msg import Transition
 from rclpy.parameter import parameter_value_to_python
 from ros_harness import QUICK, NodeUnderTest
 from sensor_msgs.msg import BatteryState, Image, Imu
-from std_msgs.msg import Float32
+from std_msgs.msg import Float32, Header
 
 from sentryfuse_ros.msg import ModalityStatus as S
 from sentryfuse_ros.srv import SetSensor
@@ -155,6 +155,28 @@ def test_battery_sets_the_ratio_and_nan_does_not_break_it(probe, fed):
 def test_power_budget_sets_the_ratio(probe, fed):
     probe.feed("/power_budget", Float32, lambda stamp: Float32(data=5.0), 5.0)
     assert probe.wait_new_prediction(lambda p: p.pruning_ratio == pytest.approx(0.9), "the highest ratio at least power", fed)
+
+
+def test_a_budget_is_held_by_what_the_battery_measures(probe, unconfigured):
+    node = unconfigured(power_measurement="battery", dwell_s=0.2)
+    probe.bring_to("active", node)
+    probe.feed_imu()
+
+    def battery(stamp):
+        """A robot that draws 8 W unless it prunes by half or more."""
+        ratio = probe.prunings[-1].ratio if probe.prunings else 0.0
+        return BatteryState(percentage=0.9, voltage=16.0, current=-0.5 if ratio < 0.5 else -0.3, header=Header(stamp=stamp))
+
+    probe.feed("/battery_state", BatteryState, battery, 20.0)
+    probe.feed("/power_budget", Float32, lambda stamp: Float32(data=6.0), 5.0)
+    asked = probe.wait("the budget is met", lambda: next((q for q in probe.prunings if 4.7 < q.power_w < 4.9), None), node)
+    assert asked.ratio >= 0.5 and "W of a budget of 6 W asks" in asked.reason
+
+
+def test_a_power_sensor_that_is_not_there_fails_configure(probe, unconfigured):
+    node = unconfigured(power_measurement="hwmon", power_rail="VDD_NONE")
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    probe.wait("the refusal", lambda: "configure failed: parameter power_rail: saw 'VDD_NONE'" in node.log(), node)
 
 
 def test_override_can_be_set_and_taken_back_while_running(probe, fed):

@@ -14,6 +14,7 @@ from ..decoders import make_decoder
 from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path
 from ..runtime.governor_config import GovernorConfig
+from ..runtime.power_rails import KINDS, power_rail
 from ..sensing.liveness import LivenessConfig
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings, Settings
@@ -37,6 +38,8 @@ def check_configuration(node: Node, settings: Settings) -> list[SentryFuseError]
 
     attempt(model_path, settings["model"])
     attempt(GovernorConfig.from_settings, settings)
+    if settings["power_measurement"] in KINDS:
+        attempt(power_rail, settings["power_measurement"], settings["power_rail"])
     inputs = [(name, settings[name], msg_type) for name, msg_type in OTHER_INPUTS.items()]
     for sensor in settings.sensors:
         attempt(_check_sensor, sensor)

@@ -125,6 +125,8 @@ def _power_status(power: GovernorState) -> DiagnosticStatus:
         ratio=float(power.ratio),
         requested_ratio=float(power.requested_ratio),
         battery_fraction=float(power.battery_fraction),
+        power_w=float(power.power_w),
+        power_budget_w=float(power.budget_w),
     )
 
 

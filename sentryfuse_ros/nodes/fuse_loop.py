@@ -23,6 +23,7 @@ from std_msgs.msg import Float32
 
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
+from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .change_log import ChangeLog
@@ -33,6 +34,7 @@ from .receive import TopicReceiver, make_receive_node
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
 # because a sensor that has just died must not delay the tick (measured: 10 ms and more break the promised latency).
 WAIT_FOR_SAMPLE_S = 0.004
+RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
 
 
@@ -85,6 +87,9 @@ class FuseLoop:
         ]
         self._publishers.publish_model_info()
         self._timers.append(self._timer(self._poll_period_s, self._poll))
+        if settings["power_measurement"] in KINDS:
+            self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
+            self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll)
         self._wait_timer.cancel()
         self._timers.append(self._wait_timer)
@@ -208,7 +213,14 @@ class FuseLoop:
 
     def _on_battery(self, message: BatteryState) -> None:
         charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        self._pipeline.battery(message.percentage, charging, self._now().arrival_ns)
+        arrival_ns = self._now().arrival_ns
+        self._pipeline.battery(message.percentage, charging, arrival_ns)
+        if self._settings["power_measurement"] == "battery" and not charging:
+            # Drivers disagree about the sign of the current, which is that of charging by its definition.
+            self._pipeline.measured_power(abs(message.voltage * message.current), arrival_ns)
+
+    def _measure_power(self) -> None:
+        self._pipeline.measured_power(self._rail.read_w(time.monotonic()), self._now().arrival_ns)
 
     def _on_budget(self, message: Float32) -> None:
         self._pipeline.budget(message.data)

@@ -85,7 +85,8 @@ class Pipeline:
         self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self._slots = slots_of(self._sensors.values(), engine.modalities)
-        self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels)
+        measures_power = settings["power_measurement"] != "none"
+        self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
         self.override(settings["pruning_ratio_override"])
         self._power = self._governor.update(0.0)
         self._governor.reset()
@@ -144,6 +145,10 @@ class Pipeline:
     def budget(self, watts: float) -> None:
         """Take a power budget [W], in force until the next; NaN withdraws it."""
         self._governor.budget(watts)
+
+    def measured_power(self, watts: float, now_arrival_ns: int) -> None:
+        """Take the power that the budget limits [W], as measured; ignored if it is not finite, or power_measurement is none."""
+        self._governor.measured_power(watts, now_arrival_ns * 1e-9)
 
     def override(self, ratio: float | None) -> None:
         """Fix the pruning ratio, 0..0.9; None or a negative number ends the override. Raises ParameterError."""
