@@ -122,6 +122,12 @@ class Probe:
             store.append(message)
             self._changed.notify_all()
 
+    def listen(self, message_type, topic: str) -> list:
+        """Everything that comes on a topic from now on."""
+        store: list = []
+        self.node.create_subscription(message_type, topic, lambda m: self._keep(store, m), 10)
+        return store
+
     # --- waiting -------------------------------------------------------------------------------------------
 
     def wait(self, what: str, condition, under_test: NodeUnderTest | None = None, deadline_s: float = DEADLINE_S):

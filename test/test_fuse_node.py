@@ -7,6 +7,7 @@ import importlib.util
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
@@ -17,6 +18,7 @@ from rclpy.parameter import parameter_value_to_python
 from ros_harness import QUICK, NodeUnderTest
 from sensor_msgs.msg import BatteryState, Image, Imu
 from std_msgs.msg import Float32, Header
+from visualization_msgs.msg import MarkerArray
 
 from sentryfuse_ros.msg import ModalityStatus as S
 from sentryfuse_ros.srv import SetSensor
@@ -299,6 +301,24 @@ def test_a_lost_sensor_is_acknowledged_as_gone(probe, fed):
     probe.wait_state("camera", S.OK, fed)
     probe.silence("/camera/image_raw")
     probe.wait("the next alarm", lambda: probe.status_of("camera").alarm, fed)
+
+
+def test_views_are_published_while_someone_looks(probe, fed):
+    images, markers = probe.listen(Image, "/fuse_node/image"), probe.listen(MarkerArray, "/fuse_node/markers")
+    probe.wait("a picture with the depth image", lambda: [m for m in images if np.frombuffer(m.data, np.uint8).std() > 5], fed)
+    assert images[-1].encoding == "bgr8" and len(images[-1].data) == images[-1].step * images[-1].height
+    probe.wait("a text", lambda: markers, fed)
+    marker = markers[-1].markers[0]
+    assert marker.header.frame_id == "base_link" and "camera OK" in marker.text and "pruning ratio 0.00" in marker.text
+    assert marker.text.split()[0] in probe.infos[-1].classes
+
+
+def test_classification_is_published_where_vision_msgs_is_installed(probe, fed):
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS 2 installation, it is not on PyPI")
+    heard = probe.listen(vision_msgs.Classification, "/fuse_node/classification")
+    probe.wait("a classification", lambda: heard and heard[-1].results, fed)
+    results = heard[-1].results
+    assert [r.class_id for r in results] == list(probe.infos[-1].classes) and sum(r.score for r in results) == pytest.approx(1)
 
 
 def test_set_sensor_names_the_sensors_that_there_are(probe, fed):

@@ -30,6 +30,7 @@ from .change_log import ChangeLog
 from .diagnostics import loop_statuses
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
+from .views import Views
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
 # because a sensor that has just died must not delay the tick (measured: 10 ms and more break the promised latency).
@@ -55,8 +56,9 @@ class _Job(NamedTuple):
 class FuseLoop:
     """One activation of the node: `start`, then it runs on the node's executor until `close`."""
 
-    def __init__(self, node: LifecycleNode, settings: Settings, pipeline: Pipeline, publishers: FuserPublishers):
-        self._node, self._settings, self._pipeline, self._publishers = node, settings, pipeline, publishers
+    def __init__(self, node: LifecycleNode, settings: Settings, pipeline: Pipeline, publishers: FuserPublishers, views: Views):
+        self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
+        self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._sim_time = bool(node.get_parameter("use_sim_time").value)
@@ -159,6 +161,8 @@ class FuseLoop:
         for receiver in self._receivers.values():
             messages, age_ns = receiver.drain()
             if messages:
+                if receiver.sensor.name in self._views.cameras:
+                    self._keep_picture(receiver.sensor.name, messages[-1])
                 # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
                 now = self._now()
                 arrival_ns = now.arrival_ns - age_ns
@@ -204,6 +208,17 @@ class FuseLoop:
         message = self._publishers.publish_prediction(prediction)
         self._health.add(message.valid, message.latency_ms, message.overhead_ms)
         self._publishers.publish_pruning_if_due(prediction, self._pipeline.latency_p95_ms())
+
+        try:
+            self._views.publish(prediction, dict(self._pictures))
+        except Exception as error:  # nobody must miss a prediction because of what is shown to others
+            self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+
+    def _keep_picture(self, camera: str, message: bytes) -> None:
+        if self._views.wants_pictures:
+            self._pictures[camera] = message
+        elif self._pictures:
+            self._pictures.clear()
 
     def _on_inference_error(self, error: Exception) -> None:
         self._health.fail(error)

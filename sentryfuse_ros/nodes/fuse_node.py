@@ -41,6 +41,7 @@ from .receive import message_class
 from .sensor_service import SensorService
 from .spin import run, settle_garbage
 from .stop_signals import STOP, StopRequested
+from .views import Views
 
 THRESHOLDS = ("latency_target_ms", "dwell_s", "battery_timeout_s")  # parameters of `Pipeline.configure`
 
@@ -52,6 +53,7 @@ class Configured:
     settings: Settings
     pipeline: Pipeline
     publishers: FuserPublishers
+    views: Views
     service: SensorService
 
 
@@ -161,7 +163,8 @@ class FuseNode(LifecycleNode):
         warm_s = engine.warm() if settings["warm_up"] else 0.0
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
         service = SensorService(self, pipeline, self._follow_switches)
-        self._configured = Configured(settings, pipeline, publishers, service)
+        views = Views(self, pipeline, settings, engine.classes)
+        self._configured = Configured(settings, pipeline, publishers, views, service)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
@@ -182,7 +185,7 @@ class FuseNode(LifecycleNode):
         if self._configured is None:
             raise SentryFuseError("activate", "a node without model", "a configured one", "configure it first")
         parts = self._configured
-        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers)
+        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views)
         self._loop.start()
         self._bond.start()
         self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
@@ -204,6 +207,7 @@ class FuseNode(LifecycleNode):
         self._end_loop()
         if self._configured is not None:
             self._configured.publishers.destroy()
+            self._configured.views.destroy()
             self._configured.service.destroy()
             self._configured = None
 
