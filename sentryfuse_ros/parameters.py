@@ -271,6 +271,30 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
     Parameter("required", False, "Whether the sensor raises an alarm even if it never came up."),
     Parameter(
+        "may_switch_off",
+        False,
+        "Whether the driver is asked to stop the sensor while the plan in force leaves it out (docs/POWER.md).",
+    ),
+    Parameter(
+        "driver_node",
+        "",
+        "Managed (lifecycle) node of the driver, which is deactivated and activated. If empty, ~/sensor_request alone asks it.",
+    ),
+    Parameter(
+        "wake_up_s",
+        5.0,
+        "Time that the sensor may take from the request to start until it is OK [s]; an alarm is raised if it takes longer.",
+        0.0,
+        600.0,
+    ),
+    Parameter(
+        "switch_off_after_s",
+        10.0,
+        "The sensor is switched off after the plan has left it out for this long, but not before wake_up_s [s].",
+        0.0,
+        3600.0,
+    ),
+    Parameter(
         "reliability",
         "auto",
         "QoS reliability. auto starts with best effort and changes to reliable once every publisher offers it.",

@@ -41,6 +41,10 @@ class SensorSettings:
     grace_s: float
     required: bool
     reliability: str
+    may_switch_off: bool
+    driver_node: str
+    wake_up_s: float
+    switch_off_after_s: float
     limits: Mapping[str, float]  # payload limits of the decoder that differ from its defaults
 
     def to_dict(self) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .change_log import ChangeLog
 from .diagnostics import loop_statuses
+from .driver_control import DriverControl
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
 from .views import Views
@@ -56,8 +57,17 @@ class _Job(NamedTuple):
 class FuseLoop:
     """One activation of the node: `start`, then it runs on the node's executor until `close`."""
 
-    def __init__(self, node: LifecycleNode, settings: Settings, pipeline: Pipeline, publishers: FuserPublishers, views: Views):
+    def __init__(
+        self,
+        node: LifecycleNode,
+        settings: Settings,
+        pipeline: Pipeline,
+        publishers: FuserPublishers,
+        views: Views,
+        drivers: DriverControl,
+    ):
         self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
+        self._drivers = drivers
         self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -124,6 +134,8 @@ class FuseLoop:
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._receive_node.destroy_node()
+        self._pipeline.requests.reset()  # nobody looks after the sensors from now on
+        self._drivers.follow(self._pipeline.requests)
 
     # --- clocks and timers ---------------------------------------------------------------------------------
 
@@ -194,6 +206,7 @@ class FuseLoop:
         self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
+        self._drivers.follow(self._pipeline.requests)
         for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
             if warns:  # two calls, because rclpy ties a severity to each calling line
                 self._logger.warning(text)

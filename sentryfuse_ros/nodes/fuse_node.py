@@ -32,6 +32,7 @@ from ..settings import Settings
 from .configuration_check import check_configuration
 from .declare import DeclaredParameters
 from .diagnostics import NodeDiagnostics
+from .driver_control import DriverControl
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
 from .manager_bond import ManagerBond
@@ -55,6 +56,7 @@ class Configured:
     publishers: FuserPublishers
     views: Views
     service: SensorService
+    drivers: DriverControl
 
 
 class FuseNode(LifecycleNode):
@@ -164,7 +166,8 @@ class FuseNode(LifecycleNode):
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
         service = SensorService(self, pipeline, self._follow_switches)
         views = Views(self, pipeline, settings, engine.classes)
-        self._configured = Configured(settings, pipeline, publishers, views, service)
+        drivers = DriverControl(self, {sensor.name: sensor for sensor in settings.sensors})
+        self._configured = Configured(settings, pipeline, publishers, views, service, drivers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
@@ -185,7 +188,7 @@ class FuseNode(LifecycleNode):
         if self._configured is None:
             raise SentryFuseError("activate", "a node without model", "a configured one", "configure it first")
         parts = self._configured
-        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views)
+        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views, parts.drivers)
         self._loop.start()
         self._bond.start()
         self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
@@ -209,6 +212,7 @@ class FuseNode(LifecycleNode):
             self._configured.publishers.destroy()
             self._configured.views.destroy()
             self._configured.service.destroy()
+            self._configured.drivers.destroy()
             self._configured = None
 
     # --- parameters ----------------------------------------------------------------------------------------

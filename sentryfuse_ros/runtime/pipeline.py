@@ -28,6 +28,7 @@ from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
 from .power_governor import GovernorState, PowerGovernor
+from .sensor_requests import SensorRequests
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
 RECENT_INFERENCES = 100  # The latency percentile covers this many inferences.
@@ -84,6 +85,7 @@ class Pipeline:
         self._engine = engine
         self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
         self._switches = {name: SensorSwitch() for name in self._sensors}
+        self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors.values(), engine.modalities)
         measures_power = settings["power_measurement"] != "none"
         self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
@@ -187,6 +189,7 @@ class Pipeline:
             sensor.reset()
         self._engine.reset()
         self._governor.reset()
+        self.requests.reset()
         self._last_node_ns = 0
 
     def restart(self) -> None:
@@ -207,9 +210,11 @@ class Pipeline:
         """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
         statuses = {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in self._sensors.values()}
         power = self._governor.update(now_arrival_ns * 1e-9)
-        taken = extract_inputs(
-            self._slots, self._engine.specs, statuses, now_node_ns, lambda mask: self._engine.choice(mask, power.ratio).used
-        )
+
+        def choose(live: Sequence[bool]) -> Sequence[bool]:
+            return self._engine.choice(live, power.ratio).used
+
+        taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         self._sequence += 1
         idle = {s.name for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used}
@@ -218,6 +223,8 @@ class Pipeline:
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
+        names = [[s.name for s in candidates] for candidates in self._slots]
+        self.requests.decide(names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
         return Tick(
             sequence=self._sequence,
             node_ns=now_node_ns,
@@ -232,7 +239,8 @@ class Pipeline:
         )
 
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
-        sensor.status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
+        status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
+        sensor.status = self.requests.apply(sensor.name, status, now_arrival_ns * 1e-9)
         return sensor.status
 
     def infer(self, tick: Tick) -> Prediction:

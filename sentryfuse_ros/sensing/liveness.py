@@ -31,6 +31,7 @@ class State(enum.IntEnum):
     INVALID = 5
     RECOVERING = 6
     DISABLED = 8  # by an operator (`SensorSwitch`)
+    ASLEEP = 9  # its driver was asked to stop (`SensorRequests`)
 
 
 @dataclass(frozen=True, slots=True)
