@@ -22,7 +22,7 @@ from sentryfuse_ros.runtime.power_rails import power_rail
 
 LEVELS = (0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 BUDGET_W = 6.0
-PERIOD_S = 0.1
+PERIOD_S = 0.2  # as fuse_node reads its sensor
 LENGTH_S = 240.0
 MEAN_S = 5.0  # power is held on average over this
 GUESSES = {

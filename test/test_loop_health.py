@@ -61,6 +61,17 @@ def test_without_a_clock_it_says_so():
     assert verdict.slow and "no /clock" in verdict.text and math.isnan(verdict.rate_hz)
 
 
+def test_a_clock_that_stands_still_is_said_and_is_no_fault():
+    loop = Loop()
+    loop.run(10)
+    loop.speed, node_s = 0.0, 1000 + loop.steady_s
+    verdict = None
+    for _ in range(30):
+        loop.steady_s += 1
+        verdict = loop.health.judge(node_s, loop.steady_s, 0, 0)
+    assert not verdict.slow and not verdict.failing and verdict.text == "the clock stands still"
+
+
 def test_it_recovers():
     loop = Loop()
     assert loop.run(10, published_hz=5).slow

@@ -11,6 +11,7 @@ LEAST_SHARE = 0.9  # Below this share of fuse_rate_hz the loop is too slow.
 WINDOW_S = 5.0  # The rate is measured over this much of the node clock, and over at least WINDOW_PERIODS.
 WINDOW_PERIODS = 20
 FEWEST_PERIODS = 10  # With less than this to go by, nothing is said of the rate.
+MOST_SAMPLES = 2000  # a bound for a clock that stands still, in which no window ever passes
 FAST_CLOCK = 1.5  # A node clock faster than this against the steady clock is named as the cause.
 
 
@@ -52,7 +53,7 @@ class LoopHealth:
         self.last_error = ""
         self.latency_ms = _recent()
         self.overhead_ms = _recent()
-        self._samples: deque[Sample] = deque()
+        self._samples: deque[Sample] = deque(maxlen=MOST_SAMPLES)
 
     def add(self, valid: bool, latency_ms: float, overhead_ms: float) -> None:
         """Count a published prediction."""
@@ -82,6 +83,8 @@ class LoopHealth:
         first = self._samples[0]
         if now.failed > first.failed or (now is first and now.failed):
             return Health(False, True, f"{now.failed} errors so far, the last one: {self.last_error}", self._rate(first, now))
+        if len(self._samples) > 1 and now.node_s == self._samples[-2].node_s:
+            return Health(False, False, "the clock stands still", math.nan)  # a paused simulation is no fault
         rate_hz = self._rate(first, now)
         if rate_hz >= LEAST_SHARE * self.fuse_rate_hz or math.isnan(rate_hz):
             return Health(False, False, "running", rate_hz)

@@ -16,6 +16,7 @@ import numpy as np
 SETTLE_S = 1.0  # After a change of the level the sensor and the processor's clock need this long.
 WINDOW_S = 2.0  # Power is averaged over this.
 FEWEST = 4  # samples that make a mean
+KEPT_S = 10.0  # Older samples are forgotten.
 STALE_S = 3.0  # Without a sample for this long nothing is known.
 MARGIN = 0.02  # The mean may exceed the budget by this share of it before the ratio rises; less pruning must stay below it.
 PROBE_BELOW = 0.92  # Below this share of the budget one step less is tried even if the prediction is against it ...
@@ -41,7 +42,7 @@ class PowerLoop:
         shares = np.diff(levels) / levels[-1] if len(levels) > 1 else np.empty(0)
         self._line_w = shares * max(span_w, 1e-3)
         self._step_w = self._line_w.copy()  # what each step from one level to the next saves
-        self._samples: deque[tuple[float, float]] = deque(maxlen=1000)  # time, power
+        self._samples: deque[tuple[float, float]] = deque()  # time, power
         self.reset()
 
     def reset(self) -> None:
@@ -57,6 +58,8 @@ class PowerLoop:
         """Take a sample; one that is not a finite number is ignored."""
         if math.isfinite(watts):
             self._samples.append((now_s, watts))
+        while self._samples and now_s - self._samples[0][0] > KEPT_S:
+            self._samples.popleft()
 
     def power_w(self, now_s: float) -> float:
         """Mean of the recent samples [W], NaN without any."""
