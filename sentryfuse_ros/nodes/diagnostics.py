@@ -44,11 +44,19 @@ class NodeDiagnostics:
         """Publish now, for example at the beginning of a transition that takes long."""
         array = DiagnosticArray()
         array.header.stamp = self._node.get_clock().now().to_msg()
-        array.status = [self._node_status(), *self._active_statuses()]
+        array.status = [self._node_status(), *self._statuses_of_loop()]
         name = self._node.get_fully_qualified_name().lstrip("/")
         for status in array.status:
             status.name = f"{name}: {status.name}"
         self._publisher.publish(array)
+
+    def _statuses_of_loop(self) -> list[DiagnosticStatus]:
+        try:
+            return self._active_statuses()
+        except Exception as error:  # out of a timer's callback it would end the node
+            text = f"the diagnosis failed: {type(error).__name__}: {error}"
+            self._node.get_logger().error(text, throttle_duration_sec=10.0)
+            return [_status(ERROR, "loop", text)]
 
     def _node_status(self) -> DiagnosticStatus:
         state = self._node._state_machine.current_state[1]

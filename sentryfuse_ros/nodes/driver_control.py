@@ -41,7 +41,7 @@ class _ManagedDriver:
         self._client.call_async(request).add_done_callback(self._on_answer)
 
     def _on_answer(self, future: Future) -> None:
-        answer = future.result()
+        answer = future.result() if future.exception() is None else None
         if answer is None or not answer.success:
             wanted = "activated" if self._wanted else "deactivated"
             self._node.get_logger().warning(f"driver {self._name} could not be {wanted}; is it in another lifecycle state?")

@@ -36,6 +36,8 @@ class SensorService:
             response.success = True
         except ParameterError as error:
             response.success, response.message = False, str(error)
+        except Exception as error:  # out of a service's callback it would end the node
+            response.success, response.message = False, f"{type(error).__name__}: {error}"
         if not response.success or request.action == SetSensor.Request.ACKNOWLEDGE:  # the others show as changes of the state
             self._node.get_logger().info(f"set_sensor: {response.message}" + (f" ({reason})" if reason else ""))
         return response
