@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from cdr_messages import image, raw
 
-from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay, read_picture, to_bgr
+from sentryfuse_ros.decoders.picture import read_picture, to_bgr
+from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay
 from sentryfuse_ros.reporting.style import STATE_COLOURS
 from sentryfuse_ros.sensing.liveness import State
 

@@ -69,6 +69,14 @@ def test_a_budget_that_is_never_reached_prunes_nothing():
     assert set(trace.ratio[trace.t_s > 30]) == {0.0}
 
 
+@pytest.mark.parametrize("unmeasured", [0.0, math.nan, math.inf])
+def test_a_sensor_that_measures_nothing_is_not_believed(unmeasured):
+    loop = PowerLoop(LEVELS, 10.0)
+    for i in range(50):
+        loop.measure(unmeasured, 0.1 * i)
+    assert loop.silent(5.0) and loop.wanted(6.0, 3, 5.0) is None
+
+
 def test_without_a_measurement_the_line_decides_and_that_is_said():
     governor = PowerGovernor(GovernorConfig(p_min_w=5.0, p_max_w=15.0), LEVELS, measures_power=True)
     governor.budget(10.0)

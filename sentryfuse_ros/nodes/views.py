@@ -5,6 +5,7 @@ Each is made only while someone subscribes to it, in the thread that infers, aft
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +16,7 @@ from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
 from ..runtime.pipeline import Pipeline, Prediction
+from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .messages import to_time
 
@@ -37,7 +39,7 @@ class Views:
     def __init__(self, node: LifecycleNode, pipeline: Pipeline, settings: Settings, classes: tuple[str, ...]):
         self._node, self._pipeline, self._classes = node, pipeline, classes
         self._frame_id = settings["output_frame_id"]
-        self.cameras = {s.name: s for s in settings.sensors if s.kind == "camera"}
+        self.cameras = {s.name: s for s in settings.sensors if sensor_kind(s.kind).picture is not None}
         self._image = node.create_lifecycle_publisher(Image, "~/image", 1)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", 1)
         self._publishers: list[LifecyclePublisher] = [self._image, self._markers]
@@ -70,7 +72,7 @@ class Views:
         return [(name, status.state.name, self._pipeline.sensor(name).asleep) for name, status in statuses.items()]
 
     def _image_message(self, prediction: Prediction, pictures: Mapping[str, bytes]) -> Image:
-        from ..reporting.camera_overlay import Caption, SensorChip, draw_overlay, read_picture  # OpenCV, which few nodes need
+        from ..reporting.camera_overlay import Caption, SensorChip, draw_overlay  # OpenCV, which few nodes need
 
         inference = prediction.inference
         caption = Caption(
@@ -82,12 +84,16 @@ class Views:
         )
         # The camera that serves the model, or else the first one that has sent a picture.
         camera = next((name for name in (*prediction.tick.serving, *self.cameras) if name in pictures), None)
-        picture = read_picture(self.cameras[camera].msg_type, pictures[camera]) if camera is not None else None
-        drawn = draw_overlay(picture, caption)
+        drawn = draw_overlay(self._picture(camera, pictures[camera]) if camera is not None else None, caption)
         message = Image(height=drawn.shape[0], width=drawn.shape[1], encoding="bgr8", step=3 * drawn.shape[1])
         message.header.stamp, message.header.frame_id = to_time(prediction.stamp_ns), self._frame_id
-        message.data = drawn.tobytes()
+        message.data = array("B", drawn.tobytes())  # of bytes, the messages of Humble would check every single one
         return message
+
+    def _picture(self, camera: str, raw: bytes) -> Any:
+        settings = self.cameras[camera]
+        read = sensor_kind(settings.kind).picture_reader()
+        return read(settings.msg_type, raw) if read is not None else None
 
     def _marker_message(self, prediction: Prediction) -> MarkerArray:
         marker = Marker(ns="sentryfuse", type=Marker.TEXT_VIEW_FACING, action=Marker.ADD, lifetime=Duration(sec=TEXT_LIFETIME_S))

@@ -55,8 +55,8 @@ class PowerLoop:
         self._failed: Wanted | None = None  # the same of the newest probe that was made, until it turns out well
 
     def measure(self, watts: float, now_s: float) -> None:
-        """Take a sample; one that is not a finite number is ignored."""
-        if math.isfinite(watts):
+        """Take a sample. One that is no number above 0 is ignored: drivers that do not measure the current report 0 A."""
+        if math.isfinite(watts) and watts > 0:
             self._samples.append((now_s, watts))
         while self._samples and now_s - self._samples[0][0] > KEPT_S:
             self._samples.popleft()
