@@ -87,6 +87,7 @@ class Pipeline:
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors.values(), engine.modalities)
+        self._slot_names = [[s.name for s in candidates] for candidates in self._slots]
         measures_power = settings["power_measurement"] != "none"
         self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
         self.override(settings["pruning_ratio_override"])
@@ -223,8 +224,7 @@ class Pipeline:
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
-        names = [[s.name for s in candidates] for candidates in self._slots]
-        self.requests.decide(names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
+        self.requests.decide(self._slot_names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
         return Tick(
             sequence=self._sequence,
             node_ns=now_node_ns,
