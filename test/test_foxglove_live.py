@@ -24,7 +24,7 @@ TOPICS = {
 
 @pytest.fixture(scope="module")
 def layout():
-    return json.loads(share_path("config", "foxglove_layout.json").read_text())
+    return json.loads(share_path("config", "foxglove_live.json").read_text())
 
 
 def message_paths(value):
