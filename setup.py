@@ -48,7 +48,7 @@ setup(
         "Jinja2>=3.0",
     ],
     extras_require={"simulate": ["mujoco>=3.3"], "tensorboard": ["tensorboard"], "benchmark": ["torch-pruning==1.6.1"]},
-    data_files=shipped("config") + shipped("models") + shipped("msg"),
+    data_files=shipped("config") + shipped("models") + shipped("msg") + shipped("srv"),
     entry_points={"console_scripts": ["sentryfuse = sentryfuse_ros.cli:main"]},
     zip_safe=False,
 )

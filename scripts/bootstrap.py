@@ -266,7 +266,8 @@ def package_files():
     Other contents do not matter, because the package is installed as links to the source tree.
     """
     contents = [os.path.join(ROOT, name) for name in ("CMakeLists.txt", "package.xml", "scripts/start_script.py.in")]
-    contents += [os.path.join(ROOT, "msg", name) for name in os.listdir(os.path.join(ROOT, "msg"))]
+    for folder in ("msg", "srv"):
+        contents += [os.path.join(ROOT, folder, name) for name in os.listdir(os.path.join(ROOT, folder))]
     names = []
     for folder in ("sentryfuse_ros", "config", "launch", "models"):
         for base, folders, files in os.walk(os.path.join(ROOT, folder)):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class SentryFuseError(ValueError):
     """Base class of all errors that this package raises on purpose.
@@ -26,6 +28,21 @@ class CheckpointError(SentryFuseError):
 
 class ParameterError(SentryFuseError):
     """A parameter or argument has a value that is not allowed."""
+
+
+class SeveralParameterErrors(ParameterError):
+    """More than one parameter has a value that is not allowed; ``errors`` has one error for each."""
+
+    def __init__(self, errors: Sequence[SentryFuseError]):
+        ValueError.__init__(self, f"{len(errors)} mistakes:" + "".join(f"\n  {error}" for error in errors))
+        self.errors = tuple(errors)
+        self.thing, self.seen, self.expected, self.remedy = "parameters", f"{len(errors)} mistakes", None, None
+
+
+def raise_all(errors: Sequence[SentryFuseError]) -> None:
+    """Raise nothing, the only error, or SeveralParameterErrors, by the number of ``errors``."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else SeveralParameterErrors(errors)
 
 
 class DecodeError(SentryFuseError):

@@ -198,6 +198,19 @@ PARAMETERS: tuple[Parameter, ...] = (
         600.0,
         dynamic=True,
     ),
+    Parameter(
+        "power_measurement",
+        "none",
+        "Where the power that the budget limits is measured. battery takes voltage times current of the battery messages, hwmon "
+        "and rapl read a power sensor of this computer. With none, the budget is followed by power_budget_min_w and "
+        "power_budget_max_w.",
+        choices=("none", "battery", "hwmon", "rapl"),
+    ),
+    Parameter(
+        "power_rail",
+        "",
+        "Label of the power sensor that power_measurement reads, for example VDD_IN on a Jetson. If empty, the first one.",
+    ),
     Parameter("power_budget_min_w", 5.0, "Power budget at or below which the ratio is highest [W].", 0.0, 10000.0),
     Parameter("power_budget_max_w", 15.0, "Power budget at or above which nothing is pruned [W].", 0.0, 10000.0),
     Parameter(
@@ -257,6 +270,30 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("good_samples", 3, "The sensor is OK again after this many good messages in a row.", 1, 10000),
     Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
     Parameter("required", False, "Whether the sensor raises an alarm even if it never came up."),
+    Parameter(
+        "may_switch_off",
+        False,
+        "Whether the driver is asked to stop the sensor while the plan in force leaves it out (docs/POWER.md).",
+    ),
+    Parameter(
+        "driver_node",
+        "",
+        "Managed (lifecycle) node of the driver, which is deactivated and activated. If empty, ~/sensor_request alone asks it.",
+    ),
+    Parameter(
+        "wake_up_s",
+        5.0,
+        "Time that the sensor may take from the request to start until it is OK [s]; an alarm is raised if it takes longer.",
+        0.0,
+        600.0,
+    ),
+    Parameter(
+        "switch_off_after_s",
+        10.0,
+        "The sensor is switched off after the plan has left it out for this long, but not before wake_up_s [s].",
+        0.0,
+        3600.0,
+    ),
     Parameter(
         "reliability",
         "auto",

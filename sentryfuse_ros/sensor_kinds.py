@@ -119,6 +119,9 @@ class SensorKind:
     decoders: Mapping[str, Loadable] = field(default_factory=dict)
     """Decoder class of each message type that is read: (msg_type, spec, limits, deserialize) -> `decoders.Decoder`. The first
     type is the default. A kind without decoders, such as `series`, can be trained on data sets only."""
+    picture: Loadable | None = None
+    """(msg_type, serialised message) -> a picture for people, uint8 (H, W, 3), blue first, or None where it cannot be read. A
+    kind whose messages are no pictures has none."""
     headerless_types: tuple[str, ...] = ()
     """Message types without a header: their messages are stamped with the time of arrival."""
     default_topic: str = ""
@@ -192,6 +195,10 @@ class SensorKind:
         """Raises ParameterError where shape and options of a spec do not fit together."""
         if self.spec_check is not None:
             _loaded(self.spec_check)(spec)
+
+    def picture_reader(self) -> Callable[..., Any] | None:
+        """The function `picture`, None where the kind has none."""
+        return None if self.picture is None else _loaded(self.picture)
 
     def build_input(self, row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: InputSpec) -> np.ndarray:
         """Rows (k, ...) at sorted stamps (k,) [ns], seen in the window that ends at ``end_ns`` -> `spec.shape` float32."""
@@ -300,6 +307,7 @@ register(
             "sensor_msgs/msg/Image": LazyImport("sentryfuse_ros.decoders.image", "CameraDecoder"),
             "sensor_msgs/msg/CompressedImage": LazyImport("sentryfuse_ros.decoders.compressed_image", "CompressedCameraDecoder"),
         },
+        picture=LazyImport("sentryfuse_ros.decoders.picture", "read_picture"),
         default_topic="camera/image_raw",
         row_rate_hz=60.0,
     )

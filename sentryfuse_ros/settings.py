@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from .errors import ParameterError
+from .errors import ParameterError, raise_all
 from .parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
 from .sensor_kinds import sensor_kind, sensor_kinds
 
@@ -41,6 +41,10 @@ class SensorSettings:
     grace_s: float
     required: bool
     reliability: str
+    may_switch_off: bool
+    driver_node: str
+    wake_up_s: float
+    switch_off_after_s: float
     limits: Mapping[str, float]  # payload limits of the decoder that differ from its defaults
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,29 +87,52 @@ def check_instance_names(names: Iterable[str]) -> tuple[str, ...]:
 def build_settings(flat: Mapping[str, Any]) -> Settings:
     """Settings from flat names such as `fuse_rate_hz` and `imu.topic`; parameters that are not given have their defaults.
 
-    Raises ParameterError for the first value that is not allowed.
+    Raises ParameterError, or SeveralParameterErrors where more than one value is not allowed.
     """
-    values = {p.name: p.check(flat.get(p.name, p.default)) for p in PARAMETERS}
-    names = check_instance_names(values["sensors"])
-    return Settings(tuple(_sensor_settings(name, flat) for name in names), values)
+    settings, errors = check_settings(flat)
+    raise_all(errors)
+    return settings
 
 
-def _sensor_settings(name: str, flat: Mapping[str, Any]) -> SensorSettings:
-    own = {p.name: p.check(flat.get(f"{name}.{p.name}", sensor_default(name, p)), name + ".") for p in SENSOR_PARAMETERS}
+def check_settings(flat: Mapping[str, Any]) -> tuple[Settings, list[ParameterError]]:
+    """Settings, and every value that is not allowed. Such a value is replaced by its default, so that the rest can be checked."""
+    errors: list[ParameterError] = []
+
+    def checked(parameter: Parameter, name: str, default: Any, prefix: str = "") -> Any:
+        try:
+            return parameter.check(flat.get(name, default), prefix)
+        except ParameterError as error:
+            errors.append(error)
+            return parameter.check(default, prefix)
+
+    values = {p.name: checked(p, p.name, p.default) for p in PARAMETERS}
+    try:
+        names = check_instance_names(values["sensors"])
+    except ParameterError as error:
+        errors.append(error)
+        names = ()
+    sensors = []
+    for name in names:
+        own = {p.name: checked(p, f"{name}.{p.name}", sensor_default(name, p), name + ".") for p in SENSOR_PARAMETERS}
+        sensors.append(_sensor_settings(name, own, _limits(name, flat, errors)))
+    return Settings(tuple(sensors), values), errors
+
+
+def _sensor_settings(name: str, own: dict[str, Any], limits: dict[str, float]) -> SensorSettings:
     kind = sensor_kind(own["kind"])
     own["msg_type"] = own.pop("type") or kind.default_msg_type
     own["topic"] = own["topic"] or (kind.default_topic if name == kind.name else "") or name
     own["model_input"] = own["model_input"] or name
     own["queue_depth"] = own["queue_depth"] or kind.queue_depth
-    return SensorSettings(name=name, limits=_limits(name, flat), **own)
+    return SensorSettings(name=name, limits=limits, **own)
 
 
-def _limits(sensor: str, flat: Mapping[str, Any]) -> dict[str, float]:
+def _limits(sensor: str, flat: Mapping[str, Any], errors: list[ParameterError]) -> dict[str, float]:
     start = f"{sensor}.limits."
     limits = {key[len(start) :]: value for key, value in flat.items() if key.startswith(start)}
     for key, value in limits.items():
         if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise ParameterError(f"parameter {start}{key}", repr(value), "a number")
+            errors.append(ParameterError(f"parameter {start}{key}", repr(value), "a number"))
     return limits
 
 

@@ -28,6 +28,7 @@ from sentryfuse_ros.msg import FusedPrediction, ModalityMask, ModelInfo, Pruning
 from sentryfuse_ros.nodes.messages import to_time
 from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
+from sentryfuse_ros.srv import SetSensor
 
 DEADLINE_S = 60.0
 QUICK = ("-p", "warm_up:=false", "-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
@@ -121,6 +122,12 @@ class Probe:
             store.append(message)
             self._changed.notify_all()
 
+    def listen(self, message_type, topic: str) -> list:
+        """Everything that comes on a topic from now on."""
+        store: list = []
+        self.node.create_subscription(message_type, topic, lambda m: self._keep(store, m), 10)
+        return store
+
     # --- waiting -------------------------------------------------------------------------------------------
 
     def wait(self, what: str, condition, under_test: NodeUnderTest | None = None, deadline_s: float = DEADLINE_S):
@@ -152,6 +159,11 @@ class Probe:
 
     def status_of(self, sensor: str):
         return next(s for s in self.masks[-1].sensors if s.name == sensor)
+
+    def diagnosis(self, part: str) -> tuple[bytes, str]:
+        """Level and message that the newest diagnostics have on a part of the node; (b"", "") if none."""
+        statuses = self.diagnostics[-1].status if self.diagnostics else ()
+        return next(((s.level, s.message) for s in statuses if s.name.endswith(": " + part)), (b"", ""))
 
     def wait_state(self, sensor: str, state: int, under_test=None):
         return self.wait(f"{sensor} in state {state}", lambda: self.state_of(sensor) == state, under_test)
@@ -267,6 +279,10 @@ class Probe:
     def get_parameter(self, name: str):
         values = self.call(GetParameters, self.base + "/get_parameters", GetParameters.Request(names=[name])).values
         return values[0]
+
+    def set_sensor(self, sensor: str, action: int, reason: str = "", under_test=None):
+        request = SetSensor.Request(sensor=sensor, action=action, reason=reason)
+        return self.call(SetSensor, self.base + "/set_sensor", request, under_test)
 
     def close(self) -> None:
         for stop in self._feeds.values():

@@ -1,6 +1,8 @@
 """`sentryfuse doctor` and the command line itself."""
 
 import json
+from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -62,3 +64,31 @@ def test_doctor_asks_for_one_library_that_runs_the_model(monkeypatch, gone, leve
     found = {finding.what: finding for finding in doctor.check_python()}
     assert {name: found[name].level for name in levels} == levels
     assert all(f"pip install {name}" in found[name].remedy for name in gone)
+
+
+def test_doctor_checks_exactly_what_package_xml_installs():
+    tree = ElementTree.parse(Path(__file__).parents[1] / "package.xml")
+    needed = {e.text for tag in ("depend", "exec_depend") for e in tree.iter(tag)}
+    python = {name for name in needed if name.startswith("python3-")}
+    pip = {name.removeprefix("python3-").removesuffix("-pip") for name in python if name.endswith("-pip")}
+    assert {library.apt for library in doctor.LIBRARIES if library.apt} == python - {f"python3-{name}-pip" for name in pip}
+    by_pip = {library.name for library in doctor.LIBRARIES if not library.apt} | {"onnxruntime"}
+    assert by_pip == pip | {"safetensors"}  # which has no rosdep key
+    ros = set(doctor.ROS_PACKAGES) | {name for name, _ in doctor.OPTIONAL_ROS}
+    assert ros - {"launch_testing", "bondpy", "vision_msgs"} == needed - python - {"rosidl_default_runtime"}
+
+
+def test_readme_names_what_is_installed_and_how():
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    section = readme.partition("## On a robot")[2].partition("## Topics")[0]
+    for library in doctor.LIBRARIES:
+        assert (library.apt or library.name) in section
+    pip_line = next(line for line in section.splitlines() if line.strip().startswith("pip install"))
+    assert {library.name for library in doctor.LIBRARIES if not library.apt} <= set(pip_line.split())
+
+
+def test_doctor_lists_the_power_sensors(monkeypatch):
+    rail = type("Rail", (), {"name": "VDD_IN"})
+    monkeypatch.setattr(doctor, "power_rails", lambda kind: [rail] if kind == "hwmon" else [])
+    (finding,) = doctor.check_power()
+    assert finding.level == "ok" and finding.found == "hwmon: VDD_IN"

@@ -7,17 +7,21 @@ import importlib.util
 import itertools
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from rclpy.parameter import parameter_value_to_python
 from ros_harness import QUICK, NodeUnderTest
 from sensor_msgs.msg import BatteryState, Image, Imu
-from std_msgs.msg import Float32
+from std_msgs.msg import Float32, Header
+from visualization_msgs.msg import MarkerArray
 
 from sentryfuse_ros.msg import ModalityStatus as S
+from sentryfuse_ros.srv import SetSensor
 
 
 @pytest.fixture(scope="module")
@@ -155,6 +159,28 @@ def test_power_budget_sets_the_ratio(probe, fed):
     assert probe.wait_new_prediction(lambda p: p.pruning_ratio == pytest.approx(0.9), "the highest ratio at least power", fed)
 
 
+def test_a_budget_is_held_by_what_the_battery_measures(probe, unconfigured):
+    node = unconfigured(power_measurement="battery", dwell_s=0.2)
+    probe.bring_to("active", node)
+    probe.feed_imu()
+
+    def battery(stamp):
+        """A robot that draws 8 W unless it prunes by half or more."""
+        ratio = probe.prunings[-1].ratio if probe.prunings else 0.0
+        return BatteryState(percentage=0.9, voltage=16.0, current=-0.5 if ratio < 0.5 else -0.3, header=Header(stamp=stamp))
+
+    probe.feed("/battery_state", BatteryState, battery, 20.0)
+    probe.feed("/power_budget", Float32, lambda stamp: Float32(data=6.0), 5.0)
+    asked = probe.wait("the budget is met", lambda: next((q for q in probe.prunings if 4.7 < q.power_w < 4.9), None), node)
+    assert asked.ratio >= 0.5 and "W of a budget of 6 W asks" in asked.reason
+
+
+def test_a_power_sensor_that_is_not_there_fails_configure(probe, unconfigured):
+    node = unconfigured(power_measurement="hwmon", power_rail="VDD_NONE")
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    probe.wait("the refusal", lambda: "configure failed: parameter power_rail: saw 'VDD_NONE'" in node.log(), node)
+
+
 def test_override_can_be_set_and_taken_back_while_running(probe, fed):
     assert probe.set_parameter("pruning_ratio_override", 0.5).successful
     probe.wait_new_prediction(lambda p: p.pruning_ratio == pytest.approx(0.5), "the override", fed)
@@ -208,13 +234,96 @@ def test_deactivate_silences_and_activate_resumes(probe, fed):
 
 
 def test_diagnostics_name_every_part(probe, fed):
-    array = probe.wait("diagnostics", lambda: probe.diagnostics[-1] if probe.diagnostics else None, fed)
+    probe.wait("the loop's diagnosis", lambda: probe.diagnosis("loop")[1], fed)
+    array = probe.diagnostics[-1]
     names = {status.name for status in array.status}
     assert names == {
-        f"fuse_node: {part}" for part in ("sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")
+        f"fuse_node: {part}"
+        for part in ("node", "sensor camera", "sensor imu", "sensor audio", "sensor lidar", "model", "power", "loop")
     }
     loop = next(s for s in array.status if s.name.endswith("loop"))
     assert {v.key: v.value for v in loop.values}["failed"] == "0"
+
+
+def test_diagnostics_speak_in_every_lifecycle_state(probe, unconfigured):
+    node = unconfigured(fuse_rate_hz=10.0)
+
+    def wait_for(level, text):
+        probe.wait(f"'{text}' in diagnostics", lambda: text in probe.diagnosis("node")[1], node)
+        assert probe.diagnosis("node")[0] == level
+
+    wait_for(DiagnosticStatus.OK, "unconfigured: waiting to be configured")
+    assert probe.set_parameter("model", "no_such_model").successful
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    wait_for(DiagnosticStatus.ERROR, "unconfigured: configure failed: ")
+    assert "no_such_model" in probe.diagnosis("node")[1]
+    assert probe.set_parameter("model", "utd_mhad_depth_imu").successful
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    wait_for(DiagnosticStatus.OK, "inactive: waiting to be activated")
+    assert probe.change_state(Transition.TRANSITION_ACTIVATE, node)
+    wait_for(DiagnosticStatus.OK, "active")
+    probe.wait("the loop's status", lambda: probe.diagnosis("loop")[1] == "running", node)
+
+
+def test_sensors_that_never_come_are_diagnosed_when_grace_is_over(probe, process, unconfigured):
+    node = unconfigured(sensors=["imu", "audio", "lidar"])
+    node = unconfigured(**{"audio.grace_s": 0.1, "lidar.grace_s": 0.1, "lidar.required": True})
+    probe.bring_to("active", node)
+    probe.feed_imu()
+    wait = {"imu": DiagnosticStatus.OK, "audio": DiagnosticStatus.WARN, "lidar": DiagnosticStatus.ERROR}
+    probe.wait("their levels", lambda: {name: probe.diagnosis(f"sensor {name}")[0] for name in wait} == wait, node)
+    assert "[WARN]" in next(line for line in node.log().splitlines() if "lidar: NEVER_SEEN" in line)
+    assert node.log().count("audio: NEVER_SEEN") == 1
+
+
+def test_a_sensor_is_disabled_and_enabled_while_running(probe, fed):
+    assert probe.set_sensor("camera", SetSensor.Request.DISABLE, "lens is dirty", fed).success
+    probe.wait_state("camera", S.DISABLED, fed)
+    status = probe.status_of("camera")
+    assert status.reason == "by request: lens is dirty" and not status.alarm
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [False, True], "a prediction without it", fed)
+    probe.wait("nobody subscribes to it", lambda: probe.node.count_subscribers("/camera/image_raw") == 0, fed)
+    probe.wait("its diagnosis", lambda: probe.diagnosis("sensor camera")[1].startswith("DISABLED"), fed)
+    assert probe.diagnosis("sensor camera")[0] == DiagnosticStatus.OK
+    assert probe.set_sensor("camera", SetSensor.Request.ENABLE, under_test=fed).success
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "its return", fed)
+
+
+def test_a_lost_sensor_is_acknowledged_as_gone(probe, fed):
+    refused = probe.set_sensor("camera", SetSensor.Request.ACKNOWLEDGE, under_test=fed)
+    assert not refused.success and "sensor camera: saw OK, expected a sensor that is lost" in refused.message
+    probe.silence("/camera/image_raw")
+    probe.wait("its alarm", lambda: probe.status_of("camera").alarm, fed)
+    assert probe.set_sensor("camera", SetSensor.Request.ACKNOWLEDGE, "unplugged", fed).success
+    probe.wait("no alarm", lambda: not probe.status_of("camera").alarm, fed)
+    assert probe.state_of("camera") == S.STALE and probe.status_of("camera").reason.endswith("; known: unplugged")
+    probe.feed_camera()
+    probe.wait_state("camera", S.OK, fed)
+    probe.silence("/camera/image_raw")
+    probe.wait("the next alarm", lambda: probe.status_of("camera").alarm, fed)
+
+
+def test_views_are_published_while_someone_looks(probe, fed):
+    images, markers = probe.listen(Image, "/fuse_node/image"), probe.listen(MarkerArray, "/fuse_node/markers")
+    probe.wait("a picture with the depth image", lambda: [m for m in images if np.frombuffer(m.data, np.uint8).std() > 5], fed)
+    assert images[-1].encoding == "bgr8" and len(images[-1].data) == images[-1].step * images[-1].height
+    probe.wait("a text", lambda: markers, fed)
+    marker = markers[-1].markers[0]
+    assert marker.header.frame_id == "base_link" and "camera OK" in marker.text and "pruning ratio 0.00" in marker.text
+    assert marker.text.split()[0] in probe.infos[-1].classes
+
+
+def test_classification_is_published_where_vision_msgs_is_installed(probe, fed):
+    vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS 2 installation, it is not on PyPI")
+    heard = probe.listen(vision_msgs.Classification, "/fuse_node/classification")
+    probe.wait("a classification", lambda: heard and heard[-1].results, fed)
+    results = heard[-1].results
+    assert [r.class_id for r in results] == list(probe.infos[-1].classes) and sum(r.score for r in results) == pytest.approx(1)
+
+
+def test_set_sensor_names_the_sensors_that_there_are(probe, fed):
+    answer = probe.set_sensor("radar", SetSensor.Request.DISABLE, under_test=fed)
+    assert not answer.success and "'radar', expected one of camera, imu, audio, lidar" in answer.message
 
 
 def test_ordinary_callbacks_if_configured(probe, unconfigured):

@@ -12,6 +12,7 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from ros_harness import BEST_EFFORT, QUICK, Probe
 from rosgraph_msgs.msg import Clock
@@ -87,6 +88,21 @@ def test_signal_while_it_still_loads(start, number):
         assert node.alive(), node.log()
     assert node.stop(number) == 0, node.log()
     assert "Traceback" not in node.log()
+    assert "active at" not in node.log() and "configure broken off by SIG" in node.log()
+
+
+def test_signal_while_a_lifecycle_manager_configures(probe, start):
+    node = start("-p", "autostart:=false", *QUICK, expect_end=True)
+    assert probe.lifecycle_state(node) == "unconfigured"
+    client = probe.node.create_client(ChangeState, probe.base + "/change_state")
+    probe.wait("the service", client.service_is_ready, node)
+    request = ChangeState.Request()
+    request.transition.id = Transition.TRANSITION_CONFIGURE
+    client.call_async(request)
+    maps = Path(f"/proc/{node.process.pid}/maps")
+    probe.wait("the model is being loaded", lambda: "onnxruntime_pybind" in maps.read_text(), node)
+    assert node.stop() == 0, node.log()
+    assert "Traceback" not in node.log()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -106,6 +122,37 @@ def test_bad_parameter_fails_configure_and_can_be_corrected(probe, start):
     assert probe.lifecycle_state(node) == "unconfigured"
     assert probe.set_parameter("fuse_rate_hz", 20.0).successful
     assert probe.change_state(Transition.TRANSITION_CONFIGURE, node), node.log()
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once(probe, start, tmp_path):
+    (tmp_path / "mine.yaml").write_text(
+        "/**: {ros__parameters: {fuse_rate_hz: 5000.0, model: no_such_model, dwell_s: soon, battery_topic: /imu/data, "
+        "power_budget_min_w: 20.0, sensors: [camera, imu, lidar], camera: {topic: 'a//b', type: unittest/__main__/x}, "
+        "imu: {topic: /imu/data, frozen_samples: 1}, lidar: {limits: {min_pts: 3}}}}"
+    )
+    node = start("--params-file", str(tmp_path / "mine.yaml"))
+    probe.wait("the refusal", lambda: "configure failed" in node.log(), node)
+    mistakes = [line.strip() for line in node.log().splitlines() if line.startswith("  ")]
+    assert sorted(mistake.partition(": saw ")[0] for mistake in mistakes) == [
+        "parameter camera.topic",
+        "parameter camera.type",
+        "parameter dwell_s",
+        "parameter fuse_rate_hz",
+        "parameter imu.topic",
+        "parameter model",
+        "power_budget_max_w",
+        "sensor imu: frozen_samples",
+        "sensor lidar: lidar limit 'min_pts'",
+    ]
+    assert "configure failed: 9 mistakes:" in node.log()
+    assert "/imu/data, on which battery_topic expects sensor_msgs/msg/BatteryState" in node.log()
+    assert "expected one of sensor_msgs/msg/Image" in node.log()  # and the module unittest.__main__ is not loaded
+
+
+def test_a_file_for_another_node_is_warned_of(probe, start, tmp_path):
+    (tmp_path / "mine.yaml").write_text("other_node: {ros__parameters: {fuse_rate_hz: 5.0}}")
+    node = start("--params-file", str(tmp_path / "mine.yaml"), "-p", "autostart:=false")
+    probe.wait("the warning", lambda: "saw /other_node, expected /fuse_node or /**" in node.log(), node)
 
 
 def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path):

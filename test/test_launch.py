@@ -1,27 +1,34 @@
 """fuse.launch.py under the real `launch`: skipped, with the reason, where that is not installed."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
 
 import pytest
+import yaml
 
 pytest.importorskip("launch_ros", reason="launch and launch_ros come with a ROS 2 installation, they are not on PyPI")
 
 from ros_harness import Probe, environment
+from sensor_msgs.msg import BatteryState
 
 from sentryfuse_ros.paths import share_path
 
 RUN = """
-import sys
+import json, sys
 from launch import LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description import LaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
-arguments = [tuple(a.split(":=", 1)) for a in sys.argv[2:]]
+from launch_ros.actions import SetParameter
+arguments = [tuple(a.split(":=", 1)) for a in sys.argv[3:]]
+wide = [SetParameter(name, value) for name, value in json.loads(sys.argv[2]).items()]
 service = LaunchService(argv=[])
 service.include_launch_description(LaunchDescription([
+    *wide,
     IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)]))
 sys.exit(service.run())
 """
@@ -42,10 +49,11 @@ def launch_environment(tmp_path):
 def launched(ros, tmp_path, launch_environment):
     started = []
 
-    def run(*arguments):
+    def run(*arguments, wide=None, script=RUN):
+        """``wide``: parameters that SetParameter gives to every node of the launch."""
         log = (tmp_path / "launch.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(share_path("launch", "fuse.launch.py")), *arguments],
+            [sys.executable, "-c", script, str(share_path("launch", "fuse.launch.py")), json.dumps(wide or {}), *arguments],
             env=launch_environment,
             stdout=log,
             stderr=subprocess.STDOUT,
@@ -106,6 +114,100 @@ def test_launch_alone_runs_the_default_model(launched):
         assert probe.infos[-1].classes == ["asphalt", "grass", "gravel", "sand", "tiles", "wood"]
     finally:
         probe.close()
+
+
+def write_parameters(path, block, **values):
+    path.write_text(yaml.safe_dump({block: {"ros__parameters": values}}))
+    return path
+
+
+@pytest.mark.parametrize("block", ["/**", "fuse_node", "/fuse_node"])
+def test_the_more_specific_parameter_is_in_force(launched, tmp_path, block):
+    """Launch arguments before the user's file, that before SetParameter, and that before the shipped file."""
+    mine = write_parameters(tmp_path / "mine.yaml", block, fuse_rate_hz=7.0, output_frame_id="mine", battery_topic="mine")
+    wide = {"fuse_rate_hz": 3.0, "output_frame_id": "wide", "dwell_s": 9.0, "battery_topic": "wide"}
+    process = launched("autostart:=false", f"params_file:={mine}", "battery_topic:=argument", wide=wide)
+    probe = Probe()
+    try:
+        assert probe.get_parameter("fuse_rate_hz").double_value == 7.0, process.log()
+        assert probe.get_parameter("output_frame_id").string_value == "mine"
+        assert probe.get_parameter("dwell_s").double_value == 9.0
+        assert probe.get_parameter("battery_topic").string_value == "argument"
+    finally:
+        probe.close()
+
+
+def test_launch_wide_parameters_win_over_the_shipped_file(launched):
+    process = launched("autostart:=false", wide={"fuse_rate_hz": 3.0})
+    probe = Probe()
+    try:
+        assert probe.get_parameter("fuse_rate_hz").double_value == 3.0, process.log()
+        assert probe.get_parameter("audio.expected_rate_hz").double_value == 50.0  # only the shipped file says so
+    finally:
+        probe.close()
+
+
+def test_name_battery_and_budget_topics(launched):
+    process = launched("model:=utd_mhad_depth_imu", "name:=fuser", "battery_topic:=/pack", "power_budget_topic:=/watts")
+    probe = Probe("", "fuser")
+    try:
+        probe.feed_imu()
+        probe.feed("/pack", BatteryState, probe.battery(0.15), 5.0)
+        probe.wait_new_prediction(lambda p: p.pruning_ratio >= 0.7, "a high ratio at 15 %", process)
+        assert probe.get_parameter("power_budget_topic").string_value == "/watts"
+    finally:
+        probe.close()
+
+
+def test_respawn_starts_a_killed_node_again(launched):
+    process = launched("model:=utd_mhad_depth_imu", "autostart:=false", "respawn:=true")
+    probe = Probe()
+    try:
+        assert probe.lifecycle_state(process) == "unconfigured"
+        pid = node_pid(process)
+        os.kill(pid, signal.SIGKILL)
+        probe.wait("another process", lambda: node_pid(process) not in (None, pid), process)
+    finally:
+        probe.close()
+
+
+def node_pid(process):
+    """Process of the node that launch has started last."""
+    found = re.findall(r"process started with pid \[(\d+)\]", process.log())
+    return int(found[-1]) if found else None
+
+
+TWO_ROBOTS = """
+import sys
+from launch import LaunchService
+from launch.actions import GroupAction, IncludeLaunchDescription
+from launch.launch_description import LaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+
+def robot(**arguments):
+    include = IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments.items())
+    return GroupAction([include], forwarding=False)  # arguments neither leave the group nor come in from outside
+
+service = LaunchService(argv=[])
+service.include_launch_description(LaunchDescription([
+    robot(namespace="first", autostart="false", battery_topic="/first/pack", imu_topic="/first/wrist"),
+    robot(namespace="second", autostart="false"),
+]))
+sys.exit(service.run())
+"""
+
+
+def test_a_second_robot_does_not_inherit_the_topics_of_the_first(launched):
+    process = launched(script=TWO_ROBOTS)
+    first, second = Probe("/first"), Probe("/second")
+    try:
+        assert first.get_parameter("imu.topic").string_value == "/first/wrist"
+        assert first.get_parameter("battery_topic").string_value == "/first/pack"
+        assert second.get_parameter("imu.topic").string_value == "imu/data", process.log()
+        assert second.get_parameter("battery_topic").string_value == "battery_state"
+    finally:
+        first.close()
+        second.close()
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.errors import ParameterError, SeveralParameterErrors
 from sentryfuse_ros.parameters import PARAMETERS, SENSOR_PARAMETERS
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
@@ -81,6 +81,20 @@ def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
         build_settings({name: value})
     text = str(caught.value)
     assert name in text and seen in text and expected in text
+
+
+def test_all_mistakes_are_reported_at_once():
+    with pytest.raises(SeveralParameterErrors) as caught:
+        build_settings(
+            {"fuse_rate_hz": 1000, "device": "gpu", "sensors": ["imu"], "imu.timeout_s": -1, "imu.limits.allow_zero": "no"}
+        )
+    assert [error.thing for error in caught.value.errors] == [
+        "parameter fuse_rate_hz",
+        "parameter device",
+        "parameter imu.timeout_s",
+        "parameter imu.limits.allow_zero",
+    ]
+    assert str(caught.value).splitlines()[0] == "4 mistakes:" and len(str(caught.value).splitlines()) == 5
 
 
 def test_fuse_rate_may_exceed_the_default_poll_rate():

@@ -15,25 +15,53 @@ from typing import NamedTuple
 
 from ..errors import SentryFuseError
 from ..paths import data_root, executable_path, model_path, share_path
+from ..runtime.power_rails import KINDS, power_rails
 
 OK, NOTE, BAD = "ok", "note", "BAD"
-PACKAGES = (  # the name on PyPI and the module
-    ("numpy", "numpy"),
-    ("opencv", "cv2"),
-    ("PyYAML", "yaml"),
-    ("safetensors", "safetensors"),
-    ("rosbags", "rosbags"),
-    ("matplotlib", "matplotlib"),
-    ("rich", "rich"),
+
+
+class Library(NamedTuple):
+    """A Python library that the package needs, and how a robot gets it."""
+
+    name: str  # on PyPI
+    module: str
+    apt: str = ""  # Debian's package, which rosdep installs; "" where pip does it
+
+
+LIBRARIES = (  # with BACKENDS and the packages of ROS, all that package.xml and the README install
+    Library("numpy", "numpy", "python3-numpy"),
+    Library("opencv", "cv2", "python3-opencv"),
+    Library("PyYAML", "yaml", "python3-yaml"),
+    Library("matplotlib", "matplotlib", "python3-matplotlib"),
+    Library("jinja2", "jinja2", "python3-jinja2"),
+    Library("rich", "rich", "python3-rich"),
+    Library("rosbags", "rosbags"),
+    Library("safetensors", "safetensors"),
 )
 BACKENDS = (  # one of them runs the model; what is lost without the other
     ("onnxruntime", "the model runs on torch, which is slower"),
     ("torch", "models cannot be trained or evaluated here; fuse_node does not need it"),
 )
+ROS_PACKAGES = (  # without one of these the nodes do not start
+    "rclpy",
+    "ament_index_python",
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+    "nav_msgs",
+    "rcl_interfaces",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "visualization_msgs",
+)
 OPTIONAL_ROS = (  # package, and what is lost without it
+    ("launch", "ros2 launch cannot start the node"),
     ("launch_ros", "ros2 launch cannot start the node"),
     ("message_filters", "SnapshotSynchronizer has no other filters to be connected to"),
     ("launch_testing", "launch tests are skipped"),
+    ("bondpy", "nav2's lifecycle manager needs bond_timeout: 0.0"),
+    ("vision_msgs", "~/classification is not published"),
 )
 FREE_SHARED_MEMORY_MB = 256  # The transport profile takes a segment of 32 MB for each process.
 RMEM_MAX_BYTES = 2_097_152
@@ -55,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all findings; 1 if one of them is BAD."""
-    findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model), *check_data()]
+    findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model), *check_power(), *check_data()]
     if args.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
@@ -85,12 +113,13 @@ def check_python() -> Iterator[Finding]:
     here = f"{platform.python_version()} at {sys.executable}"
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
     yield Finding(OK, "python", here) if supported else Finding(BAD, "python", here, "use Python 3.10 to 3.13")
-    for name, module in PACKAGES:
+    for name, module, apt in LIBRARIES:
         found = opencv_version() if name == "opencv" else version(name, module)
         if found:
             yield Finding(OK, name, found)
         else:
-            yield Finding(BAD, name, "not installed", f"pip install {name} (requirements.txt has the version)")
+            remedy = f"pip install {name} (requirements.txt has the version)"
+            yield Finding(BAD, name, "not installed", f"apt install {apt}, or {remedy}" if apt else remedy)
     backends = {name: version(name, name) for name, _ in BACKENDS}
     for name, loss in BACKENDS:
         if backends[name]:
@@ -118,6 +147,12 @@ def check_ros() -> Iterator[Finding]:
     distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or "unknown"
     yield Finding(OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}")
     yield Finding(OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE, "RMW", ros.rmw)
+    missing = [name for name in ROS_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = "rosdep install --from-paths src -y --ignore-src"
+        yield Finding(BAD, "ROS packages", f"not installed: {', '.join(missing)}", remedy)
+    else:
+        yield Finding(OK, "ROS packages", f"all {len(ROS_PACKAGES)} that the nodes need")
     if importlib.util.find_spec("sentryfuse_ros.msg") is None:
         remedy = "run make setup, or colcon build and source install/setup.bash"
         yield Finding(BAD, "messages", "sentryfuse_ros.msg is not built", remedy)
@@ -196,6 +231,15 @@ def check_model(model: str) -> Iterator[Finding]:
         return
     inputs = ", ".join(engine.modalities)
     yield Finding(OK, "model", f"{path}: inputs {inputs}, {len(engine.classes)} classes, ratios {engine.ratio_levels}")
+
+
+def check_power() -> Iterator[Finding]:
+    rails = {kind: [rail.name for rail in power_rails(kind)] for kind in KINDS}
+    found = "; ".join(f"{kind}: {', '.join(names)}" for kind, names in rails.items() if names)
+    if found:
+        yield Finding(OK, "power sensors", found)
+    else:
+        yield Finding(NOTE, "power sensors", "none: power_measurement can be battery or none")
 
 
 def check_data() -> Iterator[Finding]:

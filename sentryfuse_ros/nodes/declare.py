@@ -12,7 +12,7 @@ from rclpy.parameter import Parameter as RosParameter
 
 from ..errors import ParameterError
 from ..parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
-from ..settings import Settings, build_settings, check_instance_names, sensor_default, unknown_names
+from ..settings import Settings, check_instance_names, check_settings, sensor_default, unknown_names
 
 
 class _Declared(NamedTuple):
@@ -23,14 +23,14 @@ class _Declared(NamedTuple):
 
 
 class DeclaredParameters:
-    """The node's parameters, declared. `settings()` checks them together.
+    """The node's parameters, declared. `settings` checks them together.
 
     ``problems`` holds, by parameter name, why a value given at start could not be declared; it is empty when all could.
     """
 
     def __init__(self, node: Node):
         self.node = node
-        self.problems: dict[str, str] = {}
+        self.problems: dict[str, ParameterError] = {}
         self.overrides: dict[str, RosParameter] = dict(getattr(node, "_parameter_overrides", {}))
         self._table: dict[str, _Declared] = {}
         for parameter in PARAMETERS:
@@ -38,7 +38,7 @@ class DeclaredParameters:
         try:
             self.sensors = check_instance_names(node.get_parameter("sensors").value)
         except ParameterError as error:
-            self.problems["sensors"] = str(error)
+            self.problems["sensors"] = error
             self.sensors = ()
         for sensor in self.sensors:
             for parameter in SENSOR_PARAMETERS:
@@ -70,18 +70,19 @@ class DeclaredParameters:
             self.node.declare_parameter(name, default, descriptor)
         except (ParameterError, InvalidParameterTypeException, InvalidParameterValueException) as error:
             # The node refuses at configure, not here, so that one message lists every problem.
-            self.problems[name] = str(error)
+            wrong = error if isinstance(error, ParameterError) else ParameterError(f"parameter {name}", str(error))
+            self.problems[name] = wrong
             self.node.declare_parameter(name, default, descriptor, ignore_override=True)
 
     def warnings(self) -> list[str]:
         """One text for every parameter that was given but does not exist."""
         return unknown_names(self.overrides, self.sensors)
 
-    def settings(self) -> Settings:
-        """All parameters, checked together. Raises ParameterError."""
-        if self.problems:
-            raise ParameterError("; ".join(self.problems.values()))
-        return build_settings({name: self.node.get_parameter(name).value for name in self._table})
+    def settings(self) -> tuple[Settings, list[ParameterError]]:
+        """All parameters, and everything that is wrong with their values; a wrong one is replaced by its default."""
+        settings, errors = check_settings({name: self.node.get_parameter(name).value for name in self._table})
+        named = {problem.thing for problem in self.problems.values()}
+        return settings, [*self.problems.values(), *(error for error in errors if error.thing not in named)]
 
     def check_change(self, changes: Sequence[RosParameter], configured: bool) -> SetParametersResult:
         """Whether the node accepts a change at run time, and if not, why."""

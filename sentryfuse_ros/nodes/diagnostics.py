@@ -1,89 +1,107 @@
-"""/diagnostics: one status per sensor, and one each for model, power and loop (levels as in REP 107)."""
+"""/diagnostics: one status for the node in every lifecycle state, and while it is active one for each sensor, and one each for
+model, power and loop (levels as in REP 107)."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode
 
-from ..msg import FusedPrediction
-from ..runtime.pipeline import Pipeline
+from ..runtime.loop_health import Health, LoopHealth
+from ..runtime.pipeline import Pipeline, SensorView
 from ..runtime.power_governor import GovernorState
-from ..sensing.liveness import State
-from .messages import age_s, to_time
-from .receive import TopicReceiver
+from ..sensing.liveness import State, Status
+from .messages import age_s
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
+WAITING_FOR = {"unconfigured": ": waiting to be configured", "inactive": ": waiting to be activated"}
 
 
-def _recent() -> deque[float]:
-    return deque(maxlen=100)
+class NodeDiagnostics:
+    """Publishes /diagnostics at ``rate_hz`` as long as the node lives, whatever its lifecycle state.
+
+    ``trouble`` is why the last transition failed, "" if it did not. ``active_statuses`` gives the statuses of the running loop.
+    """
+
+    def __init__(self, node: LifecycleNode, rate_hz: float, active_statuses: Callable[[], list[DiagnosticStatus]]):
+        self.trouble = ""
+        self._node, self._active_statuses = node, active_statuses
+        # Not a managed publisher, because it also speaks of a node that is not active.
+        self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._timer = node.create_timer(1.0 / rate_hz, self.publish, clock=self._steady)
+
+    def restart(self, rate_hz: float) -> None:
+        """Publish at ``rate_hz``, for the first time one period from now: the graph of a new subscription is not complete."""
+        self._node.destroy_timer(self._timer)
+        self._timer = self._node.create_timer(1.0 / rate_hz, self.publish, clock=self._steady)
+
+    def publish(self) -> None:
+        """Publish now, for example at the beginning of a transition that takes long."""
+        array = DiagnosticArray()
+        array.header.stamp = self._node.get_clock().now().to_msg()
+        array.status = [self._node_status(), *self._statuses_of_loop()]
+        name = self._node.get_fully_qualified_name().lstrip("/")
+        for status in array.status:
+            status.name = f"{name}: {status.name}"
+        self._publisher.publish(array)
+
+    def _statuses_of_loop(self) -> list[DiagnosticStatus]:
+        try:
+            return self._active_statuses()
+        except Exception as error:  # out of a timer's callback it would end the node
+            text = f"the diagnosis failed: {type(error).__name__}: {error}"
+            self._node.get_logger().error(text, throttle_duration_sec=10.0)
+            return [_status(ERROR, "loop", text)]
+
+    def _node_status(self) -> DiagnosticStatus:
+        state = self._node._state_machine.current_state[1]
+        if self.trouble:
+            return _status(ERROR, "node", f"{state}: {self.trouble}", lifecycle_state=state)
+        return _status(OK, "node", state + WAITING_FOR.get(state, ""), lifecycle_state=state)
 
 
-@dataclass
-class LoopFigures:
-    """Counts and recent latencies of the fuse loop."""
-
-    ticks: int = 0
-    published: int = 0
-    invalid: int = 0  # published predictions without a live sensor
-    failed: int = 0
-    latency_ms: deque[float] = field(default_factory=_recent)
-    overhead_ms: deque[float] = field(default_factory=_recent)
-
-    def add(self, message: FusedPrediction) -> None:
-        """Count a published prediction."""
-        self.published += 1
-        if message.valid:
-            self.latency_ms.append(message.latency_ms)
-            self.overhead_ms.append(message.overhead_ms)
-        else:
-            self.invalid += 1
-
-
-def diagnostics_message(
-    node: str,
+def loop_statuses(
     pipeline: Pipeline,
-    receivers: Iterable[TopicReceiver],
-    figures: LoopFigures,
+    topics: Mapping[str, str],
+    unheard: Mapping[str, str],
+    health: LoopHealth,
+    verdict: Health,
     replaced: int,
-    now_node_ns: int,
-) -> DiagnosticArray:
-    """One DiagnosticArray of the whole node. ``replaced``: snapshots that a newer one displaced before inference."""
-    array = DiagnosticArray()
-    array.header.stamp = to_time(now_node_ns)
-    statuses = [
-        *(status for receiver in receivers if (status := _sensor_status(pipeline, receiver)) is not None),
+) -> list[DiagnosticStatus]:
+    """The statuses of an active node.
+
+    topics: resolved topic of each sensor. unheard: by sensor, why existing publishers of its topic are not heard, "" if they are.
+    replaced: snapshots that a newer one displaced before inference.
+    """
+    return [
+        *(
+            _sensor_status(view, view.status, topics[name], unheard.get(name, ""))
+            for name, view in pipeline.sensors.items()
+            if view.status is not None  # it is before the first tick
+        ),
         _model_status(pipeline),
         _power_status(pipeline.power),
-        _loop_status(figures, replaced, pipeline.resets),
+        _loop_status(health, verdict, replaced, pipeline.resets),
     ]
-    for status in statuses:
-        status.name = f"{node.lstrip('/')}: {status.name}"
-    array.status = statuses
-    return array
 
 
-def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver) -> DiagnosticStatus | None:
-    view = pipeline.sensor(receiver.sensor.name)
-    status = view.status
-    if status is None:
-        return None  # no tick yet
+def _sensor_status(view: SensorView, status: Status, topic: str, unheard: str) -> DiagnosticStatus:
     level = OK
-    if status.alarm or receiver.unheard:
+    if status.alarm or unheard or status.overdue:
         level = ERROR if view.settings.required else WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
-    if receiver.unheard:
-        text += "; " + receiver.unheard
+    if unheard:
+        text += "; " + unheard
     return _status(
         level,
         "sensor " + view.settings.name,
         text,
-        topic=receiver.topic,
+        topic=topic,
         rate_hz=float(status.rate_hz),
         age_s=age_s(status),
         latency_ms=float(status.latency_s) * 1e3,
@@ -115,22 +133,25 @@ def _power_status(power: GovernorState) -> DiagnosticStatus:
         ratio=float(power.ratio),
         requested_ratio=float(power.requested_ratio),
         battery_fraction=float(power.battery_fraction),
+        power_w=float(power.power_w),
+        power_budget_w=float(power.budget_w),
     )
 
 
-def _loop_status(figures: LoopFigures, replaced: int, resets: int) -> DiagnosticStatus:
+def _loop_status(health: LoopHealth, verdict: Health, replaced: int, resets: int) -> DiagnosticStatus:
     return _status(
-        ERROR if figures.failed else OK,
+        ERROR if verdict.failing else WARN if verdict.slow else OK,
         "loop",
-        f"{figures.failed} errors, see the log" if figures.failed else "running",
-        ticks=figures.ticks,
-        published=figures.published,
-        without_live_sensor=figures.invalid,
-        failed=figures.failed,
+        verdict.text,
+        rate_hz=verdict.rate_hz,
+        ticks=health.ticks,
+        published=health.published,
+        without_live_sensor=health.invalid,
+        failed=health.failed,
         replaced=replaced,
         clock_resets=resets,
-        latency_p99_ms=_p99(figures.latency_ms),
-        overhead_p99_ms=_p99(figures.overhead_ms),
+        latency_p99_ms=_p99(health.latency_ms),
+        overhead_p99_ms=_p99(health.overhead_ms),
     )
 
 

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
+from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.subscription import Subscription
@@ -20,17 +21,22 @@ from rclpy.timer import Timer
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
+from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
+from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .change_log import ChangeLog
-from .diagnostics import LoopFigures, diagnostics_message
+from .diagnostics import loop_statuses
+from .driver_control import DriverControl
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
+from .views import Views
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
 # because a sensor that has just died must not delay the tick (measured: 10 ms and more break the promised latency).
 WAIT_FOR_SAMPLE_S = 0.004
+RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
 
 
@@ -51,18 +57,29 @@ class _Job(NamedTuple):
 class FuseLoop:
     """One activation of the node: `start`, then it runs on the node's executor until `close`."""
 
-    def __init__(self, node: LifecycleNode, settings: Settings, pipeline: Pipeline, publishers: FuserPublishers):
-        self._node, self._settings, self._pipeline, self._publishers = node, settings, pipeline, publishers
+    def __init__(
+        self,
+        node: LifecycleNode,
+        settings: Settings,
+        pipeline: Pipeline,
+        publishers: FuserPublishers,
+        views: Views,
+        drivers: DriverControl,
+    ):
+        self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
+        self._drivers = drivers
+        self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._sim_time = bool(node.get_parameter("use_sim_time").value)
-        self._figures = LoopFigures()
-        self._changes = ChangeLog(self._logger)
+        self._health = LoopHealth(settings["fuse_rate_hz"])
+        self._changes = ChangeLog(sensor.name for sensor in settings.sensors)
+        self._was_slow = False
         self._next_fuse_ns = 0
         # A whole number of polls per fuse period, so that every tick coincides with a poll.
         fuse_rate_hz = settings["fuse_rate_hz"]
         self._poll_period_s = 1.0 / (fuse_rate_hz * math.ceil(settings["poll_rate_hz"] / fuse_rate_hz))
-        self._receivers: list[TopicReceiver] = []
+        self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
         self._subscriptions: list[Subscription] = []
         self._timers: list[Timer] = []
         self._closed = False
@@ -74,23 +91,33 @@ class FuseLoop:
         node, settings = self._node, self._settings
         self._pipeline.restart()
         self._publishers.restart()
-        for sensor in settings.sensors:
-            self._receivers.append(TopicReceiver(node, self._receive_node, sensor, settings["receive"]))
-        self._topics = {receiver.sensor.name: receiver.topic for receiver in self._receivers}
+        self._topics = {sensor.name: node.resolve_topic_name(sensor.topic) for sensor in settings.sensors}
+        self.follow_switches()
         self._subscriptions = [
             node.create_subscription(BatteryState, settings["battery_topic"], self._on_battery, 10),
             node.create_subscription(Float32, settings["power_budget_topic"], self._on_budget, 10),
         ]
         self._publishers.publish_model_info()
         self._timers.append(self._timer(self._poll_period_s, self._poll))
-        self._timers.append(self._timer(1.0 / settings["diagnostics_rate_hz"], self._diagnose))
+        if settings["power_measurement"] in KINDS:
+            self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
+            self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll)
         self._wait_timer.cancel()
         self._timers.append(self._wait_timer)
 
+    def follow_switches(self) -> None:
+        """Subscribe to the sensors that are in use, and to no others."""
+        for sensor in self._settings.sensors:
+            wanted, name = not self._pipeline.sensor(sensor.name).disabled, sensor.name
+            if wanted and name not in self._receivers:
+                self._receivers[name] = TopicReceiver(self._node, self._receive_node, sensor, self._settings["receive"])
+            elif not wanted and name in self._receivers:
+                self._receivers.pop(name).destroy()
+
     def describe(self) -> str:
         """Rate, receive path and topics, for the log."""
-        modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers})
+        modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers.values()})
         topics = ", ".join(f"{name} on {topic}" for name, topic in self._topics.items())
         return f"active at {self._settings['fuse_rate_hz']:g} Hz, receive {'/'.join(modes)}: {topics}"
 
@@ -102,11 +129,13 @@ class FuseLoop:
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._worker.stop()
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             receiver.destroy()
         for subscription in self._subscriptions:
             self._node.destroy_subscription(subscription)
         self._receive_node.destroy_node()
+        self._pipeline.requests.reset()  # nobody looks after the sensors from now on
+        self._drivers.follow(self._pipeline.requests)
 
     # --- clocks and timers ---------------------------------------------------------------------------------
 
@@ -123,8 +152,8 @@ class FuseLoop:
             try:
                 callback()
             except Exception as error:
-                self._figures.failed += 1
-                text = traceback.format_exc() if self._figures.failed == 1 else f"{type(error).__name__}: {error}"
+                self._health.fail(error)
+                text = traceback.format_exc() if self._health.failed == 1 else f"{type(error).__name__}: {error}"
                 self._logger.error(f"{callback.__name__} failed: {text}", throttle_duration_sec=5.0)
 
         return self._node.create_timer(period_s, call, clock=self._steady)
@@ -137,13 +166,15 @@ class FuseLoop:
             return  # simulated time has not begun
         if self._pipeline.observe_clock(now.node_ns):
             self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
-            for receiver in self._receivers:
+            for receiver in self._receivers.values():
                 receiver.drain()  # these messages are from the time before the jump
             self._next_fuse_ns = 0
         fresh = False
-        for receiver in self._receivers:
+        for receiver in self._receivers.values():
             messages, age_ns = receiver.drain()
             if messages:
+                if receiver.sensor.name in self._views.cameras:
+                    self._keep_picture(receiver.sensor.name, messages[-1])
                 # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
                 now = self._now()
                 arrival_ns = now.arrival_ns - age_ns
@@ -172,44 +203,71 @@ class FuseLoop:
         # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
         # nothing newer came.
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
-        self._figures.ticks += 1
+        self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
-        self._changes.follow(tick)
+        self._drivers.follow(self._pipeline.requests)
+        for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
+            if warns:  # two calls, because rclpy ties a severity to each calling line
+                self._logger.warning(text)
+            else:
+                self._logger.info(text)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
         prediction = self._pipeline.infer(job.tick)
         if job.resets != self._pipeline.resets:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
-        self._figures.add(self._publishers.publish_prediction(prediction))
+        message = self._publishers.publish_prediction(prediction)
+        self._health.add(message.valid, message.latency_ms, message.overhead_ms)
         self._publishers.publish_pruning_if_due(prediction, self._pipeline.latency_p95_ms())
 
+        try:
+            self._views.publish(prediction, dict(self._pictures))
+        except Exception as error:  # nobody must miss a prediction because of what is shown to others
+            self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+
+    def _keep_picture(self, camera: str, message: bytes) -> None:
+        if self._views.wants_pictures:
+            self._pictures[camera] = message
+        elif self._pictures:
+            self._pictures.clear()
+
     def _on_inference_error(self, error: Exception) -> None:
-        self._figures.failed += 1
+        self._health.fail(error)
         self._logger.error(f"inference failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
     # --- other inputs and outputs --------------------------------------------------------------------------
 
     def _on_battery(self, message: BatteryState) -> None:
         charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        self._pipeline.battery(message.percentage, charging, self._now().arrival_ns)
+        arrival_ns = self._now().arrival_ns
+        self._pipeline.battery(message.percentage, charging, arrival_ns)
+        if self._settings["power_measurement"] == "battery" and not charging:
+            # Drivers disagree about the sign of the current, which is that of charging by its definition.
+            self._pipeline.measured_power(abs(message.voltage * message.current), arrival_ns)
+
+    def _measure_power(self) -> None:
+        self._pipeline.measured_power(self._rail.read_w(time.monotonic()), self._now().arrival_ns)
 
     def _on_budget(self, message: Float32) -> None:
         self._pipeline.budget(message.data)
 
-    def _diagnose(self) -> None:
-        for receiver in self._receivers:
+    def diagnose(self) -> list[DiagnosticStatus]:
+        """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
+        for receiver in self._receivers.values():
             before = receiver.unheard
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
             if receiver.unheard and receiver.unheard != before:
                 self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
         now = self._now()
-        if now.node_ns == 0:
-            self._logger.warning("use_sim_time is set and no /clock has come yet", throttle_duration_sec=10.0)
-        name = self._node.get_fully_qualified_name()
-        replaced = self._worker.replaced
-        self._publishers.publish_diagnostics(
-            diagnostics_message(name, self._pipeline, self._receivers, self._figures, replaced, now.node_ns)
-        )
+        pipeline, replaced = self._pipeline, self._worker.replaced
+        verdict = self._health.judge(now.node_ns * 1e-9, time.monotonic(), replaced, pipeline.resets, pipeline.latency_p95_ms())
+        if verdict.slow and not self._was_slow:
+            self._logger.warning(verdict.text)
+        elif self._was_slow and not verdict.slow:
+            self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
+        self._was_slow = verdict.slow
+        unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
+        return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced)

@@ -9,30 +9,40 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
-from ..errors import ParameterError, SentryFuseError
+from ..errors import ParameterError, SentryFuseError, raise_all
 from ..paths import model_path
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
+from .configuration_check import check_configuration
 from .declare import DeclaredParameters
+from .diagnostics import NodeDiagnostics
+from .driver_control import DriverControl
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
+from .manager_bond import ManagerBond
+from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
-from .receive import check_topic, message_class
+from .receive import message_class
+from .sensor_service import SensorService
 from .spin import run, settle_garbage
+from .stop_signals import STOP, StopRequested
+from .views import Views
 
 THRESHOLDS = ("latency_target_ms", "dwell_s", "battery_timeout_s")  # parameters of `Pipeline.configure`
 
@@ -44,6 +54,9 @@ class Configured:
     settings: Settings
     pipeline: Pipeline
     publishers: FuserPublishers
+    views: Views
+    service: SensorService
+    drivers: DriverControl
 
 
 class FuseNode(LifecycleNode):
@@ -52,11 +65,13 @@ class FuseNode(LifecycleNode):
     def __init__(self) -> None:
         super().__init__("fuse_node")
         self._declared = DeclaredParameters(self)
-        for text in self._declared.warnings():
+        for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
+        self._bond = ManagerBond(self)
+        self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         if self.get_parameter("autostart").value is True:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -64,12 +79,16 @@ class FuseNode(LifecycleNode):
 
     def _autostart(self) -> None:
         self._autostart_timer.cancel()
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and not STOP.requested:
             self.trigger_activate()
+
+    def _loop_statuses(self) -> list[DiagnosticStatus]:
+        return self._loop.diagnose() if self._loop is not None else []
 
     # --- transitions ---------------------------------------------------------------------------------------
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        self._diagnostics.publish()  # none can be published while the model is loaded
         result = self._attempt("configure", self._configure)
         if result != TransitionCallbackReturn.SUCCESS:
             self.close()
@@ -103,29 +122,36 @@ class FuseNode(LifecycleNode):
 
     def _attempt(self, name: str, action: Callable[[], None]) -> TransitionCallbackReturn:
         """Run a transition. An error is logged in one line (in full at debug level) and makes it a FAILURE."""
+        trouble = ""
         try:
-            action()
-            return TransitionCallbackReturn.SUCCESS
+            with STOP.broken_off() if name == "configure" else nullcontext():  # the only one that takes long
+                action()
+        except StopRequested:
+            pass
         except SentryFuseError as error:
-            self.get_logger().error(f"{name} failed: {error}")
+            trouble = f"{name} failed: {error}"
         except Exception as error:  # a managed node reports the error and stays alive for another try
-            self.get_logger().error(f"{name} failed: {type(error).__name__}: {error}")
+            trouble = f"{name} failed: {type(error).__name__}: {error}"
             self.get_logger().debug(traceback.format_exc())
-        return TransitionCallbackReturn.FAILURE
+        if STOP.requested and name == "configure":  # whatever was raised: a library may report the signal as its own error
+            self.get_logger().info(f"{name} broken off by {STOP.name}")
+            return TransitionCallbackReturn.FAILURE
+        self._diagnostics.trouble = trouble
+        if trouble:
+            self.get_logger().error(trouble)
+        return TransitionCallbackReturn.FAILURE if trouble else TransitionCallbackReturn.SUCCESS
 
     # --- what the transitions do ---------------------------------------------------------------------------
 
     def _configure(self) -> None:
-        settings = self._declared.settings()
+        settings, wrong = self._declared.settings()
+        raise_all([*wrong, *check_configuration(self, settings)])
         model_file = model_path(settings["model"])
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         if settings["budget"] == "time":
             self._choose_by_time(engine, settings)
-        for name in ("battery_topic", "power_budget_topic"):
-            check_topic(name, settings[name])
         deserialize: dict[str, Callable[[bytes], Any]] = {}
         for sensor in settings.sensors:
-            check_topic(f"{sensor.name}.topic", sensor.topic)
             deserialize[sensor.msg_type] = partial(deserialize_message, message_type=message_class(sensor.msg_type))
         pipeline = Pipeline(settings, engine, deserialize)
         served = {sensor.model_input for sensor in settings.sensors}
@@ -138,7 +164,10 @@ class FuseNode(LifecycleNode):
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
         warm_s = engine.warm() if settings["warm_up"] else 0.0
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
-        self._configured = Configured(settings, pipeline, publishers)
+        service = SensorService(self, pipeline, self._follow_switches)
+        views = Views(self, pipeline, settings, engine.classes)
+        drivers = DriverControl(self, {sensor.name: sensor for sensor in settings.sensors})
+        self._configured = Configured(settings, pipeline, publishers, views, service, drivers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
@@ -159,12 +188,19 @@ class FuseNode(LifecycleNode):
         if self._configured is None:
             raise SentryFuseError("activate", "a node without model", "a configured one", "configure it first")
         parts = self._configured
-        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers)
+        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views, parts.drivers)
         self._loop.start()
+        self._bond.start()
+        self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
         settle_garbage()
         self.get_logger().info(self._loop.describe())
 
+    def _follow_switches(self) -> None:
+        if self._loop is not None:
+            self._loop.follow_switches()
+
     def _end_loop(self) -> None:
+        self._bond.stop()
         if self._loop is not None:
             self._loop.close()
             self._loop = None
@@ -174,6 +210,9 @@ class FuseNode(LifecycleNode):
         self._end_loop()
         if self._configured is not None:
             self._configured.publishers.destroy()
+            self._configured.views.destroy()
+            self._configured.service.destroy()
+            self._configured.drivers.destroy()
             self._configured = None
 
     # --- parameters ----------------------------------------------------------------------------------------

@@ -99,6 +99,7 @@ def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, la
         battery_percentage=float(power.battery_fraction),
         charging=bool(power.charging),
         power_budget_w=float(power.budget_w),
+        power_w=float(power.power_w),
         requested_ratio=float(power.requested_ratio),
         ratio=float(power.ratio),
         overridden=bool(power.overridden),

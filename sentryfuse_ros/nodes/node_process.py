@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
@@ -56,10 +57,12 @@ class NodeProcess:
 
     def check_transitions(self) -> None:
         """Raises SentryFuseError if a managed node has logged that it could not be configured or activated."""
-        for line in self.log_path.read_text(errors="replace").split("\n"):
+        lines = self.log_path.read_text(errors="replace").split("\n")
+        for i, line in enumerate(lines):
             for transition in ("configure failed: ", "activate failed: "):
                 if transition in line:
-                    raise SentryFuseError(f"node {self.name}: {line.partition(transition)[2]}")
+                    more = itertools.takewhile(lambda text: text.startswith("  "), lines[i + 1 :])  # one line per mistake
+                    raise SentryFuseError(f"node {self.name}: " + "\n".join([line.partition(transition)[2], *more]))
 
     def last_words(self, lines: int = 3) -> str:
         """The last lines of its log, in one line."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
@@ -39,8 +38,6 @@ class FuserPublishers:
         self._mask = node.create_lifecycle_publisher(ModalityMask, "~/mask", 10)
         self._pruning = node.create_lifecycle_publisher(PruningState, "~/pruning", latched)
         self._model_info = node.create_lifecycle_publisher(ModelInfo, "~/model_info", latched)
-        # Not a managed publisher: /diagnostics is shared by all nodes. Ours speak only while the node is active.
-        self._diagnostics = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         self.restart()
 
     def restart(self) -> None:
@@ -72,10 +69,6 @@ class FuserPublishers:
             self._last_pruning, self._last_pruning_s = key, now_s
             self._pruning.publish(pruning_message(prediction, self._engine, self._dense, latency_p95_ms))
 
-    def publish_diagnostics(self, array: DiagnosticArray) -> None:
-        self._diagnostics.publish(array)
-
     def destroy(self) -> None:
         for publisher in (self._prediction, self._mask, self._pruning, self._model_info):
             self._node.destroy_lifecycle_publisher(publisher)
-        self._node.destroy_publisher(self._diagnostics)

@@ -14,11 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 import rclpy
-from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.topic_endpoint_info import TopicEndpointInfo
-from rclpy.validate_topic_name import validate_topic_name
 
 from ..errors import ParameterError
 from ..settings import SensorSettings
@@ -36,14 +34,6 @@ def message_class(type_name: str) -> type:
             "an installed type such as sensor_msgs/msg/Image",
             f"install the package {parts[0]} or change the sensor's parameter type",
         ) from error
-
-
-def check_topic(parameter: str, topic: str) -> None:
-    """Raises ParameterError if a parameter's value is not a valid topic name."""
-    try:
-        validate_topic_name(topic)
-    except InvalidTopicNameException as error:
-        raise ParameterError(f"parameter {parameter}", repr(topic), "a topic name of letters, digits, _ and /") from error
 
 
 def make_receive_node(node: Node) -> Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import signal
 import sys
 from collections.abc import Callable
 
@@ -12,6 +11,8 @@ import rclpy
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+
+from .stop_signals import STOP
 
 
 def make_executor() -> Executor:
@@ -50,9 +51,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
 
     The signals are handled here, because rclpy's own handlers take the context away while threads still publish.
     """
-    stop: list[bool] = []
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.append(True))
+    STOP.install()
     keep_large_buffers()
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
@@ -64,7 +63,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         node = make_node()
         executor = make_executor()
         executor.add_node(node)
-        while rclpy.ok() and not stop:
+        while rclpy.ok() and not STOP.requested:
             executor.spin_once(timeout_sec=0.2)  # without a timeout the events executor would not see signals
     except ExternalShutdownException:
         pass

@@ -18,14 +18,17 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import ParameterError
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
+from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
 from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
 from .power_governor import GovernorState, PowerGovernor
+from .sensor_requests import SensorRequests
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
 RECENT_INFERENCES = 100  # The latency percentile covers this many inferences.
@@ -68,6 +71,7 @@ class SensorView:
     status: Status | None  # as of the newest check, None before the first
     serves_model: bool  # False: the sensor is only watched
     asleep: bool  # live, but the plan in force has no use for it
+    disabled: bool  # by an operator
     buffered_rows: int
     last_decode_error: str
 
@@ -80,8 +84,12 @@ class Pipeline:
         deserialize = deserialize or {}
         self._engine = engine
         self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
+        self._switches = {name: SensorSwitch() for name in self._sensors}
+        self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors.values(), engine.modalities)
-        self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels)
+        self._slot_names = [[s.name for s in candidates] for candidates in self._slots]
+        measures_power = settings["power_measurement"] != "none"
+        self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
         self.override(settings["pruning_ratio_override"])
         self._power = self._governor.update(0.0)
         self._governor.reset()
@@ -108,8 +116,30 @@ class Pipeline:
         if not messages:
             return False
         entry = self._sensors[sensor]
+        if self._switches[sensor].disabled:
+            return False
         entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
         return entry.spec is not None and not entry.asleep
+
+    def disable(self, sensor: str, reason: str = "") -> None:
+        """Use a sensor no longer: its messages are dropped, its bit is cleared, and it raises no alarm. Raises ParameterError."""
+        self._known_sensor(sensor).reset()
+        self._switches[sensor].disable(reason)
+
+    def enable(self, sensor: str) -> None:
+        """Use a sensor again; it begins anew, with its grace. Raises ParameterError."""
+        self._known_sensor(sensor).reset()
+        self._switches[sensor].enable()
+
+    def acknowledge(self, sensor: str, reason: str = "") -> None:
+        """The loss of a sensor is known: no alarm until it has been OK again. Raises ParameterError."""
+        entry = self._known_sensor(sensor)
+        self._switches[sensor].acknowledge(sensor, entry.status, reason)
+
+    def _known_sensor(self, name: str) -> Sensor:
+        if name not in self._sensors:
+            raise ParameterError("sensor", repr(name), "one of " + ", ".join(self._sensors))
+        return self._sensors[name]
 
     def battery(self, percentage: float, charging: bool, now_arrival_ns: int) -> None:
         """Take one sensor_msgs/BatteryState; an impossible percentage keeps the last one (docs/POWER.md)."""
@@ -118,6 +148,10 @@ class Pipeline:
     def budget(self, watts: float) -> None:
         """Take a power budget [W], in force until the next; NaN withdraws it."""
         self._governor.budget(watts)
+
+    def measured_power(self, watts: float, now_arrival_ns: int) -> None:
+        """Take the power that the budget limits [W], as measured; ignored if it is not finite, or power_measurement is none."""
+        self._governor.measured_power(watts, now_arrival_ns * 1e-9)
 
     def override(self, ratio: float | None) -> None:
         """Fix the pruning ratio, 0..0.9; None or a negative number ends the override. Raises ParameterError."""
@@ -156,6 +190,7 @@ class Pipeline:
             sensor.reset()
         self._engine.reset()
         self._governor.reset()
+        self.requests.reset()
         self._last_node_ns = 0
 
     def restart(self) -> None:
@@ -174,11 +209,13 @@ class Pipeline:
 
     def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
         """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
-        statuses = {s.name: s.check(now_node_ns, now_arrival_ns) for s in self._sensors.values()}
+        statuses = {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in self._sensors.values()}
         power = self._governor.update(now_arrival_ns * 1e-9)
-        taken = extract_inputs(
-            self._slots, self._engine.specs, statuses, now_node_ns, lambda mask: self._engine.choice(mask, power.ratio).used
-        )
+
+        def choose(live: Sequence[bool]) -> Sequence[bool]:
+            return self._engine.choice(live, power.ratio).used
+
+        taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         self._sequence += 1
         idle = {s.name for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used}
@@ -187,6 +224,7 @@ class Pipeline:
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
+        self.requests.decide(self._slot_names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
         return Tick(
             sequence=self._sequence,
             node_ns=now_node_ns,
@@ -199,6 +237,11 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
+
+    def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
+        status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
+        sensor.status = self.requests.apply(sensor.name, status, now_arrival_ns * 1e-9)
+        return sensor.status
 
     def infer(self, tick: Tick) -> Prediction:
         """Run the model on a snapshot. Without a live sensor the prediction is invalid and says why."""
@@ -255,7 +298,7 @@ class Pipeline:
         """One sensor as of now."""
         s = self._sensors[name]
         rows = len(s.buffer) if s.buffer is not None else 0
-        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, rows, s.error)
+        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, self._switches[name].disabled, rows, s.error)
 
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""

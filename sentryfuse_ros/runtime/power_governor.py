@@ -14,6 +14,7 @@ from ..errors import ParameterError
 from ..pruning.levels import level_index
 from .battery_reading import NEVER_HEARD, BatteryReading
 from .governor_config import RATIO_LIMIT, GovernorConfig, check_range
+from .power_loop import PowerLoop
 
 COMFORT = 0.9  # The latency expected at the next lower level must stay under this share of the target.
 
@@ -28,6 +29,7 @@ class GovernorState:
     battery_fraction: float  # last believable reading 0..1, NaN when there was none
     charging: bool
     budget_w: float  # NaN without a budget
+    power_w: float  # measured, NaN where it is not
     overridden: bool
     trouble: str = ""  # what was wrong with the readings, also part of reason
 
@@ -52,7 +54,8 @@ class PowerGovernor:
     budget is kept), and a request above the highest level gets the highest. Raises ParameterError for levels out of range.
     """
 
-    def __init__(self, config: GovernorConfig | None = None, levels: tuple[float, ...] = (0.0,)):
+    def __init__(self, config: GovernorConfig | None = None, levels: tuple[float, ...] = (0.0,), measures_power: bool = False):
+        """``measures_power``: a power budget is held by `measured_power` and not by the line between two guesses."""
         self.config = config or GovernorConfig()
         if not len(levels):
             raise ParameterError("levels", "none", "at least one pruning ratio", "load a checkpoint that has levels")
@@ -62,11 +65,14 @@ class PowerGovernor:
         self._override: float | None = None
         self._battery = BatteryReading()
         self._budget_w, self._budget_trouble = math.nan, ""
+        self._loop = PowerLoop(self.levels, self.config.p_max_w - self.config.p_min_w) if measures_power else None
         self.reset()
 
     def reset(self) -> None:
         """Forget level, latency and waiting times, as after a jump of time; battery, budget and override stay."""
         self._battery.forget_time()
+        if self._loop is not None:
+            self._loop.reset()
         self._latency_level, self._latency_text = 0, ""
         self._p95: _LatencyReading | None = None  # the newest that no decision has used yet
         self._latency_changed_s = -math.inf
@@ -96,6 +102,11 @@ class PowerGovernor:
         else:
             self._budget_w, self._budget_trouble = watts, ""
 
+    def measured_power(self, watts: float, now_s: float) -> None:
+        """The power that the budget limits, as measured [W]; ignored where it is not a finite number."""
+        if self._loop is not None:
+            self._loop.measure(watts, now_s)
+
     def latency(self, p95_ms: float, now_s: float) -> None:
         """95th percentile of recent inference times [ms]; NaN is ignored. Used only with target_p95_ms.
 
@@ -123,10 +134,12 @@ class PowerGovernor:
         self._now_s = now_s
         self._battery.follow_clock(now_s)
         notes = self._battery.notes(now_s, self.config.battery_timeout_s)
-        asked = (self._battery_request(now_s, bool(notes)), self._budget_request(), self._latency_request(now_s))
+        asked = (self._battery_request(now_s, bool(notes)), self._budget_request(now_s), self._latency_request(now_s))
         requests = [request for request in asked if request is not None]
         if self._budget_trouble:
             notes.append(self._budget_trouble)
+        if self._loop is not None and not math.isnan(self._budget_w) and self._loop.silent(now_s):
+            notes.append("no power measured, so the budget is followed by power_budget_min_w and power_budget_max_w")
         winner = max(requests, key=lambda request: request.up, default=_Request(0.0, 0.0, "nothing asks for pruning"))
         text = winner.text
         if self._override is not None:
@@ -145,6 +158,7 @@ class PowerGovernor:
             battery_fraction=self._battery.fraction,
             charging=self._battery.charging,
             budget_w=self._budget_w,
+            power_w=math.nan if self._loop is None else self._loop.power_w(now_s),
             overridden=self._override is not None,
             trouble="; ".join(note for note in notes if note != NEVER_HEARD),
         )
@@ -197,9 +211,14 @@ class PowerGovernor:
                 return r0 + (r1 - r0) * (fraction - f0) / (f1 - f0)
         return points[-1][1]
 
-    def _budget_request(self) -> _Request | None:
+    def _budget_request(self, now_s: float) -> _Request | None:
         if math.isnan(self._budget_w):
             return None
+        if self._loop is not None and self._level is not None:
+            wanted = self._loop.wanted(self._budget_w, self._level, now_s)
+            if wanted is not None:
+                asked = self.levels[wanted.level]
+                return _Request(asked, asked, f"{wanted.power_w:.1f} W of a budget of {self._budget_w:g} W asks {asked:.2f}")
         span_w = self.config.p_max_w - self.config.p_min_w
 
         def ratio(watts: float) -> float:

@@ -1,4 +1,4 @@
-"""Can a sensor be trusted? One of seven states, with a reason, from arrivals, stamps, faults and fingerprints.
+"""Can a sensor be trusted? A state with a reason, from arrivals, stamps, faults and fingerprints.
 
 ``docs/LIVENESS.md`` explains every state and threshold. Two clocks, both in int nanoseconds, are given by the caller. Silence
 is measured on the *arrival* clock, which is steady on a robot and the node clock under simulated time; stamps are compared
@@ -30,6 +30,8 @@ class State(enum.IntEnum):
     FROZEN = 4
     INVALID = 5
     RECOVERING = 6
+    DISABLED = 8  # by an operator (`SensorSwitch`)
+    ASLEEP = 9  # its driver was asked to stop (`SensorRequests`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class Status:
     dropped: int  # messages missing by the gaps between stamps
     invalid: int  # messages refused because of a payload fault or an impossible stamp
     alarm: bool  # the sensor should be OK and is not
+    overdue: bool = False  # it has never sent anything, and its grace is over
 
     @property
     def live(self) -> bool:
@@ -209,6 +212,7 @@ class SensorLiveness:
             dropped=self._stamps.dropped + self._dropped_by_arrival,
             invalid=self._invalid,
             alarm=self._alarm(up_s),
+            overdue=self.state == State.NEVER_SEEN and up_s >= self.config.grace_s,
         )
 
     def _alarm(self, up_s: float) -> bool:

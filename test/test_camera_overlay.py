@@ -1,0 +1,79 @@
+"""The camera's picture with the prediction drawn in."""
+
+import numpy as np
+import pytest
+from cdr_messages import image, raw
+
+from sentryfuse_ros.decoders.picture import read_picture, to_bgr
+from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay
+from sentryfuse_ros.reporting.style import STATE_COLOURS
+from sentryfuse_ros.sensing.liveness import State
+
+CAPTION = Caption("gravel", True, 0.8, 0.3, (SensorChip("camera", "OK"), SensorChip("imu", "STALE")))
+
+
+def differs(a, b):
+    """Share of pixels that differ."""
+    return float(np.any(a != b, axis=2).mean())
+
+
+@pytest.mark.parametrize("size", [(480, 640), (96, 128), (1080, 1920), (10, 600)])
+def test_pictures_of_any_size_get_the_same_width_and_room_for_the_text(size):
+    drawn = draw_overlay(np.full((*size, 3), 90, np.uint8), CAPTION)
+    assert drawn.shape[1:] == (WIDTH, 3) and drawn.shape[0] >= LEAST_HEIGHT and drawn.dtype == np.uint8
+
+
+def test_the_middle_of_the_picture_is_not_touched():
+    picture = np.random.default_rng(0).integers(0, 255, (480, WIDTH, 3), dtype=np.uint8)
+    drawn = draw_overlay(picture, CAPTION)
+    assert (drawn[40:400] == picture[40:400]).all() and differs(drawn[:26], picture[:26]) > 0.9
+
+
+def test_what_is_drawn_depends_on_the_caption():
+    picture = np.full((480, WIDTH, 3), 90, np.uint8)
+    drawn = draw_overlay(picture, CAPTION)
+    for other in (
+        Caption("sand", True, 0.8, 0.3, CAPTION.sensors),
+        Caption("gravel", True, 0.4, 0.3, CAPTION.sensors),
+        Caption("gravel", True, 0.8, 0.9, CAPTION.sensors),
+        Caption("no live sensor: camera STALE", False, 0.0, 0.3, CAPTION.sensors),
+        Caption("gravel", True, 0.8, 0.3, (SensorChip("camera", "OK", asleep=True), SensorChip("imu", "STALE"))),
+    ):
+        assert differs(drawn, draw_overlay(picture, other)) > 0
+
+
+def test_confidence_is_the_length_of_the_bar():
+    def length(confidence):
+        drawn = draw_overlay(None, Caption("", True, confidence, 0.0, ()))
+        return int(np.count_nonzero(drawn[-11, :, 1] > 100))
+
+    assert length(0.0) <= 1 and length(0.5) == pytest.approx(WIDTH / 2, abs=15) and length(1.0) > WIDTH - 30
+
+
+def test_every_state_has_a_colour():
+    assert set(STATE_COLOURS) == {state.name for state in State}
+    draw_overlay(None, Caption("", False, 0.0, 0.0, tuple(SensorChip("s", state.name) for state in State)))
+
+
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "rgba8", "bgra8", "mono8"])
+def test_colours_come_out_right(encoding):
+    red = {"rgb8": (250, 0, 0), "bgr8": (0, 0, 250), "rgba8": (250, 0, 0, 9), "bgra8": (0, 0, 250, 9), "mono8": (250,)}[encoding]
+    pixels = np.tile(np.array(red, np.uint8), (4, 6, 1)).squeeze()
+    picture = read_picture("sensor_msgs/msg/Image", raw(image(pixels, encoding)))
+    assert picture.shape == (4, 6, 3)
+    assert picture[0, 0].tolist() == ([250] * 3 if encoding == "mono8" else [0, 0, 250])
+
+
+@pytest.mark.parametrize(("dtype", "near", "far"), [(np.uint16, 500, 6000), (np.float32, 0.5, 6.0)])
+def test_near_depth_is_brighter_than_far_and_no_return_is_black(dtype, near, far):
+    drawn = to_bgr(np.array([[near, far, 0]], dtype), "depth").astype(int).sum(axis=2)[0]
+    assert drawn[0] > drawn[1] > drawn[2]
+
+
+def test_depth_without_numbers_is_no_error():
+    assert to_bgr(np.array([[np.nan, np.inf, -np.inf]], np.float32), "depth").shape == (1, 3, 3)
+
+
+def test_a_broken_message_gives_no_picture():
+    assert read_picture("sensor_msgs/msg/Image", b"\x00\x01\x00\x00abc") is None
+    assert read_picture("sensor_msgs/msg/CompressedImage", b"") is None

@@ -1,0 +1,96 @@
+"""A LiDAR that sleeps is switched off at its driver, a managed node in a process of its own, over real DDS."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from ros_harness import environment
+from sensor_msgs.msg import PointCloud2
+
+from sentryfuse_ros.msg import AudioChunk, SensorRequests
+from sentryfuse_ros.msg import ModalityStatus as S
+
+PARAMETERS = {
+    "lidar.may_switch_off": "true",
+    "lidar.driver_node": "/lidar_driver",
+    "lidar.switch_off_after_s": "0.5",
+    "lidar.wake_up_s": "0.5",
+    "warm_up": "false",
+    "dwell_s": "0.0",
+}
+
+
+@pytest.fixture
+def driver(ros):
+    script = str(Path(__file__).with_name("managed_lidar.py"))
+    process = subprocess.Popen([sys.executable, script], env=environment(), start_new_session=True)
+    yield process
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 0
+
+
+@pytest.fixture
+def listened(probe):
+    """The newest SensorRequests, as a late subscriber also hears them."""
+    heard = []
+    qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    probe.node.create_subscription(SensorRequests, "/fuse_node/sensor_request", lambda m: probe._keep(heard, m), qos)
+    return heard
+
+
+def live_node(probe, start, **options):
+    """A node with IMU, microphone and LiDAR, of which the plan at a ratio of 0.9 does not use the LiDAR."""
+    node = start(*(word for name, value in PARAMETERS.items() for word in ("-p", f"{name}:={value}")), **options)
+
+    def chunk(stamp):
+        message = AudioChunk(sample_rate=16000, channels=1)
+        message.header.stamp = stamp
+        message.samples = np.random.default_rng().integers(-3000, 3000, 320).astype(np.int16).tolist()
+        return message
+
+    probe.feed("/audio", AudioChunk, chunk, 50.0)
+    probe.feed_imu()
+    probe.wait_state("lidar", S.OK, node)
+    return node
+
+
+def test_a_sleeping_lidar_is_switched_off_and_comes_back(probe, start, driver, listened):
+    node = live_node(probe, start)
+    probe.wait("the first request", lambda: listened and listened[-1].requests[0].wanted, node)
+    assert probe.set_parameter("pruning_ratio_override", 0.9).successful
+    probe.wait_state("lidar", S.ASLEEP, node)
+    (request,) = listened[-1].requests
+    assert request.sensor == "lidar" and request.topic == "/lidar/points" and not request.wanted
+    assert not probe.status_of("lidar").alarm and "the plan has not used it" in probe.status_of("lidar").reason
+    assert probe.node.count_publishers("/lidar/points") == 1  # its driver is there, and silent
+    assert probe.set_parameter("pruning_ratio_override", -1.0).successful
+    p = probe.wait_new_prediction(lambda p: list(p.used) == [False, True, True, True], "the LiDAR's return", node)
+    assert p.valid and listened[-1].requests[0].wanted
+    assert "lidar: not wanted, the plan has not used it" in node.log() and "lidar: wanted again, the plan uses it" in node.log()
+
+
+def test_a_driver_that_hangs_when_it_is_woken_is_an_alarm(probe, start, driver):
+    node = live_node(probe, start)
+    assert probe.set_parameter("pruning_ratio_override", 0.9).successful
+    probe.wait_state("lidar", S.ASLEEP, node)
+    driver.send_signal(signal.SIGSTOP)
+    assert probe.set_parameter("pruning_ratio_override", -1.0).successful
+    probe.wait("the alarm", lambda: probe.status_of("lidar").alarm, node)
+    assert "did not come back within 0.5 s" in probe.status_of("lidar").reason
+
+
+def test_deactivation_wakes_what_was_switched_off(probe, start, driver, listened):
+    node = live_node(probe, start, expect_end=True)
+    assert probe.set_parameter("pruning_ratio_override", 0.9).successful
+    probe.wait_state("lidar", S.ASLEEP, node)
+    clouds = probe.listen(PointCloud2, "/lidar/points")
+    assert node.stop() == 0
+    probe.wait("clouds after the fuser has gone", lambda: clouds)

@@ -1,0 +1,46 @@
+"""Blocks of parameter files that are for other nodes are noticed."""
+
+import pytest
+
+from sentryfuse_ros.nodes.parameter_files import matches, warnings_on_files
+
+
+# What ROS 2 itself does with these names (rclpy 7.1.6).
+@pytest.mark.parametrize(
+    ("block", "root", "bot"),
+    [
+        ("/**", True, True),
+        ("fuse_node", True, False),
+        ("/fuse_node", True, False),
+        ("/bot/fuse_node", False, True),
+        ("/**/fuse_node", True, True),
+        ("/*/fuse_node", False, True),
+        ("other_node", False, False),
+        ("/bot", False, False),
+    ],
+)
+def test_block_names_match_as_in_ros(block, root, bot):
+    assert matches(block, "/fuse_node") is root and matches(block, "/bot/fuse_node") is bot
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("other_node: {ros__parameters: {fuse_rate_hz: 5.0}}", "/other_node"),
+        ("a: {ros__parameters: {x: 1}}\nb: {ros__parameters: {x: 1}}", "/a, /b"),
+        ("bot: {fuse_node: {ros__parameters: {fuse_rate_hz: 5.0}}}", "/bot/fuse_node"),
+        ("{}", "none"),
+    ],
+)
+def test_a_file_for_other_nodes_is_named_with_its_blocks(tmp_path, text, found):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    (warning,) = warnings_on_files(["fuse_node", "--ros-args", "--params-file", str(path)], "/fuse_node")
+    assert str(path) in warning and f"saw {found}, expected /fuse_node or /**" in warning
+
+
+def test_a_file_with_one_block_for_this_node_is_fine(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("other_node: {ros__parameters: {x: 1}}\nbot: {'*': {ros__parameters: {fuse_rate_hz: 5.0}}}")
+    arguments = ["--ros-args", "-r", "__ns:=/bot", "--params-file", str(path), "--", "--params-file", "not ours"]
+    assert warnings_on_files(arguments, "/bot/fuse_node") == []
