@@ -155,7 +155,7 @@ def receive_ours(seconds: float, decoded: bool) -> dict[str, Any]:
         else []
     )
     settings = build_settings({f"{kind}.topic": topic for kind, topic in TOPICS.items()} | {"imu.reliability": "reliable"})
-    sensors = {s.name: Sensor(s, specs, None) for s in settings.sensors}
+    sensors = {s.name: Sensor(s, specs, None, 10.0) for s in settings.sensors}
     owner = make_receive_node(node)
     receivers = [TopicReceiver(node, owner, s, "raw") for s in settings.sensors]
     counts = dict.fromkeys(TOPICS, 0)

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from ..msg import FusedPrediction
 from ..runtime.pipeline import Pipeline
 from ..runtime.power_governor import GovernorState
+from ..runtime.recent_times import RecentTimes
 from ..sensing.liveness import State
 from .messages import age_s, to_time
 from .receive import TopicReceiver
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
-
-
-def _recent() -> deque[float]:
-    return deque(maxlen=100)
 
 
 @dataclass
@@ -32,15 +26,15 @@ class LoopFigures:
     published: int = 0
     invalid: int = 0  # published predictions without a live sensor
     failed: int = 0
-    latency_ms: deque[float] = field(default_factory=_recent)
-    overhead_ms: deque[float] = field(default_factory=_recent)
+    latency_ms: RecentTimes = field(default_factory=RecentTimes)
+    overhead_ms: RecentTimes = field(default_factory=RecentTimes)
 
     def add(self, message: FusedPrediction) -> None:
         """Count a published prediction."""
         self.published += 1
         if message.valid:
-            self.latency_ms.append(message.latency_ms)
-            self.overhead_ms.append(message.overhead_ms)
+            self.latency_ms.add(message.latency_ms)
+            self.overhead_ms.add(message.overhead_ms)
         else:
             self.invalid += 1
 
@@ -129,16 +123,11 @@ def _loop_status(figures: LoopFigures, replaced: int, resets: int) -> Diagnostic
         failed=figures.failed,
         replaced=replaced,
         clock_resets=resets,
-        latency_p99_ms=_p99(figures.latency_ms),
-        overhead_p99_ms=_p99(figures.overhead_ms),
+        latency_p99_ms=figures.latency_ms.percentile(99),
+        overhead_p99_ms=figures.overhead_ms.percentile(99),
     )
 
 
 def _status(level: bytes, name: str, text: str, **values: float | int | str) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=f"{value:.3f}" if isinstance(value, float) else str(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=text, values=pairs, hardware_id="sentryfuse")
-
-
-def _p99(values: Iterable[float]) -> float:
-    recent: Sequence[float] = tuple(values)  # the worker appends meanwhile
-    return float(np.percentile(recent, 99)) if recent else math.nan

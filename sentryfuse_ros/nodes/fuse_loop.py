@@ -22,6 +22,7 @@ from std_msgs.msg import Float32
 
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.worker import LatestJobWorker
+from ..sensing.rest import RESTING_DEPTH
 from ..settings import Settings
 from .change_log import ChangeLog
 from .diagnostics import LoopFigures, diagnostics_message
@@ -140,24 +141,26 @@ class FuseLoop:
             for receiver in self._receivers:
                 receiver.drain()  # these messages are from the time before the jump
             self._next_fuse_ns = 0
-        fresh = False
-        for receiver in self._receivers:
-            messages, age_ns = receiver.drain()
-            if messages:
-                # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
-                now = self._now()
-                arrival_ns = now.arrival_ns - age_ns
-                fresh |= self._pipeline.feed(receiver.sensor.name, messages, arrival_ns, now.node_ns, now.arrival_ns)
-        self._fuse_if_due(now, fresh)
-
-    def _fuse_if_due(self, now: Now, fresh: bool) -> None:
-        """Take a snapshot when the fuse period has passed; ``fresh``: this poll brought data for the model."""
-        period_ns = 1e9 / self._settings["fuse_rate_hz"]
         if self._next_fuse_ns == 0:
             self._next_fuse_ns = now.node_ns
+        # Otherwise another poll will be nearer to the tick than this one.
+        fuse_due = now.node_ns - self._next_fuse_ns >= -0.5e9 * self._poll_period_s
+        fresh = False
+        for receiver in self._receivers:
+            name = receiver.sensor.name
+            if receiver.by_hand and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
+                continue
+            messages, age_ns = receiver.drain()
+            # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
+            now = self._now()
+            fresh |= self._pipeline.feed(name, messages, now.arrival_ns - age_ns, now.node_ns, now.arrival_ns)
+        if fuse_due:
+            self._fuse_unless_a_sample_is_near(now, fresh)
+
+    def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
+        """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
+        period_ns = 1e9 / self._settings["fuse_rate_hz"]
         late_ns = now.node_ns - self._next_fuse_ns
-        if late_ns < -0.5e9 * self._poll_period_s:  # another poll will be nearer to the tick than this one
-            return
         if not fresh and late_ns < WAIT_FOR_SAMPLE_S * 1e9 and self._pipeline.sample_expected(now.arrival_ns):
             self._wait_timer.reset()
             return
@@ -176,6 +179,9 @@ class FuseLoop:
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
         self._changes.follow(tick)
+        for receiver in self._receivers:
+            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.sensor(receiver.sensor.name).asleep:
+                receiver.keep(receiver.sensor.queue_depth)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
@@ -183,7 +189,7 @@ class FuseLoop:
         if job.resets != self._pipeline.resets:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
         self._figures.add(self._publishers.publish_prediction(prediction))
-        self._publishers.publish_pruning_if_due(prediction, self._pipeline.latency_p95_ms())
+        self._publishers.publish_pruning_if_due(prediction, self._pipeline)
 
     def _on_inference_error(self, error: Exception) -> None:
         self._figures.failed += 1
@@ -200,6 +206,8 @@ class FuseLoop:
 
     def _diagnose(self) -> None:
         for receiver in self._receivers:
+            if self._pipeline.sensor(receiver.sensor.name).skips_messages:
+                receiver.keep(min(RESTING_DEPTH, receiver.sensor.queue_depth))
             before = receiver.unheard
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
