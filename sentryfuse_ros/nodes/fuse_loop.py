@@ -148,7 +148,9 @@ class FuseLoop:
         fresh = False
         for receiver in self._receivers:
             name = receiver.sensor.name
-            if receiver.by_hand and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
+            # Until it keeps few messages, a topic that may be left alone is still looked at: its queue would fill up.
+            full = receiver.depth > RESTING_DEPTH and self._pipeline.sensor(name).skips_messages
+            if receiver.by_hand and not full and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
                 continue
             messages, age_ns = receiver.drain()
             # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
