@@ -9,10 +9,10 @@ KEPT = 100
 
 
 class RecentTimes:
-    """The last KEPT durations. One thread may add while another reads."""
+    """The last ``kept`` durations. One thread may add while another reads."""
 
-    def __init__(self) -> None:
-        self._values: deque[float] = deque(maxlen=KEPT)
+    def __init__(self, kept: int = KEPT) -> None:
+        self._values: deque[float] = deque(maxlen=kept)
 
     def add(self, value: float) -> None:
         """Keep a duration, in any unit."""
