@@ -6,9 +6,9 @@ ros2 launch sentryfuse_ros fuse.launch.py camera_topic:=/front/depth imu_topic:=
 import os
 
 from ament_index_python.packages import get_package_share_directory
-from launch.actions import DeclareLaunchArgument, OpaqueFunction, SetEnvironmentVariable
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.launch_description import LaunchDescription
-from launch.substitutions import EnvironmentVariable, LaunchConfiguration
+from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
 SHARE = get_package_share_directory("sentryfuse_ros")
@@ -70,18 +70,11 @@ def make_node(context):
 
 
 def generate_launch_description():
-    profile = os.path.join(SHARE, "config", "fastdds_large_messages.xml")
     return LaunchDescription(
         [
             *[
                 DeclareLaunchArgument(name, default_value=default, description=text)
                 for name, (default, text) in ARGUMENTS.items()
-            ],
-            # Fast DDS's default segment loses large images and clouds. A profile that the environment names stays in force.
-            # ROS releases up to Jazzy read the first variable; those from Kilted on read the second.
-            *[
-                SetEnvironmentVariable(name, EnvironmentVariable(name, default_value=profile))
-                for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
             ],
             OpaqueFunction(function=make_node),
         ]

@@ -36,7 +36,7 @@ sys.exit(service.run())
 
 @pytest.fixture
 def launch_environment(tmp_path):
-    """Environment in which `launch` finds this package and sets the transport profile itself."""
+    """Environment in which `launch` finds this package; the node needs no transport profile."""
     env = environment()
     env.pop("FASTRTPS_DEFAULT_PROFILES_FILE")
     prefix = str(share_path("config").parents[2])

@@ -42,7 +42,7 @@ class Decoder(ABC):
         self.msg_type = msg_type or self.msg_types[0]
         self.spec, self.deserialize = spec, deserialize
         self.limits = with_limits(self.kind, self.default_limits, limits)
-        self.rows_wanted = True  # False: messages are checked as always, but no rows need be made of them
+        self.rows_from = 0  # messages of a batch before this one are checked as always, but no rows need be made of them
 
     @abstractmethod
     def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | np.ndarray | None = None) -> Batch:
@@ -123,7 +123,7 @@ class MessageDecoder(Decoder, Generic[Record]):
                 batch.stamp_ns[i] = record.stamp_ns
                 batch.fingerprint[i] = self.fingerprint(record)
                 self.check(record)
-                if self.spec is not None and self.rows_wanted:
+                if self.spec is not None and i >= self.rows_from:
                     stamps, values = self.rows(record, self.spec)
                     row_stamps.append(stamps)
                     rows.append(values)

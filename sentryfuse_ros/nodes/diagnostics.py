@@ -3,10 +3,8 @@ model, power and loop (levels as in REP 107)."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
@@ -150,16 +148,11 @@ def _loop_status(health: LoopHealth, verdict: Health, replaced: int, resets: int
         failed=health.failed,
         replaced=replaced,
         clock_resets=resets,
-        latency_p99_ms=_p99(health.latency_ms),
-        overhead_p99_ms=_p99(health.overhead_ms),
+        latency_p99_ms=health.latency_ms.percentile(99),
+        overhead_p99_ms=health.overhead_ms.percentile(99),
     )
 
 
 def _status(level: bytes, name: str, text: str, **values: float | int | str) -> DiagnosticStatus:
     pairs = [KeyValue(key=key, value=f"{value:.3f}" if isinstance(value, float) else str(value)) for key, value in values.items()]
     return DiagnosticStatus(level=level, name=name, message=text, values=pairs, hardware_id="sentryfuse")
-
-
-def _p99(values: Iterable[float]) -> float:
-    recent: Sequence[float] = tuple(values)  # the worker appends meanwhile
-    return float(np.percentile(recent, 99)) if recent else math.nan

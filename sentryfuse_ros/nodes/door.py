@@ -5,13 +5,23 @@ Everything else in `nodes` is for the nodes themselves; test/test_rooms.py keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
+from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
 from ..replay.latest import Latest
 from ..replay.session import PlayedRun, TopicReplay
 from .installation import RosInstallation, find_ros, require_ros
 
-__all__ = ["RosInstallation", "find_ros", "replay_over_topics", "require_ros"]
+__all__ = [
+    "RosInstallation",
+    "find_ros",
+    "measure_memory",
+    "measure_nodes",
+    "measure_receiving",
+    "replay_over_topics",
+    "require_ros",
+]
 
 
 def replay_over_topics(replay: TopicReplay, show: Callable[[Latest], None]) -> PlayedRun:
@@ -22,3 +32,27 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[Latest], None]) -> P
     from .replay_over_topics import replay_over_topics as replay_now
 
     return replay_now(replay, show)
+
+
+def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None, say: Callable[[str], None]) -> NodeReport:
+    """CPU time and start of whole nodes by pruning ratio (`bench_node.measure_nodes`). Raises SentryFuseError."""
+    require_ros("sentryfuse bench node")
+    from .bench_node import measure_nodes as measure_now
+
+    return measure_now(task, ratios, before, say)
+
+
+def measure_memory(task: BenchTask, say: Callable[[str], None]) -> MemoryReport:
+    """Memory of the whole node and of its plans (`bench_node.measure_memory`). Raises SentryFuseError."""
+    require_ros("sentryfuse bench memory")
+    from .bench_node import measure_memory as measure_now
+
+    return measure_now(task, say)
+
+
+def measure_receiving(task: BenchTask, say: Callable[[str], None]) -> ReceiveReport:
+    """CPU time of the receive path against an ordinary node's (`bench_node.measure_receiving`). Raises SentryFuseError."""
+    require_ros("sentryfuse bench receive")
+    from .bench_node import measure_receiving as measure_now
+
+    return measure_now(task, say)

@@ -25,6 +25,7 @@ from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.worker import LatestJobWorker
+from ..sensing.rest import RESTING_DEPTH
 from ..settings import Settings
 from .change_log import ChangeLog
 from .diagnostics import loop_statuses
@@ -169,26 +170,30 @@ class FuseLoop:
             for receiver in self._receivers.values():
                 receiver.drain()  # these messages are from the time before the jump
             self._next_fuse_ns = 0
-        fresh = False
-        for receiver in self._receivers.values():
-            messages, age_ns = receiver.drain()
-            if messages:
-                if receiver.sensor.name in self._views.cameras:
-                    self._keep_picture(receiver.sensor.name, messages[-1])
-                # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
-                now = self._now()
-                arrival_ns = now.arrival_ns - age_ns
-                fresh |= self._pipeline.feed(receiver.sensor.name, messages, arrival_ns, now.node_ns, now.arrival_ns)
-        self._fuse_if_due(now, fresh)
-
-    def _fuse_if_due(self, now: Now, fresh: bool) -> None:
-        """Take a snapshot when the fuse period has passed; ``fresh``: this poll brought data for the model."""
-        period_ns = 1e9 / self._settings["fuse_rate_hz"]
         if self._next_fuse_ns == 0:
             self._next_fuse_ns = now.node_ns
+        # Otherwise another poll will be nearer to the tick than this one.
+        fuse_due = now.node_ns - self._next_fuse_ns >= -0.5e9 * self._poll_period_s
+        fresh = False
+        for receiver in self._receivers.values():
+            name = receiver.sensor.name
+            # Until it keeps few messages, a topic that may be left alone is still looked at: its queue would fill up.
+            full = receiver.depth > RESTING_DEPTH and self._pipeline.sensor(name).skips_messages
+            if receiver.by_hand and not full and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
+                continue
+            messages, age_ns = receiver.drain()
+            if messages and name in self._views.cameras:
+                self._keep_picture(name, messages[-1])
+            # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
+            now = self._now()
+            fresh |= self._pipeline.feed(name, messages, now.arrival_ns - age_ns, now.node_ns, now.arrival_ns)
+        if fuse_due:
+            self._fuse_unless_a_sample_is_near(now, fresh)
+
+    def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
+        """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
+        period_ns = 1e9 / self._settings["fuse_rate_hz"]
         late_ns = now.node_ns - self._next_fuse_ns
-        if late_ns < -0.5e9 * self._poll_period_s:  # another poll will be nearer to the tick than this one
-            return
         if not fresh and late_ns < WAIT_FOR_SAMPLE_S * 1e9 and self._pipeline.sample_expected(now.arrival_ns):
             self._wait_timer.reset()
             return
@@ -212,6 +217,9 @@ class FuseLoop:
                 self._logger.warning(text)
             else:
                 self._logger.info(text)
+        for receiver in self._receivers.values():
+            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.sensor(receiver.sensor.name).asleep:
+                receiver.keep(receiver.sensor.queue_depth)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
@@ -220,7 +228,7 @@ class FuseLoop:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
         message = self._publishers.publish_prediction(prediction)
         self._health.add(message.valid, message.latency_ms, message.overhead_ms)
-        self._publishers.publish_pruning_if_due(prediction, self._pipeline.latency_p95_ms())
+        self._publishers.publish_pruning_if_due(prediction, self._pipeline)
 
         try:
             self._views.publish(prediction, dict(self._pictures))
@@ -256,6 +264,8 @@ class FuseLoop:
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
         for receiver in self._receivers.values():
+            if self._pipeline.sensor(receiver.sensor.name).skips_messages:
+                receiver.keep(min(RESTING_DEPTH, receiver.sensor.queue_depth))
             before = receiver.unheard
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")

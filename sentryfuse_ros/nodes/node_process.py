@@ -14,12 +14,17 @@ from ..errors import SentryFuseError
 from ..paths import executable_path, share_path
 
 
-def transport_environment(domain_id: int | None) -> dict[str, str]:
-    """Environment of such a process: the shipped profile for large messages, one domain, this machine only."""
+def transport_environment(domain_id: int | None, large_messages: bool = True) -> dict[str, str]:
+    """Environment of such a process: one domain, this machine only.
+
+    ``large_messages``: it publishes images or clouds, and needs the shipped profile for them. fuse_node does not: it only
+    receives them, and the profile would make 33 MB of it resident. A profile that the environment names stays in force.
+    """
     env = dict(os.environ)
-    profile = env.get("FASTRTPS_DEFAULT_PROFILES_FILE") or str(share_path("config", "fastdds_large_messages.xml"))
-    env["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile  # Humble and Jazzy
-    env.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)  # Fast DDS 3, from Kilted on
+    if large_messages:
+        profile = env.get("FASTRTPS_DEFAULT_PROFILES_FILE") or str(share_path("config", "fastdds_large_messages.xml"))
+        env["FASTRTPS_DEFAULT_PROFILES_FILE"] = profile  # Humble and Jazzy
+        env.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", profile)  # Fast DDS 3, from Kilted on
     if domain_id is not None:
         env["ROS_DOMAIN_ID"] = str(domain_id)
     if env.get("ROS_DISTRO") == "humble":

@@ -62,12 +62,12 @@ class FuserPublishers:
         self._prediction.publish(message)
         return message
 
-    def publish_pruning_if_due(self, prediction: Prediction, latency_p95_ms: float) -> None:
+    def publish_pruning_if_due(self, prediction: Prediction, pipeline: Pipeline) -> None:
         """PruningState where ratio or mask have changed, or where the last one is a second old."""
         key, now_s = _PruningKey(prediction.tick.power.ratio, prediction.tick.mask.tobytes()), time.monotonic()
         if key != self._last_pruning or now_s - self._last_pruning_s >= PRUNING_PERIOD_S:
             self._last_pruning, self._last_pruning_s = key, now_s
-            self._pruning.publish(pruning_message(prediction, self._engine, self._dense, latency_p95_ms))
+            self._pruning.publish(pruning_message(prediction, self._engine, self._dense, pipeline.latency_p95_ms()))
 
     def destroy(self) -> None:
         for publisher in (self._prediction, self._mask, self._pruning, self._model_info):

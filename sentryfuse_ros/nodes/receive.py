@@ -70,11 +70,12 @@ class TopicReceiver:
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         if sensor.reliability == "reliable":
             self.reliability = ReliabilityPolicy.RELIABLE
+        self.depth = sensor.queue_depth
         self._queue: deque[_Received] = deque(maxlen=4 * sensor.queue_depth)
         self._subscribe()
 
     def _subscribe(self) -> None:
-        qos = QoSProfile(depth=self.sensor.queue_depth, reliability=self.reliability, durability=DurabilityPolicy.VOLATILE)
+        qos = QoSProfile(depth=self.depth, reliability=self.reliability, durability=DurabilityPolicy.VOLATILE)
         self.by_hand = self.mode != "callback"
         owner = self.receive_node if self.by_hand else self.node
         self.subscription = owner.create_subscription(self.msg_class, self.topic, self._on_message, qos, raw=True)
@@ -114,6 +115,13 @@ class TopicReceiver:
         times[times == 0] = now  # the middleware gives no reception stamps
         return messages, np.clip(now - times, 0, 10_000_000_000)
 
+    def keep(self, depth: int) -> None:
+        """Change how many messages wait to be taken. A large message that is overwritten before anybody takes it costs half of
+        one that is taken, even if nothing is done with it."""
+        if self.by_hand and depth != self.depth:
+            self.depth = depth
+            self._resubscribe()
+
     def follow_publishers(self) -> bool:
         """Under `auto`: subscribe reliably if every publisher offers it, else best effort. Returns whether that changed.
 
@@ -130,10 +138,13 @@ class TopicReceiver:
         if wanted == self.reliability:
             return False
         self.reliability = wanted
+        self._resubscribe()
+        return True
+
+    def _resubscribe(self) -> None:
         old, owner = self.subscription, self.receive_node if self.by_hand else self.node
         self._subscribe()  # before the old one goes: a sample may come twice, which is better than not at all
         owner.destroy_subscription(old)
-        return True
 
     def _why_unheard(self, infos: Sequence[TopicEndpointInfo], heard: Sequence[TopicEndpointInfo]) -> str:
         name = self.sensor.name

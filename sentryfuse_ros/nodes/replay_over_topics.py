@@ -23,8 +23,8 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
 
     Sets the ROS domain of this process. Raises SentryFuseError if the node ends early or never becomes ready.
     """
-    environment = transport_environment(replay.domain_id)
-    os.environ.update(environment)
+    environment = transport_environment(replay.domain_id, large_messages=False)
+    os.environ.update(transport_environment(replay.domain_id))  # of this process, which plays the recording
     fuser = NodeProcess("fuse_node", replay.node_arguments, environment, replay.log_path)
     try:
         with _replay_node() as node:

@@ -49,9 +49,11 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         out -= np.asarray(spec.mean, np.float32)
     if spec.std:
         out /= np.asarray(spec.std, np.float32)
+    missing = np.flatnonzero(~recorded)  # mostly few or none
     edges = np.linspace(0, len(signal), frames + 1).round().astype(np.int64)
-    known = np.concatenate(([0], np.cumsum(recorded)))
-    out[2 * (known[edges[1:]] - known[edges[:-1]]) < np.diff(edges)] = 0.0
+    lost = np.diff(np.searchsorted(missing, edges))
+    length = np.diff(edges)
+    out[2 * (length - lost) < length] = 0.0
     return out
 
 
@@ -82,10 +84,12 @@ def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec:
 
 def log_mel(signal: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     """Signal (W,) of the whole window -> (T, n_mels) float32, natural logarithm of band power, not normalised."""
-    index, window, bank = _plan(spec.shape[0], spec.shape[1], len(signal), *_plan_options(spec))
+    starts, window, bank = _plan(spec.shape[0], spec.shape[1], len(signal), *_plan_options(spec))
     n_fft = len(window)
-    padded = np.pad(signal, (n_fft // 2, n_fft))  # what lies outside the window is unknown and taken as silence
-    spectrum = np.fft.rfft(padded[index] * window, axis=1)  # (T, n_fft / 2 + 1)
+    padded = np.zeros(len(signal) + n_fft + n_fft // 2, np.float32)  # what lies outside the window is unknown: silence
+    padded[n_fft // 2 : n_fft // 2 + len(signal)] = signal
+    pieces = np.ndarray((len(padded) - n_fft + 1, n_fft), np.float32, padded, 0, 2 * padded.strides)  # one at every sample
+    spectrum = np.fft.rfft(pieces[starts] * window, axis=1)  # (T, n_fft / 2 + 1)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
     return np.log(power @ bank + np.float32(spec.options.get("log_floor", 1e-8)))  # (T, n_mels)
 
@@ -108,10 +112,12 @@ def _plan_options(spec: ModalitySpec) -> tuple[int, int, float, float]:
 @lru_cache(maxsize=32)
 def _plan(
     frames: int, bands: int, length: int, rate: int, n_fft: int, low_hz: float, high_hz: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sample index (T, n_fft) into the padded window, Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
-    centre = ((np.arange(frames) + 0.5) * length / frames).astype(np.int64)
-    index = centre[:, None] + np.arange(n_fft)  # the padding of n_fft / 2 puts the centre in the middle of the frame
+) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
+    """Where the T frames begin in the padded window, Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
+    # The padding of n_fft / 2 puts the centre of a frame in its middle, so that a frame begins where its centre is here.
+    starts: slice | np.ndarray = ((np.arange(frames) + 0.5) * length / frames).astype(np.int64)
+    if length % frames == 0 and isinstance(starts, np.ndarray):  # equal steps need no copy
+        starts = slice(int(starts[0]), int(starts[-1]) + 1, length // frames)
     window = np.hanning(n_fft + 1)[:-1]
     window = (window / window.sum()).astype(np.float32)  # a full-scale sine has power 0.25 at its bin
 
@@ -127,4 +133,4 @@ def _plan(
     # Low bands can be narrower than a bin and contain none; they take the nearest bin.
     empty = np.flatnonzero(bank.sum(axis=0) < 1e-3)
     bank[np.abs(bins_hz[:, None] - middle[empty]).argmin(axis=0), empty] = 1.0
-    return index, window, bank.astype(np.float32)
+    return starts, window, bank.astype(np.float32)

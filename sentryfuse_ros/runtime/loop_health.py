@@ -7,6 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .recent_times import RecentTimes
+
 LEAST_SHARE = 0.9  # Below this share of fuse_rate_hz the loop is too slow.
 WINDOW_S = 5.0  # The rate is measured over this much of the node clock, and over at least WINDOW_PERIODS.
 WINDOW_PERIODS = 20
@@ -37,10 +39,6 @@ class Health(NamedTuple):
     rate_hz: float  # predictions per second of the node clock; NaN where too little time has passed
 
 
-def _recent() -> deque[float]:
-    return deque(maxlen=100)
-
-
 class LoopHealth:
     """Counts what the loop does; `judge` compares it with ``fuse_rate_hz``. One thread counts predictions, one the rest."""
 
@@ -51,16 +49,16 @@ class LoopHealth:
         self.invalid = 0  # published predictions without a live sensor
         self.failed = 0
         self.last_error = ""
-        self.latency_ms = _recent()
-        self.overhead_ms = _recent()
+        self.latency_ms = RecentTimes()
+        self.overhead_ms = RecentTimes()
         self._samples: deque[Sample] = deque(maxlen=MOST_SAMPLES)
 
     def add(self, valid: bool, latency_ms: float, overhead_ms: float) -> None:
         """Count a published prediction."""
         self.published += 1
         if valid:
-            self.latency_ms.append(latency_ms)
-            self.overhead_ms.append(overhead_ms)
+            self.latency_ms.add(latency_ms)
+            self.overhead_ms.add(overhead_ms)
         else:
             self.invalid += 1
 

@@ -10,8 +10,6 @@ simulated time).
 
 from __future__ import annotations
 
-import math
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -28,10 +26,10 @@ from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
 from .power_governor import GovernorState, PowerGovernor
+from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
-RECENT_INFERENCES = 100  # The latency percentile covers this many inferences.
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
 
@@ -72,6 +70,7 @@ class SensorView:
     serves_model: bool  # False: the sensor is only watched
     asleep: bool  # live, but the plan in force has no use for it
     disabled: bool  # by an operator
+    skips_messages: bool  # asleep, and only its newest messages are needed
     buffered_rows: int
     last_decode_error: str
 
@@ -83,7 +82,8 @@ class Pipeline:
         """``deserialize``: per message type a function from serialised bytes to a message object, where ROS is there."""
         deserialize = deserialize or {}
         self._engine = engine
-        self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type)) for s in settings.sensors}
+        fuse_rate_hz = settings["fuse_rate_hz"]
+        self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), fuse_rate_hz) for s in settings.sensors}
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors.values(), engine.modalities)
@@ -93,12 +93,17 @@ class Pipeline:
         self.override(settings["pruning_ratio_override"])
         self._power = self._governor.update(0.0)
         self._governor.reset()
-        self._inference_ms: deque[float] = deque(maxlen=RECENT_INFERENCES)
+        self._inference_ms = RecentTimes()
         self._sequence = 0
         self._last_node_ns = 0
         self._resets = 0
 
     # ---- what comes in ----------------------------------------------------------------------------------------
+
+    def look_due(self, sensor: str, now_arrival_ns: int, tick_due: bool) -> bool:
+        """Whether a sensor's messages should be taken now and fed, even if there are none (`Sensor.look_due`). Whoever feeds all
+        messages as they come need not ask."""
+        return self._sensors[sensor].look_due(now_arrival_ns, tick_due)
 
     def feed(
         self,
@@ -108,18 +113,16 @@ class Pipeline:
         now_node_ns: int,
         now_arrival_ns: int,
     ) -> bool:
-        """Take messages (serialised bytes or message objects, oldest first) of one sensor.
+        """Take messages (serialised bytes or message objects, oldest first, perhaps none) of one sensor.
 
         arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised. Returns whether anything
         came that the model uses.
         """
-        if not messages:
-            return False
         entry = self._sensors[sensor]
         if self._switches[sensor].disabled:
             return False
         entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
-        return entry.spec is not None and not entry.asleep
+        return bool(messages) and entry.spec is not None and not entry.asleep
 
     def disable(self, sensor: str, reason: str = "") -> None:
         """Use a sensor no longer: its messages are dropped, its bit is cleared, and it raises no alarm. Raises ParameterError."""
@@ -248,14 +251,14 @@ class Pipeline:
         if not tick.mask.any():
             return Prediction(tick, False, self._why_blind(tick.statuses), stamp_ns=tick.node_ns)
         inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
-        self._inference_ms.append(inference.duration_s * 1e3)
+        self._inference_ms.add(inference.duration_s * 1e3)
         if not np.isfinite(inference.probabilities).all():
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
 
     def report_latency(self, now_arrival_ns: int) -> None:
         """Let the governor compare recent inference times with its latency target."""
-        if self._inference_ms:
+        if self._governor.config.target_p95_ms:
             self._governor.latency(self.latency_p95_ms(), now_arrival_ns * 1e-9)
 
     def _why_blind(self, statuses: Mapping[str, Status]) -> str:
@@ -298,12 +301,12 @@ class Pipeline:
         """One sensor as of now."""
         s = self._sensors[name]
         rows = len(s.buffer) if s.buffer is not None else 0
-        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, self._switches[name].disabled, rows, s.error)
+        disabled = self._switches[name].disabled
+        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, disabled, s.skips_messages, rows, s.error)
 
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""
-        recent = tuple(self._inference_ms)  # the inferring thread appends meanwhile
-        return float(np.percentile(recent, 95)) if recent else math.nan
+        return self._inference_ms.percentile(95)
 
     def sample_expected(self, now_arrival_ns: int) -> bool:
         """Whether a live sensor's next sample is about to come, so that waiting a moment gives a fresher prediction."""

@@ -88,6 +88,7 @@ class Status:
 
 
 STATE_OF: dict[int, State] = {Verdict.LATE: State.LATE, Verdict.FROZEN: State.FROZEN}  # every other bad verdict means INVALID
+SUSPICIOUS_SILENCE = 0.5  # share of the timeout
 RECENT_MESSAGES = 10  # if half of these are bad the sensor is INVALID, even if never enough of them came in a row
 
 
@@ -124,6 +125,18 @@ class SensorLiveness:
         """Silence [s] after which the next ``update`` gives STALE."""
         return self.config.timeout_s or self._period.timeout_s
 
+    @property
+    def period_s(self) -> float:
+        """Time from message to message [s], as given or measured; 0 while it is not known."""
+        return self._period.period_ns / NS_PER_S
+
+    def suspicious(self, looked_ns: int) -> bool:
+        """Whether the next messages might change the state: one of the last was bad, the last payload was a repetition, or at
+        ``looked_ns`` [arrival clock] half of the timeout had passed without a message."""
+        if self.state != State.OK or self._recent or self._repeats.run > 1 or self._arrival_ns is None:
+            return True
+        return looked_ns - self._arrival_ns > SUSPICIOUS_SILENCE * self.timeout_s * NS_PER_S
+
     def observe(
         self,
         arrival_ns: np.ndarray,
@@ -131,11 +144,13 @@ class SensorLiveness:
         stamp_ns: np.ndarray,
         fault: np.ndarray,
         fingerprint: np.ndarray,
+        skipped: bool = False,
     ) -> None:
         """Judge n messages in order of arrival.
 
         arrival_ns: int64 (n,) on the arrival clock. now_node_ns: node clock when the last of them arrived, 0 if it does not run
         yet, in which case stamps are not compared with it. stamp_ns: int64 (n,). fault: uint8 (n,). fingerprint: uint64 (n,).
+        skipped: messages that came before these were left out on purpose; they are neither counted nor missed.
         """
         n = len(stamp_ns)
         if n == 0:
@@ -145,17 +160,22 @@ class SensorLiveness:
         self._ever_received = True
         self._received += n
         arrival = int(arrival_ns[-1])
-        self._rate.add(arrival, n)
+        if skipped:
+            self._rate.add(arrival, n - 1, since_ns=int(arrival_ns[0]))
+        else:
+            self._rate.add(arrival, n)
         if not self.config.trust_stamps:
-            self._dropped_by_arrival += self._period.gaps_by_arrival(arrival, n)
+            if skipped:
+                self._period.skip_to(int(arrival_ns[0]))
+            self._dropped_by_arrival += self._period.gaps_by_arrival(arrival, n - 1 if skipped else n)
         self._arrival_ns = arrival if self._arrival_ns is None else max(self._arrival_ns, arrival)
-        regular = not self.config.trust_stamps or self._stamps.all_regular(arrival_ns, now_node_ns, stamp_ns)
+        regular = not self.config.trust_stamps or self._stamps.all_regular(arrival_ns, now_node_ns, stamp_ns, skipped)
         faulty = np.count_nonzero(fault)
         if regular and not faulty and self._repeats.all_fresh(fingerprint):
             self._advance(Verdict.GOOD, n)  # the usual case, and the only one that must be cheap
             return
         verdict = self._repeats.judge(fault, fingerprint)
-        bad_value_s = None if regular else self._stamps.judge(arrival_ns, now_node_ns, stamp_ns, verdict)
+        bad_value_s = None if regular else self._stamps.judge(arrival_ns, now_node_ns, stamp_ns, verdict, skipped)
         if faulty:
             verdict = np.where(fault, fault.astype(verdict.dtype) + int(Verdict.FAULT), verdict)
         self._invalid += int(np.count_nonzero(verdict >= Verdict.STAMP_ZERO))
@@ -188,13 +208,17 @@ class SensorLiveness:
         if self.state != State.OK or verdict == Verdict.FROZEN or self._bad_run >= c.invalid_samples or half_bad:
             self.state, self._cause = STATE_OF.get(verdict, State.INVALID), verdict
 
-    def update(self, now_arrival_ns: int, now_node_ns: int) -> Status:
-        """State at this moment, given the two clocks [ns]. Silence is noticed here."""
+    def update(self, now_arrival_ns: int, now_node_ns: int, looked_ns: int | None = None) -> Status:
+        """State at this moment, given the two clocks [ns]. Silence is noticed here.
+
+        looked_ns: until when it is known what has arrived [ns, arrival clock], for a sensor that is not looked at all the time.
+        """
         if self._start_ns is None:
             self._start_ns = now_arrival_ns
         age_s = -1.0 if self._arrival_ns is None else max(0, now_arrival_ns - self._arrival_ns) / NS_PER_S
         timeout_s = self.timeout_s
-        if age_s > timeout_s and self.state != State.NEVER_SEEN:
+        unknown_s = 0.0 if looked_ns is None else max(0, now_arrival_ns - looked_ns) / NS_PER_S
+        if age_s - unknown_s > timeout_s and self.state != State.NEVER_SEEN:
             self.state = State.STALE
             self._bad_run = self._good_run = self._recent = 0
         up_s = (now_arrival_ns - self._start_ns) / NS_PER_S

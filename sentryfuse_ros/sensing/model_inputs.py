@@ -43,6 +43,25 @@ def extract_inputs(
     """
     # The first live sensor of an input serves it; the others are its spares.
     serving = [next((s for s in candidates if statuses[s.name].live and s.buffer is not None), None) for candidates in slots]
+    for sensor in serving:
+        if sensor is not None and not sensor.asleep:
+            sensor.make_rows()
+    taken = _take(serving, specs, now_node_ns, choose)
+    woken = [s for s, here in zip(serving, taken.used, strict=True) if s is not None and here and s.asleep]
+    if not woken:
+        return taken
+    for sensor in woken:
+        sensor.make_rows()
+    return _take(serving, specs, now_node_ns, choose)
+
+
+def _take(
+    serving: list[Sensor | None],
+    specs: Sequence[ModalitySpec],
+    now_node_ns: int,
+    choose: Callable[[Sequence[bool]], Sequence[bool]] | None,
+) -> ModelInputs:
+    """Model inputs from the rows that there are."""
     buffers = {spec.name: s.buffer if s else None for spec, s in zip(specs, serving, strict=True)}
     # The window ends at the newest sample and not at the moment of the tick: the same recording then gives the same
     # inputs, whatever the timing of the machine.

@@ -31,13 +31,16 @@ class ArrivalRate:
         self._messages = self._span_s = 0.0
         self._last_ns: int | None = None
 
-    def add(self, arrival_ns: int, count: int) -> None:
-        """Count ``count`` messages, the last of which arrived at ``arrival_ns``."""
+    def add(self, arrival_ns: int, count: int, since_ns: int | None = None) -> None:
+        """Count ``count`` messages, the last of which arrived at ``arrival_ns``.
+
+        ``since_ns``: where messages before these were left out, the arrival that the time is counted from instead of the last.
+        """
         if self._last_ns is not None:  # the first batch spans an unknown time
-            step_s = max(0, arrival_ns - self._last_ns) / NS_PER_S
-            keep = math.exp(-step_s / RATE_MEMORY_S)
+            keep = math.exp(-max(0, arrival_ns - self._last_ns) / NS_PER_S / RATE_MEMORY_S)
+            span_s = max(0, arrival_ns - (self._last_ns if since_ns is None else since_ns)) / NS_PER_S
             self._messages = self._messages * keep + count
-            self._span_s = self._span_s * keep + step_s
+            self._span_s = self._span_s * keep + span_s
         self._last_ns = arrival_ns
 
     def rate_hz(self, silent_s: float) -> float:
@@ -83,6 +86,10 @@ class StampPeriod:
             return 0
         missing = np.rint(steps_ns / self.period_ns) - 1 - filled
         return int(np.maximum(missing, 0)[wide].sum())
+
+    def skip_to(self, arrival_ns: int) -> None:
+        """The messages up to this arrival were left out on purpose: none of them is missing."""
+        self._last_arrival_ns = arrival_ns
 
     def gaps_by_arrival(self, arrival_ns: int, count: int) -> int:
         """Messages missing by the time of arrival alone, given that ``count`` arrived.

@@ -7,19 +7,32 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..decoders import make_decoder
+from ..decoders.batch import Batch
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
+from .rest import looks_apart_ns
 from .window_buffer import WindowBuffer
 
-LONGEST_REST_S = 0.5  # between the rows of a sensor that is asleep
+# A picture makes a row at the latest when this share of a slot has passed since the last row. Awake: so that the picture of a
+# slot is not much older than the newest one was at the slot's end. Asleep: so that no slot is left without one.
+SLOT_SHARE, SLOT_SHARE_ASLEEP = 0.2, 0.7
+USED_SHARE = 0.9  # windows per message from which every message is taken to be used
+
+
+class _Picture(NamedTuple):
+    """The newest message of a camera or LiDAR, of which no window has needed a row yet."""
+
+    message: Any
+    stamp_ns: int
+    arrival_node_ns: int
 
 
 class Sensor:
@@ -28,9 +41,19 @@ class Sensor:
     ``specs`` are the inputs of the model; a sensor whose `model_input` is not among them is watched but not used.
     ``deserialize(bytes)`` turns a serialised message of the sensor's type into an object, for encodings that the decoder
     does not read in place. Raises ParameterError for settings that do not fit together.
+
+    ``window_rate_hz``: how often windows are taken. A camera or LiDAR then makes rows only of what a window will use: of the
+    newest message whenever a window is taken (`make_rows`), and of a few in each slot where windows are rarer. With 0, every
+    message makes a row, as for building a data set.
     """
 
-    def __init__(self, settings: SensorSettings, specs: Sequence[ModalitySpec], deserialize: Callable[[bytes], Any] | None):
+    def __init__(
+        self,
+        settings: SensorSettings,
+        specs: Sequence[ModalitySpec],
+        deserialize: Callable[[bytes], Any] | None,
+        window_rate_hz: float = 0.0,
+    ):
         self.settings = settings
         self.name = settings.name
         self.kind = sensor_kind(settings.kind)
@@ -47,50 +70,134 @@ class Sensor:
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
         self.asleep = False
-        self._rest_ns = 0  # while it is asleep, rows are made this often; 0: always
-        if self.spec is not None and self.kind.made_of_frames:
-            self._rest_ns = round(min(self.spec.window_s / self.spec.shape[0], LONGEST_REST_S) * NS_PER_S)
+        self.makes_frames = self.spec is not None and self.kind.made_of_frames
+        self._slot_ns = round(self.spec.window_s / self.spec.shape[0] * NS_PER_S) if self.spec and self.makes_frames else 0
+        self._window_rate_hz = window_rate_hz if self.makes_frames else 0.0
+        self._looked_ns = 0  # arrival clock when the topic was last looked at
+        self._rested = self._skipped = False  # whether a look was left out since, and messages may have been
+        self._picture: _Picture | None = None
+        self._forget_rows()
+
+    def _forget_rows(self) -> None:
+        self._picture = None
         self._last_rows_ns = 0
-
-    def sleep(self, asleep: bool) -> None:
-        """Say whether the model has no use for the sensor at present.
-
-        Every message is still checked, so liveness notices as much and as soon as ever. A camera or a LiDAR that is asleep
-        makes rows, which costs most, only as often as a window has room for them: when it wakes, its window is whole.
-        """
-        self.asleep = asleep
+        # Until a row was made without a fault, rows are made of every message: some faults show only then.
+        self._rows_proven = False
+        if self.buffer is not None:
+            self.buffer.clear()
 
     @property
     def newest_ns(self) -> int:
         """Stamp of the newest row in the buffer [ns], 0 without one."""
         return self.buffer.newest_ns if self.buffer is not None else 0
 
+    # ---- looking at the topic -----------------------------------------------------------------------------------------
+
+    def sleep(self, asleep: bool) -> None:
+        """Say whether the model has no use for the sensor at present (docs/POWER.md)."""
+        self.asleep = asleep
+
+    def look_due(self, now_arrival_ns: int, window_due: bool) -> bool:
+        """Whether the topic should be looked at now, that is, its messages taken and fed, even if there are none.
+
+        ``window_due``: a window is about to be taken. A sensor that is awake is then always looked at, a camera or LiDAR also in
+        between, because several large messages at once would delay the window. A sensor that is asleep is looked at as often as
+        `rest.looks_apart_ns` says. Nobody needs to ask; whoever does must `feed` what a look brings.
+        """
+        due = self._must_look(now_arrival_ns, window_due)
+        self._rested |= not due
+        self._skipped |= not due and self.skips_messages
+        return due
+
+    def _must_look(self, now_arrival_ns: int, window_due: bool) -> bool:
+        if not self.asleep and (window_due or self.makes_frames):
+            return True
+        if self.liveness.suspicious(self._looked_ns):
+            return True
+        apart_ns = looks_apart_ns(self.liveness.period_s, self.settings.queue_depth, self._slot_ns)
+        return now_arrival_ns - self._looked_ns >= apart_ns
+
+    @property
+    def skips_messages(self) -> bool:
+        """Whether only the newest messages need to be kept between two looks."""
+        return self.asleep and self.makes_frames
+
+    # ---- messages in, rows out ------------------------------------------------------------------------------------------
+
     def feed(self, messages: Sequence[Any], arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
-        """Take messages (raw CDR bytes or objects, oldest first, at least one) that arrived at ``arrival_ns`` (n,) int64.
+        """Take messages (raw CDR bytes or objects, oldest first) that arrived at ``arrival_ns`` (n,) int64.
 
         ``now_node_ns`` and ``now_arrival_ns`` are the node clock and the arrival clock at this moment. Bad messages are
         counted, never raised.
         """
+        skipped, self._rested = self._skipped, False
+        self._looked_ns = now_arrival_ns
+        if not len(messages):
+            return
+        self._skipped = False
         self.last_arrival_ns = int(arrival_ns[-1])
         arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-        self.decoder.rows_wanted = not self.asleep or self.last_arrival_ns - self._last_rows_ns >= self._rest_ns
+        self.decoder.rows_from = self._rows_from(len(messages))
         batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
         if batch.error:
             self.error = batch.error
-        self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint)
-        if self.spec is None or not len(batch.rows):
+        self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
+        if self.spec is not None:
+            self._keep(batch, messages, arrival_node_ns)
+
+    def _rows_from(self, count: int) -> int:
+        """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
+        if not self._window_rate_hz or not self._rows_proven:
+            return 0
+        if not self.asleep and self.liveness.period_s * self._window_rate_hz >= USED_SHARE:
+            return count - 1  # a window will use it: made at once, the row does not delay that window
+        share = SLOT_SHARE_ASLEEP if self.asleep else SLOT_SHARE
+        return count - 1 if self.last_arrival_ns - self._last_rows_ns >= share * self._slot_ns else count
+
+    def _keep(self, batch: Batch, messages: Sequence[Any], arrival_node_ns: np.ndarray) -> None:
+        """Keep the rows of a batch, and its newest good message if no row was made of it."""
+        if self._window_rate_hz:
+            newest = max(np.flatnonzero(batch.fault == 0).tolist(), default=-1)
+            if 0 <= newest < self.decoder.rows_from:
+                self._picture = _Picture(messages[newest], int(batch.stamp_ns[newest]), int(arrival_node_ns[newest]))
+        if len(batch.rows):
+            self._append(batch)
+            self._last_rows_ns = self.last_arrival_ns
+
+    def make_rows(self) -> None:
+        """Make the row that a window which is about to be taken needs of the newest picture."""
+        if self._picture is None:
             return
+        picture, self._picture = self._picture, None
+        if picture.stamp_ns <= self.newest_ns:
+            return
+        self.decoder.rows_from = 0
+        batch = self.decoder.decode([picture.message], np.array([picture.arrival_node_ns]) if self.stamp_by_arrival else None)
+        self._rows_proven = not batch.error
+        if batch.error:
+            self.error = batch.error
+        if len(batch.rows):
+            self._append(batch)
+            self._last_rows_ns = self.last_arrival_ns
+
+    def _append(self, batch: Batch) -> None:
         if self.buffer is None:
+            assert self.spec is not None
             rate_hz = self.kind.buffer_rate_hz(self.spec.options, self.settings.expected_rate_hz)
+            if self._window_rate_hz:
+                rate_hz = min(rate_hz, self._window_rate_hz + NS_PER_S / self._slot_ns)
             self.buffer = WindowBuffer(self.spec.window_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
         self.buffer.append(batch.row_stamp_ns, batch.rows)
-        self._last_rows_ns = self.last_arrival_ns
+        self._rows_proven = not batch.error
+
+    # ---- liveness -----------------------------------------------------------------------------------------------------
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
         """State of the sensor at this moment, also kept as `status`."""
-        self.status = self.liveness.update(now_arrival_ns, now_node_ns)
-        if self.buffer is not None and self.status.state in (State.FROZEN, State.INVALID):
-            self.buffer.clear()  # rows from a broken sensor must not be part of a later window
+        looked_ns = self._looked_ns if self._rested else None
+        self.status = self.liveness.update(now_arrival_ns, now_node_ns, looked_ns)
+        if self.status.state in (State.FROZEN, State.INVALID):
+            self._forget_rows()  # rows from a broken sensor must not be part of a later window
         if self.status.state == State.INVALID and self.error and self.status.reason.startswith("payload"):
             self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
         return self.status
@@ -99,6 +206,5 @@ class Sensor:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
         self.liveness.reset()
         self.decoder.reset()
-        self._last_rows_ns = 0
-        if self.buffer is not None:
-            self.buffer.clear()
+        self._looked_ns, self._rested, self._skipped = 0, False, False
+        self._forget_rows()

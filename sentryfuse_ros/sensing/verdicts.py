@@ -92,8 +92,11 @@ class StampJudge:
         self.latency_s = 0.0  # stamp to arrival of the newest message with a believable stamp
         self._unstamped = 0  # messages without a believable stamp since the newest believable one
 
-    def all_regular(self, arrival_ns: np.ndarray, now_node_ns: int, stamp_ns: np.ndarray) -> bool:
-        """Whether all stamps are believable, in order and in time. The batch is taken in if so, and else left for `judge`."""
+    def all_regular(self, arrival_ns: np.ndarray, now_node_ns: int, stamp_ns: np.ndarray, skipped: bool = False) -> bool:
+        """Whether all stamps are believable, in order and in time. The batch is taken in if so, and else left for `judge`.
+
+        ``skipped``: messages before the first were left out on purpose, so that none is missing before it.
+        """
         first = int(stamp_ns[0])
         if first <= 0 or first < self.newest_ns:
             return False
@@ -106,7 +109,7 @@ class StampJudge:
             if np.count_nonzero((latency < -self._future_ns - offset) | (latency > self._late_ns - offset)):
                 return False
             self.latency_s = (int(latency[-1]) + offset) / NS_PER_S
-        if self.newest_ns:
+        if self.newest_ns and not skipped:
             gap = first - self.newest_ns
             if len(steps):  # the steps inside a batch teach the period; learning from this one too would double the cost
                 self.dropped += self.period.gap_by_stamp(gap, self._unstamped)
@@ -117,7 +120,9 @@ class StampJudge:
         self.newest_ns, self._unstamped = int(stamp_ns[-1]), 0
         return True
 
-    def judge(self, arrival_ns: np.ndarray, now_node_ns: int, stamp_ns: np.ndarray, verdict: np.ndarray) -> np.ndarray:
+    def judge(
+        self, arrival_ns: np.ndarray, now_node_ns: int, stamp_ns: np.ndarray, verdict: np.ndarray, skipped: bool = False
+    ) -> np.ndarray:
         """Write the verdicts on bad stamps into ``verdict`` (n,); returns the seconds (n,) that a reason quotes.
 
         These are how far a stamp is behind the newest one for STAMP_BACK, and the latency for the other verdicts.
@@ -133,7 +138,7 @@ class StampJudge:
         before = np.concatenate(([self.newest_ns], newest[:-1]))
         back = ~(zero | future) & (stamp_ns < before - self._backward_ns)
         believable = ~(zero | future | back)
-        self._take(newest, believable)
+        self._take(newest, believable, skipped)
         value_ns = before - stamp_ns
         if node is not None:
             latency = node - stamp_ns
@@ -144,7 +149,7 @@ class StampJudge:
         verdict[zero], verdict[future], verdict[back] = Verdict.STAMP_ZERO, Verdict.STAMP_FUTURE, Verdict.STAMP_BACK
         return value_ns / NS_PER_S
 
-    def _take(self, newest: np.ndarray, believable: np.ndarray) -> None:
+    def _take(self, newest: np.ndarray, believable: np.ndarray, skipped: bool) -> None:
         """Count the gaps between believable stamps. A message without a believable stamp fills a gap."""
         at = np.flatnonzero(believable)
         if not len(at):
@@ -153,7 +158,7 @@ class StampJudge:
         unstamped = np.cumsum(~believable)
         filled = np.diff(unstamped[at], prepend=-self._unstamped)
         steps = np.diff(newest[at], prepend=self.newest_ns)
-        if not self.newest_ns:
+        if not self.newest_ns or skipped:
             steps, filled = steps[1:], filled[1:]
         self.dropped += self.period.gaps_by_stamps(steps, filled)
         self.newest_ns = int(newest[-1])

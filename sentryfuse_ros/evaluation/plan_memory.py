@@ -1,0 +1,75 @@
+"""Memory that a model and one of its plans take, each measured in a process of its own.
+
+`python -m sentryfuse_ros.evaluation.plan_memory MODEL RATIO` prints it in MB.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ParameterError, SentryFuseError
+from ..paths import model_path
+from ..runtime.engine import Engine
+from ..runtime.plan_costs import choose_by_time, noise_window
+
+WINDOWS = 20
+
+
+def private_mb(pid: int | str = "self") -> float:
+    """Memory of a process that no other process shares [MB] (Linux)."""
+    return sum(_fields(f"/proc/{pid}/smaps_rollup", ("Private_Clean", "Private_Dirty")))
+
+
+def resident_mb(pid: int | str = "self") -> float:
+    """Resident memory of a process, including what it shares with others [MB] (Linux)."""
+    return sum(_fields(f"/proc/{pid}/status", ("VmRSS",)))
+
+
+def _fields(path: str, names: tuple[str, ...]) -> list[float]:
+    lines = (line.split() for line in Path(path).read_text().splitlines())
+    return [int(words[1]) * 1024 / 1e6 for words in lines if words and words[0].rstrip(":") in names]
+
+
+def plan_memory_mb(model: str, ratio: float) -> float:
+    """Private memory that loading a model and running its plan of a ratio takes in a fresh process [MB].
+
+    Raises SentryFuseError.
+    """
+    command = [sys.executable, "-m", __name__, model, str(ratio)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SentryFuseError(
+            "memory of a plan", done.stderr.strip()[-500:], "a model that can be loaded", "see sentryfuse doctor"
+        )
+    return float(done.stdout.split()[-1])
+
+
+def measure_here(model: str, ratio: float) -> float:
+    """The same in this process, which must not have loaded a model before."""
+    _load_library()
+    before_mb = private_mb()
+    engine = Engine.load(model_path(model))
+    try:
+        choose_by_time(engine, 1)
+    except ParameterError:
+        pass  # the ratio is a share of FLOPs then
+    window, mask = noise_window(engine), np.ones(len(engine.modalities), bool)
+    for _ in range(WINDOWS):
+        engine.infer(window, mask, ratio)
+    return private_mb() - before_mb
+
+
+def _load_library() -> None:
+    """Load the library that runs models, which is not a part of the plan."""
+    try:
+        import onnxruntime  # noqa: F401
+    except ImportError:
+        import torch  # noqa: F401
+
+
+if __name__ == "__main__":
+    print(measure_here(sys.argv[1], float(sys.argv[2])))

@@ -1,0 +1,61 @@
+"""The tables of `sentryfuse bench node`, `memory` and `receive`, for a console."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..evaluation.node_cost import MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
+
+
+def node_table(report: NodeReport) -> str:
+    """One line per side, and the summary."""
+    lines = [*_head(report), "", "                    CPU, % of a core      resident MB           first prediction s"]
+    lines += [_node_line(side.label, side) for side in report.sides]
+    return "\n".join([*lines, "", *_summary(report.summary)])
+
+
+def memory_table(report: MemoryReport) -> str:
+    """The node, the plans, and the summary."""
+    runs = report.node_runs
+    lines = [
+        *_head(report),
+        "",
+        f"node, resident            {spread([r.resident_mb for r in runs], '.0f')} MB",
+        f"node, not shared          {spread([r.private_mb for r in runs], '.0f')} MB",
+        f"first prediction after    {spread([r.first_prediction_s for r in runs], '.2f')} s",
+    ]
+    lines += [f"model and plan, r = {ratio:<6}{spread(values, '.1f')} MB" for ratio, values in report.plan_mb.items()]
+    return "\n".join([*lines, "", *_summary(report.summary)])
+
+
+def receive_table(report: ReceiveReport) -> str:
+    """One line per side, and the summary."""
+    lines = [*_head(report), "", "side        CPU, % of a core      against ordinary      messages lost"]
+    for side, runs in report.sides.items():
+        cpu, ratio = spread([run.cpu_percent for run in runs], ".1f"), spread(report.ratios(side), ".2f")
+        lines.append(f"{side:<12}{cpu:<22}{ratio:<22}{sum(r.lost for r in runs)} of {sum(r.received + r.lost for r in runs)}")
+    overhead = spread(report.overhead_ms_p99, ".1f")
+    lines += ["", f"whole node, from the newest sample to its prediction without inference, p99: {overhead} ms"]
+    return "\n".join([*lines, "", *_summary(report.summary)])
+
+
+def _head(report: NodeReport | MemoryReport | ReceiveReport) -> list[str]:
+    on: Mapping[str, Any] = report.machine
+    return [
+        f"model {report.model}, sentryfuse_ros {report.version}",
+        f"machine: {on['processor']}, {on['cores']} cores, Python {on['python']}, onnxruntime {on['onnxruntime'] or 'none'}",
+        f"load: {report.load}",
+    ]
+
+
+def _node_line(label: str, side: NodeSide) -> str:
+    cpu, resident, first = (
+        spread([getattr(run, name) for run in side.runs], form)
+        for name, form in (("cpu_percent", ".1f"), ("resident_mb", ".0f"), ("first_prediction_s", ".2f"))
+    )
+    return f"{label:<20}{cpu:<22}{resident:<22}{first}"
+
+
+def _summary(summary: Mapping[str, float]) -> list[str]:
+    return [f"{name}: {value:g}" for name, value in summary.items()]

@@ -1,0 +1,101 @@
+"""`sentryfuse bench node | memory | receive`: real nodes under the real load, as short as it goes."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.evaluation.node_cost import MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
+from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.settings import build_settings
+
+SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
+
+
+@pytest.mark.parametrize(
+    ("bench", "keys"),
+    [
+        ("node", {"cpu_r90_vs_r0"}),
+        ("memory", {"saving_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
+        ("receive", {"cpu_ratio", "lost", "overhead_ms_p99"}),
+    ],
+)
+def test_a_quick_run_prints_a_table_and_writes_its_summary(bench, keys, tmp_path):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    target = tmp_path / f"{bench}.json"
+    command = [sys.executable, "-m", "sentryfuse_ros.cli", "bench", bench, *SHORT, "--json", str(target)]
+    done = subprocess.run(command, text=True, capture_output=True, cwd=tmp_path, timeout=180)  # it initialises ROS itself
+    assert done.returncode == 0, done.stderr
+    out = done.stdout
+    report = json.loads(target.read_text())
+    assert set(report["summary"]) == keys
+    for key in keys:
+        assert f"{key}: " in out
+    assert report["model"] == "utd_mhad_depth_imu" and report["machine"]["processor"] and report["version"]
+    assert report["load"] == "camera: camera, 640x480 pixels, 30 Hz; imu: imu, one sample, 400 Hz"
+    if bench == "receive":
+        for (run,) in report["sides"].values():
+            assert run["received"] > 100 and run["cpu_percent"] > 0
+            assert run["received_hz"]["camera"] > 10 and run["received_hz"]["imu"] > 100
+    else:
+        runs = report["node_runs"] if bench == "memory" else [run for side in report["sides"] for run in side["runs"]]
+        for run in runs:
+            assert run["cpu_percent"] > 0 and 20 < run["private_mb"] < run["resident_mb"] < 2000
+            assert 0 < run["overhead_ms_p50"] <= run["overhead_ms_p99"]
+
+
+def node_run(cpu, first=0.5):
+    return NodeRun(cpu, 150.0 + cpu, 100.0, first, 1.0, 2.0)
+
+
+def test_summaries_are_medians_of_their_sides():
+    sides = (
+        NodeSide("r = 0", 0.0, False, tuple(map(node_run, (8.0, 10.0, 30.0)))),
+        NodeSide("r = 0.9", 0.9, False, tuple(map(node_run, (1.0, 4.0, 5.0)))),
+        NodeSide("before, r = 0", 0.0, True, tuple(map(node_run, (16.0, 20.0, 21.0)))),
+    )
+    report = NodeReport("m", "1", {}, "", 1.0, sides)
+    assert report.summary == {"cpu_r90_vs_r0": 0.4, "cpu_r0_vs_before": 0.5}
+    assert NodeReport("m", "1", {}, "", 1.0, sides[:2]).summary == {"cpu_r90_vs_r0": 0.4}
+    memory = MemoryReport("m", "1", {}, "", (node_run(1.0, 0.5), node_run(2.0, 2.5)), {"0": (10.0, 20.0), "0.5": (9.0, 9.0)})
+    assert memory.summary == {"saving_r50": 0.4, "node_rss_mb": 151.5, "first_prediction_s": 1.5, "first_prediction_s_max": 2.5}
+
+    def received(cpu, lost):
+        return ReceiveRun(cpu, {}, lost, 100)
+
+    received_sides = {
+        "ordinary": (received(10.0, 5), received(20.0, 5)),
+        "watched": (received(1.0, 0), received(1.0, 0)),
+        "decoded": (received(3.0, 1), received(8.0, 2)),
+    }
+    receive = ReceiveReport("m", "1", {}, "", 1.0, received_sides, (3.0, 4.0))
+    assert receive.summary == {"cpu_ratio": 0.35, "lost": 3.0, "overhead_ms_p99": 3.5}
+
+
+def test_every_input_that_a_robot_can_receive_gets_a_stream_and_a_sensor():
+    specs = (
+        ModalitySpec("front", "camera", 1.0, (2, 1, 12, 16), "depth_m"),
+        ModalitySpec("wheel", "series", 1.0, (20, 3)),
+        ModalitySpec("imu", "imu", 1.0, (40, 6)),
+    )
+    streams = streams_for(specs)
+    assert [(s.name, s.kind, s.encoding, s.topic) for s in streams] == [
+        ("front", "camera", "depth_m", "/bench/front"),
+        ("imu", "imu", "", "/bench/imu"),
+    ]
+    sensors = build_settings(sensor_parameters(streams)).sensors
+    assert [(s.name, s.kind, s.topic, s.model_input) for s in sensors] == [
+        ("front", "camera", "/bench/front", "front"),
+        ("imu", "imu", "/bench/imu", "imu"),
+    ]
+
+
+def test_wrong_arguments_are_named(capsys):
+    assert main(["bench", "node", "--rounds", "0"]) == 2
+    assert main(["bench", "memory", "--seconds", "-1"]) == 2
+    assert main(["bench", "receive", "--model", "no_such_model"]) == 2
+    err = capsys.readouterr().err
+    assert "--rounds: saw 0" in err and "--seconds: saw -1" in err and "no_such_model" in err
