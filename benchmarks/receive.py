@@ -46,7 +46,7 @@ def publish(seconds: float) -> None:
     from rclpy.serialization import serialize_message
     from sensor_msgs.msg import PointField
 
-    from sentryfuse_ros.replay.injector import stamped
+    from sentryfuse_ros.bags.header_stamps import stamped
 
     rclpy.init()
     node = rclpy.create_node("bench_load")

@@ -8,9 +8,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from ..paths import share_path
-
-    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders, or folders that contain some")
+    parser.add_argument(
+        "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders, mcap or db3 files, or folders of such"
+    )
     parser.add_argument(
         "--labels",
         required=True,
@@ -25,9 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--params",
         type=Path,
-        default=share_path("config", "fuse.yaml"),
         metavar="FILE",
         help="parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="SENSOR:=TOPIC",
+        help="which topic of the bags serves a sensor; may be repeated (default: matched by name, then by type)",
     )
     parser.add_argument("--stride", type=float, default=0.5, metavar="S", help="seconds between windows (default: %(default)s)")
     parser.add_argument(
@@ -50,25 +56,37 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from ..bags.bag import find_bags
+    from ..bags.find import find_bags
     from ..bags.run_description import SPLITS
     from ..datasets.builder import DatasetTask, build_dataset
     from ..datasets.extract import WindowSettings
     from ..errors import ParameterError
+    from ..paths import share_path
     from ..reporting.dataset_console import print_report
     from ..reporting.progress import progress_bar
-    from ..settings import build_settings, read_yaml
+    from ..settings import build_settings, named_topics, read_yaml, unknown_names
     from ..training.recipe import Recipe
+    from .topic_map import topics_of
 
     if not 0.01 <= args.stride <= 3600:
         raise ParameterError("--stride", args.stride, "0.01 to 3600 seconds")
     if min(args.split) < 0 or not sum(args.split) > 0:
         raise ParameterError("--split", args.split, "three shares, none negative, not all 0")
-    recipe, settings = Recipe.read(args.config), build_settings(read_yaml(args.params))
+    recipe, flat = Recipe.read(args.config), read_yaml(args.params or share_path("config", "fuse.yaml"))
+    settings = build_settings(flat)
+    for text in unknown_names(flat, (s.name for s in settings.sensors)):
+        print(f"warning: {text}", file=sys.stderr)
     task = DatasetTask(
         bags=tuple(find_bags(args.bags)),
         labels=args.labels,
-        settings=WindowSettings(tuple(recipe.specs), tuple(settings.sensors), args.stride, tuple(args.ignore)),
+        settings=WindowSettings(
+            tuple(recipe.specs),
+            tuple(settings.sensors),
+            args.stride,
+            tuple(args.ignore),
+            topics_of(args.map),
+            named_topics(flat) if args.params else frozenset(),
+        ),
         out=args.out,
         shares=dict(zip(SPLITS, args.split, strict=True)),
         seed=args.seed,

@@ -19,7 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bags.bag import Bag, bag_folder
+from ..bags.bag import Bag
+from ..bags.find import bag_folder, bag_name
 from ..bags.label_sources import intervals_path, read_labels
 from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError
@@ -32,6 +33,7 @@ from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
 PARTS = "parts"
 INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
+REASONS_SHOWN = 5  # bags without a window whose reasons an error quotes
 DEFAULT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
@@ -68,7 +70,7 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     _check_names(task)
     description = DatasetDescription.of(task.command, task.labels, task.settings)
     parts = _parts_folder(task.out, description)
-    tasks = [BagTask(path, task.labels, task.settings, parts / f"{path.name}.npz") for path in task.bags]
+    tasks = [BagTask(path, task.labels, task.settings, parts / f"{bag_name(path)}.npz") for path in task.bags]
     found = []
     if task.jobs > 1:
         with ProcessPoolExecutor(task.jobs) as pool:
@@ -82,10 +84,11 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     found.sort(key=lambda bag: bag.name)
     used = [bag for bag in found if bag.windows]
     if not used:
-        reasons = {bag.error or f"skipped {dict(bag.skipped)}" for bag in found}
+        reasons = list(dict.fromkeys(f"{bag.name}: {bag.why_empty()}" for bag in found))
+        more = f"; and {len(reasons) - REASONS_SHOWN} more" if len(reasons) > REASONS_SHOWN else ""
         raise DataError(
             "data set",
-            "no window in any bag: " + "; ".join(sorted(reasons)[:3]),
+            "no window in any bag: " + "; ".join(reasons[:REASONS_SHOWN]) + more,
             "at least one window",
             "correct --labels, --params or the window of the modalities",
         )
@@ -102,7 +105,7 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
 
 
 def _check_names(task: DatasetTask) -> None:
-    double = [name for name, count in Counter(path.name for path in task.bags).items() if count > 1]
+    double = [name for name, count in Counter(bag_name(path) for path in task.bags).items() if count > 1]
     if double:
         raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
     bad = [spec.name for spec in task.settings.specs if "/" in spec.name]
@@ -122,17 +125,22 @@ def extract_part(task: BagTask) -> BagDescription:
         run = read_run_description(task.bag) or run
         with Bag(task.bag) as bag:
             found = extract_windows(bag, read_labels(bag, task.labels), task.settings)
-            start_ns, duration_s = bag.start_ns, round(bag.duration_s, 3)
+            start_ns, duration_s, damage = bag.start_ns, round(bag.duration_s, 3), bag.damage
     except (BagError, DataError) as error:
-        return BagDescription(task.bag.name, error=str(error), conditions=run.disturbed, split=run.split)
+        return BagDescription(bag_name(task.bag), error=str(error), conditions=run.disturbed, split=run.split)
     description = BagDescription(
-        task.bag.name,
+        bag_name(task.bag),
         windows=len(found.labels),
         conditions=run.disturbed,
         split=run.split,
         duration_s=duration_s,
         skipped=dict(found.skipped),
         topics=found.topics,
+        rates_hz=found.rates_hz,
+        types=found.types,
+        absent=found.absent,
+        remarks=found.remarks,
+        damage=damage,
         unused=found.unused,
         faults=found.faults,
         labels=dict(Counter(found.labels)),

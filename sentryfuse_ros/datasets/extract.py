@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..bags.bag import Bag, match_sensors
+from ..bags.bag import Bag
 from ..bags.labels import Labels
 from ..bags.message_types import deserialiser
+from ..bags.sensor_topics import match_sensors
+from ..bags.topic_facts import stamp_warning, topic_facts
 from ..errors import BagError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
+from ..sensing.liveness import State
 from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..settings import SensorSettings
@@ -25,18 +28,24 @@ NO_LABEL = "no label there"
 IGNORED = "label ignored"
 NOTHING_LIVE = "no live sensor"
 JUMP = "before a jump of the recording's clock"
+REFUSING = (State.LATE, State.FROZEN, State.INVALID)  # the messages come, and cannot be used
 JUMP_NS = 600 * NS_PER_S  # a longer silence is skipped: somebody set the clock, for example from 1970 to today
 FILLING_SHARE = 20  # the first window may lack one part in this many: a few samples
 
 
 @dataclass(frozen=True)
 class WindowSettings:
-    """Which windows to extract: what they look like, from which sensors, how often, and which labels to leave out."""
+    """Which windows to extract: what they look like, from which sensors, how often, and which labels to leave out.
+
+    chosen: sensor -> topic of the bags. named: the sensors whose topic the user named; no other topic serves them.
+    """
 
     specs: tuple[ModalitySpec, ...]
     sensors: tuple[SensorSettings, ...]
     stride_s: float = 0.5
     ignore: tuple[str, ...] = ()
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    named: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,9 @@ class BagWindows:
     """n windows of one bag, and what was left out.
 
     inputs: name -> (n, *shape) float32. labels: n names. end_ns (n,) int64. live (n, M) bool in the order of the specs. skipped:
-    reason -> number of moments without a window. topics: sensor -> topic. unused: topic -> type. faults: sensor -> how many of
-    its messages were refused, and the latest reason.
+    reason -> number of moments without a window. topics: sensor -> topic, and rates_hz: how fast it sends. types: of the topics.
+    absent: sensor -> why it has no topic. remarks: on the choice of the topics and on stamps. unused: topic -> type. faults:
+    sensor -> how many of its messages were refused, and the latest reason.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -54,6 +64,10 @@ class BagWindows:
     live: np.ndarray
     skipped: Counter[str]
     topics: Mapping[str, str]
+    rates_hz: Mapping[str, float]
+    types: Mapping[str, str]
+    absent: Mapping[str, str]
+    remarks: Sequence[str]
     unused: Mapping[str, str]
     faults: Mapping[str, str]
 
@@ -65,14 +79,16 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
     topic for any of the specs.
     """
     wanted = [s for s in settings.sensors if s.model_input in {spec.name for spec in settings.specs}]
-    matched = match_sensors(bag, wanted, {})
+    found = match_sensors(bag, wanted, settings.chosen, settings.named)
+    matched = found.topics
     if not matched:
         raise BagError(
             f"bag {bag.path}",
             "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
             "a topic for one of " + ", ".join(f"{s.name} ({s.kind}, {s.topic})" for s in wanted),
-            "set the topics in --params, or leave this bag out",
+            "; ".join(f"{name}: {why}" for name, why in found.absent.items()),
         )
+    facts = {name: topic_facts(bag, topic) for name, topic in matched.items()}
     sensors = {
         s.name: Sensor(replace(s, msg_type=matched[s.name].msg_type), settings.specs, deserialiser(bag, matched[s.name].name))
         for s in wanted
@@ -91,12 +107,12 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         np.array(extraction.live, bool).reshape(-1, len(settings.specs)),
         extraction.skipped,
         topics,
+        {name: round(fact.rate_hz, 2) for name, fact in facts.items()},
+        {topic.name: topic.msg_type for topic in matched.values()},
+        found.absent,
+        [*found.remarks, *(text for s in wanted if s.name in facts and (text := stamp_warning(facts[s.name], s)))],
         {t.name: t.msg_type for t in bag.topics.values() if t.name not in topics.values()},
-        {
-            name: f"{sensor.status.invalid} of {sensor.status.received} messages refused: {sensor.error}"
-            for name, sensor in sensors.items()
-            if sensor.status is not None and sensor.status.invalid
-        },
+        extraction.faults(),
     )
 
 
@@ -114,6 +130,8 @@ class _Extraction:
         self._blank = {spec.name: empty_input(spec) for spec in settings.specs}
         self._window_ns = round(max(spec.window_s for spec in settings.specs) * NS_PER_S)
         self._first_end_ns = start_ns + self._window_ns - self._window_ns // FILLING_SHARE
+        self._bad: dict[str, str] = {}  # sensor -> the latest reason for which its messages were not used
+        self._was_ok: set[str] = set()
         self._waiting: dict[str, tuple[list[bytes], list[int]]] = {name: ([], []) for name in sensors}
 
     def run(self, bag: Bag, topics: Mapping[str, str]) -> None:
@@ -133,6 +151,18 @@ class _Extraction:
             messages.append(raw)
             times.append(time_ns)
 
+    def faults(self) -> dict[str, str]:
+        """By sensor: how many messages were refused and why, or why it could never be used although it sent."""
+        texts = {}
+        for name, sensor in self._sensors.items():
+            status = sensor.status
+            if status is not None and status.invalid:
+                why = sensor.error or self._bad.get(name, "see its parameters in docs/LIVENESS.md")
+                texts[name] = f"{status.invalid} of {status.received} messages refused: {why}"
+            elif name in self._bad and name not in self._was_ok:
+                texts[name] = f"none of its {status.received if status else 0} messages could be used: {self._bad[name]}"
+        return texts
+
     def _look(self, now_ns: int) -> None:
         """Take the windows of this moment, or count why there are none."""
         for name, (messages, times) in self._waiting.items():
@@ -141,6 +171,11 @@ class _Extraction:
                 messages.clear()
                 times.clear()
         statuses = {s.name: s.check(now_ns, now_ns) for s in self._sensors.values()}
+        for name, status in statuses.items():
+            if status.state == State.OK:
+                self._was_ok.add(name)
+            elif status.state in REFUSING:
+                self._bad[name] = status.reason
         taken = extract_inputs(self._slots, self._settings.specs, statuses, now_ns)
         end_ns = taken.snapshot.end_ns
         labels = self._all_labels.covering(end_ns - self._window_ns, end_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import NamedTuple
@@ -86,7 +87,7 @@ def judge_fault(
     cleared = _judge_clear(fault, times, ok, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
-        returned = _judge_return(fault, times, ok, delivered.sound_s.get(name, []), limits, end_s)
+        returned = _judge_return(fault, times, ok, delivered, limits, end_s)
     return FaultVerdict(
         name,
         fault.kind,
@@ -131,14 +132,27 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
 
 
 def _judge_return(
-    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], sound_s: Sequence[float], limits: Limits, end_s: float
+    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], delivered: DeliveryLog, limits: Limits, end_s: float
 ) -> _Step:
     """When the mask bit returned after the end of a fault, and whether that was soon enough."""
-    sensor = limits.sensors[fault.sensor]
-    enough = bisect.bisect_left(sound_s, fault.to_s) + sensor.good_samples  # index behind the message that completes them
-    if enough > len(sound_s):
-        return _Step(None, None, True, "the recording ends before it could return")
-    ready_s = sound_s[enough - 1]
+    sensor, sound_s = limits.sensors[fault.sensor], delivered.sound_s.get(fault.sensor, [])
+    all_s = delivered.all_s[fault.sensor]
+    could_be_ok_s = ready_after(0.0, all_s, sound_s, sensor)
+    was_ok = any(good for t, good in zip(times, ok, strict=True) if t < fault.from_s)
+    if could_be_ok_s is not None and could_be_ok_s < fault.from_s - limits.fuse_period_s and not was_ok:
+        return _Step(None, None, True, "it was not OK before the fault either, so nothing is promised")
+    ready_s = ready_after(fault.to_s, all_s, sound_s, sensor)
+    if ready_s is None:
+        after = len(sound_s) - bisect.bisect_left(sound_s, fault.to_s)
+        return _Step(
+            None,
+            None,
+            True,
+            "the recording ends before it could return"
+            if after < sensor.good_samples
+            else f"the recording never has {sensor.good_samples} good messages in a row afterwards, so nothing is promised",
+        )
+    enough = bisect.bisect_right(sound_s, ready_s)
     patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay") else 0.0
     limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
@@ -148,6 +162,23 @@ def _judge_return(
         return _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
     seconds = round(max(0.0, returned - ready_s), 3)
     return _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+
+
+def ready_after(t_s: float, all_s: Sequence[float], sound_s: Sequence[float], sensor: SensorLimits) -> float | None:
+    """When ``good_samples`` sound messages in a row have come after a time; None if they never do.
+
+    A message that is not sound begins the count anew, and so does a silence that is longer than the timeout.
+    """
+    sound = Counter(sound_s)
+    run, last_s = 0, t_s
+    for at_s, count in Counter(all_s[bisect.bisect_left(all_s, t_s) :]).items():
+        if at_s - last_s > sensor.timeout_s:
+            run = 0
+        run = run + count if sound[at_s] == count else 0
+        last_s = at_s
+        if run >= sensor.good_samples:
+            return at_s
+    return None
 
 
 @dataclass(frozen=True)
@@ -201,7 +232,11 @@ class RunSummary:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run that was played and judged. bag: as it was given. sensors: sensor name -> topic."""
+    """A run that was played and judged.
+
+    bag: as it was given. sensors: sensor name -> topic. holes: silences of the recording that were skipped, from and to [s].
+    damage: what of the recording could not be read.
+    """
 
     record: RunRecord
     summary: RunSummary
@@ -209,6 +244,8 @@ class RunResult:
     bag: str = ""
     sensors: Mapping[str, str] | None = None
     fuse_node_exit_status: int = 0
+    holes: Sequence[tuple[float, float]] = ()
+    damage: str = ""
 
     def to_dict(self) -> dict[str, object]:
         """What ``--json`` writes: figures, verdicts and scores, without the record."""
@@ -218,6 +255,8 @@ class RunResult:
             "fuse_node_exit_status": self.fuse_node_exit_status,
             "bag": self.bag,
             "sensors": dict(self.sensors or {}),
+            "holes_s": [list(hole) for hole in self.holes],
+            "damage": self.damage,
         }
 
 

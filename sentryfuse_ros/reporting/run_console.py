@@ -5,18 +5,29 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ..nanoseconds import NS_PER_S
 from ..replay.judge import FaultVerdict, RunResult
 from ..replay.scores import RunScores
 from ..replay.session import PreparedReplay
+from .recording_console import rate_text
 
 
-def print_setup(prepared: PreparedReplay) -> None:
-    """Which topic serves which sensor, what is not played, and which faults are injected."""
+def print_setup(prepared: PreparedReplay, domain_id: int) -> None:
+    """Which topic serves which sensor, what is not played, and which faults are injected. Warnings go to stderr."""
     bag, schedule = prepared.bag, prepared.schedule
-    print(f"replay {bag.path}: {bag.duration_s:.1f} s, ROS_DOMAIN_ID={prepared.domain_id}")
+    print(f"replay {bag.path}: {schedule.duration_s(bag):.1f} s, ROS_DOMAIN_ID={domain_id}")
     for sensor in prepared.settings.sensors:
         topic = schedule.sensors.get(sensor.name)
-        print(f"  {sensor.name}: " + (f"{topic.name} ({topic.msg_type}, {topic.count} messages)" if topic else "not in this bag"))
+        if topic is None:
+            print(f"  {sensor.name}: not in this bag ({prepared.found.absent.get(sensor.name, 'see below')})")
+            continue
+        rate = rate_text(prepared.facts[sensor.name].rate_hz, sensor.model_input, prepared.specs)
+        print(f"  {sensor.name}: {topic.name} ({topic.msg_type}, {topic.count} messages, {rate})")
+    if prepared.battery is not None:
+        print(f"  battery: {prepared.battery.name}")
+    skipped_s = (schedule.start_ns - bag.start_ns) / NS_PER_S
+    if skipped_s > 1.0:
+        print(f"  begins with the first message that is played, {skipped_s:.1f} s after the first of the recording")
     played = {topic.name for topic in schedule.sensors.values()} | set(schedule.other_topics)
     unused = [f"{t.name} ({t.msg_type})" for t in bag.topics.values() if t.name not in played]
     if unused:
@@ -24,6 +35,9 @@ def print_setup(prepared: PreparedReplay) -> None:
     for fault in schedule.script.faults:
         print(f"  fault: {fault.describe()}")
     sys.stdout.flush()
+    for text in ((bag.damage,) if bag.damage else ()) + prepared.warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 def print_summary(result: RunResult, out: Path) -> None:
@@ -34,6 +48,10 @@ def print_summary(result: RunResult, out: Path) -> None:
         f"overhead p99 {s.overhead_ms_p99} ms, inference p50 {s.inference_ms_p50} ms, ratios {list(s.ratios_seen)}"
     )
     print_scores(result.scores)
+    for from_s, to_s in result.holes:
+        print(f"skipped the silence of the recording from {from_s:.1f} to {to_s:.1f} s")
+    if result.damage:
+        print(f"used in part: {result.damage}")
     if s.never_seen:
         print("never seen: " + ", ".join(s.never_seen))
     for verdict in s.faults:
