@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sentryfuse_ros.replay.faults import InjectedFault
-from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault, summarise
+from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault
 from sentryfuse_ros.replay.run_record import PredictionRow, SensorStatus, StatusRow
+from sentryfuse_ros.replay.run_summary import summarise
 from sentryfuse_ros.replay.schedule import DeliveryLog
 
 TICK_S = 0.1

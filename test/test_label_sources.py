@@ -10,7 +10,7 @@ from sentryfuse_ros.bags.label_sources import read_intervals, read_topic
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
-from sentryfuse_ros.replay.session import read_truth
+from sentryfuse_ros.replay.preparation import read_truth
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 from bag_maker import T0, write_bag
 
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.replay.preparation import prepare
 from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
 from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
-from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments, prepare
+from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from ..replay.judge import RunResult
 from ..replay.latest import Latest
+from ..replay.preparation import prepare, without_types
 from ..replay.ros_domain import RosDomain, claim_domain
+from ..replay.run_summary import RunResult
 from ..replay.schedule import DeliveryLog, deliveries
-from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, prepare, with_frames, without_types
+from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, with_frames
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
 from .topic_map import topics_of

@@ -6,7 +6,8 @@ import sys
 from pathlib import Path
 
 from ..nanoseconds import NS_PER_S
-from ..replay.judge import FaultVerdict, RunResult
+from ..replay.judge import FaultVerdict
+from ..replay.run_summary import RunResult
 from ..replay.scores import RunScores
 from ..replay.session import PreparedReplay
 from .recording_console import rate_text
@@ -54,6 +55,8 @@ def print_summary(result: RunResult, out: Path) -> None:
         print(f"used in part: {result.damage}")
     if s.never_seen:
         print("never seen: " + ", ".join(s.never_seen))
+    for name, reason in s.never_ok.items():
+        print(f"never OK: {name}, {reason}")
     for verdict in s.faults:
         print("  " + fault_line(verdict))
     print("promises kept" if s.promises_kept else "PROMISES BROKEN:\n  " + "\n  ".join(s.promises_broken))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import write_atomically
-from ..replay.judge import RunResult
+from ..replay.run_summary import RunResult
 from .run_timeline import write_timeline
 
 

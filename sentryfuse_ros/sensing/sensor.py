@@ -19,6 +19,7 @@ from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .window_buffer import WindowBuffer
 
+OTHER_CLOCK_S = 10.0  # a message that seems to be on the way for longer was stamped by another clock
 LONGEST_REST_S = 0.5  # between the rows of a sensor that is asleep
 
 
@@ -93,7 +94,17 @@ class Sensor:
             self.buffer.clear()  # rows from a broken sensor must not be part of a later window
         if self.status.state == State.INVALID and self.error and self.status.reason.startswith("payload"):
             self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
+        elif self._is_clock_trouble(self.status):
+            remedy = f"set {self.name}.trust_stamps: false if its stamps are not of this clock"
+            self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
         return self.status
+
+    @staticmethod
+    def _is_clock_trouble(status: Status) -> bool:
+        """Whether the stamps of a sensor cannot be of the node's clock, rather than that its messages are on the way for long."""
+        return (status.state == State.INVALID and status.reason.startswith("stamp")) or (
+            status.state == State.LATE and status.latency_s > OTHER_CLOCK_S
+        )
 
     def reset(self) -> None:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
