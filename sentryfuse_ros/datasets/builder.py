@@ -22,6 +22,7 @@ import numpy as np
 from ..bags.bag import Bag
 from ..bags.find import bag_folder, bag_name
 from ..bags.label_sources import intervals_path, read_labels
+from ..bags.labels import Labels
 from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError
 from ..files import write_atomically
@@ -124,7 +125,9 @@ def extract_part(task: BagTask) -> BagDescription:
     try:
         run = read_run_description(task.bag) or run
         with Bag(task.bag) as bag:
-            found = extract_windows(bag, read_labels(bag, task.labels), task.settings)
+            labels = read_labels(bag, task.labels)
+            check_labels_meet(labels, bag, task.labels)
+            found = extract_windows(bag, labels, task.settings)
             start_ns, duration_s, damage = bag.start_ns, round(bag.duration_s, 3), bag.damage
     except (BagError, DataError) as error:
         return BagDescription(bag_name(task.bag), error=str(error), conditions=run.disturbed, split=run.split)
@@ -139,7 +142,7 @@ def extract_part(task: BagTask) -> BagDescription:
         rates_hz=found.rates_hz,
         types=found.types,
         absent=found.absent,
-        remarks=found.remarks,
+        remarks=tuple(found.remarks),
         damage=damage,
         unused=found.unused,
         faults=found.faults,
@@ -169,6 +172,22 @@ def extract_part(task: BagTask) -> BagDescription:
             "free some space, then run the same command again",
         ) from error
     return description
+
+
+def check_labels_meet(labels: Labels, bag: Bag, source: str) -> None:
+    """Raises DataError with both times if there are labels and none of them lies within the recording."""
+    if not labels.intervals:
+        return
+    begin_s, end_s = labels.intervals[0].from_ns / NS_PER_S, labels.intervals[-1].to_ns / NS_PER_S
+    start_s = bag.start_ns / NS_PER_S
+    if labels.between(bag.start_ns, bag.start_ns + round(bag.duration_s * NS_PER_S)):
+        return
+    raise DataError(
+        f"labels {source} of bag {bag.name}",
+        f"{begin_s:.3f} to {end_s:.3f} s",
+        f"some within the recording, {start_s:.3f} to {start_s + bag.duration_s:.3f} s",
+        "they are on the clock of the stamps, in seconds since 1970; correct them, or leave this bag out",
+    )
 
 
 def fingerprint(task: BagTask) -> str:

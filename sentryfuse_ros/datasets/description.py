@@ -27,7 +27,7 @@ class BagDescription:
     """What one recording gave: its windows by label, or the error that kept it from being read.
 
     conditions: what disturbed it. skipped: reason -> moments without a window. topics: sensor -> topic, and rates_hz: how fast it
-    sends. types: of these topics. absent: sensor -> why it has no topic. remarks: on the choice of topics and on stamps. damage:
+    sends. types: of these topics. absent: sensor -> why it has no topic. remarks: on the choice of topics. damage:
     what could not be read. unused: topic -> type. faults: sensor -> refused messages. fingerprint: of the files that the windows
     were made from.
     """
@@ -65,7 +65,8 @@ class BagDescription:
     def from_dict(cls, values: Mapping[str, Any]) -> BagDescription:
         """Inverse of `to_dict`; unknown keys are ignored. Raises KeyError, TypeError or ValueError on other data."""
         known = {name: value for name, value in values.items() if name in cls.__dataclass_fields__}
-        return cls(**{**known, "name": values["name"], "conditions": tuple(values.get("conditions", ()))})
+        tuples = {name: tuple(values.get(name, ())) for name in ("conditions", "remarks")}
+        return cls(**{**known, "name": values["name"], **tuples})
 
 
 @dataclass(frozen=True)

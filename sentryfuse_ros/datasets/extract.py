@@ -12,7 +12,7 @@ from ..bags.bag import Bag
 from ..bags.labels import Labels
 from ..bags.message_types import deserialiser
 from ..bags.sensor_topics import match_sensors
-from ..bags.topic_facts import stamp_warning, topic_facts
+from ..bags.topic_facts import TopicFacts, topic_facts
 from ..errors import BagError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, empty_input
@@ -54,7 +54,7 @@ class BagWindows:
 
     inputs: name -> (n, *shape) float32. labels: n names. end_ns (n,) int64. live (n, M) bool in the order of the specs. skipped:
     reason -> number of moments without a window. topics: sensor -> topic, and rates_hz: how fast it sends. types: of the topics.
-    absent: sensor -> why it has no topic. remarks: on the choice of the topics and on stamps. unused: topic -> type. faults:
+    absent: sensor -> why it has no topic. remarks: on the choice of the topics. unused: topic -> type. faults:
     sensor -> how many of its messages were refused, and the latest reason.
     """
 
@@ -76,7 +76,7 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
     """Every ``stride_s`` the windows that the robot would have had at that moment.
 
     One label must hold over the longest of them. Sensors without a topic in the bag are absent. Raises BagError if the bag has no
-    topic for any of the specs.
+    topic for any of the specs, or a sensor is too slow for its spec.
     """
     wanted = [s for s in settings.sensors if s.model_input in {spec.name for spec in settings.specs}]
     found = match_sensors(bag, wanted, settings.chosen, settings.named)
@@ -89,6 +89,7 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
             "; ".join(f"{name}: {why}" for name, why in found.absent.items()),
         )
     facts = {name: topic_facts(bag, topic) for name, topic in matched.items()}
+    _check_rates(bag, wanted, facts, settings.specs)
     sensors = {
         s.name: Sensor(replace(s, msg_type=matched[s.name].msg_type), settings.specs, deserialiser(bag, matched[s.name].name))
         for s in wanted
@@ -110,10 +111,26 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         {name: round(fact.rate_hz, 2) for name, fact in facts.items()},
         {topic.name: topic.msg_type for topic in matched.values()},
         found.absent,
-        [*found.remarks, *(text for s in wanted if s.name in facts and (text := stamp_warning(facts[s.name], s)))],
+        found.remarks,
         {t.name: t.msg_type for t in bag.topics.values() if t.name not in topics.values()},
         extraction.faults(),
     )
+
+
+def _check_rates(
+    bag: Bag, sensors: Sequence[SensorSettings], facts: Mapping[str, TopicFacts], specs: Sequence[ModalitySpec]
+) -> None:
+    """Raises BagError if a sensor sends fewer messages than its model input has steps: the input would mostly repeat itself."""
+    for sensor in sensors:
+        spec = next(spec for spec in specs if spec.name == sensor.model_input)
+        rate_hz = facts[sensor.name].rate_hz if sensor.name in facts else 0.0
+        if spec.is_finer_than(rate_hz):
+            raise BagError(
+                f"bag {bag.path} {sensor.name}",
+                f"{rate_hz:.3g} messages per second",
+                f"at least {spec.grid_rate_hz:g}, the steps per second of the modality {spec.name}",
+                "make the first size of its shape smaller or its window longer, or leave this bag out",
+            )
 
 
 class _Extraction:

@@ -121,7 +121,7 @@ def input_warnings(
         if not serving:
             warnings.append(f"no sensor for the model's input {spec.name}: it is predicted without it")
         warnings += [
-            f"{s.name}: sends {facts[s.name].rate_hz:.3g} Hz, and the model's input {spec.name} has {spec.grid_rate_hz:.3g} Hz"
+            f"{s.name}: sends {facts[s.name].rate_hz:.3g} Hz, and the model's input {spec.name} has {spec.grid_rate_hz:g} Hz"
             for s in serving
             if spec.is_finer_than(facts[s.name].rate_hz)
         ]

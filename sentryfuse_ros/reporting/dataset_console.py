@@ -20,7 +20,7 @@ def print_report(data: DatasetDescription) -> None:
     """What the sensors are, the table, then what was skipped, left out, refused, missing and not used."""
     console = Console()
     for line in sensor_lines(data):
-        console.print(line, markup=False, highlight=False)
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
     console.print(class_table(data))
     empty = [split for split in SPLITS if all(bag.split != split for bag in data.bags)]
     if empty:
@@ -28,7 +28,7 @@ def print_report(data: DatasetDescription) -> None:
             f"[yellow]no bag for {' and '.join(empty)}[/yellow]: too few bags, or their run.json files name other splits"
         )
     for line in notes(data):
-        console.print(line, markup=False)
+        console.print(line, markup=False, soft_wrap=True)
 
 
 def sensor_lines(data: DatasetDescription) -> list[str]:
@@ -46,17 +46,11 @@ def sensor_lines(data: DatasetDescription) -> list[str]:
             measured = f"{rates[0]:.3g} Hz" if rates and rates[-1] < SAME_RATE * rates[0] else rate_range(rates)
             lines.append(
                 f"{sensor.name}: {topic} ({types}), {measured} in {count} bags; "
-                f"the input {spec.name} has {spec.grid_rate_hz:.3g} Hz"
+                f"the input {spec.name} has {spec.grid_rate_hz:g} Hz"
             )
         rates = sorted(bag.rates_hz[sensor.name] for bag in bags if bag.rates_hz.get(sensor.name))
         if rates and rates[-1] > DIFFERENT_RATE * rates[0]:
             lines.append(f"warning: the rate of {sensor.name} differs among the bags, {rate_range(rates)}")
-        slow = [rate for rate in rates if spec.is_finer_than(rate)]
-        if slow:
-            lines.append(
-                f"warning: {sensor.name} sends fewer messages than the input {spec.name} has steps in {len(slow)} bags; "
-                "make the shape of the modality smaller"
-            )
     return lines
 
 
