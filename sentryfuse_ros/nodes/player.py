@@ -42,9 +42,13 @@ class Player:
         script: FaultScript,
         start_ns: int,
         battery_topic: str = "/battery_state",
+        published: Callable[[str, int, bytes], None] | None = None,
     ):
-        """``sensors``: topic of each sensor; ``extra``: topics that are played as recorded; ``start_ns``: time of t = 0."""
-        self._node, self._script, self._start_ns = node, script, start_ns
+        """``sensors``: topic of each sensor; ``extra``: topics that are played as recorded; ``start_ns``: time of t = 0.
+
+        ``published(topic, time ns, message)`` is told of every message of the recording.
+        """
+        self._node, self._script, self._start_ns, self._published = node, script, start_ns, published
         # Reliable and deep, because a replay that loses messages on its own would blame the fuser for it.
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers = {
@@ -120,6 +124,8 @@ class Player:
                     continue
             while delivery is not None and delivery.t_s <= now_s:
                 self._publishers[delivery.topic].publish(delivery.raw)
+                if self._published is not None:
+                    self._published(delivery.topic, self._start_ns + int(delivery.t_s * NS_PER_S), delivery.raw)
                 last_s = delivery.t_s
                 delivery = next(stream, None)
             if time.monotonic() >= next_show_s:

@@ -15,6 +15,7 @@ from ..replay.session import PlayedRun, TopicReplay
 from .collector import Collector, LatestMessages
 from .node_process import NodeProcess, transport_environment
 from .player import Player
+from .result_recorder import record_result
 from .spin import make_executor
 from .strangers import Strangers
 
@@ -31,7 +32,10 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
     try:
         with _replay_node() as node:
             collector = Collector(node, replay.start_ns)
-            player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns)
+            if replay.result is not None:
+                record_result(node, replay.result, replay.start_ns)
+            published = replay.result.write if replay.result is not None else None
+            player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns, published=published)
             strangers = Strangers(node, player.topics, replay.domain_id)
 
             def show_latest(t_s: float) -> None:

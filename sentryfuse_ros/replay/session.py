@@ -21,6 +21,7 @@ from ..settings import Settings
 from .faults import FaultScript
 from .frames import frames_of_run, shows_pictures
 from .judge import Limits, SensorLimits
+from .result_bag import ResultBag
 from .run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
 from .run_summary import RunResult, summarise
 from .schedule import Delivery, DeliveryLog, Schedule
@@ -85,6 +86,7 @@ class TopicReplay:
     node_arguments: Sequence[str]  # command line of fuse_node
     domain_id: int  # ROS domain of this run
     log_path: Path  # where fuse_node's output goes
+    result: ResultBag | None = None  # where what is published is written to, and the inputs that it wants
 
 
 @dataclass(frozen=True)
