@@ -9,8 +9,8 @@ SPECS = (ModalitySpec("camera", "camera", 1.0, (4, 1, 12, 16), "depth_m"), Modal
 SENSORS = build_settings({"sensors": ["camera", "imu"], "camera.topic": "cam/depth", "imu.topic": "imu/raw"}).sensors
 
 
-def extract(bag, labels, stride_s, sensors=SENSORS):
-    return extract_windows(bag, labels, WindowSettings(SPECS, sensors, stride_s))
+def extract(bag, labels, stride_s, sensors=SENSORS, **settings):
+    return extract_windows(bag, labels, WindowSettings(SPECS, sensors, stride_s, **settings))
 
 
 def build(bags, labels, out, stride_s=0.5, shares=DEFAULT_SHARES, progress=lambda done: None):

@@ -46,6 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for drawing the splits (default: %(default)s)")
     parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
+    parser.add_argument(
+        "--label-at",
+        choices=("end", "whole"),
+        default="end",
+        help="end: a window has the label that holds at its end; whole: only windows with one label throughout are kept. Windows "
+        "in which the label changes are marked, and used for training only if the recipe says so (default: %(default)s)",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: %(default)s)")
 
 
@@ -84,6 +91,7 @@ def run(args: argparse.Namespace) -> int:
             tuple(settings.sensors),
             args.stride,
             tuple(args.ignore),
+            args.label_at,
             topics_of(args.map),
             named_topics(flat) if args.params else frozenset(),
         ),

@@ -134,6 +134,7 @@ def extract_part(task: BagTask) -> BagDescription:
     description = BagDescription(
         bag_name(task.bag),
         windows=len(found.labels),
+        steady=int(found.steady.sum()),
         conditions=run.disturbed,
         split=run.split,
         duration_s=duration_s,
@@ -155,6 +156,8 @@ def extract_part(task: BagTask) -> BagDescription:
         "_labels": np.array(found.labels, dtype=str),
         "_end_ns": found.end_ns,
         "_live": found.live,
+        "_steady": found.steady,
+        "_since_change_s": found.since_change_s,
         "_end_s": (found.end_ns - start_ns) / NS_PER_S,
         **{INPUT + name: x for name, x in found.inputs.items()},
     }
@@ -266,9 +269,11 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
                     count = len(part["_labels"])
                     for name, array in arrays.items():
                         array[at : at + count] = part[INPUT + name]
-                    columns = (part["_end_s"], part["_end_ns"], part["_labels"], part["_live"])
-                    for end_s, stamp_ns, label, live in zip(*columns, strict=True):
-                        table.writerow((bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live)))
+                    names = ("_end_s", "_end_ns", "_labels", "_live", "_steady", "_since_change_s")
+                    for end_s, stamp_ns, label, live, steady, since_s in zip(*(part[name] for name in names), strict=True):
+                        since = "" if np.isnan(since_s) else f"{since_s:.3f}"
+                        row = (bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live), int(steady), since)
+                        table.writerow(row)
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
                 raise DataError(f"part {path}", str(error), "a complete file", "remove it and run again") from error
             at += count

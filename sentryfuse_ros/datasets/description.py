@@ -26,6 +26,7 @@ class SensorTopic(NamedTuple):
 class BagDescription:
     """What one recording gave: its windows by label, or the error that kept it from being read.
 
+    steady: how many of the windows have one label throughout, None if that was not recorded.
     conditions: what disturbed it. skipped: reason -> moments without a window. topics: sensor -> topic, and rates_hz: how fast it
     sends. types: of these topics. absent: sensor -> why it has no topic. remarks: on the choice of topics. damage:
     what could not be read. unused: topic -> type. faults: sensor -> refused messages. fingerprint: of the files that the windows
@@ -34,6 +35,7 @@ class BagDescription:
 
     name: str
     windows: int = 0
+    steady: int | None = None
     error: str = ""
     conditions: tuple[str, ...] = ()
     split: str = ""
@@ -73,8 +75,8 @@ class BagDescription:
 class DatasetDescription:
     """A whole window folder.
 
-    labels: the topic or file that they are from. left_out: the recordings that gave no window. chosen and named: as in
-    `WindowSettings`.
+    labels: the topic or file that they are from. left_out: the recordings that gave no window. label_at, chosen and named:
+    as in `WindowSettings`.
     """
 
     command: str
@@ -88,6 +90,7 @@ class DatasetDescription:
     windows: int = 0
     bags: tuple[BagDescription, ...] = ()
     left_out: tuple[BagDescription, ...] = ()
+    label_at: str = "end"
     chosen: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
 
@@ -99,6 +102,7 @@ class DatasetDescription:
             labels=labels,
             stride_s=settings.stride_s,
             ignore=settings.ignore,
+            label_at=settings.label_at,
             chosen=settings.chosen,
             named=settings.named,
             specs=settings.specs,
@@ -112,6 +116,7 @@ class DatasetDescription:
             "labels": self.labels,
             "stride_s": self.stride_s,
             "ignore": list(self.ignore),
+            "label_at": self.label_at,
             "chosen_topics": dict(self.chosen),
             "named_topics": sorted(self.named),
             "modalities": [spec.to_dict() for spec in self.specs],
@@ -140,6 +145,7 @@ class DatasetDescription:
             labels=values.get("labels", ""),
             stride_s=values.get("stride_s", 0.0),
             ignore=tuple(values.get("ignore", ())),
+            label_at=values.get("label_at", "whole"),
             chosen=dict(values.get("chosen_topics", {})),
             named=frozenset(values.get("named_topics", ())),
             specs=tuple(ModalitySpec.from_dict(spec) for spec in values["modalities"]),

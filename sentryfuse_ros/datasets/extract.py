@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from ..settings import SensorSettings
 
 # Why a moment gave no window.
 FILLING = "before the first full window"
-CHANGES = "the label changes inside the window"
+CHANGES = "no label holds throughout the window"
 NO_LABEL = "no label there"
 IGNORED = "label ignored"
 NOTHING_LIVE = "no live sensor"
@@ -37,6 +38,7 @@ FILLING_SHARE = 20  # the first window may lack one part in this many: a few sam
 class WindowSettings:
     """Which windows to extract: what they look like, from which sensors, how often, and which labels to leave out.
 
+    label_at: "end" labels a window by what holds at its end, "whole" keeps only windows throughout which one label holds.
     chosen: sensor -> topic of the bags. named: the sensors whose topic the user named; no other topic serves them.
     """
 
@@ -44,6 +46,7 @@ class WindowSettings:
     sensors: tuple[SensorSettings, ...]
     stride_s: float = 0.5
     ignore: tuple[str, ...] = ()
+    label_at: str = "end"
     chosen: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
 
@@ -52,7 +55,8 @@ class WindowSettings:
 class BagWindows:
     """n windows of one bag, and what was left out.
 
-    inputs: name -> (n, *shape) float32. labels: n names. end_ns (n,) int64. live (n, M) bool in the order of the specs. skipped:
+    inputs: name -> (n, *shape) float32. labels: n names. end_ns (n,) int64. live (n, M) bool in the order of the specs. steady
+    (n,) bool: one label held throughout. since_change_s (n,): from the change of the label to the end, NaN without one. skipped:
     reason -> number of moments without a window. topics: sensor -> topic, and rates_hz: how fast it sends. types: of the topics.
     absent: sensor -> why it has no topic. remarks: on the choice of the topics. unused: topic -> type. faults:
     sensor -> how many of its messages were refused, and the latest reason.
@@ -62,6 +66,8 @@ class BagWindows:
     labels: Sequence[str]
     end_ns: np.ndarray
     live: np.ndarray
+    steady: np.ndarray
+    since_change_s: np.ndarray
     skipped: Counter[str]
     topics: Mapping[str, str]
     rates_hz: Mapping[str, float]
@@ -75,8 +81,8 @@ class BagWindows:
 def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWindows:
     """Every ``stride_s`` the windows that the robot would have had at that moment.
 
-    One label must hold over the longest of them. Sensors without a topic in the bag are absent. Raises BagError if the bag has no
-    topic for any of the specs, or a sensor is too slow for its spec.
+    The longest of them decides whether one label held throughout. Sensors without a topic in the bag are absent. Raises BagError
+    if the bag has no topic for any of the specs, or a sensor is too slow for its spec.
     """
     wanted = [s for s in settings.sensors if s.model_input in {spec.name for spec in settings.specs}]
     found = match_sensors(bag, wanted, settings.chosen, settings.named)
@@ -106,6 +112,8 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         extraction.labels,
         np.array(extraction.end_ns, np.int64),
         np.array(extraction.live, bool).reshape(-1, len(settings.specs)),
+        np.array(extraction.steady, bool),
+        np.array(extraction.since_change_s, np.float64),
         extraction.skipped,
         topics,
         {name: round(fact.rate_hz, 2) for name, fact in facts.items()},
@@ -141,6 +149,8 @@ class _Extraction:
         self.labels: list[str] = []
         self.end_ns: list[int] = []
         self.live: list[np.ndarray] = []
+        self.steady: list[bool] = []
+        self.since_change_s: list[float] = []
         self.skipped: Counter[str] = Counter()
         self._sensors, self._all_labels, self._settings = sensors, all_labels, settings
         self._slots = slots_of(sensors.values(), [spec.name for spec in settings.specs])
@@ -195,19 +205,23 @@ class _Extraction:
                 self._bad[name] = status.reason
         taken = extract_inputs(self._slots, self._settings.specs, statuses, now_ns)
         end_ns = taken.snapshot.end_ns
-        labels = self._all_labels.covering(end_ns - self._window_ns, end_ns)
+        label = self._all_labels.at(end_ns - 1)  # the sample at the end belongs to the time before it
+        steady = len(self._all_labels.covering(end_ns - self._window_ns, end_ns)) == 1
         if not taken.inputs:
             self.skipped[NOTHING_LIVE] += 1
         elif end_ns < self._first_end_ns:
             self.skipped[FILLING] += 1
-        elif not labels:
+        elif not label:
             self.skipped[NO_LABEL] += 1
-        elif len(labels) > 1:
-            self.skipped[CHANGES] += 1
-        elif labels[0] in self._settings.ignore:
+        elif label in self._settings.ignore:
             self.skipped[IGNORED] += 1
+        elif not steady and self._settings.label_at == "whole":
+            self.skipped[CHANGES] += 1
         else:
+            since_s = self._all_labels.seconds_since_change(end_ns - 1)
             self.inputs.append({**self._blank, **taken.inputs})
-            self.labels.append(labels[0])
+            self.labels.append(label)
+            self.steady.append(steady)
+            self.since_change_s.append(math.nan if since_s is None else since_s)
             self.end_ns.append(end_ns)
             self.live.append(taken.snapshot.mask.copy())

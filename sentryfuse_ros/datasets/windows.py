@@ -20,6 +20,8 @@ class WindowSet:
     fold). recording (n,) int: place in ``recordings``. end_s (n,) float64: end of the window in its recording. live: name -> (n,)
     bool, whether the sensor was live; a sensor that is not named always was. conditions: name -> (n,) bool, circumstances that
     evaluations report apart. place (n,): the rows of ``inputs`` that these windows are; None: all rows in order.
+    steady (n,) bool: whether the label held throughout the window; None: in all. since_change_s (n,): from the last change of the
+    label to the end of the window, NaN if there was none; None: not known.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -31,6 +33,8 @@ class WindowSet:
     live: Mapping[str, np.ndarray] = field(default_factory=dict)
     conditions: Mapping[str, np.ndarray] = field(default_factory=dict)
     place: np.ndarray | None = None
+    steady: np.ndarray | None = None
+    since_change_s: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -52,7 +56,13 @@ class WindowSet:
             {n: flags[index] for n, flags in self.live.items()},
             {n: flags[index] for n, flags in self.conditions.items()},
             index if self.place is None else self.place[index],
+            None if self.steady is None else self.steady[index],
+            None if self.since_change_s is None else self.since_change_s[index],
         )
+
+    def steady_only(self) -> WindowSet:
+        """The windows throughout which their label held."""
+        return self if self.steady is None or self.steady.all() else self.select(self.steady)
 
     def of_groups(self, groups: Sequence[Group]) -> WindowSet:
         """The windows of some groups. Raises DataError if a group has no window."""

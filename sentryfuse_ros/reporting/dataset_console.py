@@ -80,6 +80,12 @@ def notes(data: DatasetDescription) -> list[str]:
     lines = []
     for reason, count in total(bag.skipped for bag in every).most_common():
         lines.append(f"skipped {count} moments in {sum(reason in bag.skipped for bag in every)} bags: {reason}")
+    border = sum(bag.windows - bag.steady for bag in data.bags if bag.steady is not None)
+    if border:
+        lines.append(
+            f"{border} of {data.windows} windows have a change of label in them: they have the label of their end, and are "
+            "trained on only with border_windows: true in the recipe"
+        )
     for bag in data.left_out:
         lines.append(f"left out bag {bag.name}: {bag.why_empty()}")
     lines += [f"used bag {bag.name} in part: {bag.damage}" for bag in data.bags if bag.damage]

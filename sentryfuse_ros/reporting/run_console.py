@@ -75,7 +75,8 @@ def fault_line(v: FaultVerdict) -> str:
 def print_scores(scores: RunScores) -> None:
     """The accuracy, if there are labels to judge by."""
     parts = (
-        ("over the run", scores.overall),
+        ("at all moments", scores.overall),
+        ("steady, that is, where the label had held for a whole window,", scores.steady),
         ("with all sensors", scores.all_sensors),
         ("while sensors were missing", scores.sensor_missing),
     )
@@ -86,3 +87,10 @@ def print_scores(scores: RunScores) -> None:
     ]
     if texts:
         print("accuracy " + ", ".join(texts))
+    changes = [
+        f"{100 * since.score.accuracy:.1f} % after {since.from_s:g}{'' if since.to_s is None else f' to {since.to_s:g}'} s"
+        for since in scores.since_change
+        if since.score.accuracy is not None
+    ]
+    if changes:
+        print("after a change of the label: " + ", ".join(changes))

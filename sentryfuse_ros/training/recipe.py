@@ -30,6 +30,7 @@ class Recipe:
     train_groups: tuple[int | str, ...] = ("train",)
     validation_groups: tuple[int | str, ...] = ()  # held out of training; accuracies on the way and temperatures come from them
     test_groups: tuple[int | str, ...] = ()  # read by `sentryfuse evaluate` only
+    border_windows: bool = False  # whether windows in which the label changes are trained on too, by the label at their end
     model: Mapping[str, Any] = field(default_factory=dict)  # the fields of FuseConfig, except modalities and classes
     seed: Annotated[int, Rule(lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")] = 0
     epochs: Count = 120
