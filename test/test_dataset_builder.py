@@ -15,9 +15,9 @@ from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.find import find_bags
 from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.datasets.builder import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.datasets.description import BagDescription
 from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
+from sentryfuse_ros.datasets.splits import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.settings import build_settings, named_topics

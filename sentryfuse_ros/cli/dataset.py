@@ -44,6 +44,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of the splits; whole bags are drawn, except those whose run.json names a split (default: 0.7 0.15 0.15)",
     )
+    parser.add_argument(
+        "--group-by",
+        default="",
+        metavar="REGEX|FILE.csv:COLUMN",
+        help="keep recordings of one person, place or day in one split: a regular expression whose first group in the bag's name "
+        "says which (subject(\\d+)), or a CSV table with a column bag and the one that is named",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed for drawing the splits (default: %(default)s)")
     parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
     parser.add_argument(
@@ -92,12 +99,14 @@ def run(args: argparse.Namespace) -> int:
             args.stride,
             tuple(args.ignore),
             args.label_at,
+            recipe.classes,
             topics_of(args.map),
             named_topics(flat) if args.params else frozenset(),
         ),
         out=args.out,
         shares=dict(zip(SPLITS, args.split, strict=True)),
         seed=args.seed,
+        group_by=args.group_by,
         jobs=args.jobs,
         command="sentryfuse " + shlex.join(sys.argv[1:]),
     )

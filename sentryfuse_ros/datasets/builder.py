@@ -12,7 +12,7 @@ import os
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,23 +30,28 @@ from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
 from .description import BagDescription, DatasetDescription
 from .extract import WindowSettings, extract_windows
+from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
 PARTS = "parts"
 INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
 REASONS_SHOWN = 5  # bags without a window whose reasons an error quotes
-DEFAULT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
 @dataclass(frozen=True)
 class DatasetTask:
-    """Which data set to build. labels: a topic or an intervals file. shares: split -> its share. command: for dataset.json."""
+    """Which data set to build.
+
+    labels: a topic or an intervals file. shares: split -> its share. group_by: which recordings stay together, as in
+    `splits.origins_of`. command: for dataset.json.
+    """
 
     bags: tuple[Path, ...]
     labels: str
     settings: WindowSettings
     out: Path
     shares: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_SHARES))
+    group_by: str = ""
     seed: int = 0
     jobs: int = 1
     command: str = ""
@@ -65,10 +70,11 @@ class BagTask:
 def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda done: None) -> DatasetDescription:
     """Build a data set; ``progress`` is called with the number of recordings done. It can be interrupted and started again.
 
-    A recording belongs to one split as a whole: to the one that its run.json names, otherwise to one drawn by the seed. Raises
-    DataError if no recording gives a window, or two recordings have the same name.
+    A recording belongs to one split as a whole: to the one that its run.json names, otherwise to one drawn by the seed, together
+    with the others of its origin. Raises DataError if no recording gives a window, two have the same name, or one has no origin.
     """
     _check_names(task)
+    origins = origins_of([bag_name(path) for path in task.bags], task.group_by)
     description = DatasetDescription.of(task.command, task.labels, task.settings)
     parts = _parts_folder(task.out, description)
     tasks = [BagTask(path, task.labels, task.settings, parts / f"{bag_name(path)}.npz") for path in task.bags]
@@ -83,6 +89,7 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
             found.append(extract_part(one))
             progress(len(found))
     found.sort(key=lambda bag: bag.name)
+    found = [replace(bag, origin=origins.get(bag.name, "")) for bag in found]
     used = [bag for bag in found if bag.windows]
     if not used:
         reasons = list(dict.fromkeys(f"{bag.name}: {bag.why_empty()}" for bag in found))
@@ -96,7 +103,7 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     used = assign_splits(used, task.shares, task.seed)
     description = replace(
         description,
-        classes=tuple(sorted({label for bag in used for label in bag.labels})),
+        classes=task.settings.classes or tuple(sorted({label for bag in used for label in bag.labels})),
         windows=sum(bag.windows for bag in used),
         bags=tuple(used),
         left_out=tuple(bag for bag in found if not bag.windows),
@@ -210,24 +217,6 @@ def _kept(part: Path, description_path: Path) -> BagDescription | None:
         return BagDescription.from_dict(json.loads(description_path.read_text(encoding="utf-8"))) if part.exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
-
-
-def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], seed: int) -> list[BagDescription]:
-    """Give every recording without a split one; it is drawn, so that each split gets its share of their windows."""
-    free = [i for i, bag in enumerate(bags) if not bag.split]
-    np.random.default_rng(seed).shuffle(free)
-    total, names = sum(bags[i].windows for i in free), [name for name in shares if shares[name] > 0]
-    have = dict.fromkeys(names, 0.0)
-    out = list(bags)
-    for done, i in enumerate(free):
-        # If there are only just enough recordings left, each empty split gets one; otherwise the split that is furthest
-        # below its share.
-        empty = [name for name in names if not have[name]]
-        candidates = empty if empty and len(free) - done <= len(empty) else names
-        split = max(candidates, key=lambda name: shares[name] * total - have[name])
-        out[i] = replace(bags[i], split=split)
-        have[split] += bags[i].windows
-    return out
 
 
 def _parts_folder(out: Path, description: DatasetDescription) -> Path:

@@ -27,10 +27,11 @@ class BagDescription:
     """What one recording gave: its windows by label, or the error that kept it from being read.
 
     steady: how many of the windows have one label throughout, None if that was not recorded.
-    conditions: what disturbed it. skipped: reason -> moments without a window. topics: sensor -> topic, and rates_hz: how fast it
-    sends. types: of these topics. absent: sensor -> why it has no topic. remarks: on the choice of topics. damage:
-    what could not be read. unused: topic -> type. faults: sensor -> refused messages. fingerprint: of the files that the windows
-    were made from.
+
+    conditions: what disturbed it. origin: the person, place or day that it is of, if that was told. skipped: reason -> moments
+    without a window. topics: sensor -> topic, and rates_hz: how fast it sends. types: of these topics. absent: sensor -> why it
+    has no topic. remarks: on the choice of topics. damage: what could not be read. unused: topic -> type. faults: sensor ->
+    refused messages. fingerprint: of the files that the windows were made from.
     """
 
     name: str
@@ -39,6 +40,7 @@ class BagDescription:
     error: str = ""
     conditions: tuple[str, ...] = ()
     split: str = ""
+    origin: str = ""
     duration_s: float = 0.0
     skipped: Mapping[str, int] = field(default_factory=dict)
     topics: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +78,7 @@ class DatasetDescription:
     """A whole window folder.
 
     labels: the topic or file that they are from. left_out: the recordings that gave no window. label_at, chosen and named:
-    as in `WindowSettings`.
+    as in `WindowSettings`, wanted_classes: its classes.
     """
 
     command: str
@@ -91,6 +93,7 @@ class DatasetDescription:
     bags: tuple[BagDescription, ...] = ()
     left_out: tuple[BagDescription, ...] = ()
     label_at: str = "end"
+    wanted_classes: tuple[str, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
 
@@ -103,6 +106,7 @@ class DatasetDescription:
             stride_s=settings.stride_s,
             ignore=settings.ignore,
             label_at=settings.label_at,
+            wanted_classes=settings.classes,
             chosen=settings.chosen,
             named=settings.named,
             specs=settings.specs,
@@ -117,6 +121,7 @@ class DatasetDescription:
             "stride_s": self.stride_s,
             "ignore": list(self.ignore),
             "label_at": self.label_at,
+            "wanted_classes": list(self.wanted_classes),
             "chosen_topics": dict(self.chosen),
             "named_topics": sorted(self.named),
             "modalities": [spec.to_dict() for spec in self.specs],
@@ -146,6 +151,7 @@ class DatasetDescription:
             stride_s=values.get("stride_s", 0.0),
             ignore=tuple(values.get("ignore", ())),
             label_at=values.get("label_at", "whole"),
+            wanted_classes=tuple(values.get("wanted_classes", ())),
             chosen=dict(values.get("chosen_topics", {})),
             named=frozenset(values.get("named_topics", ())),
             specs=tuple(ModalitySpec.from_dict(spec) for spec in values["modalities"]),

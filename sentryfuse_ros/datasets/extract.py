@@ -38,8 +38,9 @@ FILLING_SHARE = 20  # the first window may lack one part in this many: a few sam
 class WindowSettings:
     """Which windows to extract: what they look like, from which sensors, how often, and which labels to leave out.
 
-    label_at: "end" labels a window by what holds at its end, "whole" keeps only windows throughout which one label holds.
-    chosen: sensor -> topic of the bags. named: the sensors whose topic the user named; no other topic serves them.
+    classes: the labels that there are, in the order of the model's classes; (): whatever occurs, in alphabetical order.
+    label_at: "end" labels a window by what holds at its end, "whole" keeps only windows throughout which one label holds. chosen:
+    sensor -> topic of the bags. named: the sensors whose topic the user named; no other topic serves them.
     """
 
     specs: tuple[ModalitySpec, ...]
@@ -47,6 +48,7 @@ class WindowSettings:
     stride_s: float = 0.5
     ignore: tuple[str, ...] = ()
     label_at: str = "end"
+    classes: tuple[str, ...] = ()
     chosen: Mapping[str, str] = field(default_factory=dict)
     named: frozenset[str] = frozenset()
 
@@ -215,6 +217,8 @@ class _Extraction:
             self.skipped[NO_LABEL] += 1
         elif label in self._settings.ignore:
             self.skipped[IGNORED] += 1
+        elif self._settings.classes and label not in self._settings.classes:
+            self.skipped[f"label {label!r} is not among the classes of the recipe"] += 1
         elif not steady and self._settings.label_at == "whole":
             self.skipped[CHANGES] += 1
         else:

@@ -89,6 +89,7 @@ class WindowFolder:
             recording=recording,
             recordings=tuple(bag.name for bag in bags),
             end_s=end_s,
+            recording_origins=tuple(bag.origin for bag in bags),
             steady=steady,
             since_change_s=since_change_s,
             live={spec.name: live[:, i] for i, spec in enumerate(self.specs)},

@@ -22,6 +22,7 @@ class WindowSet:
     evaluations report apart. place (n,): the rows of ``inputs`` that these windows are; None: all rows in order.
     steady (n,) bool: whether the label held throughout the window; None: in all. since_change_s (n,): from the last change of the
     label to the end of the window, NaN if there was none; None: not known.
+    recording_origins: of each recording the person, place or day that it is of, "" or () if that is not known.
     """
 
     inputs: Mapping[str, np.ndarray]
@@ -35,6 +36,7 @@ class WindowSet:
     place: np.ndarray | None = None
     steady: np.ndarray | None = None
     since_change_s: np.ndarray | None = None
+    recording_origins: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -58,7 +60,13 @@ class WindowSet:
             index if self.place is None else self.place[index],
             None if self.steady is None else self.steady[index],
             None if self.since_change_s is None else self.since_change_s[index],
+            self.recording_origins,
         )
+
+    def origins(self) -> set[str]:
+        """The persons, places or days that these windows are of, as far as they are known."""
+        places = np.unique(self.recording).tolist() if self.recording_origins else []
+        return {self.recording_origins[i] for i in places} - {""}
 
     def steady_only(self) -> WindowSet:
         """The windows throughout which their label held."""

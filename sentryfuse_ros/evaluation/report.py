@@ -64,7 +64,8 @@ class Evaluation:
         task, info = self.task, self.engine.info
         measured = evaluate(self.engine, self.examples, self.source.CLASSES, task.latency_runs)
         trained = info.get("data", {})
-        warnings = leaks(trained, task.dataset, self.groups, recording_names(self.examples)) + cautions(measured)
+        origins = self.examples.windows.origins() if isinstance(self.examples, WindowExamples) else ()
+        warnings = leaks(trained, task.dataset, self.groups, recording_names(self.examples), origins) + cautions(measured)
         return EvaluationReport(
             command=task.command,
             model=str(task.model),

@@ -10,7 +10,9 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..bags.run_description import SPLITS
+from ..datasets.class_names import look_alike
 from ..datasets.description import DatasetDescription, total
+from ..datasets.splits import origins_apart
 
 SAME_RATE = 1.02  # rates that differ by less than this factor are shown as one
 DIFFERENT_RATE = 1.2  # rates of one sensor that differ by more than this factor are remarked on
@@ -86,6 +88,11 @@ def notes(data: DatasetDescription) -> list[str]:
             f"{border} of {data.windows} windows have a change of label in them: they have the label of their end, and are "
             "trained on only with border_windows: true in the recipe"
         )
+    lines += [
+        f"warning: the classes {one!r} and {other!r} look alike: are they one? Correct the labels, or set classes in the recipe"
+        for one, other in look_alike(data.classes)
+    ]
+    lines += origins_apart(data.bags)
     for bag in data.left_out:
         lines.append(f"left out bag {bag.name}: {bag.why_empty()}")
     lines += [f"used bag {bag.name} in part: {bag.damage}" for bag in data.bags if bag.damage]
