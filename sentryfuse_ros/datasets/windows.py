@@ -73,9 +73,11 @@ class WindowSet:
         return self if self.steady is None or self.steady.all() else self.select(self.steady)
 
     def of_groups(self, groups: Sequence[Group]) -> WindowSet:
-        """The windows of some groups. Raises DataError if a group has no window."""
-        names = [str(g) for g in groups]
-        absent = set(names) - set(self.groups.tolist())
+        """The windows of some groups; persons, places and single recordings may be named too. Raises DataError for others."""
+        names = {str(g) for g in groups}
+        own = np.array(self.recordings)[self.recording]
+        of = np.array(self.recording_origins or self.recordings)[self.recording]
+        absent = names - set(self.groups.tolist()) - set(of.tolist()) - set(own.tolist())
         if absent:
             raise DataError(
                 "data set groups",
@@ -83,4 +85,5 @@ class WindowSet:
                 f"{sorted(absent)} among them",
                 "choose groups that the set has, or build it with recordings for every split",
             )
-        return self.select(np.isin(self.groups, names))
+        known = list(names)
+        return self.select(np.isin(self.groups, known) | np.isin(of, known) | np.isin(own, known))
