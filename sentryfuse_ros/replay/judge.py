@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from .faults import InjectedFault
+from .recorded_state import RecordedState
 from .run_record import StatusRow
 from .schedule import DeliveryLog
 
@@ -67,9 +68,14 @@ class _Step(NamedTuple):
 
 
 def judge_fault(
-    fault: InjectedFault, statuses: Sequence[StatusRow], delivered: DeliveryLog, limits: Limits, end_s: float
+    fault: InjectedFault,
+    statuses: Sequence[StatusRow],
+    delivered: DeliveryLog,
+    limits: Limits,
+    end_s: float,
+    recorded: RecordedState | None = None,
 ) -> FaultVerdict:
-    """Compare one fault with the promises.
+    """Compare one fault with the promises. ``recorded`` is asked before the fuser is accused of a late return.
 
     mask_clear_s counts from the start of the fault; mask_return_s from the sound message after its end that completes the
     good_samples, because the sensor cannot return earlier.
@@ -84,7 +90,7 @@ def judge_fault(
     cleared = _judge_clear(fault, times, ok, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
-        returned = _judge_return(fault, times, ok, delivered, limits, end_s)
+        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded)
     return FaultVerdict(
         name,
         fault.kind,
@@ -129,7 +135,13 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
 
 
 def _judge_return(
-    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], delivered: DeliveryLog, limits: Limits, end_s: float
+    fault: InjectedFault,
+    times: Sequence[float],
+    ok: Sequence[bool],
+    delivered: DeliveryLog,
+    limits: Limits,
+    end_s: float,
+    recorded: RecordedState | None,
 ) -> _Step:
     """When the mask bit returned after the end of a fault, and whether that was soon enough."""
     sensor, sound_s = limits.sensors[fault.sensor], delivered.sound_s.get(fault.sensor, [])
@@ -156,9 +168,19 @@ def _judge_return(
     if returned is None:
         # A sensor that falls silent again at once is never OK at a tick; no promise is broken by that.
         silent_s = sound_s[enough] - ready_s if enough < len(sound_s) else end_s - ready_s
-        return _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
-    seconds = round(max(0.0, returned - ready_s), 3)
-    return _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+        step = _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
+    else:
+        seconds = round(max(0.0, returned - ready_s), 3)
+        step = _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+    if step.kept or recorded is None:
+        return step
+    could_s, why = recorded(fault.sensor, fault.to_s)
+    if could_s is None:
+        return step._replace(kept=True, note=f"nothing is promised, because its recorded messages are refused: {why}")
+    if returned is None or could_s <= ready_s:
+        return step
+    seconds = round(max(0.0, returned - could_s), 3)
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), "counted from when its recorded messages are good")
 
 
 def ready_after(t_s: float, all_s: Sequence[float], sound_s: Sequence[float], sensor: SensorLimits) -> float | None:

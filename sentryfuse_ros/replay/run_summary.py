@@ -9,6 +9,7 @@ import numpy as np
 
 from .faults import InjectedFault
 from .judge import FaultVerdict, Limits, judge_fault
+from .recorded_state import RecordedState
 from .run_record import PredictionRow, RunRecord, StatusRow, never_ok
 from .schedule import DeliveryLog
 from .scores import RunScores
@@ -106,11 +107,12 @@ def summarise(
     delivered: DeliveryLog,
     limits: Limits,
     end_s: float,
+    recorded: RecordedState | None = None,
 ) -> RunSummary:
     """The figures of a run that was played for ``end_s`` seconds, and what it did to the promises."""
     valid = [p for p in predictions if p.valid]
     changed = [b for a, b in zip(predictions, predictions[1:]) if a.mask != b.mask or a.ratio != b.ratio]
-    verdicts = tuple(judge_fault(fault, statuses, delivered, limits, end_s) for fault in faults)
+    verdicts = tuple(judge_fault(fault, statuses, delivered, limits, end_s, recorded) for fault in faults)
     wall_s = np.array([p.wall_s for p in predictions])
     max_gap_s = round(float(np.diff(wall_s).max()), 3) if len(wall_s) > 1 else None
     overhead_ms = [p.overhead_ms for p in valid]

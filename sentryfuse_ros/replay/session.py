@@ -21,6 +21,7 @@ from ..settings import Settings
 from .faults import FaultScript
 from .frames import frames_of_run, shows_pictures
 from .judge import Limits, SensorLimits
+from .recorded_state import recorded_state
 from .result_bag import ResultBag
 from .run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
 from .run_summary import RunResult, summarise
@@ -120,7 +121,8 @@ def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -
     """Hold what fuse_node published against its promises and against the labels."""
     task, schedule = prepared.task, prepared.schedule
     limits = limits_of(prepared.settings, delivered)
-    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s)
+    recorded = recorded_state(prepared.bag, schedule, prepared.specs)
+    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s, recorded)
     if played.exit_status != 0:
         broken = f"fuse_node ended with {played.exit_status}: {played.last_words}"
         summary = replace(summary, promises_broken=(*summary.promises_broken, broken))
