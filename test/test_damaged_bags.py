@@ -1,5 +1,6 @@
 """Recordings that a crash, a copy or an old recorder left: what can be read is read, and what is lost is said."""
 
+import random
 import shutil
 import sqlite3
 import zlib
@@ -13,6 +14,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.compression import ZSTD_MODULES, decompress_start, decompress_zstd
 from sentryfuse_ros.bags.find import bag_name, find_bags
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
@@ -198,8 +200,6 @@ def test_files_without_a_message_are_refused_with_a_reason(tmp_path, data, suffi
 @pytest.mark.parametrize("seed", range(20))
 def test_no_damage_ends_in_another_error(whole, tmp_path, seed):
     """Whatever bytes are wrong: messages come, or a BagError."""
-    import random
-
     rng = random.Random(seed)
     folder = copied(whole, tmp_path / "bad", rng.uniform(0.2, 1.0), metadata=bool(seed % 2))
     file = next(path for path in folder.iterdir() if path.suffix != ".yaml")
@@ -236,3 +236,29 @@ def test_a_folder_of_recordings_is_searched(tmp_path):
     (tmp_path / "empty").mkdir()
     names = [bag_name(path) for path in find_bags([tmp_path / "day", tmp_path / "empty", tmp_path / "absent"])]
     assert names == ["a", "b", "more", "empty", "absent"]
+
+
+@pytest.mark.parametrize("library", ZSTD_MODULES)
+def test_every_library_for_zstd_unpacks_whole_and_cut_data(library, monkeypatch):
+    module = pytest.importorskip(library)
+    monkeypatch.setattr("sentryfuse_ros.bags.compression.ZSTD_MODULES", (library,))
+    data = bytes(range(256)) * 4000 + random.Random(0).randbytes(300_000)
+    packed = module.compress(data) if hasattr(module, "compress") else module.ZstdCompressor().compress(data)
+    assert decompress_zstd(packed) == data == decompress_start(packed, "zstd")
+    cut = decompress_start(packed[:-100_000], "zstd")
+    assert 0 < len(cut) < len(data) and data.startswith(cut)
+    for bad in (packed[:-100_000], b"\x28\xb5\x2f\xfd", b"hello"):
+        with pytest.raises(ValueError):
+            decompress_zstd(bad)
+    with pytest.raises(ValueError, match="not known"):
+        decompress_start(packed, "bzip2")
+
+
+def test_chunks_in_lz4(tmp_path):
+    """As Foxglove writes them: the compression of a chunk is named in its head."""
+    lz4 = pytest.importorskip("lz4.frame")
+    data = random.Random(0).randbytes(300_000) + bytes(300_000)
+    packed = lz4.compress(data)
+    assert decompress_start(packed, "lz4") == data
+    cut = decompress_start(packed[:-80_000], "lz4")
+    assert 0 < len(cut) < len(data) and data.startswith(cut)
