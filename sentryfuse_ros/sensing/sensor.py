@@ -102,9 +102,9 @@ class Sensor:
     @staticmethod
     def _is_clock_trouble(status: Status) -> bool:
         """Whether the stamps of a sensor cannot be of the node's clock, rather than that its messages are on the way for long."""
-        return (status.state == State.INVALID and status.reason.startswith("stamp")) or (
-            status.state == State.LATE and status.latency_s > OTHER_CLOCK_S
-        )
+        if status.state == State.LATE:
+            return status.latency_s > OTHER_CLOCK_S
+        return status.state == State.INVALID and status.reason.startswith("stamp") and "behind" not in status.reason
 
     def reset(self) -> None:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
