@@ -163,6 +163,12 @@ def test_every_recording_is_used_used_in_part_or_left_out_with_its_reason(tmp_pa
     assert "latency 7200" in why["bag"] and "imu.trust_stamps: false" in why["bag"]
 
 
+def test_a_recording_shorter_than_a_window_says_so(tmp_path):
+    folder = labelled(tmp_path / "short", (0, 1, "sand"), seconds=0.6)
+    with pytest.raises(DataError, match=r"short: .*the recording lasts 0.6 s, and a window of camera 1 s"):
+        build([folder], "intervals.csv", tmp_path / "set", stride_s=0.1)
+
+
 def test_windows_of_another_sensor_are_never_taken(tmp_path):
     """A data set was once evaluated with the wrong IMU: 34.6 % in place of 96.8 %."""
     folder = labelled(tmp_path / "run", (0, 3, "sand"))

@@ -60,7 +60,7 @@ class BagWindows:
     inputs: name -> (n, *shape) float32. labels: n names. end_ns (n,) int64. live (n, M) bool in the order of the specs. steady
     (n,) bool: one label held throughout. since_change_s (n,): from the change of the label to the end, NaN without one. skipped:
     reason -> number of moments without a window. topics: sensor -> topic, and rates_hz: how fast it sends. types: of the topics.
-    absent: sensor -> why it has no topic. remarks: on the choice of the topics. unused: topic -> type. faults:
+    absent: sensor -> why it has no topic. remarks: on the choice of the topics and the length. unused: topic -> type. faults:
     sensor -> how many of its messages were refused, and the latest reason.
     """
 
@@ -121,10 +121,18 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         {name: round(fact.rate_hz, 2) for name, fact in facts.items()},
         {topic.name: topic.msg_type for topic in matched.values()},
         found.absent,
-        found.remarks,
+        (*found.remarks, *_too_short(bag, settings.specs)),
         {t.name: t.msg_type for t in bag.topics.values() if t.name not in topics.values()},
         extraction.faults(),
     )
+
+
+def _too_short(bag: Bag, specs: Sequence[ModalitySpec]) -> list[str]:
+    """A remark if the recording is shorter than a window."""
+    longest = max(specs, key=lambda spec: spec.window_s)
+    if bag.duration_s >= longest.window_s:
+        return []
+    return [f"the recording lasts {bag.duration_s:.1f} s, and a window of {longest.name} {longest.window_s:g} s"]
 
 
 def _check_rates(
