@@ -180,6 +180,9 @@ def test_steady_and_all_moments_are_reported_apart(model, folder, tmp_path, caps
         f"steady {100 * met['steady_accuracy']:.1f} % of 7 windows, all moments" in shown
         and "0 s to 0.5 s after a change" in shown
     )
+    page = tmp_path / "page.html"
+    assert main(["evaluate", str(model), str(folder), "--latency-runs", "0", "--html", str(page)]) == 0
+    assert "Accuracy at all moments" in page.read_text() and "2 s and later after a change" in page.read_text()
 
 
 def test_a_set_without_a_sensor_gives_the_accuracy_of_the_mask_without_it(model, folder, tmp_path):
