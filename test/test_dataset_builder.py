@@ -181,3 +181,32 @@ def test_windows_of_another_sensor_are_never_taken(tmp_path):
     with Bag(folder) as bag:
         found = extract_windows(bag, read_intervals(folder / "intervals.csv"), chosen)
     assert found.topics == {"imu": "/imu/raw"} and len(found.labels) >= 3
+
+
+@pytest.mark.parametrize("name", ["imu.npy", "windows.csv", "dataset.json", "parts/notes.txt"])
+def test_what_somebody_else_wrote_is_never_touched(tmp_path, bags, name):
+    out = tmp_path / "set"
+    for other in (name, "camera_calibration.npy"):
+        (out / other).parent.mkdir(parents=True, exist_ok=True)
+        (out / other).write_bytes(b"somebody's work")
+    with pytest.raises(DataError, match=f"did not write: {name.split('/')[0]}.*choose another --out"):
+        build(bags, "intervals.csv", out)
+    assert (out / name).read_bytes() == (out / "camera_calibration.npy").read_bytes() == b"somebody's work"
+    (out / name).unlink()
+    build(bags, "intervals.csv", out)  # another array in the folder does no harm, and none is done to it
+    build(bags[:3], "intervals.csv", out)
+    assert (out / "camera_calibration.npy").read_bytes() == b"somebody's work" and dataset(str(out)).load(SPECS)
+
+
+def test_a_build_with_other_settings_replaces_its_own_files_only(tmp_path, bags):
+    out = tmp_path / "set"
+    build(bags, "intervals.csv", out)
+    (out / "lidar.npy").write_bytes(b"somebody's work")
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", out, 0.25, progress=stop)
+    assert build(bags, "intervals.csv", out, 0.2).stride_s == 0.2
+    assert (out / "lidar.npy").read_bytes() == b"somebody's work" and not (out / "parts").exists()

@@ -30,10 +30,10 @@ from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
 from .description import BagDescription, DatasetDescription
 from .extract import WindowSettings, extract_windows
+from .output_folder import check_folder, make_room, parts_folder
 from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
-PARTS = "parts"
 INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
 REASONS_SHOWN = 5  # bags without a window whose reasons an error quotes
 
@@ -76,7 +76,8 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     _check_names(task)
     origins = origins_of([bag_name(path) for path in task.bags], task.group_by)
     description = DatasetDescription.of(task.command, task.labels, task.settings)
-    parts = _parts_folder(task.out, description)
+    check_folder(task.out, description)
+    parts = parts_folder(task.out, description)
     tasks = [BagTask(path, task.labels, task.settings, parts / f"{bag_name(path)}.npz") for path in task.bags]
     found = []
     if task.jobs > 1:
@@ -219,30 +220,9 @@ def _kept(part: Path, description_path: Path) -> BagDescription | None:
         return None
 
 
-def _parts_folder(out: Path, description: DatasetDescription) -> Path:
-    """The folder of finished parts; parts that were extracted with other settings are removed."""
-    parts = out / PARTS
-    settings = parts / "settings.json"
-    text = json.dumps(description.extraction(), sort_keys=True)
-    try:
-        if parts.exists() and (not settings.exists() or settings.read_text(encoding="utf-8") != text):
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True, exist_ok=True)
-        write_atomically(settings, text)
-    except OSError as error:
-        raise DataError(
-            f"data set folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
-        ) from error
-    return parts
-
-
 def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
-    """Join the parts into one memory-mapped array per modality and one table.
-
-    The description is written last: a folder that has one is complete.
-    """
-    (out / DESCRIPTION).unlink(missing_ok=True)
-    _check_space(out, sum(4 * description.windows * int(np.prod(spec.shape)) for spec in description.specs))
+    """Join the parts into one memory-mapped array per modality and one table; the description is written last."""
+    make_room(out, sum(4 * description.windows * int(np.prod(spec.shape)) for spec in description.specs))
     arrays = {
         spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (description.windows, *spec.shape))
         for spec in description.specs
@@ -270,17 +250,3 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
         array.flush()
     write_atomically(out / DESCRIPTION, json.dumps(description.to_dict(), indent=1) + "\n")
     shutil.rmtree(parts)
-
-
-def _check_space(out: Path, size: int) -> None:
-    """Raises DataError if the disk is too full: a memory-mapped file that cannot grow ends the process without an error."""
-    for old in out.glob("*.npy"):
-        old.unlink()
-    free = shutil.disk_usage(out).free
-    if size * 1.02 + 1e6 > free:
-        raise DataError(
-            f"data set folder {out}",
-            f"{free / 1e6:.0f} MB free",
-            f"{size * 1.02 / 1e6 + 1:.0f} MB",
-            "free some space, then run the same command again; the parts that are done are kept",
-        )

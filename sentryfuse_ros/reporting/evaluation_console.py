@@ -80,7 +80,6 @@ def summary_texts(s: Summary) -> list[str]:
             texts.append(f"worst with {count} missing {100 * accuracy:.1f} %")
     return texts + [
         f"best single sensor {s.best_single_sensor} {100 * s.best_single_accuracy:.1f} %",
-        f"lost at r={s.level_r50:g} {s.drop_r50_points:.2f} points",
-        f"at r={s.level_r70:g} {s.drop_r70_points:.2f} points",
-        f"ECE {s.ece_mean:.3f}",
+        f"mean over all sets of sensors: lost at r={s.level_r50:g} {s.drop_r50_points:.2f} points, "
+        f"at r={s.level_r70:g} {s.drop_r70_points:.2f} points, ECE {s.ece_mean:.3f}",
     ]

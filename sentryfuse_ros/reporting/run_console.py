@@ -76,7 +76,7 @@ def print_scores(scores: RunScores) -> None:
     """The accuracy, if there are labels to judge by."""
     parts = (
         ("at all moments", scores.overall),
-        ("steady, that is, where the label had held for a whole window,", scores.steady),
+        ("at steady moments", scores.steady),
         ("with all sensors", scores.all_sensors),
         ("while sensors were missing", scores.sensor_missing),
     )
