@@ -3,6 +3,7 @@
 import random
 import shutil
 import sqlite3
+import struct
 import zlib
 
 import pytest
@@ -262,3 +263,39 @@ def test_chunks_in_lz4(tmp_path):
     assert decompress_start(packed, "lz4") == data
     cut = decompress_start(packed[:-80_000], "lz4")
     assert 0 < len(cut) < len(data) and data.startswith(cut)
+
+
+def record(opcode, content):
+    return bytes([opcode]) + struct.pack("<Q", len(content)) + content
+
+
+def prefixed(text):
+    data = text.encode()
+    return struct.pack("<I", len(data)) + data
+
+
+def test_an_mcap_file_of_another_recorder_is_read_in_order_of_time(tmp_path):
+    """No chunks, no index, no profile, messages out of order, and a channel that is not of ROS."""
+    with Bag(write_bag(tmp_path / "run", 30.0)) as bag:
+        rows, connections = content(bag), bag.connections
+    number = {c.topic: i for i, c in enumerate(connections, 1)}
+    parts = [b"\x89MCAP0\r\n", record(0x01, prefixed("") + prefixed("another recorder"))]
+    for connection in connections:
+        key = number[connection.topic]
+        definition = prefixed(connection.msgtype) + prefixed("ros2msg") + prefixed(connection.msgdef.data)
+        parts.append(record(0x03, struct.pack("<H", key) + definition))
+        parts.append(record(0x04, struct.pack("<HH", key, key) + prefixed(connection.topic) + prefixed("cdr") + prefixed("")))
+    parts.append(record(0x04, struct.pack("<HH", 90, 0) + prefixed("/json") + prefixed("json") + prefixed("")))
+    messages = [record(0x05, struct.pack("<HIQQ", number[topic], 0, time, time) + raw) for topic, time, raw in rows]
+    messages.append(record(0x05, struct.pack("<HIQQ", 90, 0, T0, T0) + b"{}"))
+    random.Random(1).shuffle(messages)
+    end = record(0x0F, struct.pack("<I", 0)) + record(0x02, struct.pack("<QQI", 0, 0, 0)) + b"\x89MCAP0\r\n"
+    file = tmp_path / "other.mcap"
+    file.write_bytes(b"".join([*parts, *messages, end]))
+    with Bag(file) as bag:
+        found = content(bag)
+        assert not bag.damage and "/json" not in bag.topics and bag.topics["/imu/raw"].count == 1500
+    assert [time for _, time, _ in found] == [time for _, time, _ in rows] and sorted(found) == sorted(rows)
+    file.write_bytes(b"".join([*parts, *messages[:1000], messages[1000][:20]]))
+    with Bag(file) as bag:
+        assert len(content(bag)) in (999, 1000) and "breaks off" in bag.damage

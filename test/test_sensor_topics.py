@@ -91,6 +91,8 @@ def test_a_type_that_differs_is_said_or_refused():
 
 def test_topics_without_messages_do_not_count():
     assert match(bag(imu_data=(IMU, 0)), ONE_IMU)[0] == {}
+    names, found = match(bag(imu_data=(IMU, 0), imu_raw=(IMU, 50)))
+    assert names == {} and found.absent["imu"] == "its topic /imu/data has no messages in the recording"
 
 
 def test_a_chosen_topic_must_exist_and_fit():

@@ -107,7 +107,10 @@ def _of_name(topics: Collection[Topic], name: str) -> list[Topic]:
 def _topic_of_name(bag: Bag, sensor: SensorSettings) -> Topic | None:
     """The topic of the sensor's configured name; None if the bag has none. Raises _NoTopic if it cannot be used."""
     msg_types = sensor_kind(sensor.kind).msg_types
-    found = [t for t in _of_name(bag.topics.values(), sensor.topic) if t.count]
+    present = _of_name(bag.topics.values(), sensor.topic)
+    found = [t for t in present if t.count]
+    if present and not found:
+        raise _NoTopic(f"its topic {present[0].name} has no messages in the recording")
     readable = [t for t in found if t.msg_type in msg_types]
     exact = [t for t in found if full_name(t.name) == full_name(sensor.topic)]
     if exact and not readable:
