@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sentryfuse_ros.bags.bag import Bag, match_sensors
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
@@ -26,7 +27,7 @@ def last_window(recording: Path, engine: Engine) -> dict[str, np.ndarray]:
     settings = build_settings({})
     pipeline = Pipeline(settings, engine)
     with Bag(recording) as bag:
-        sensor_of = {topic.name: sensor for sensor, topic in match_sensors(bag, settings.sensors, {}).items()}
+        sensor_of = {topic.name: sensor for sensor, topic in match_sensors(bag, settings.sensors).topics.items()}
         for topic, time_ns, message in bag.messages(list(sensor_of)):
             pipeline.feed(sensor_of[topic], [message], np.array([time_ns]), time_ns, time_ns)
     return pipeline.snapshot(time_ns, time_ns).inputs

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sentryfuse_ros.bags.bag import Bag, match_sensors
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.masks import mask_to_bits
 from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.paths import model_path
@@ -32,7 +33,7 @@ def fuse(recording: Path, withheld: Mapping[str, tuple[float, float]]) -> Iterat
     pipeline = Pipeline(settings, Engine.load(model_path("ground_robot")))
     period_ns = round(NS_PER_S / settings["fuse_rate_hz"])
     with Bag(recording) as bag:
-        sensor_of = {topic.name: sensor for sensor, topic in match_sensors(bag, settings.sensors, {}).items()}
+        sensor_of = {topic.name: sensor for sensor, topic in match_sensors(bag, settings.sensors).topics.items()}
         next_tick_ns = bag.start_ns + period_ns
         for topic, time_ns, message in bag.messages(list(sensor_of)):
             while time_ns >= next_tick_ns:

@@ -136,6 +136,12 @@ def _limits(sensor: str, flat: Mapping[str, Any], errors: list[ParameterError]) 
     return limits
 
 
+def named_topics(flat: Mapping[str, Any]) -> frozenset[str]:
+    """The sensors whose topic the parameters name, and `battery` if they name that of the battery."""
+    names = {key.removesuffix(".topic") for key, value in flat.items() if key.endswith(".topic") and value}
+    return frozenset(names | ({"battery"} if flat.get("battery_topic") else set()))
+
+
 def unknown_names(names: Iterable[str], sensors: Iterable[str]) -> list[str]:
     """A warning for every name that is no parameter, with the closest name that is one."""
     sensors = tuple(sensors)

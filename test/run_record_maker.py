@@ -6,8 +6,9 @@ import numpy as np
 
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.replay.faults import FaultScript
-from sentryfuse_ros.replay.judge import Limits, RunResult, SensorLimits, summarise
+from sentryfuse_ros.replay.judge import Limits, SensorLimits
 from sentryfuse_ros.replay.run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, SensorStatus, StatusRow
+from sentryfuse_ros.replay.run_summary import RunResult, summarise
 from sentryfuse_ros.replay.schedule import DeliveryLog
 from sentryfuse_ros.replay.scores import score_run
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,12 +12,15 @@ from dataset_maker import SPECS, build, extract
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.find import find_bags
 from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.datasets.builder import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.datasets.description import BagDescription
-from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
+from sentryfuse_ros.datasets.splits import DEFAULT_SHARES, assign_splits
+from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.settings import build_settings, named_topics
 
 
 @pytest.fixture
@@ -87,7 +91,10 @@ def test_no_window_at_all_is_explained(tmp_path, bags):
 def test_corrected_labels_are_read_again(tmp_path, bags):
     table = tmp_path / "all.csv"
     table.write_text(f"t_from,t_to,label\n{T0 / NS + 100},{T0 / NS + 101},x\n")
-    with pytest.raises(DataError, match="no label there"):
+    with pytest.raises(
+        DataError,
+        match="of bag run0: saw 1600000100.000 to 1600000101.000 s, expected .* 1600000000.000 to 1600000003.980 s",
+    ):
         build(bags, str(table), tmp_path / "set")
     table.write_text(f"\ufefft_from,t_to,label\n{T0 / NS},{T0 / NS + 2},x\n{T0 / NS + 2},{T0 / NS + 4},y\n")  # as Excel writes it
     assert build(bags, str(table), tmp_path / "set").classes == ("x", "y")
@@ -118,3 +125,88 @@ def test_incomplete_part_is_extracted_again(tmp_path, bags):
         build(bags, "intervals.csv", tmp_path / "set", progress=stop)
     (tmp_path / "set" / "parts" / "run0.json").write_text('{"name": "ru')
     assert build(bags, "intervals.csv", tmp_path / "set").windows > 0
+
+
+def test_every_recording_is_used_used_in_part_or_left_out_with_its_reason(tmp_path):
+    """A folder of recordings of a fleet: good ones, one without metadata, one that breaks off, ROS 1, and an empty file."""
+    fleet = tmp_path / "fleet"
+    for name in ("good", "bare", "cut", "slow"):
+        labelled(fleet / name, (0, 20, "sand"), (20, 30, "wood"), seconds=30, storage=StoragePlugin.MCAP)
+    (fleet / "bare" / "metadata.yaml").unlink()
+    (file,) = (fleet / "cut").glob("*.mcap")
+    file.write_bytes(file.read_bytes()[: file.stat().st_size * 6 // 10])
+    for name, data in (("ros1/old.bag", b"#ROSBAG V2.0\n"), ("empty/x.mcap", b"")):
+        (fleet / name).parent.mkdir()
+        (fleet / name).write_bytes(data)
+    (fleet / "late").mkdir()
+    with Writer(fleet / "late" / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        for i in range(200):
+            t = T0 + i * NS // 50
+            writer.write(motion, t, raw(imu((0.1, 0.2, 1e-3 * i), (0, 0, 9.8), stamp_ns=t - 7200 * NS)))
+    (fleet / "late" / "bag" / "intervals.csv").write_text(f"t_from,t_to,label\n{T0 / NS - 8000},{T0 / NS + 8000},sand\n")
+    shutil.rmtree(fleet / "slow")
+    with Writer(fleet / "slow", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        for i in range(40):
+            writer.write(motion, T0 + i * NS // 10, raw(imu((0.1, 0.2, 1e-3 * i), (0, 0, 9.8), stamp_ns=T0 + i * NS // 10)))
+    (fleet / "slow" / "intervals.csv").write_text(f"t_from,t_to,label\n{T0 / NS},{T0 / NS + 9},sand\n")
+    about = build(find_bags([fleet]), "intervals.csv", tmp_path / "set")
+    used = {bag.name: bag for bag in about.bags}
+    assert set(used) == {"good", "bare", "cut"} and used["bare"].windows == used["good"].windows > used["cut"].windows > 10
+    assert "breaks off" in used["cut"].damage and not used["bare"].damage
+    assert used["good"].rates_hz == {"camera": pytest.approx(20, abs=0.1), "imu": pytest.approx(50, abs=0.1)}
+    why = {bag.name: bag.why_empty() for bag in about.left_out}
+    assert set(why) == {"ros1", "empty", "bag", "slow"}
+    assert "ROS 1" in why["ros1"] and "rosbags-convert" in why["ros1"] and "an empty file" in why["empty"]
+    assert "10 messages per second, expected at least 20" in why["slow"]
+    assert "latency 7200" in why["bag"] and "imu.trust_stamps: false" in why["bag"]
+
+
+def test_a_recording_shorter_than_a_window_says_so(tmp_path):
+    folder = labelled(tmp_path / "short", (0, 1, "sand"), seconds=0.6)
+    with pytest.raises(DataError, match=r"short: .*the recording lasts 0.6 s, and a window of camera 1 s"):
+        build([folder], "intervals.csv", tmp_path / "set", stride_s=0.1)
+
+
+def test_windows_of_another_sensor_are_never_taken(tmp_path):
+    """A data set was once evaluated with the wrong IMU: 34.6 % in place of 96.8 %."""
+    folder = labelled(tmp_path / "run", (0, 3, "sand"))
+    flat = {"sensors": ["imu"], "imu.topic": "/imu/data"}
+    sensors = build_settings(flat).sensors
+    settings = WindowSettings(SPECS[1:], sensors, 0.5, named=named_topics(flat))
+    with Bag(folder) as bag, pytest.raises(BagError, match="imu/data is not in the recording, which has /imu/raw"):
+        extract_windows(bag, read_intervals(folder / "intervals.csv"), settings)
+    chosen = replace(settings, chosen={"imu": "imu/raw"})
+    with Bag(folder) as bag:
+        found = extract_windows(bag, read_intervals(folder / "intervals.csv"), chosen)
+    assert found.topics == {"imu": "/imu/raw"} and len(found.labels) >= 3
+
+
+@pytest.mark.parametrize("name", ["imu.npy", "windows.csv", "dataset.json", "parts/notes.txt"])
+def test_what_somebody_else_wrote_is_never_touched(tmp_path, bags, name):
+    out = tmp_path / "set"
+    for other in (name, "camera_calibration.npy"):
+        (out / other).parent.mkdir(parents=True, exist_ok=True)
+        (out / other).write_bytes(b"somebody's work")
+    with pytest.raises(DataError, match=f"did not write: {name.split('/')[0]}.*choose another --out"):
+        build(bags, "intervals.csv", out)
+    assert (out / name).read_bytes() == (out / "camera_calibration.npy").read_bytes() == b"somebody's work"
+    (out / name).unlink()
+    build(bags, "intervals.csv", out)  # another array in the folder does no harm, and none is done to it
+    build(bags[:3], "intervals.csv", out)
+    assert (out / "camera_calibration.npy").read_bytes() == b"somebody's work" and dataset(str(out)).load(SPECS)
+
+
+def test_a_build_with_other_settings_replaces_its_own_files_only(tmp_path, bags):
+    out = tmp_path / "set"
+    build(bags, "intervals.csv", out)
+    (out / "lidar.npy").write_bytes(b"somebody's work")
+
+    def stop(done):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", out, 0.25, progress=stop)
+    assert build(bags, "intervals.csv", out, 0.2).stride_s == 0.2
+    assert (out / "lidar.npy").read_bytes() == b"somebody's work" and not (out / "parts").exists()

@@ -141,3 +141,61 @@ def test_model_of_other_sensors_or_classes_is_refused(folder, tmp_path, capsys):
     network = tiny_model(ratio_levels=LEVELS, modalities=(spec,), kv_stride={}, tokenizer={})
     assert main(["evaluate", str(save_checkpoint(network, tmp_path / "sonar")), str(folder)]) == 2
     assert "sonar" in capsys.readouterr().err
+
+
+def rewritten(folder, change):
+    """The table of a folder, every row changed by ``change(number, row)``."""
+    with (folder / "windows.csv").open(newline="") as file:
+        rows = [change(i, row) for i, row in enumerate(csv.DictReader(file))]
+    with (folder / "windows.csv").open("w", newline="") as file:
+        table = csv.DictWriter(file, list(rows[0]))
+        table.writeheader()
+        table.writerows(rows)
+
+
+def evaluated(model, folder, tmp_path):
+    assert main(["evaluate", str(model), str(folder), "--latency-runs", "0", "--json", str(tmp_path / "r.json")]) == 0
+    return json.loads((tmp_path / "r.json").read_text())
+
+
+def test_steady_and_all_moments_are_reported_apart(model, folder, tmp_path, capsys):
+    before = evaluated(model, folder, tmp_path)
+    assert before["moments"] is not None and before["moments"]["windows"] == before["moments"]["steady_windows"] == 9
+    since = {0: "0.2", 1: "0.7", 4: "0.9", 5: "1.2"}
+    rewritten(folder, lambda i, row: {**row, "steady": "0" if i in (0, 1) else "1", "since_change_s": since.get(i, "")})
+    capsys.readouterr()
+    report = evaluated(model, folder, tmp_path)
+    met = report["moments"]
+    assert (report["windows"], met["steady_windows"], met["windows"]) == (7, 7, 9)
+    assert report["summary"]["accuracy_all"] == met["steady_accuracy"], "the tables are of steady windows"
+    assert met["accuracy"] == before["summary"]["accuracy_all"]
+    assert [(row["from_s"], row["to_s"], row["windows"]) for row in met["since_change"]] == [
+        (0, 0.5, 1),
+        (0.5, 1, 2),
+        (1, 2, 1),
+        (2, None, 0),
+    ]
+    shown = " ".join(capsys.readouterr().out.split())
+    assert (
+        f"steady {100 * met['steady_accuracy']:.1f} % of 7 windows, all moments" in shown
+        and "0 s to 0.5 s after a change" in shown
+    )
+    page = tmp_path / "page.html"
+    assert main(["evaluate", str(model), str(folder), "--latency-runs", "0", "--html", str(page)]) == 0
+    assert "Accuracy at all moments" in page.read_text() and "2 s and later after a change" in page.read_text()
+
+
+def test_a_set_without_a_sensor_gives_the_accuracy_of_the_mask_without_it(model, folder, tmp_path):
+    """The same windows, once with a camera that is never live, and once in a set that has never heard of a camera."""
+    rewritten(folder, lambda i, row: {**row, "live": "0" + row["live"][1:]})
+    silent = evaluated(model, folder, tmp_path)
+    description = json.loads((folder / "dataset.json").read_text())
+    description["modalities"] = [spec for spec in description["modalities"] if spec["name"] != "camera"]
+    (folder / "dataset.json").write_text(json.dumps(description))
+    (folder / "camera.npy").unlink()
+    rewritten(folder, lambda i, row: {**row, "live": row["live"][1:]})
+    without = evaluated(model, folder, tmp_path)
+    assert without["rows"] == silent["rows"] and without["present"]["camera"] == 0
+    at = {(row["mask"], row["ratio"]): row["accuracy"] for row in without["rows"]}
+    assert at["111", 0.0] == at["011", 0.0] == without["summary"]["accuracy_all"] and at["100", 0.0] is None
+    assert any("camera had data in only 0.0 %" in text for text in without["warnings"])

@@ -59,11 +59,26 @@ def test_windows_are_those_of_the_robot(tmp_path):
 def test_moments_without_one_label_are_skipped_and_counted(tmp_path):
     folder = labelled(tmp_path / "b", (0, 3, "sand"), (3, 5, "wood"), seconds=6)
     with Bag(folder) as bag:
-        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5)
+        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.5, label_at="whole")
     ends = (found.end_ns - T0) / NS
     for end, label in zip(ends, found.labels, strict=True):
         assert (end <= 3 and label == "sand") or (end - 1 >= 3 - 1e-6 and end <= 5.01 and label == "wood")
     assert found.skipped[CHANGES] == 1 and found.skipped[NO_LABEL] == 1 and len(found.labels) == 8
+
+
+def test_a_window_has_the_label_of_its_end(tmp_path):
+    folder = labelled(tmp_path / "b", (0, 2, "sand"), (2, 3, "sand"), (3, 5, "wood"), (5.5, 7, "sand"), seconds=7)
+    with Bag(folder) as bag:
+        found = extract(bag, read_intervals(folder / "intervals.csv"), 0.25)
+        steady = extract(bag, read_intervals(folder / "intervals.csv"), 0.25, label_at="whole")
+    ends = (found.end_ns - T0) / NS
+    for end, label, whole, since in zip(ends, found.labels, found.steady, found.since_change_s, strict=True):
+        # A sample at the very border is the last of the label before it.
+        assert label == ("sand" if end <= 3 + 1e-6 or end > 5.5 else "wood")
+        assert whole == (1 - 1e-6 <= end <= 3 + 1e-6 or 4 - 1e-6 <= end <= 5 or end >= 6.5 - 1e-6)
+        assert np.isnan(since) if end <= 3 + 1e-6 else since == pytest.approx(end - (3 if end <= 5 else 5.5), abs=1e-6)
+    assert (~found.steady).sum() >= 6 and found.end_ns[found.steady].tolist() == steady.end_ns.tolist() and steady.steady.all()
+    assert found.skipped[NO_LABEL] >= 1 and not found.skipped[CHANGES] and steady.skipped[CHANGES] == (~found.steady).sum()
 
 
 def test_bag_without_a_sensor_gives_windows_without_it_and_one_without_any_is_refused(tmp_path):

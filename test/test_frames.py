@@ -15,8 +15,8 @@ def test_frames_are_the_newest_before_each_time(simulated):
         recorded = [(t, reader.deserialize(raw, c.msgtype)) for c, t, raw in reader.messages(chosen)]
     with Bag(simulated) as bag:
         topic = bag.topics["/camera/image_raw"]
-        frames = frames_at(bag, topic, [0.0, 1.05, 1.06, 2.5, 3.5, 99.0])
-        again = frames_of_run(bag, topic, [1.05, 11.05], 10.0)
+        frames = frames_at(bag, topic, [0.0, 1.05, 1.06, 2.5, 3.5, 99.0], bag.start_ns)
+        again = frames_of_run(bag, topic, [1.05, 11.05], 10.0, bag.start_ns)
         times = [(t - bag.start_ns) * 1e-9 for t, _ in recorded]
     # Before the first frame and long after the last there is none to show.
     assert [f.at_s for f in frames] == [1.05, 1.06, 2.5, 3.5]
@@ -38,6 +38,6 @@ def test_a_black_picture_is_shown_and_a_broken_one_is_not(simulated):
 
 def test_depth_is_shown_in_grey(tmp_path):
     with Bag(write_bag(tmp_path / "bag", 1.0)) as bag:
-        (frame,) = frames_at(bag, bag.topics["/cam/depth"], [0.5])
+        (frame,) = frames_at(bag, bag.topics["/cam/depth"], [0.5], bag.start_ns)
     assert frame.pixels.shape == (54, 72, 3) and np.ptp(frame.pixels) > 0.5
     assert np.array_equal(frame.pixels[..., 0], frame.pixels[..., 2])

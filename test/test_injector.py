@@ -5,8 +5,9 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sentryfuse_ros.bags.header_stamps import stamp_of, stamped
 from sentryfuse_ros.replay.faults import FAULT_KINDS, InjectedFault
-from sentryfuse_ros.replay.injector import Injector, stamp_of, stamped
+from sentryfuse_ros.replay.injector import Injector
 
 
 def message(t_s, size=40):
@@ -19,9 +20,9 @@ def play(faults, times, until=None):
     injector = Injector(tuple(faults), lambda t: round(t * 1e9))
     out = []
     for t in times:
-        out += injector.due(t - 1e-9)
+        out += [(due.t_s, due.raw) for due in injector.due(t - 1e-9)]
         injector.feed(t, message(t))
-    return out + injector.due(until if until is not None else times[-1])
+    return out + [(due.t_s, due.raw) for due in injector.due(until if until is not None else times[-1])]
 
 
 TIMES = [round(0.1 * i, 3) for i in range(50)]

@@ -5,8 +5,9 @@ from dataclasses import replace
 import pytest
 
 from sentryfuse_ros.replay.faults import InjectedFault
-from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault, summarise
+from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault
 from sentryfuse_ros.replay.run_record import PredictionRow, SensorStatus, StatusRow
+from sentryfuse_ros.replay.run_summary import summarise
 from sentryfuse_ros.replay.schedule import DeliveryLog
 
 TICK_S = 0.1
@@ -119,3 +120,45 @@ def test_thinned_stream_that_stays_within_the_timeout(kind):
     fault = InjectedFault("camera", kind, 2.0, 5.0)
     v = judge_fault(fault, statuses({}), delivered(fault), LIMITS, 10.0)
     assert v.kept and "within the timeout" in v.note
+
+
+def test_late_messages_after_the_end_of_a_delay_do_not_count_as_good():
+    """For 1.5 s after the fault, messages that it delayed arrive between the fresh ones, and the fuser refuses them."""
+    fault = InjectedFault("camera", "delay", 2.0, 3.5, by_s=1.5)
+    fresh = [i / 30 for i in range(300) if not 2.0 <= i / 30 < 3.5]
+    late = [i / 30 + 1.5 for i in range(60, 105)]
+    log = DeliveryLog({"camera": sorted(fresh + late)}, {"camera": fresh})
+    v = judge_fault(fault, statuses({(2.25, 5.15): "LATE"}), log, LIMITS, 10.0)
+    assert v.kept and v.mask_return_s is not None and v.mask_return_s < 0.2
+    v = judge_fault(fault, statuses({(2.25, 5.75): "LATE"}), log, LIMITS, 10.0)
+    assert not v.kept and v.mask_return_s > 0.5
+
+
+def test_a_sensor_that_never_had_good_messages_in_a_row_is_promised_nothing():
+    log = delivered(OFF)
+    sound = [t for i, t in enumerate(log.all_s["camera"]) if i % 3]  # every third one is refused
+    v = judge_fault(OFF, statuses({(0, 10): "INVALID"}), DeliveryLog(log.all_s, {"camera": sound}), LIMITS, 10.0)
+    assert v.kept and "never has 3 good messages in a row" in v.note
+    # Its stamps are good, but it was never OK, for a reason that lies in the payload.
+    v = judge_fault(OFF, statuses({(0, 10): "INVALID"}), log, LIMITS, 10.0)
+    assert v.kept and "not OK before the fault either" in v.note
+
+
+def test_what_the_recorded_messages_prevent_is_not_held_against_the_fuser():
+    rows = statuses({(2.3, 10.0): "STALE"})
+    v = judge_fault(OFF, rows, delivered(OFF), LIMITS, 10.0, lambda sensor, from_s: (None, "payload BLACK"))
+    assert v.kept and "payload BLACK" in v.note
+    v = judge_fault(OFF, rows, delivered(OFF), LIMITS, 10.0, lambda sensor, from_s: (from_s + 0.1, ""))
+    assert not v.kept and "did not return" in v.note
+    rows = statuses({(2.3, 8.0): "STALE"})
+    v = judge_fault(OFF, rows, delivered(OFF), LIMITS, 10.0, lambda sensor, from_s: (7.95, ""))
+    assert v.kept and v.mask_return_s == pytest.approx(0.05) and "recorded messages are good" in v.note
+    v = judge_fault(OFF, rows, delivered(OFF), LIMITS, 10.0, lambda sensor, from_s: (6.0, ""))
+    assert not v.kept and v.mask_return_s == pytest.approx(2.0)
+
+
+def test_no_valid_prediction_is_a_broken_promise_that_says_why():
+    rows = [StatusRow(0.1 * i, {"camera": SensorStatus("INVALID", 30.0, f"stamp is zero, {i} bad in a row")}) for i in range(20)]
+    s = summarise(predictions(rows), rows, [], delivered(OFF), LIMITS, 2.0)
+    assert s.valid_predictions == 0 and s.never_ok == {"camera": "INVALID (stamp is zero, 19 bad in a row)"}
+    assert s.promises_broken == ("no valid prediction: camera INVALID (stamp is zero, 19 bad in a row)",)

@@ -10,7 +10,7 @@ from sentryfuse_ros.bags.label_sources import read_intervals, read_topic
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
-from sentryfuse_ros.replay.session import read_truth
+from sentryfuse_ros.replay.preparation import read_truth
 
 
 @pytest.mark.parametrize(
@@ -58,13 +58,13 @@ def test_a_table_without_rows_of_this_bag_is_refused(tmp_path):
 
 def test_file_and_topic_give_the_same_labels(simulated, tmp_path):
     with Bag(simulated) as bag:
-        of_file = read_truth(bag, None)  # intervals.csv beside the bag
-        of_topic = read_truth(bag, "/ground_truth/ground")
+        of_file = read_truth(bag, None, bag.start_ns)  # intervals.csv beside the bag
+        of_topic = read_truth(bag, "/ground_truth/ground", bag.start_ns)
         for t in np.arange(0.3, 2.9, 0.1):
             assert of_file.at_s(t) == of_topic.at_s(t - 0.01) or of_file.at_s(t) != of_file.at_s(t - 0.2)
         assert of_file.at_s(1.0) in CLASSES and len(of_topic.intervals) < 5
     with Bag(write_bag(tmp_path / "unlabelled", 0.5)) as bag:
-        assert read_truth(bag, None) is None
+        assert read_truth(bag, None, bag.start_ns) is None
 
 
 @pytest.mark.parametrize(

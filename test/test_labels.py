@@ -22,3 +22,12 @@ def test_labels_at_between_and_steady():
     steady = [is_steady(LABELS, t, NS) for t in (0.5, 1.0, 4.5, 5.0, 6.5, 7.5, 8.5)]
     assert steady == [False, True, False, True, False, False, True]
     assert LABELS.repeated(2, 20 * NS).at_s(25.0) == "grass"
+
+
+def test_time_since_the_label_changed():
+    s = 10**9
+    labels = Labels.of_seconds([(0, 2, "sand"), (2, 3, "sand"), (3, 5, "wood"), (5, 6, "wood"), (7, 8, "wood"), (8, 9, "tiles")])
+    known = {3.5: 0.5, 5.5: 2.5, 8.25: 0.25}
+    assert {t: labels.seconds_since_change(round(t * s)) for t in known} == known
+    # The beginning of a recording is no change, and after a time without a label nobody knows when there was one.
+    assert [labels.seconds_since_change(round(t * s)) for t in (-1, 1, 2.5, 6.5, 7.5, 9)] == [None] * 6

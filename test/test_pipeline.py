@@ -78,7 +78,11 @@ def test_garbage_is_counted_and_the_rest_goes_on(robot):
 def test_zero_stamps_are_invalid_unless_arrival_times_are_used(engine):
     strict = Robot(engine)
     strict.make["camera"] = lambda stamp: Robot.camera(strict, 0)
-    assert strict.run(1.0)[-1].tick.statuses["camera"].state == State.INVALID
+    strict.make["imu"] = lambda stamp: Robot.imu(strict, stamp - 7200 * NS)
+    statuses = strict.run(1.0)[-1].tick.statuses
+    assert (statuses["camera"].state, statuses["imu"].state) == (State.INVALID, State.LATE)
+    for name, words in (("camera", "stamp is zero"), ("imu", "latency 7200")):  # the remedy names the sensor's own parameter
+        assert words in statuses[name].reason and f"set {name}.trust_stamps: false" in statuses[name].reason
     lenient = Robot(engine, **{"camera.trust_stamps": False, "audio.trust_stamps": False})
     lenient.make["camera"] = lambda stamp: Robot.camera(lenient, 0)
     lenient.make["audio"] = lambda stamp: Robot.audio(lenient, 5)  # 1970

@@ -4,9 +4,11 @@ import pytest
 from bag_maker import T0, write_bag
 
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import BagError
+from sentryfuse_ros.replay.preparation import prepare, without_types
 from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
 from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
-from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments, prepare
+from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +51,30 @@ def test_bag_without_sensors_names_its_topics(tmp_path):
         prepare(ReplayTask(tmp_path / "bag"))
 
 
+def test_what_differs_from_the_parameters_and_the_model_is_warned_of(bag_path, tmp_path):
+    parameters = tmp_path / "p.yaml"
+    text = "/**:\n  ros__parameters:\n    sensors: [camera, imu]\n    fuse_rate: 5.0\n    imu: {topic: /imu/raw, time_out_s: 1}\n"
+    parameters.write_text(text + "    camera: {topic: /cam/rgb}\n")
+    prepared = prepare(ReplayTask(bag_path, params_file=parameters))
+    said = "\n".join(prepared.warnings)
+    assert "fuse_rate is not known and ignored; did you mean fuse_rate_hz?" in said and "did you mean imu.timeout_s?" in said
+    assert "no sensor for the model's input camera" in said and "no sensor for the model's input audio" in said
+    assert "imu: sends 50 Hz, and the model's input imu has 200 Hz" in said
+    assert "its topic /cam/rgb is not in the recording, which has /cam/depth" in prepared.found.absent["camera"]
+    chosen = prepare(ReplayTask(bag_path, params_file=parameters, topics={"camera": "cam/depth"}))
+    assert chosen.schedule.sensors["camera"].name == "/cam/depth" and not chosen.found.absent
+
+
+def test_a_type_that_is_not_installed_is_not_played(bag_path):
+    prepared = prepare(ReplayTask(bag_path))
+    left = without_types(prepared, ["sensor_msgs/msg/Image"])
+    assert set(left.schedule.sensors) == {"imu"} and "/cam/depth is not played" in left.warnings[-1]
+    assert "camera.type:=sensor_msgs/msg/Image" in node_arguments(left) and "camera.topic:=/cam/depth" not in node_arguments(left)
+    assert without_types(prepared, ["std_msgs/msg/String"]) is prepared
+    with pytest.raises(BagError, match="not installed"):
+        without_types(prepared, ["sensor_msgs/msg/Image", "sensor_msgs/msg/Imu"])
+
+
 def played(end_s, status=0):
     """What a fuse_node publishes that predicts once a tick with both of its sensors live."""
     ok = SensorStatus("OK", 20.0, "")
@@ -60,7 +86,7 @@ def played(end_s, status=0):
 @pytest.mark.parametrize(("status", "kept"), [(0, True), (3, False)])
 def test_a_replay_is_prepared_played_and_judged(bag_path, status, kept):
     prepared = prepare(ReplayTask(bag_path, to_s=2.0))
-    assert "camera.topic:=/cam/depth" in node_arguments(prepared) and 1 <= prepared.domain_id <= 101
+    assert "camera.topic:=/cam/depth" in node_arguments(prepared)
     log = DeliveryLog()
     with prepared.bag as bag:
         delivered = list(deliveries(bag, prepared.schedule, log))

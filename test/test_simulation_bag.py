@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
-from sentryfuse_ros.bags.bag import Bag, find_battery
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.sensor_topics import find_battery
 from sentryfuse_ros.cli import simulate as verb
 from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import BagError, ParameterError
@@ -100,7 +101,8 @@ def test_the_package_reads_what_it_recorded(bag, name, kind):
 
 def test_replay_finds_battery_and_topics(bag):
     opened = Bag(bag)
-    assert find_battery(opened) == TOPICS["battery"][0] or getattr(find_battery(opened), "name", None) == TOPICS["battery"][0]
+    battery = find_battery(opened)
+    assert battery is not None and battery.name == TOPICS["battery"][0]
     assert opened.duration_s == pytest.approx(DURATION_S, abs=0.1)
 
 

@@ -83,9 +83,7 @@ def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
         "dataset", "worlds", "--labels", "intervals.csv", "--config", "recipe.yaml", "--out", "windows", "--stride", 0.25
     )
     assert (
-        "train (12 bags)" in output
-        and "the label changes inside the window" in output
-        and "/odom (nav_msgs/msg/Odometry)" in output
+        "train (12 bags)" in output and "have a change of label in them" in output and "/odom (nav_msgs/msg/Odometry)" in output
     )
     topic = sentryfuse("dataset", "worlds", "--labels", "/ground_truth/ground", "--config", "recipe.yaml", "--out", "by_topic")
     assert "17 bags" in topic

@@ -1,18 +1,17 @@
-"""Read a rosbag2 recording (sqlite3 or mcap) with `rosbags`, and match its topics to sensors."""
+"""Read a recording (rosbag2, mcap or sqlite3), and whatever can be read of a damaged one."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rosbags.rosbag2 import Reader
+from rosbags.interfaces import Connection
 
 from ..errors import BagError
-from ..sensor_kinds import sensor_kind
-from ..settings import SensorSettings
-
-BATTERY_TYPE = "sensor_msgs/msg/BatteryState"
+from .find import METADATA, announced_messages, bag_folder, bag_name, recordings_in_files, storage_files
+from .storage import OpenedFile
 
 
 @dataclass(frozen=True)
@@ -22,84 +21,90 @@ class Topic:
     count: int
 
 
-def bag_folder(path: Path) -> Path:
-    """The folder of a bag that is given by its folder or by a file in it."""
-    return path if path.is_dir() else path.parent
-
-
-def find_bags(paths: Sequence[Path]) -> list[Path]:
-    """The folders of the bags that are given, and of those directly below folders that are given, sorted by name.
-
-    Raises BagError if a path has no bag.
-    """
-    found: list[Path] = []
-    for path in (p.resolve() for p in paths):
-        if path.is_file() or (path / "metadata.yaml").exists():
-            found.append(bag_folder(path))
-            continue
-        inside = sorted(p.parent for p in path.glob("*/metadata.yaml"))
-        if not inside:
-            raise BagError(
-                f"bag {path}",
-                "no metadata.yaml there or one folder below",
-                "a rosbag2 folder, or a folder of such",
-                "check the path",
-            )
-        found += inside
-    return found
+def full_type(msg_type: str) -> str:
+    """A message type as ROS 2 writes it: the old form sensor_msgs/Image becomes sensor_msgs/msg/Image."""
+    return re.sub(r"^(\w+)/(\w+)$", r"\1/msg/\2", msg_type)
 
 
 class Bag:
-    """A recording: `topics`, `connections` (with the definitions of their types), `start_ns`, `duration_s`, `messages`."""
+    """A recording, given by its folder or by one of its files.
+
+    Attributes: `name`, `topics`, `connections` (one for each topic, with the definition of its type), `start_ns`, `duration_s`,
+    and `damage`: what cannot be read of it, in words; reading may add to that. Raises BagError if there is nothing to read.
+    """
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
         if not self.path.exists():
             raise BagError(
-                f"bag {path}",
-                "nothing there",
-                "a rosbag2 folder with metadata.yaml",
-                "check the path",
+                f"bag {path}", "nothing there", "a rosbag2 folder with metadata.yaml, or an mcap or db3 file", "check the path"
             )
-        folder = bag_folder(self.path)
-        if not (folder / "metadata.yaml").exists():
-            raise BagError(f"bag {path}", "no metadata.yaml", "a rosbag2 folder", "give the folder, or run ros2 bag reindex")
+        self.name = bag_name(self.path)
+        self._notes: list[str] = []
+        self._files: list[OpenedFile] = []
         try:
-            self._reader = Reader(folder)
-            self._reader.open()
-        except Exception as error:  # the errors of a damaged file depend on its storage and compression
+            self._open_files()
+        except BaseException:
+            self.close()
+            raise
+        self._files.sort(key=lambda file: file.start_ns)
+        self.connections = _joined(connection for file in self._files for connection in file.connections)
+        self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self.connections}
+        filled = [file for file in self._files if any(c.msgcount for c in file.connections)]
+        if not filled:
+            self.close()
+            raise BagError(f"bag {path}", "no messages", "a recording of sensors", "leave it out")
+        self.start_ns = min(file.start_ns for file in filled)
+        self.duration_s = (max(file.end_ns for file in filled) + 1 - self.start_ns) * 1e-9
+
+    def _open_files(self) -> None:
+        """Open every file that can be read, and note those that cannot."""
+        files, absent = storage_files(self.path)
+        recordings = recordings_in_files(files)
+        if len(recordings) > 1 and not (bag_folder(self.path) / METADATA).exists():
+            raise BagError(f"bag {self.path}", "several recordings: " + ", ".join(recordings), "one", "give one of its files")
+        if not files:
             raise BagError(
-                f"bag {path}", str(error) or type(error).__name__, "a readable rosbag2 recording", "check it with: ros2 bag info"
-            ) from error
-        self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self._reader.connections}
-        self.connections = tuple(self._reader.connections)
-        self.start_ns = self._reader.start_time
-        self.duration_s = self._reader.duration * 1e-9
-        if not any(topic.count for topic in self.topics.values()):
-            raise BagError(f"bag {path}", "no messages", "a recording of sensors")
+                f"bag {self.path}", "no recording there", "a folder with mcap or db3 files", "check the path, or leave it out"
+            )
+        self._notes = [f"{name}, which metadata.yaml names, is missing" for name in absent]
+        for file in files:
+            try:
+                self._files.append(OpenedFile(file))
+            except BagError as error:
+                if len(files) == 1:
+                    raise BagError(f"bag {self.path}", error.seen, error.expected, error.remedy) from error
+                self._notes.append(str(error))
+            except OSError as error:
+                raise BagError(f"bag {self.path}", error.strerror or str(error), "a file that can be read") from error
+        if not self._files:
+            raise BagError(f"bag {self.path}: " + "; ".join(self._notes))
+
+    @property
+    def damage(self) -> str:
+        """What cannot be read of the recording; "" if nothing is known to be lost."""
+        notes = [*self._notes, *(file.damage for file in self._files if file.damage)]
+        announced, found = announced_messages(self.path), sum(topic.count for topic in self.topics.values())
+        if announced is not None and found < announced:
+            notes.append(f"metadata.yaml announces {announced} messages, and {found} are there")
+        return "; ".join(notes)
 
     def messages(self, topics: Sequence[str]) -> Iterator[tuple[str, int, bytes]]:
-        """(topic, time ns, serialised message) in order of time. Raises BagError at the place where a bag is damaged."""
-        chosen = [c for c in self._reader.connections if c.topic in set(topics)]
-        if not chosen:
-            return
-        messages = iter(self._reader.messages(chosen))
-        while True:
-            try:
-                connection, time_ns, raw = next(messages)
-            except StopIteration:
-                return
-            except Exception as error:  # the errors of a damaged file depend on its storage and compression
-                raise BagError(
-                    f"bag {self.path}",
-                    str(error) or type(error).__name__,
-                    "undamaged messages",
-                    "the recording may have ended abruptly; ros2 bag reindex can recover what is there",
-                ) from error
-            yield connection.topic, time_ns, bytes(raw)
+        """(topic, time ns, serialised message) in order of time. What is damaged is left out, and `damage` names it."""
+        wanted = {name: self.topics[name].msg_type for name in topics if name in self.topics}
+        for file in self._files:
+            chosen = [c for c in file.connections if wanted.get(c.topic) == full_type(c.msgtype)]
+            if not chosen:
+                continue
+            for connection, time_ns, raw in file.messages(chosen):
+                yield connection.topic, time_ns, raw
 
     def close(self) -> None:
-        self._reader.close()
+        for file in self._files:
+            if file.damage:
+                self._notes.append(file.damage)
+            file.close()
+        self._files = []
 
     def __enter__(self) -> Bag:
         return self
@@ -108,38 +113,18 @@ class Bag:
         self.close()
 
 
-def match_sensors(bag: Bag, sensors: Sequence[SensorSettings], chosen: Mapping[str, str]) -> dict[str, Topic]:
-    """Which topic of the bag serves which sensor: sensor name -> topic.
-
-    A sensor gets the topic that ``chosen`` names; otherwise the topic of its configured name; otherwise the topic of its kind
-    with the most messages that no other sensor has. Sensors for which the bag has no topic are left out. Raises BagError if a
-    chosen topic does not exist or is of another kind.
-    """
-    by_name = {s.name: s for s in sensors}
-    matched: dict[str, Topic] = {}
-    for name, topic in chosen.items():
-        if name not in by_name:
-            raise BagError(f"sensor {name}", "not configured", "one of " + ", ".join(by_name))
-        full = topic if topic.startswith("/") else "/" + topic
-        if full not in bag.topics:
-            raise BagError(f"topic {full} for {name}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)))
-        msg_types = sensor_kind(by_name[name].kind).msg_types
-        if bag.topics[full].msg_type not in msg_types:
-            raise BagError(f"topic {full} for {name}", bag.topics[full].msg_type, " or ".join(msg_types))
-        matched[name] = bag.topics[full]
-    for sensor in sensors:
-        if sensor.name in matched:
-            continue
-        taken = {t.name for t in matched.values()}
-        msg_types = sensor_kind(sensor.kind).msg_types
-        free = [t for t in bag.topics.values() if t.name not in taken and t.msg_type in msg_types and t.count]
-        if not free:
-            continue
-        own = "/" + sensor.topic.lstrip("/")
-        matched[sensor.name] = next((t for t in free if t.name == own), max(free, key=lambda t: t.count))
-    return matched
-
-
-def find_battery(bag: Bag) -> Topic | None:
-    """The bag's BatteryState topic, if it has one."""
-    return next((t for t in bag.topics.values() if t.msg_type == BATTERY_TYPE and t.count), None)
+def _joined(connections: Iterator[Connection]) -> tuple[Connection, ...]:
+    """One connection for each topic: the files and publishers of a topic together. The type is that of most of its messages."""
+    by_topic: dict[str, list[Connection]] = {}
+    for connection in connections:
+        by_topic.setdefault(connection.topic, []).append(connection)
+    joined = []
+    for group in by_topic.values():
+        counts: dict[str, int] = {}
+        for connection in group:
+            counts[full_type(connection.msgtype)] = counts.get(full_type(connection.msgtype), 0) + connection.msgcount
+        msg_type = max(counts, key=lambda name: counts[name])
+        own = [c for c in group if full_type(c.msgtype) == msg_type]
+        defined = next((c for c in own if c.msgdef.data), own[0])
+        joined.append(defined._replace(msgtype=msg_type, msgcount=sum(c.msgcount for c in own)))
+    return tuple(joined)

@@ -8,7 +8,8 @@ from pathlib import Path
 from ..errors import BagError, DataError
 from ..files import write_atomically
 from ..nanoseconds import NS_PER_S, ns_to_stamp, stamp_to_ns
-from .bag import Bag, bag_folder
+from .bag import Bag
+from .find import bag_folder
 from .labels import TOUCHING_NS, Interval, Labels
 from .message_types import typestore_of
 
@@ -41,7 +42,7 @@ def read_labels(bag: Bag, source: str) -> Labels:
     """
     if is_topic(bag, source):
         return read_topic(bag, source)
-    return read_intervals(intervals_path(bag.path, source), bag_folder(bag.path).name)
+    return read_intervals(intervals_path(bag.path, source), bag.name)
 
 
 def read_intervals(path: Path, bag_name: str = "") -> Labels:

@@ -12,6 +12,9 @@ from ..nanoseconds import NS_PER_S
 TOUCHING_NS = 1000  # intervals this close have nothing between them: seconds since 1970 are rounded when they are written
 
 
+AFTER_CHANGE_S = (0.0, 0.5, 1.0, 2.0)  # reports tell the times since a change of the label apart by these
+
+
 class Interval(NamedTuple):
     """``label`` holds for from_ns <= t < to_ns."""
 
@@ -81,6 +84,20 @@ class Labels:
             found.append(self.intervals[i].label)
             reached_ns = self.intervals[i].to_ns
         return _without_repeats(found)
+
+    def seconds_since_change(self, t_ns: int) -> float | None:
+        """How long the label of a time has held by then [s]; None if there is none, or no other label was known before it."""
+        i = self._last_begun(t_ns)
+        if i < 0 or t_ns >= self.intervals[i].to_ns:
+            return None
+        while i > 0:
+            before, own = self.intervals[i - 1], self.intervals[i]
+            if before.label != own.label:
+                return (t_ns - own.from_ns) / NS_PER_S
+            if own.from_ns - before.to_ns >= TOUCHING_NS:
+                return None  # nobody knows what was there in between
+            i -= 1
+        return None
 
     def since(self, start_ns: int) -> Labels:
         """The same labels on a clock that begins at ``start_ns``; neighbours of one label that touch become one interval."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import DataError
 from ..files import write_atomically
-from .bag import bag_folder
+from .find import bag_folder
 
 RUN_FILE = "run.json"
 SPLITS = ("train", "val", "test")

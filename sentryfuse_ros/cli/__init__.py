@@ -12,6 +12,7 @@ from ..errors import SentryFuseError
 VERBS = {
     "demo": "show a minute of a simulated drive with sensor losses and a draining battery, live and in a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
+    "view": "open what a replay wrote with --mcap in the Rerun viewer",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",
     "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",

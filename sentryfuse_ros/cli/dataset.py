@@ -8,9 +8,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    from ..paths import share_path
-
-    parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders, or folders that contain some")
+    parser.add_argument(
+        "bags", nargs="+", type=Path, metavar="BAG", help="rosbag2 folders, mcap or db3 files, or folders of such"
+    )
     parser.add_argument(
         "--labels",
         required=True,
@@ -25,9 +25,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--params",
         type=Path,
-        default=share_path("config", "fuse.yaml"),
         metavar="FILE",
         help="parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)",
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="SENSOR:=TOPIC",
+        help="which topic of the bags serves a sensor; may be repeated (default: matched by name, then by type)",
     )
     parser.add_argument("--stride", type=float, default=0.5, metavar="S", help="seconds between windows (default: %(default)s)")
     parser.add_argument(
@@ -38,8 +44,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar=("TRAIN", "VAL", "TEST"),
         help="shares of the splits; whole bags are drawn, except those whose run.json names a split (default: 0.7 0.15 0.15)",
     )
+    parser.add_argument(
+        "--group-by",
+        default="",
+        metavar="REGEX|FILE.csv:COLUMN",
+        help="keep recordings of one person, place or day in one split: a regular expression whose first group in the bag's name "
+        "says which (subject(\\d+)), or a CSV table with a column bag and the one that is named",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed for drawing the splits (default: %(default)s)")
     parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
+    parser.add_argument(
+        "--label-at",
+        choices=("end", "whole"),
+        default="end",
+        help="end: a window has the label that holds at its end; whole: only windows with one label throughout are kept. Windows "
+        "in which the label changes are marked, and used for training only if the recipe says so (default: %(default)s)",
+    )
     parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: %(default)s)")
 
 
@@ -50,28 +70,43 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from ..bags.bag import find_bags
+    from ..bags.find import find_bags
     from ..bags.run_description import SPLITS
     from ..datasets.builder import DatasetTask, build_dataset
     from ..datasets.extract import WindowSettings
     from ..errors import ParameterError
+    from ..paths import share_path
     from ..reporting.dataset_console import print_report
     from ..reporting.progress import progress_bar
-    from ..settings import build_settings, read_yaml
+    from ..settings import build_settings, named_topics, read_yaml, unknown_names
     from ..training.recipe import Recipe
+    from .topic_map import topics_of
 
     if not 0.01 <= args.stride <= 3600:
         raise ParameterError("--stride", args.stride, "0.01 to 3600 seconds")
     if min(args.split) < 0 or not sum(args.split) > 0:
         raise ParameterError("--split", args.split, "three shares, none negative, not all 0")
-    recipe, settings = Recipe.read(args.config), build_settings(read_yaml(args.params))
+    recipe, flat = Recipe.read(args.config), read_yaml(args.params or share_path("config", "fuse.yaml"))
+    settings = build_settings(flat)
+    for text in unknown_names(flat, (s.name for s in settings.sensors)):
+        print(f"warning: {text}", file=sys.stderr)
     task = DatasetTask(
         bags=tuple(find_bags(args.bags)),
         labels=args.labels,
-        settings=WindowSettings(tuple(recipe.specs), tuple(settings.sensors), args.stride, tuple(args.ignore)),
+        settings=WindowSettings(
+            tuple(recipe.specs),
+            tuple(settings.sensors),
+            args.stride,
+            tuple(args.ignore),
+            args.label_at,
+            recipe.classes,
+            topics_of(args.map),
+            named_topics(flat) if args.params else frozenset(),
+        ),
         out=args.out,
         shares=dict(zip(SPLITS, args.split, strict=True)),
         seed=args.seed,
+        group_by=args.group_by,
         jobs=args.jobs,
         command="sentryfuse " + shlex.join(sys.argv[1:]),
     )

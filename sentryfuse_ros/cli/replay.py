@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import ParameterError
-from ..replay.judge import RunResult
 from ..replay.latest import Latest
+from ..replay.preparation import prepare, without_types
+from ..replay.result_bag import ResultBag
+from ..replay.ros_domain import RosDomain, claim_domain
+from ..replay.run_summary import RunResult
 from ..replay.schedule import DeliveryLog, deliveries
-from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, prepare, with_frames
+from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, with_frames
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
+from .topic_map import topics_of
+
+LAYOUT = "config/foxglove_layout.json"  # in the package's share folder
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("bag", type=Path, help="rosbag2 folder (sqlite3 or mcap)")
+    parser.add_argument("bag", type=Path, help="rosbag2 folder, or an mcap or db3 file")
     parser.add_argument(
         "--faults", type=Path, metavar="FILE", help="YAML file of faults and a battery curve (see config/faults/)"
     )
@@ -42,6 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "(default: intervals.csv in the bag's folder, if there is one)",
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write the summary to this file")
+    parser.add_argument(
+        "--mcap", type=Path, metavar="FILE", help="write what fuse_node published to an mcap file, for Foxglove or Rerun"
+    )
+    parser.add_argument("--mcap-inputs", action="store_true", help="write the sensors' messages, faults applied, to it as well")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a report of the run as one page")
     parser.add_argument(
         "--out",
@@ -53,7 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--headless", action="store_true", help="do not show the live view")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a promise was broken")
     parser.add_argument(
-        "--domain-id", type=int, help="ROS_DOMAIN_ID to use (default: one that keeps the run apart from your robot)"
+        "--domain-id",
+        type=int,
+        help="ROS domain to use (default: ROS_DOMAIN_ID if it is set, otherwise one without other replays)",
     )
 
 
@@ -72,23 +83,14 @@ def run(args: argparse.Namespace) -> int:
         labels=args.truth,
         domain_id=args.domain_id,
     )
-    files = RunFiles(args.out, args.html, args.json)
+    files = RunFiles(args.out, args.html, args.json, args.mcap, args.mcap_inputs)
     result = replay(task, files, live_view=not args.headless and sys.stdout.isatty())
     print_summary(result, args.out)
     if args.html:
         print(f"report: {args.html}")
+    if args.mcap:
+        print(f"messages: {args.mcap} (open it with: sentryfuse view {args.mcap}, or in Foxglove with {LAYOUT})")
     return 1 if args.strict and not result.summary.promises_kept else 0
-
-
-def topics_of(entries: Sequence[str]) -> dict[str, str]:
-    """The ``--map`` arguments as sensor -> topic. Raises ParameterError."""
-    topics = {}
-    for entry in entries:
-        sensor, mark, topic = entry.partition(":=")
-        if not mark or not topic:
-            raise ParameterError("--map", entry, "SENSOR:=TOPIC")
-        topics[sensor] = topic
-    return topics
 
 
 def require_ros() -> None:
@@ -101,40 +103,56 @@ def require_ros() -> None:
 def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = False) -> RunResult:
     """Play, judge and write the files; with ``narrate``, a line is printed for every change. Raises SentryFuseError."""
     prepared = prepare(task)
+    domain = claim_domain(task.domain_id)
     require_ros()
+    from ..nodes import door
+
+    prepared = without_types(prepared, door.types_not_installed(t.msg_type for t in prepared.schedule.sensors.values()))
     from ..reporting.live_view import LiveView
     from ..reporting.narrator import Narrator
     from ..reporting.run_plots import frame_times
 
     files.make_folders()
-    print_setup(prepared)
+    print_setup(prepared, domain.id)
     label_at = prepared.labels.at_s if prepared.labels is not None else None
     with LiveView(enabled=live_view, script=prepared.schedule.script, label_at=label_at) as view:
         show = Narrator(sys.stdout, label_at).show if narrate and not live_view else view.show
-        result = _play_over_ros(prepared, files.out / "fuse_node.log", show)
+        result = _play_over_ros(prepared, domain, files, show)
     if files.html:
         result = with_frames(result, prepared, frame_times(result.record.end_s))
     files.write(result)
     return result
 
 
-def _play_over_ros(prepared: PreparedReplay, log: Path, show: Callable[[Latest], None]) -> RunResult:
+def _play_over_ros(prepared: PreparedReplay, domain: RosDomain, files: RunFiles, show: Callable[[Latest], None]) -> RunResult:
     """Play into a real fuse_node and judge it. This is the only place of the command line that enters `nodes`."""
     from ..nodes import door
 
     schedule, delivered = prepared.schedule, DeliveryLog()
+    extra = [prepared.battery] if prepared.battery else []
+    inputs = {topic.name: topic.msg_type for topic in [*schedule.sensors.values(), *extra]} if files.mcap_inputs else {}
+    messages = ResultBag(files.mcap, prepared.bag, inputs) if files.mcap else None
     replay = TopicReplay(
         sensors=schedule.sensors,
-        extra=[prepared.battery] if prepared.battery else [],
+        extra=extra,
         stream=deliveries(prepared.bag, schedule, delivered),
         script=schedule.script,
-        start_ns=prepared.bag.start_ns,
+        start_ns=schedule.start_ns,
         speed=prepared.task.speed,
         node_arguments=node_arguments(prepared),
-        domain_id=prepared.domain_id,
-        log_path=log,
+        domain_id=domain.id,
+        log_path=files.out / "fuse_node.log",
+        result=messages,
     )
     try:
-        return judge(prepared, door.replay_over_topics(replay, show), delivered)
+        played = door.replay_over_topics(replay, show)
+        if messages is not None:
+            if prepared.labels is not None:
+                messages.write_truth(prepared.labels, schedule.start_ns, played.end_s)
+            messages.close()
+        return judge(prepared, played, delivered)
     finally:
+        if messages is not None:
+            messages.discard()
         prepared.bag.close()
+        domain.release()

@@ -18,10 +18,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--epochs", type=int, help="number of epochs to train instead of the recipe's")
     parser.add_argument(
         "--validate-on",
-        type=int,
         nargs="+",
         metavar="GROUP",
-        help="take these groups out of training and validate on them (one fold of a cross-validation)",
+        help="take these groups (subjects, places, recordings) out of training and validate on them",
+    )
+    parser.add_argument(
+        "--cross-validate",
+        type=int,
+        metavar="N",
+        help="train N models, each without another part of the subjects, places or recordings, and print mean and spread",
     )
     parser.add_argument(
         "--start-from",
@@ -43,15 +48,27 @@ def run(args: argparse.Namespace) -> int:
     """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
     from dataclasses import replace
 
+    from ..reporting.cross_validation_console import print_folds
+    from ..training.cross_validation import cross_validate, held_out
     from ..training.recipe import Recipe
     from ..training.run import train
 
     recipe = Recipe.read(args.config)
     changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
     if args.validate_on:
-        held = set(args.validate_on)
-        changes["train_groups"] = tuple(g for g in recipe.train_groups + recipe.validation_groups if g not in held)
-        changes["validation_groups"] = tuple(args.validate_on)
+        changes |= held_out(recipe, args.validate_on)
+    if args.cross_validate is not None:
+        print_folds(
+            cross_validate(
+                replace(recipe, **changes),
+                args.out,
+                args.cross_validate,
+                resume=args.resume,
+                command="sentryfuse " + shlex.join(sys.argv[1:]),
+            ),
+            recipe,
+        )
+        return 0
     folder = train(
         replace(recipe, **changes),
         args.out,

@@ -12,15 +12,17 @@ import os
 import shutil
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
-from ..bags.bag import Bag, bag_folder
+from ..bags.bag import Bag
+from ..bags.find import bag_folder, bag_name
 from ..bags.label_sources import intervals_path, read_labels
+from ..bags.labels import Labels
 from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError
 from ..files import write_atomically
@@ -28,22 +30,28 @@ from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
 from .description import BagDescription, DatasetDescription
 from .extract import WindowSettings, extract_windows
+from .output_folder import check_folder, make_room, parts_folder
+from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
-PARTS = "parts"
 INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
-DEFAULT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
+REASONS_SHOWN = 5  # bags without a window whose reasons an error quotes
 
 
 @dataclass(frozen=True)
 class DatasetTask:
-    """Which data set to build. labels: a topic or an intervals file. shares: split -> its share. command: for dataset.json."""
+    """Which data set to build.
+
+    labels: a topic or an intervals file. shares: split -> its share. group_by: which recordings stay together, as in
+    `splits.origins_of`. command: for dataset.json.
+    """
 
     bags: tuple[Path, ...]
     labels: str
     settings: WindowSettings
     out: Path
     shares: Mapping[str, float] = field(default_factory=lambda: dict(DEFAULT_SHARES))
+    group_by: str = ""
     seed: int = 0
     jobs: int = 1
     command: str = ""
@@ -62,13 +70,15 @@ class BagTask:
 def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda done: None) -> DatasetDescription:
     """Build a data set; ``progress`` is called with the number of recordings done. It can be interrupted and started again.
 
-    A recording belongs to one split as a whole: to the one that its run.json names, otherwise to one drawn by the seed. Raises
-    DataError if no recording gives a window, or two recordings have the same name.
+    A recording belongs to one split as a whole: to the one that its run.json names, otherwise to one drawn by the seed, together
+    with the others of its origin. Raises DataError if no recording gives a window, two have the same name, or one has no origin.
     """
     _check_names(task)
+    origins = origins_of([bag_name(path) for path in task.bags], task.group_by)
     description = DatasetDescription.of(task.command, task.labels, task.settings)
-    parts = _parts_folder(task.out, description)
-    tasks = [BagTask(path, task.labels, task.settings, parts / f"{path.name}.npz") for path in task.bags]
+    check_folder(task.out, description)
+    parts = parts_folder(task.out, description)
+    tasks = [BagTask(path, task.labels, task.settings, parts / f"{bag_name(path)}.npz") for path in task.bags]
     found = []
     if task.jobs > 1:
         with ProcessPoolExecutor(task.jobs) as pool:
@@ -80,19 +90,21 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
             found.append(extract_part(one))
             progress(len(found))
     found.sort(key=lambda bag: bag.name)
+    found = [replace(bag, origin=origins.get(bag.name, "")) for bag in found]
     used = [bag for bag in found if bag.windows]
     if not used:
-        reasons = {bag.error or f"skipped {dict(bag.skipped)}" for bag in found}
+        reasons = list(dict.fromkeys(f"{bag.name}: {bag.why_empty()}" for bag in found))
+        more = f"; and {len(reasons) - REASONS_SHOWN} more" if len(reasons) > REASONS_SHOWN else ""
         raise DataError(
             "data set",
-            "no window in any bag: " + "; ".join(sorted(reasons)[:3]),
+            "no window in any bag: " + "; ".join(reasons[:REASONS_SHOWN]) + more,
             "at least one window",
             "correct --labels, --params or the window of the modalities",
         )
     used = assign_splits(used, task.shares, task.seed)
     description = replace(
         description,
-        classes=tuple(sorted({label for bag in used for label in bag.labels})),
+        classes=task.settings.classes or tuple(sorted({label for bag in used for label in bag.labels})),
         windows=sum(bag.windows for bag in used),
         bags=tuple(used),
         left_out=tuple(bag for bag in found if not bag.windows),
@@ -102,7 +114,7 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
 
 
 def _check_names(task: DatasetTask) -> None:
-    double = [name for name, count in Counter(path.name for path in task.bags).items() if count > 1]
+    double = [name for name, count in Counter(bag_name(path) for path in task.bags).items() if count > 1]
     if double:
         raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
     bad = [spec.name for spec in task.settings.specs if "/" in spec.name]
@@ -121,18 +133,26 @@ def extract_part(task: BagTask) -> BagDescription:
     try:
         run = read_run_description(task.bag) or run
         with Bag(task.bag) as bag:
-            found = extract_windows(bag, read_labels(bag, task.labels), task.settings)
-            start_ns, duration_s = bag.start_ns, round(bag.duration_s, 3)
+            labels = read_labels(bag, task.labels)
+            check_labels_meet(labels, bag, task.labels)
+            found = extract_windows(bag, labels, task.settings)
+            start_ns, duration_s, damage = bag.start_ns, round(bag.duration_s, 3), bag.damage
     except (BagError, DataError) as error:
-        return BagDescription(task.bag.name, error=str(error), conditions=run.disturbed, split=run.split)
+        return BagDescription(bag_name(task.bag), error=str(error), conditions=run.disturbed, split=run.split)
     description = BagDescription(
-        task.bag.name,
+        bag_name(task.bag),
         windows=len(found.labels),
+        steady=int(found.steady.sum()),
         conditions=run.disturbed,
         split=run.split,
         duration_s=duration_s,
         skipped=dict(found.skipped),
         topics=found.topics,
+        rates_hz=found.rates_hz,
+        types=found.types,
+        absent=found.absent,
+        remarks=tuple(found.remarks),
+        damage=damage,
         unused=found.unused,
         faults=found.faults,
         labels=dict(Counter(found.labels)),
@@ -144,6 +164,8 @@ def extract_part(task: BagTask) -> BagDescription:
         "_labels": np.array(found.labels, dtype=str),
         "_end_ns": found.end_ns,
         "_live": found.live,
+        "_steady": found.steady,
+        "_since_change_s": found.since_change_s,
         "_end_s": (found.end_ns - start_ns) / NS_PER_S,
         **{INPUT + name: x for name, x in found.inputs.items()},
     }
@@ -161,6 +183,22 @@ def extract_part(task: BagTask) -> BagDescription:
             "free some space, then run the same command again",
         ) from error
     return description
+
+
+def check_labels_meet(labels: Labels, bag: Bag, source: str) -> None:
+    """Raises DataError with both times if there are labels and none of them lies within the recording."""
+    if not labels.intervals:
+        return
+    begin_s, end_s = labels.intervals[0].from_ns / NS_PER_S, labels.intervals[-1].to_ns / NS_PER_S
+    start_s = bag.start_ns / NS_PER_S
+    if labels.between(bag.start_ns, bag.start_ns + round(bag.duration_s * NS_PER_S)):
+        return
+    raise DataError(
+        f"labels {source} of bag {bag.name}",
+        f"{begin_s:.3f} to {end_s:.3f} s",
+        f"some within the recording, {start_s:.3f} to {start_s + bag.duration_s:.3f} s",
+        "they are on the clock of the stamps, in seconds since 1970; correct them, or leave this bag out",
+    )
 
 
 def fingerprint(task: BagTask) -> str:
@@ -182,48 +220,9 @@ def _kept(part: Path, description_path: Path) -> BagDescription | None:
         return None
 
 
-def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], seed: int) -> list[BagDescription]:
-    """Give every recording without a split one; it is drawn, so that each split gets its share of their windows."""
-    free = [i for i, bag in enumerate(bags) if not bag.split]
-    np.random.default_rng(seed).shuffle(free)
-    total, names = sum(bags[i].windows for i in free), [name for name in shares if shares[name] > 0]
-    have = dict.fromkeys(names, 0.0)
-    out = list(bags)
-    for done, i in enumerate(free):
-        # If there are only just enough recordings left, each empty split gets one; otherwise the split that is furthest
-        # below its share.
-        empty = [name for name in names if not have[name]]
-        candidates = empty if empty and len(free) - done <= len(empty) else names
-        split = max(candidates, key=lambda name: shares[name] * total - have[name])
-        out[i] = replace(bags[i], split=split)
-        have[split] += bags[i].windows
-    return out
-
-
-def _parts_folder(out: Path, description: DatasetDescription) -> Path:
-    """The folder of finished parts; parts that were extracted with other settings are removed."""
-    parts = out / PARTS
-    settings = parts / "settings.json"
-    text = json.dumps(description.extraction(), sort_keys=True)
-    try:
-        if parts.exists() and (not settings.exists() or settings.read_text(encoding="utf-8") != text):
-            shutil.rmtree(parts)
-        parts.mkdir(parents=True, exist_ok=True)
-        write_atomically(settings, text)
-    except OSError as error:
-        raise DataError(
-            f"data set folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
-        ) from error
-    return parts
-
-
 def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
-    """Join the parts into one memory-mapped array per modality and one table.
-
-    The description is written last: a folder that has one is complete.
-    """
-    (out / DESCRIPTION).unlink(missing_ok=True)
-    _check_space(out, sum(4 * description.windows * int(np.prod(spec.shape)) for spec in description.specs))
+    """Join the parts into one memory-mapped array per modality and one table; the description is written last."""
+    make_room(out, sum(4 * description.windows * int(np.prod(spec.shape)) for spec in description.specs))
     arrays = {
         spec.name: np.lib.format.open_memmap(out / f"{spec.name}.npy", "w+", np.float32, (description.windows, *spec.shape))
         for spec in description.specs
@@ -239,9 +238,11 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
                     count = len(part["_labels"])
                     for name, array in arrays.items():
                         array[at : at + count] = part[INPUT + name]
-                    columns = (part["_end_s"], part["_end_ns"], part["_labels"], part["_live"])
-                    for end_s, stamp_ns, label, live in zip(*columns, strict=True):
-                        table.writerow((bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live)))
+                    names = ("_end_s", "_end_ns", "_labels", "_live", "_steady", "_since_change_s")
+                    for end_s, stamp_ns, label, live, steady, since_s in zip(*(part[name] for name in names), strict=True):
+                        since = "" if np.isnan(since_s) else f"{since_s:.3f}"
+                        row = (bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live), int(steady), since)
+                        table.writerow(row)
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
                 raise DataError(f"part {path}", str(error), "a complete file", "remove it and run again") from error
             at += count
@@ -249,17 +250,3 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
         array.flush()
     write_atomically(out / DESCRIPTION, json.dumps(description.to_dict(), indent=1) + "\n")
     shutil.rmtree(parts)
-
-
-def _check_space(out: Path, size: int) -> None:
-    """Raises DataError if the disk is too full: a memory-mapped file that cannot grow ends the process without an error."""
-    for old in out.glob("*.npy"):
-        old.unlink()
-    free = shutil.disk_usage(out).free
-    if size * 1.02 + 1e6 > free:
-        raise DataError(
-            f"data set folder {out}",
-            f"{free / 1e6:.0f} MB free",
-            f"{size * 1.02 / 1e6 + 1:.0f} MB",
-            "free some space, then run the same command again; the parts that are done are kept",
-        )

@@ -1,7 +1,8 @@
 """The folder that `sentryfuse dataset` writes: one array per modality, one table of windows, one description.
 
 dataset.json   format, command, classes, modalities (specs), recordings with split, conditions and what was skipped
-windows.csv    bag, end_s, stamp_ns, split, label, live sensors as bits; row i belongs to row i of the arrays
+windows.csv    bag, end_s, stamp_ns, split, label, live sensors as bits, whether the label held throughout the window, seconds
+               since it changed; row i belongs to row i of the arrays
 NAME.npy       (n, *shape) float32, not normalised; memory-mapped if the set is large
 """
 
@@ -25,7 +26,8 @@ from .recording import Group
 from .windows import WindowSet
 
 DESCRIPTION, TABLE = "dataset.json", "windows.csv"
-TABLE_COLUMNS = ("bag", "end_s", "stamp_ns", "split", "label", "live")
+TABLE_COLUMNS = ("bag", "end_s", "stamp_ns", "split", "label", "live", "steady", "since_change_s")
+NEEDED_COLUMNS = TABLE_COLUMNS[:6]  # folders of earlier versions hold windows with one label throughout
 MEMORY_SHARE = 0.3  # of the free memory; larger sets stay on disk
 _AGAIN = "make it again with sentryfuse dataset"
 
@@ -72,6 +74,8 @@ class WindowFolder:
             recording = np.array([place_of[row["bag"]] for row in table], np.int64)
             labels = np.array([label_of[row["label"]] for row in table], np.int64)
             end_s = np.array([float(row["end_s"]) for row in table])
+            steady = np.array([row.get("steady", "1") == "1" for row in table], bool)
+            since_change_s = np.array([float(row.get("since_change_s") or "nan") for row in table])
         except (KeyError, ValueError) as error:
             raise DataError(
                 f"data set table {self.folder / TABLE}", str(error), "bags and classes of dataset.json", _AGAIN
@@ -85,6 +89,9 @@ class WindowFolder:
             recording=recording,
             recordings=tuple(bag.name for bag in bags),
             end_s=end_s,
+            recording_origins=tuple(bag.origin for bag in bags),
+            steady=steady,
+            since_change_s=since_change_s,
             live={spec.name: live[:, i] for i, spec in enumerate(self.specs)},
             conditions={name: np.array([name in bags[i].conditions for i in recording], bool) for name in conditions},
         )
@@ -129,9 +136,12 @@ class WindowFolder:
                 rows = list(csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise DataError(f"data set table {path}", str(error), "a readable CSV file", _AGAIN) from error
-        if len(rows) != self.description.windows or (rows and set(TABLE_COLUMNS) - set(rows[0])):
+        if len(rows) != self.description.windows or (rows and set(NEEDED_COLUMNS) - set(rows[0])):
             raise DataError(
-                f"data set table {path}", f"{len(rows)} rows", f"{self.description.windows} of {', '.join(TABLE_COLUMNS)}", _AGAIN
+                f"data set table {path}",
+                f"{len(rows)} rows",
+                f"{self.description.windows} of {', '.join(NEEDED_COLUMNS)}",
+                _AGAIN,
             )
         return rows
 

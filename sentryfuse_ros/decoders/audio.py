@@ -213,7 +213,7 @@ class AudioDecoder(MessageDecoder[Sound]):
                 self.msg_type,
                 f"all samples {low:g} to {high:g} of {sound.full_scale:g}",
                 f"an RMS of at least {limits['silent_rms']:g} of full scale",
-                "check the microphone, or lower silent_rms (-1: never silent)",
+                "check the microphone, or lower its parameter limits.silent_rms (-1: never silent)",
             )
         # The last step below full scale counts as well, because many sound cards stop there.
         top = sound.full_scale * (1 - 2.0**-15)
@@ -225,7 +225,7 @@ class AudioDecoder(MessageDecoder[Sound]):
                     self.msg_type,
                     f"{at_full / count:.0%} of the samples at full scale",
                     f"at most {limits['clipped_share']:.0%}",
-                    "lower the gain, or raise clipped_share",
+                    "lower the gain, or raise its parameter limits.clipped_share",
                 )
 
     def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:

@@ -191,7 +191,7 @@ class CameraDecoder(MessageDecoder[Picture]):
             f"{self.msg_type} {picture.encoding}",
             seen,
             expected,
-            "check lens, light and driver" + (f", or change the limit {limit}" if limit else ""),
+            "check lens, light and driver" + (f", or change its parameter limits.{limit}" if limit else ""),
         )
 
     def rows(self, picture: Picture, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:

@@ -88,7 +88,7 @@ class LidarDecoder(MessageDecoder[Points]):
                 self.msg_type,
                 f"{valid} valid points of {cloud.points}",
                 f"at least {needed:g}",
-                "check the sensor's window, or lower the limit min_points",
+                "check the sensor's window, or lower its parameter limits.min_points",
             )
 
     def rows(self, cloud: Points, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:

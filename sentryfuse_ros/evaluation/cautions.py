@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +13,13 @@ from .records import Measurement
 FEW_RECORDINGS = 20  # with fewer, a bootstrap over recordings gives intervals that are too narrow
 
 
-def leaks(trained: Mapping[str, Any], name: str, groups: Sequence[Group], recordings: Sequence[str]) -> list[str]:
+def leaks(
+    trained: Mapping[str, Any], name: str, groups: Sequence[Group], recordings: Sequence[str], origins: Collection[str] = ()
+) -> list[str]:
     """Which of these groups and recordings the model knows from its training.
 
     ``trained`` is the record of the training data in the checkpoint, JSON of any version of this package, hence its type.
-    ``name`` is the data set of the evaluation.
+    ``name`` is the data set of the evaluation, ``origins`` the persons, places or days that its recordings are of.
     """
     found = []
     for part, what, consequence in (
@@ -33,6 +35,9 @@ def leaks(trained: Mapping[str, Any], name: str, groups: Sequence[Group], record
                 f"{len(known)} of the {len(recordings)} recordings have the names of recordings that the model was {what} "
                 f"(e.g. {known[0]}): {consequence}."
             )
+        of = sorted(set(trained.get("origins", {}).get(part, ())) & set(origins))
+        if of and not known:
+            found.append(f"The model was {what} other recordings of {', '.join(of)}: {consequence}.")
     return found
 
 

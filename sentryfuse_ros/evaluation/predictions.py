@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -44,6 +44,16 @@ class Predictions:
     def judged(self) -> np.ndarray:
         """Whether there is a prediction, because one of the mask's sensors had data: (masks, n) bool."""
         return self.predicted[:, 0] >= 0
+
+    def select(self, chosen: np.ndarray) -> Predictions:
+        """Those of the examples ``chosen`` (bool (n,))."""
+        return replace(
+            self,
+            labels=self.labels[chosen],
+            recording=self.recording[chosen],
+            predicted=self.predicted[..., chosen],
+            confidence=self.confidence[..., chosen],
+        )
 
     def masks_missing(self, count: int) -> list[int]:
         """The places of the masks that lack ``count`` sensors."""

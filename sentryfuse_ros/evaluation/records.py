@@ -123,8 +123,35 @@ class Reliability:
 
 
 @dataclass(frozen=True)
+class SinceChange:
+    """The windows that end from_s to to_s after a change of the label (to_s None: later): how many, and how many are right."""
+
+    from_s: float
+    to_s: float | None
+    windows: int
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class Moments:
+    """All sensors, nothing pruned: accuracy at all moments, those included in which the label has just changed.
+
+    steady: of the windows throughout which one label held, as everywhere else in a measurement.
+    """
+
+    windows: int
+    accuracy: float | None
+    steady_windows: int
+    steady_accuracy: float | None
+    since_change: tuple[SinceChange, ...]
+
+
+@dataclass(frozen=True)
 class Measurement:
-    """Everything measured of one model on one data set. live_share: how often each sensor was live."""
+    """Everything measured of one model on one data set, on windows throughout which one label held.
+
+    live_share: how often each sensor was live. moments: the other windows too; None if the data set has none.
+    """
 
     modalities: tuple[str, ...]
     classes: tuple[str, ...]
@@ -139,6 +166,7 @@ class Measurement:
     confusion: tuple[Confusion, ...]
     conditions: tuple[ConditionResult, ...]
     reliability: tuple[Reliability, ...]
+    moments: Moments | None = None
 
     def to_dict(self) -> dict[str, object]:
         return {
@@ -155,6 +183,7 @@ class Measurement:
             "confusion": [asdict(one) for one in self.confusion],
             "conditions": [asdict(row) for row in self.conditions],
             "reliability": [asdict(group) for group in self.reliability],
+            "moments": asdict(self.moments) if self.moments is not None else None,
         }
 
 

@@ -8,16 +8,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets import Group, dataset
+from ..datasets import Group, LabelledDataset, Recording, dataset
+from ..datasets.window_folder import WindowFolder
+from ..datasets.windows import WindowSet
 from ..errors import DataError, ParameterError
 from ..machine import machine
+from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
 from ..runtime.plan_costs import choose_by_time
-from ..training.examples import Examples, RecordingExamples, examples_of
+from ..training.examples import Examples, RecordingExamples, WindowExamples, examples_of
 from .accuracy import accuracy_rows
 from .breakdown import condition_rows, confusions, reliability
 from .cautions import cautions, leaks, recording_names
 from .cost import costs
+from .moments import moments
 from .predictions import LastMoments, live_sensors, predict
 from .records import EvaluationReport, Measurement
 from .summary import summarise
@@ -53,14 +57,15 @@ class Evaluation:
             choose_by_time(self.engine, task.threads)
         self.source = dataset(task.dataset)
         self.groups = chosen_groups(self.source.SPLIT, task.split, task.groups)
-        self.examples = examples_of(self.source.load(self.engine.specs, self.groups))
+        self.examples = examples_of(load_known(self.source, self.engine.specs, self.groups))
 
     def run(self) -> EvaluationReport:
         """Measure the model."""
         task, info = self.task, self.engine.info
         measured = evaluate(self.engine, self.examples, self.source.CLASSES, task.latency_runs)
         trained = info.get("data", {})
-        warnings = leaks(trained, task.dataset, self.groups, recording_names(self.examples)) + cautions(measured)
+        origins = self.examples.windows.origins() if isinstance(self.examples, WindowExamples) else ()
+        warnings = leaks(trained, task.dataset, self.groups, recording_names(self.examples), origins) + cautions(measured)
         return EvaluationReport(
             command=task.command,
             model=str(task.model),
@@ -76,6 +81,24 @@ class Evaluation:
             machine=machine(task.threads),
             measured=measured,
         )
+
+
+def load_known(
+    source: LabelledDataset, specs: Sequence[ModalitySpec], groups: Sequence[Group]
+) -> Sequence[Recording] | WindowSet:
+    """The examples of some groups; a sensor that a window folder was made without is absent in all of its windows.
+
+    Raises DataError if the data set has none of the model's sensors.
+    """
+    known = [spec for spec in specs if not isinstance(source, WindowFolder) or spec.name in {own.name for own in source.specs}]
+    loaded = source.load(known or specs, groups)
+    absent = [spec for spec in specs if spec not in known]
+    if not isinstance(loaded, WindowSet) or not absent:
+        return loaded
+    rows = len(next(iter(loaded.inputs.values())))
+    nothing = {spec.name: np.broadcast_to(np.zeros(spec.shape, np.float32), (rows, *spec.shape)) for spec in absent}
+    never = {spec.name: np.zeros(len(loaded), bool) for spec in absent}
+    return replace(loaded, inputs={**loaded.inputs, **nothing}, live={**loaded.live, **never})
 
 
 def chosen_groups(splits: Mapping[str, Sequence[Group]], split: str, names: Sequence[str] | None) -> tuple[Group, ...]:
@@ -94,10 +117,17 @@ def chosen_groups(splits: Mapping[str, Sequence[Group]], split: str, names: Sequ
 def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None = None, latency_runs: int = 60) -> Measurement:
     """Measure a model; ``classes``: what the labels of the examples are places in (default: the model's classes).
 
-    Recordings are judged as a whole: each sensor's window ends at that sensor's last row. Raises DataError if there is no
-    example, or a class that the model does not know.
+    Recordings are judged as a whole: each sensor's window ends at that sensor's last row. Windows in which the label changes
+    count only for the moments. Raises DataError if there is no example, or a class that the model does not know.
     """
     found = predict(engine, examples, classes)
+    met = None
+    if isinstance(examples, WindowExamples) and examples.windows.steady is not None:
+        steady, since_change_s = examples.windows.steady, examples.windows.since_change_s
+        if since_change_s is not None:
+            met = moments(found, steady, since_change_s)
+        if steady.any() and not steady.all():
+            found, examples = found.select(steady), WindowExamples(examples.windows.steady_only())
     rows = accuracy_rows(found)
     if isinstance(examples, RecordingExamples):
         live = accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))
@@ -118,6 +148,7 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
         confusion=tuple(confusions(found)),
         conditions=tuple(condition_rows(found, examples.conditions)),
         reliability=tuple(reliability(found)),
+        moments=met,
     )
 
 

@@ -18,9 +18,9 @@ import rclpy
 from rclpy.serialization import serialize_message
 from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
 
+from ..bags.header_stamps import stamp_of, stamped
 from ..evaluation.reference_load import Stream
 from ..msg import AudioChunk
-from ..replay.injector import stamp_of, stamped
 
 PAYLOADS = 8  # Payloads that never change would be FROZEN, so a few of them take turns.
 COUNTED_TO = 1000  # messages are numbered modulo this, in the last three digits of their stamps [ns]

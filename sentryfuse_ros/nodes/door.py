@@ -5,9 +5,10 @@ Everything else in `nodes` is for the nodes themselves; test/test_rooms.py keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from ..errors import ParameterError
 from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
 from ..replay.latest import Latest
 from ..replay.session import PlayedRun, TopicReplay
@@ -21,7 +22,21 @@ __all__ = [
     "measure_receiving",
     "replay_over_topics",
     "require_ros",
+    "types_not_installed",
 ]
+
+
+def types_not_installed(msg_types: Iterable[str]) -> list[str]:
+    """Those of the message types that this ROS 2 has no Python class of."""
+    from .receive import message_class
+
+    absent = []
+    for msg_type in dict.fromkeys(msg_types):
+        try:
+            message_class(msg_type)
+        except ParameterError:
+            absent.append(msg_type)
+    return absent
 
 
 def replay_over_topics(replay: TopicReplay, show: Callable[[Latest], None]) -> PlayedRun:

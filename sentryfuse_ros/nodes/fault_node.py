@@ -148,7 +148,7 @@ class FaultNode(Node):
         """Publish what is due. A message that comes before `_connect` has returned waits for the next call."""
         if self._publisher is None:
             return
-        for _, raw in self._injector.due(self._now_s()):
+        for _, raw, _ in self._injector.due(self._now_s()):
             self._publisher.publish(raw)
 
 

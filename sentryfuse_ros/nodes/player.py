@@ -27,6 +27,8 @@ SHOW_PERIOD_S = 0.125
 TAIL_S = 0.3  # How long the clock runs on after the last message, so that its prediction is still collected.
 READY_TIMEOUT_S = 120.0  # Loading and warming the plans takes a slow machine a minute, with torch.
 SETTLE_TIMEOUT_S = 3.0
+HOLE_S = 30.0  # A longer silence of the recording is skipped; every sensor has long been STALE by then.
+HOLE_PLAYED_S = 2.0  # How much of such a silence is played at either end.
 
 
 class Player:
@@ -40,9 +42,13 @@ class Player:
         script: FaultScript,
         start_ns: int,
         battery_topic: str = "/battery_state",
+        published: Callable[[str, int, bytes], None] | None = None,
     ):
-        """``sensors``: topic of each sensor; ``extra``: topics that are played as recorded; ``start_ns``: time of t = 0."""
-        self._node, self._script, self._start_ns = node, script, start_ns
+        """``sensors``: topic of each sensor; ``extra``: topics that are played as recorded; ``start_ns``: time of t = 0.
+
+        ``published(topic, time ns, message)`` is told of every message of the recording.
+        """
+        self._node, self._script, self._start_ns, self._published = node, script, start_ns, published
         # Reliable and deep, because a replay that loses messages on its own would blame the fuser for it.
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers = {
@@ -53,6 +59,13 @@ class Player:
         newest_only = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)
         self._clock = node.create_publisher(Clock, "/clock", newest_only)
         self._battery = node.create_publisher(BatteryState, battery_topic, 10) if script.battery else None
+        self.holes: list[tuple[float, float]] = []  # silences that were skipped, from and to [s]
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """What it publishes."""
+        publishers = [*self._publishers.values(), self._clock, *([self._battery] if self._battery is not None else [])]
+        return tuple(publisher.topic_name for publisher in publishers)
 
     def wait_until_ready(self, fuser: NodeProcess, is_active: Callable[[], bool], timeout_s: float = READY_TIMEOUT_S) -> None:
         """Wait until the fuser is active and subscribes to every sensor. Raises SentryFuseError if it ends or takes too long."""
@@ -102,9 +115,17 @@ class Player:
                 t_s = now_s
             if self._battery is not None and now_s >= next_battery_s:
                 self._battery.publish(self._battery_message(now_s))
-                next_battery_s += BATTERY_PERIOD_S
+                next_battery_s = max(next_battery_s + BATTERY_PERIOD_S, now_s)
+            if delivery is not None and delivery.t_s - last_s > HOLE_S and last_s + HOLE_PLAYED_S <= now_s:
+                to_s = delivery.t_s - HOLE_PLAYED_S
+                if to_s > now_s:  # the clock jumps there, as it would for a node that was suspended
+                    self.holes.append((now_s, to_s))
+                    begin -= (to_s - now_s) / speed
+                    continue
             while delivery is not None and delivery.t_s <= now_s:
                 self._publishers[delivery.topic].publish(delivery.raw)
+                if self._published is not None:
+                    self._published(delivery.topic, self._start_ns + int(delivery.t_s * NS_PER_S), delivery.raw)
                 last_s = delivery.t_s
                 delivery = next(stream, None)
             if time.monotonic() >= next_show_s:

@@ -15,13 +15,16 @@ from ..replay.session import PlayedRun, TopicReplay
 from .collector import Collector, LatestMessages
 from .node_process import NodeProcess, transport_environment
 from .player import Player
+from .result_recorder import record_result
 from .spin import make_executor
+from .strangers import Strangers
 
 
 def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], None]) -> PlayedRun:
     """Start fuse_node, play, stop it. ``show`` is called about 8 times a second with the newest messages.
 
-    Sets the ROS domain of this process. Raises SentryFuseError if the node ends early or never becomes ready.
+    Sets the ROS domain of this process. Raises SentryFuseError if the node ends early or never becomes ready, or if another node
+    on the domain publishes what this run publishes.
     """
     environment = transport_environment(replay.domain_id, large_messages=False)
     os.environ.update(transport_environment(replay.domain_id))  # of this process, which plays the recording
@@ -29,15 +32,21 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
     try:
         with _replay_node() as node:
             collector = Collector(node, replay.start_ns)
-            player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns)
+            if replay.result is not None:
+                record_result(node, replay.result, replay.start_ns)
+            published = replay.result.write if replay.result is not None else None
+            player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns, published=published)
+            strangers = Strangers(node, player.topics, replay.domain_id)
 
             def show_latest(t_s: float) -> None:
                 fuser.check()
+                strangers.check()
                 collector.latest.t_s = t_s
                 show(collector.latest)
 
             with _spinning(node):
                 player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
+                strangers.check()
                 end_s = player.play(replay.stream, replay.speed, show_latest)
                 exit_status = fuser.stop()  # what it publishes until then is still collected
     finally:
@@ -50,6 +59,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
         end_s=end_s,
         exit_status=exit_status,
         last_words=fuser.last_words(),
+        holes=player.holes,
     )
 
 

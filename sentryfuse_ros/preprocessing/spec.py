@@ -11,6 +11,7 @@ from ..errors import ParameterError
 from ..sensor_kinds import sensor_kind, sensor_kinds
 from ..validation import Count, Positive, Rule, build, check
 
+FINER = 0.9  # a sensor that sends at less than this share of the rate of an input leaves steps of it empty
 _REMEDY = "correct the modality's entry in the model's JSON or training YAML"
 
 
@@ -70,6 +71,18 @@ class ModalitySpec:
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row that a decoder makes, as the window buffer keeps it."""
         return sensor_kind(self.kind).row_shape(self.shape)
+
+    @property
+    def grid_rate_hz(self) -> float:
+        """Steps or frames per second of the input; samples per second where a message holds many."""
+        kind = sensor_kind(self.kind)
+        if kind.row_rate_option:
+            return float(self.options.get(kind.row_rate_option, kind.row_rate_hz))
+        return float(self.shape[0] / self.window_s)
+
+    def is_finer_than(self, rate_hz: float) -> bool:
+        """Whether the input has clearly more steps than a sensor sends messages. A message of sound holds many samples."""
+        return not sensor_kind(self.kind).row_rate_option and 0 < rate_hz < FINER * self.grid_rate_hz
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""

@@ -32,13 +32,13 @@ class Frame:
     pixels: np.ndarray
 
 
-def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
-    """The newest frame at each of the ascending times, left out if it is old or cannot be read."""
+def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float], start_ns: int) -> list[Frame]:
+    """The newest frame at each of the ascending times, which count from start_ns; left out if it is old or cannot be read."""
     wanted = list(times_s)
     chosen: list[tuple[float, float, bytes]] = []
     newest: tuple[float, bytes] | None = None
     for _, time_ns, raw in bag.messages([topic.name]):
-        recorded_s = (time_ns - bag.start_ns) * 1e-9
+        recorded_s = (time_ns - start_ns) * 1e-9
         due = bisect_left(wanted, recorded_s)
         chosen += [(t, *newest) for t in wanted[:due] if newest]
         del wanted[:due]
@@ -52,13 +52,13 @@ def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float]) -> list[Frame]:
     ]
 
 
-def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float) -> list[Frame]:
+def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float, start_ns: int) -> list[Frame]:
     """`frames_at` for a recording that was played repeatedly, one pass beginning every ``period_s``."""
     out = []
     for n in range(int(max(times_s, default=-1.0) // period_s) + 1):
         begin_s = n * period_s
         own = [t - begin_s for t in times_s if begin_s <= t < begin_s + period_s]
-        out += [Frame(f.at_s + begin_s, f.recorded_s + begin_s, f.pixels) for f in frames_at(bag, topic, own)]
+        out += [Frame(f.at_s + begin_s, f.recorded_s + begin_s, f.pixels) for f in frames_at(bag, topic, own, start_ns)]
     return out
 
 

@@ -8,37 +8,26 @@ from __future__ import annotations
 import heapq
 import math
 import random
-import struct
 from collections.abc import Callable, Sequence
 from itertools import count
+from typing import NamedTuple
 
-from ..nanoseconds import ns_to_stamp, stamp_to_ns
+from ..bags.header_stamps import stamped
 from .faults import InjectedFault
 
 
-def stamped(raw: bytes, stamp_ns: int) -> bytes:
-    """A serialised message with another header stamp [ns]. A message that is too short to have one is returned unchanged.
+class Due(NamedTuple):
+    """A message to deliver at t_s; ``sound`` if no fault touched it."""
 
-    In XCDR1, sec (int32) and nanosec (uint32) of the stamp follow the encapsulation header of 4 bytes.
-    """
-    if len(raw) < 12:
-        return raw
-    order = "<" if raw[1] & 1 else ">"
-    return raw[:4] + struct.pack(order + "iI", *ns_to_stamp(stamp_ns)) + raw[12:]
-
-
-def stamp_of(raw: bytes) -> int:
-    """Header stamp [ns] of a serialised message that begins with std_msgs/Header; 0 if it is too short to have one."""
-    if len(raw) < 12:
-        return 0
-    sec, nanosec = struct.unpack_from(("<" if raw[1] & 1 else ">") + "iI", raw, 4)
-    return stamp_to_ns(sec, nanosec)
+    t_s: float
+    raw: bytes
+    sound: bool
 
 
 class Injector:
     """Applies the faults of one sensor to its messages. Times are seconds on one clock that never goes back.
 
-    `feed` takes a message; `due(t)` returns all messages that should be delivered up to t as (t_s, raw) in order.
+    `feed` takes a message; `due(t)` returns all messages that should be delivered up to t, in order.
     ``stamp_at`` turns a time [s] into a header stamp [ns] for the messages that a frozen driver repeats.
     """
 
@@ -53,7 +42,7 @@ class Injector:
         self._stamp_at = stamp_at
         self._random = random.Random(seed)
         self._order = count()
-        self._waiting: list[tuple[float, int, bytes]] = []
+        self._waiting: list[tuple[float, int, bytes, bool]] = []
         self._last: bytes | None = None
         self._last_t: float | None = None
         self._period_s = period_s  # 0: not yet measured from the messages before the fault
@@ -65,8 +54,8 @@ class Injector:
         """The fault that is active at a time, or None."""
         return next((f for f in self.faults if f.active(t_s)), None)
 
-    def _push(self, t_s: float, raw: bytes) -> None:
-        heapq.heappush(self._waiting, (t_s, next(self._order), raw))
+    def _push(self, t_s: float, raw: bytes, sound: bool = False) -> None:
+        heapq.heappush(self._waiting, (t_s, next(self._order), raw, sound))
 
     def feed(self, t_s: float, raw: bytes) -> None:
         """Take one message that the sensor sent at t_s."""
@@ -77,7 +66,7 @@ class Injector:
                 step = t_s - self._last_t
                 self._period_s = step if not self._period_s else min(self._period_s * 1.5, 0.9 * self._period_s + 0.1 * step)
             self._last, self._last_t = raw, t_s
-            self._push(t_s, raw)
+            self._push(t_s, raw, sound=True)
         elif fault.kind == "garbage":
             self._garbled += 1
             self._push(t_s, self._garble(raw))
@@ -109,11 +98,11 @@ class Injector:
                 self._repeated_to_s = due_s
                 due_s += self._period_s
 
-    def due(self, t_s: float) -> list[tuple[float, bytes]]:
+    def due(self, t_s: float) -> list[Due]:
         """The messages to deliver up to t_s, the oldest first."""
         self._advance(t_s)
         out = []
         while self._waiting and self._waiting[0][0] <= t_s:
-            when, _, raw = heapq.heappop(self._waiting)
-            out.append((when, raw))
+            when, _, raw, sound = heapq.heappop(self._waiting)
+            out.append(Due(when, raw, sound))
         return out

@@ -1,18 +1,17 @@
-"""Judge a run against the promises: did the mask follow every fault in time, and did predictions keep coming?"""
+"""Judge every injected fault: did the mask follow it in time?"""
 
 from __future__ import annotations
 
 import bisect
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from .faults import InjectedFault
-from .run_record import PredictionRow, RunRecord, StatusRow
+from .recorded_state import RecordedState
+from .run_record import StatusRow
 from .schedule import DeliveryLog
-from .scores import RunScores
 
 # A tick comes up to 0.35 fuse periods late, because it waits for a sample; 1.5 periods cover that and the tick itself.
 TICK_ALLOWANCE = 1.5  # fuse periods
@@ -69,9 +68,14 @@ class _Step(NamedTuple):
 
 
 def judge_fault(
-    fault: InjectedFault, statuses: Sequence[StatusRow], delivered: DeliveryLog, limits: Limits, end_s: float
+    fault: InjectedFault,
+    statuses: Sequence[StatusRow],
+    delivered: DeliveryLog,
+    limits: Limits,
+    end_s: float,
+    recorded: RecordedState | None = None,
 ) -> FaultVerdict:
-    """Compare one fault with the promises.
+    """Compare one fault with the promises. ``recorded`` is asked before the fuser is accused of a late return.
 
     mask_clear_s counts from the start of the fault; mask_return_s from the sound message after its end that completes the
     good_samples, because the sensor cannot return earlier.
@@ -86,7 +90,7 @@ def judge_fault(
     cleared = _judge_clear(fault, times, ok, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
-        returned = _judge_return(fault, times, ok, delivered.sound_s.get(name, []), limits, end_s)
+        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded)
     return FaultVerdict(
         name,
         fault.kind,
@@ -131,162 +135,66 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
 
 
 def _judge_return(
-    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], sound_s: Sequence[float], limits: Limits, end_s: float
+    fault: InjectedFault,
+    times: Sequence[float],
+    ok: Sequence[bool],
+    delivered: DeliveryLog,
+    limits: Limits,
+    end_s: float,
+    recorded: RecordedState | None,
 ) -> _Step:
     """When the mask bit returned after the end of a fault, and whether that was soon enough."""
-    sensor = limits.sensors[fault.sensor]
-    enough = bisect.bisect_left(sound_s, fault.to_s) + sensor.good_samples  # index behind the message that completes them
-    if enough > len(sound_s):
-        return _Step(None, None, True, "the recording ends before it could return")
-    ready_s = sound_s[enough - 1]
+    sensor, sound_s = limits.sensors[fault.sensor], delivered.sound_s.get(fault.sensor, [])
+    all_s = delivered.all_s[fault.sensor]
+    could_be_ok_s = ready_after(0.0, all_s, sound_s, sensor)
+    was_ok = any(good for t, good in zip(times, ok, strict=True) if t < fault.from_s)
+    if could_be_ok_s is not None and could_be_ok_s < fault.from_s - limits.fuse_period_s and not was_ok:
+        return _Step(None, None, True, "it was not OK before the fault either, so nothing is promised")
+    ready_s = ready_after(fault.to_s, all_s, sound_s, sensor)
+    if ready_s is None:
+        after = len(sound_s) - bisect.bisect_left(sound_s, fault.to_s)
+        return _Step(
+            None,
+            None,
+            True,
+            "the recording ends before it could return"
+            if after < sensor.good_samples
+            else f"the recording never has {sensor.good_samples} good messages in a row afterwards, so nothing is promised",
+        )
+    enough = bisect.bisect_right(sound_s, ready_s)
     patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay") else 0.0
     limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
     if returned is None:
         # A sensor that falls silent again at once is never OK at a tick; no promise is broken by that.
         silent_s = sound_s[enough] - ready_s if enough < len(sound_s) else end_s - ready_s
-        return _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
-    seconds = round(max(0.0, returned - ready_s), 3)
-    return _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+        step = _Step(None, limit_s, bool(silent_s > sensor.timeout_s), "it did not return")
+    else:
+        seconds = round(max(0.0, returned - ready_s), 3)
+        step = _Step(seconds, limit_s, bool(seconds <= limit_s), "")
+    if step.kept or recorded is None:
+        return step
+    could_s, why = recorded(fault.sensor, fault.to_s)
+    if could_s is None:
+        return step._replace(kept=True, note=f"nothing is promised, because its recorded messages are refused: {why}")
+    if returned is None or could_s <= ready_s:
+        return step
+    seconds = round(max(0.0, returned - could_s), 3)
+    return _Step(seconds, limit_s, bool(seconds <= limit_s), "counted from when its recorded messages are good")
 
 
-@dataclass(frozen=True)
-class RunSummary:
-    """The figures of a run, the verdict on every fault, and the promises that were broken, in words."""
+def ready_after(t_s: float, all_s: Sequence[float], sound_s: Sequence[float], sensor: SensorLimits) -> float | None:
+    """When ``good_samples`` sound messages in a row have come after a time; None if they never do.
 
-    predictions: int
-    valid_predictions: int
-    missed_sequences: int
-    duration_s: float
-    rate_hz: float | None
-    max_gap_s: float | None
-    faults: tuple[FaultVerdict, ...]
-    ratios_seen: tuple[float, ...]
-    mask_or_ratio_changes: int
-    inference_at_change_ms_p99: float | None
-    overhead_ms_p50: float | None
-    overhead_ms_p99: float | None
-    latency_ms_p50: float | None
-    latency_ms_p99: float | None
-    inference_ms_p50: float | None
-    inference_ms_p99: float | None
-    never_seen: tuple[str, ...]
-    delivered: Mapping[str, int]
-    promises_broken: tuple[str, ...]
-
-    @property
-    def promises_kept(self) -> bool:
-        return not self.promises_broken
-
-    @property
-    def mask_clear_s(self) -> list[float | None]:
-        return [verdict.mask_clear_s for verdict in self.faults]
-
-    @property
-    def mask_return_s(self) -> list[float | None]:
-        return [verdict.mask_return_s for verdict in self.faults]
-
-    def to_dict(self) -> dict[str, object]:
-        """Ready for JSON."""
-        values = asdict(self)
-        broken = values.pop("promises_broken")
-        return {
-            **values,
-            "mask_clear_s": self.mask_clear_s,
-            "mask_return_s": self.mask_return_s,
-            "promises_kept": self.promises_kept,
-            "promises_broken": broken,
-        }
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A run that was played and judged. bag: as it was given. sensors: sensor name -> topic."""
-
-    record: RunRecord
-    summary: RunSummary
-    scores: RunScores
-    bag: str = ""
-    sensors: Mapping[str, str] | None = None
-    fuse_node_exit_status: int = 0
-
-    def to_dict(self) -> dict[str, object]:
-        """What ``--json`` writes: figures, verdicts and scores, without the record."""
-        return {
-            **self.summary.to_dict(),
-            "truth": self.scores.to_dict(),
-            "fuse_node_exit_status": self.fuse_node_exit_status,
-            "bag": self.bag,
-            "sensors": dict(self.sensors or {}),
-        }
-
-
-def percentile(values: Sequence[float], q: float) -> float | None:
-    """The q-th percentile to three places; None of nothing."""
-    return round(float(np.percentile(np.asarray(values), q)), 3) if len(values) else None
-
-
-def summarise(
-    predictions: Sequence[PredictionRow],
-    statuses: Sequence[StatusRow],
-    faults: Sequence[InjectedFault],
-    delivered: DeliveryLog,
-    limits: Limits,
-    end_s: float,
-) -> RunSummary:
-    """The figures of a run that was played for ``end_s`` seconds, and what it did to the promises."""
-    valid = [p for p in predictions if p.valid]
-    changed = [b for a, b in zip(predictions, predictions[1:]) if a.mask != b.mask or a.ratio != b.ratio]
-    verdicts = tuple(judge_fault(fault, statuses, delivered, limits, end_s) for fault in faults)
-    wall_s = np.array([p.wall_s for p in predictions])
-    max_gap_s = round(float(np.diff(wall_s).max()), 3) if len(wall_s) > 1 else None
-    overhead_ms = [p.overhead_ms for p in valid]
-    names = sorted({name for row in statuses for name in row.states})
-    sequence = [p.sequence for p in predictions]
-    return RunSummary(
-        predictions=len(predictions),
-        valid_predictions=len(valid),
-        missed_sequences=int(sequence[-1] - sequence[0] + 1 - len(sequence)) if sequence else 0,
-        duration_s=round(end_s, 3),
-        rate_hz=round(len(predictions) / float(wall_s[-1] - wall_s[0]), 2) if len(wall_s) > 1 else None,
-        max_gap_s=max_gap_s,
-        faults=verdicts,
-        ratios_seen=tuple(sorted({round(p.ratio, 4) for p in predictions})),
-        mask_or_ratio_changes=len(changed),
-        inference_at_change_ms_p99=percentile([p.inference_ms for p in changed if p.valid], 99),
-        overhead_ms_p50=percentile(overhead_ms, 50),
-        overhead_ms_p99=percentile(overhead_ms, 99),
-        latency_ms_p50=percentile([p.latency_ms for p in valid], 50),
-        latency_ms_p99=percentile([p.latency_ms for p in valid], 99),
-        inference_ms_p50=percentile([p.inference_ms for p in valid], 50),
-        inference_ms_p99=percentile([p.inference_ms for p in valid], 99),
-        never_seen=tuple(name for name in names if all(row.of(name).state == "NEVER_SEEN" for row in statuses)),
-        delivered={name: len(times) for name, times in delivered.all_s.items()},
-        promises_broken=tuple(broken_promises(predictions, max_gap_s, percentile(overhead_ms, 99), verdicts, limits)),
-    )
-
-
-def broken_promises(
-    predictions: Sequence[PredictionRow],
-    max_gap_s: float | None,
-    overhead_ms_p99: float | None,
-    verdicts: Sequence[FaultVerdict],
-    limits: Limits,
-) -> list[str]:
-    """Every promise that the run broke, in words."""
-    broken = []
-    if not predictions:
-        broken.append("no predictions came")
-    if max_gap_s is not None and max_gap_s > 2 * limits.fuse_period_s:
-        broken.append(f"a gap of {max_gap_s} s between predictions, promised {2 * limits.fuse_period_s:g} s")
-    if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms:
-        broken.append(f"overhead_ms_p99 {overhead_ms_p99}, promised {limits.overhead_ms:g}")
-    not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
-    if not_finite:
-        broken.append(f"{not_finite} predictions with numbers that are not finite")
-    return broken + [
-        f"{v.sensor} {v.kind} at {v.from_s:g} s: clear {v.mask_clear_s} (limit {v.clear_limit_s}), return "
-        f"{v.mask_return_s} (limit {v.return_limit_s}){', ' + v.note if v.note else ''}"
-        for v in verdicts
-        if not v.kept
-    ]
+    A message that is not sound begins the count anew, and so does a silence that is longer than the timeout.
+    """
+    sound = Counter(sound_s)
+    run, last_s = 0, t_s
+    for at_s, count in Counter(all_s[bisect.bisect_left(all_s, t_s) :]).items():
+        if at_s - last_s > sensor.timeout_s:
+            run = 0
+        run = run + count if sound[at_s] == count else 0
+        last_s = at_s
+        if run >= sensor.good_samples:
+            return at_s
+    return None

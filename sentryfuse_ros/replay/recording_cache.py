@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import simulation
 from ..bags.bag import Bag
+from ..bags.find import METADATA
 from ..bags.label_sources import INTERVALS_FILE
 from ..bags.run_description import RUN_FILE
 from ..errors import BagError
@@ -59,10 +60,10 @@ def is_complete(bag: Path) -> bool:
     if not all((bag / name).is_file() for name in (INTERVALS_FILE, RUN_FILE)):
         return False
     try:
-        Bag(bag).close()
+        with Bag(bag) as opened:
+            return (bag / METADATA).is_file() and not opened.damage
     except BagError:
         return False
-    return True
 
 
 def find(drive: Drive, folders: list[Path]) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -53,6 +54,18 @@ class StatusRow:
     def of(self, sensor: str) -> SensorStatus:
         """The status of a sensor; NEVER_SEEN if the node does not know it."""
         return self.states.get(sensor, NEVER_SEEN)
+
+
+def never_ok(statuses: Sequence[StatusRow]) -> dict[str, str]:
+    """The sensors that sent something and were never OK: the state that each had most often, with its latest reason."""
+    found = {}
+    for name in sorted({name for row in statuses for name in row.states}):
+        seen = [row.of(name) for row in statuses]
+        states = Counter(status.state for status in seen if status.state != NEVER_SEEN.state)
+        if states and "OK" not in states:
+            state = states.most_common(1)[0][0]
+            found[name] = f"{state} ({next(status.reason for status in reversed(seen) if status.state == state)})"
+    return found
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..bags.bag import Bag, Topic
+from ..bags.header_stamps import has_header, stamp_of, stamped
+from ..nanoseconds import NS_PER_S
+from ..settings import SensorSettings
 from .faults import FaultScript
-from .injector import Injector, stamp_of, stamped
+from .injector import Injector
 
 AFTER_END_S = 5.0  # a frozen or delayed sensor may deliver for this long after the recording's last message
 
@@ -24,7 +27,10 @@ class Delivery:
 
 @dataclass
 class DeliveryLog:
-    """What was delivered, by sensor: the times [s] of all its messages, and of the sound ones (outside its faults)."""
+    """What was delivered, by sensor: the times [s] of all its messages, and of the sound ones.
+
+    A message is sound if no fault touched it, and the fuser has no reason to refuse its stamp.
+    """
 
     all_s: dict[str, list[float]] = field(default_factory=dict)
     sound_s: dict[str, list[float]] = field(default_factory=dict)
@@ -35,28 +41,44 @@ class Schedule:
     """How a bag is played: which topics, with which faults, how often, up to when.
 
     sensors: sensor name -> topic; faults apply to these. other_topics are played as they are. The recording is played
-    ``repeat`` times, ``gap_s`` apart, with the stamps shifted, and ends after ``to_s`` seconds at the latest.
+    ``repeat`` times, ``gap_s`` apart, with the stamps shifted, and ends after ``to_s`` seconds at the latest. Times count from
+    start_ns, that of the first message that is played. settings: of the sensors, by name.
     """
 
     sensors: Mapping[str, Topic]
+    start_ns: int
     other_topics: tuple[str, ...] = ()
     script: FaultScript = FaultScript()
     repeat: int = 1
     gap_s: float = 1.0
     to_s: float = math.inf
+    settings: Mapping[str, SensorSettings] = field(default_factory=dict)
+
+    def duration_s(self, bag: Bag) -> float:
+        """From the first message that is played to the end of the recording [s]."""
+        return bag.duration_s - (self.start_ns - bag.start_ns) / NS_PER_S
 
     def period_s(self, bag: Bag) -> float:
         """From the start of one pass of the recording to the start of the next [s]."""
-        return bag.duration_s + self.gap_s
+        return self.duration_s(bag) + self.gap_s
+
+    def is_believable(self, sensor: str, t_s: float, raw: bytes) -> bool:
+        """Whether the fuser believes the stamp of a message that is delivered at t_s."""
+        settings = self.settings.get(sensor)
+        if settings is None or not settings.trust_stamps or not has_header(self.sensors[sensor].msg_type):
+            return True
+        stamp_ns = stamp_of(raw)
+        ahead_s = (stamp_ns - self.start_ns) / NS_PER_S - t_s
+        return stamp_ns > 0 and -settings.max_latency_s <= ahead_s <= settings.future_tolerance_s
 
 
 def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Delivery]:
     """All deliveries in order of time; each one of a sensor is entered into ``log``."""
-    sensors, script = schedule.sensors, schedule.script
+    sensors, script, start_ns = schedule.sensors, schedule.script, schedule.start_ns
     sensor_of = {topic.name: name for name, topic in sensors.items()}
 
     def stamp_at(t_s: float) -> int:
-        return bag.start_ns + int(t_s * 1e9)
+        return start_ns + int(t_s * 1e9)
 
     injectors = {
         name: Injector([f for f in script.faults if f.sensor == name], stamp_at, seed=index) for index, name in enumerate(sensors)
@@ -67,9 +89,9 @@ def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Deliv
     def flush(t_s: float) -> list[Delivery]:
         out = []
         for name, injector in injectors.items():
-            for due_s, raw in injector.due(t_s):
+            for due_s, raw, sound in injector.due(t_s):
                 log.all_s[name].append(due_s)
-                if injector.fault_at(due_s) is None:
+                if sound and schedule.is_believable(name, due_s, raw):
                     log.sound_s[name].append(due_s)
                 out.append(Delivery(due_s, sensors[name].name, raw))
         out.sort(key=lambda d: d.t_s)
@@ -77,13 +99,14 @@ def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Deliv
 
     shift_s = 0.0
     t_s = 0.0
+    stamped_topics = {name for name, topic in bag.topics.items() if has_header(topic.msg_type)}
     for _ in range(schedule.repeat):
         for topic, time_ns, raw in bag.messages([*sensor_of, *schedule.other_topics]):
-            t_s = (time_ns - bag.start_ns) * 1e-9 + shift_s
+            t_s = (time_ns - start_ns) * 1e-9 + shift_s
             if t_s > schedule.to_s:
                 yield from flush(schedule.to_s)
                 return
-            if shift_s and stamp_of(raw):
+            if shift_s and topic in stamped_topics and stamp_of(raw):
                 raw = stamped(raw, stamp_of(raw) + int(shift_s * 1e9))
             yield from flush(t_s - 1e-9)
             sensor = sensor_of.get(topic)

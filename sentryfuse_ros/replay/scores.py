@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..bags.labels import Labels
+from ..bags.labels import AFTER_CHANGE_S, Labels
 from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from .faults import FaultScript, InjectedFault
@@ -52,6 +52,18 @@ class MissingScore:
 
 
 @dataclass(frozen=True)
+class SinceScore:
+    """The predictions from_s to to_s after a change of the label (to_s None: later)."""
+
+    from_s: float
+    to_s: float | None
+    score: Score
+
+    def to_dict(self) -> dict[str, object]:
+        return {"from_s": self.from_s, "to_s": self.to_s, **self.score.to_dict()}
+
+
+@dataclass(frozen=True)
 class SegmentScore:
     """The predictions between two changes of the injected faults.
 
@@ -83,13 +95,15 @@ class SegmentScore:
 class RunScores:
     """The predictions against the labels: all of them, with and without missing sensors, and segment by segment.
 
-    steady: only predictions before which the label had held for as long as the model looks back.
+    steady: only predictions before which the label had held for as long as the model looks back. since_change: by the time since
+    the label changed.
     """
 
     overall: Score
     all_sensors: Score
     sensor_missing: Score
     steady: Score
+    since_change: tuple[SinceScore, ...]
     by_missing: tuple[MissingScore, ...]
     segments: tuple[SegmentScore, ...]
     labels_without_class: tuple[str, ...]
@@ -101,6 +115,7 @@ class RunScores:
             "all_sensors": self.all_sensors.to_dict(),
             "sensor_missing": self.sensor_missing.to_dict(),
             "steady": self.steady.to_dict(),
+            "since_change": [entry.to_dict() for entry in self.since_change],
             "by_missing": [entry.to_dict() for entry in self.by_missing],
             "segments": [segment.to_dict() for segment in self.segments],
             "labels_without_class": list(self.labels_without_class),
@@ -180,6 +195,10 @@ def score_run(record: RunRecord) -> RunScores:
         all_sensors=of(by_missing.get((), [])),
         sensor_missing=of([p for p in record.predictions if missing_inputs(p, used, modalities)]),
         steady=of([p for p in record.predictions if labels is not None and is_steady(labels, p.t_s, window_ns)]),
+        since_change=tuple(
+            SinceScore(from_s, to_s, of([p for p in record.predictions if is_since(labels, p.t_s, from_s, to_s)]))
+            for from_s, to_s in zip(AFTER_CHANGE_S, (*AFTER_CHANGE_S[1:], None))
+        ),
         by_missing=tuple(
             MissingScore(names, of(rows))
             for names, rows in sorted(by_missing.items(), key=lambda item: (len(item[0]), -len(item[1])))
@@ -187,6 +206,12 @@ def score_run(record: RunRecord) -> RunScores:
         segments=tuple(_segment(record, *segment) for segment in segments(record.script, record.end_s)),
         labels_without_class=tuple(sorted(set(labels.names() if labels is not None else ()) - set(classes))),
     )
+
+
+def is_since(labels: Labels | None, t_s: float, from_s: float, to_s: float | None) -> bool:
+    """Whether the label has changed from_s to to_s before a time."""
+    since_s = labels.seconds_since_change(round(t_s * NS_PER_S)) if labels is not None else None
+    return since_s is not None and since_s >= from_s and (to_s is None or since_s < to_s)
 
 
 def is_steady(labels: Labels, t_s: float, window_ns: int) -> bool:

@@ -8,21 +8,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from ..bags.bag import Bag, Topic, find_battery, match_sensors
-from ..bags.label_sources import find_intervals, read_labels
+from ..bags.bag import Bag, Topic
 from ..bags.labels import Labels
 from ..bags.run_description import read_run_description
-from ..errors import DataError, ParameterError, SentryFuseError
-from ..nanoseconds import NS_PER_S
-from ..paths import model_path, share_path
+from ..bags.sensor_topics import SensorTopics
+from ..bags.topic_facts import TopicFacts
+from ..errors import DataError
+from ..preprocessing import ModalitySpec
 from ..sensing.rates import automatic_timeout_s
-from ..settings import Settings, build_settings, read_yaml
-from .faults import FaultScript, read_script
+from ..sensor_kinds import sensor_kind
+from ..settings import Settings
+from .faults import FaultScript
 from .frames import frames_of_run, shows_pictures
-from .judge import Limits, RunResult, SensorLimits, summarise
+from .judge import Limits, SensorLimits
+from .recorded_state import recorded_state
+from .result_bag import ResultBag
 from .run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
+from .run_summary import RunResult, summarise
 from .schedule import Delivery, DeliveryLog, Schedule
-from .scores import labels_of_run, score_run
+from .scores import score_run
 
 BATTERY_TOPIC = "/battery_state"  # what the player publishes a scripted battery on
 UNKNOWN_PERIOD_S = 0.1  # assumed of a sensor that delivered fewer than two sound messages
@@ -50,17 +54,24 @@ class ReplayTask:
 
 @dataclass(frozen=True)
 class PreparedReplay:
-    """A task whose bag, parameters, faults and labels have been read and checked. ``battery``: the topic that is played."""
+    """A task whose bag, parameters, faults and labels have been read and checked.
+
+    specs: the inputs of the model. found: the topic of each sensor. facts: sensor -> what its topic tells. battery: the topic
+    that is played. warnings: what will keep a sensor from being used, or is not as the parameters say.
+    """
 
     task: ReplayTask
     bag: Bag
     settings: Settings
     params_file: Path
     model: str | None
+    specs: tuple[ModalitySpec, ...]
+    found: SensorTopics
+    facts: Mapping[str, TopicFacts]
     schedule: Schedule
     battery: Topic | None
     labels: Labels | None
-    domain_id: int
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +87,7 @@ class TopicReplay:
     node_arguments: Sequence[str]  # command line of fuse_node
     domain_id: int  # ROS domain of this run
     log_path: Path  # where fuse_node's output goes
+    result: ResultBag | None = None  # where what is published is written to, and the inputs that it wants
 
 
 @dataclass(frozen=True)
@@ -89,64 +101,7 @@ class PlayedRun:
     end_s: float  # seconds of the recording that were played
     exit_status: int  # of fuse_node
     last_words: str  # end of its log
-
-
-def prepare(task: ReplayTask) -> PreparedReplay:
-    """Read and check everything that a task names. Raises SentryFuseError."""
-    if task.repeat < 1 or not 0.05 <= task.speed <= 20 or task.gap_s < 0 or (task.to_s is not None and task.to_s <= 0):
-        raise ParameterError(
-            "replay",
-            f"repeat {task.repeat}, speed {task.speed}, gap {task.gap_s}, to {task.to_s}",
-            "repeat >= 1, speed 0.05 to 20, gap >= 0, to > 0",
-        )
-    if task.domain_id is not None and not 0 <= task.domain_id <= 101:
-        raise ParameterError("--domain-id", task.domain_id, "0 to 101 (the ports of higher domains are in use by Linux)")
-    model = str(model_path(task.model).absolute()) if task.model else None
-    bag = Bag(task.bag)
-    params_file = task.params_file or share_path("config", "fuse.yaml")
-    settings = build_settings(read_yaml(params_file))
-    script = read_script(task.faults) if task.faults else FaultScript()
-    matched = match_sensors(bag, settings.sensors, task.topics)
-    if not matched:
-        raise SentryFuseError(
-            f"bag {task.bag}",
-            "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
-            "at least one camera, imu, audio or lidar topic",
-        )
-    names = {s.name for s in settings.sensors}
-    for fault in script.faults:
-        if fault.sensor not in names:
-            raise ParameterError(f"fault file {task.faults} sensor", repr(fault.sensor), "one of " + ", ".join(sorted(names)))
-    if task.to_s is not None:
-        script = replace(script, faults=tuple(f for f in script.faults if f.from_s < task.to_s))
-    battery = None if script.battery else find_battery(bag)
-    schedule = Schedule(
-        matched,
-        (battery.name,) if battery else (),
-        script,
-        task.repeat,
-        task.gap_s,
-        float("inf") if task.to_s is None else task.to_s,
-    )
-    labels = read_truth(bag, task.labels)
-    if labels is not None:
-        labels = labels.repeated(task.repeat, round(schedule.period_s(bag) * NS_PER_S))
-    # By default a domain of its own, so that the messages do not reach a robot nearby.
-    domain_id = task.domain_id if task.domain_id is not None else 1 + os.getpid() % 100
-    return PreparedReplay(task, bag, settings, params_file.absolute(), model, schedule, battery, labels, domain_id)
-
-
-def read_truth(bag: Bag, source: str | None) -> Labels | None:
-    """The labels of a bag from the start of its recording on, from a topic or an intervals file.
-
-    Without a source, from intervals.csv beside the bag; None if there is none. Raises DataError or BagError.
-    """
-    if source is None:
-        beside = find_intervals(bag.path)
-        if beside is None:
-            return None
-        source = str(beside.absolute())
-    return labels_of_run(read_labels(bag, source), source, bag.start_ns, bag.duration_s)
+    holes: Sequence[tuple[float, float]] = ()  # silences of the recording that were skipped, from and to [s]
 
 
 def node_arguments(prepared: PreparedReplay) -> list[str]:
@@ -156,6 +111,9 @@ def node_arguments(prepared: PreparedReplay) -> list[str]:
         arguments += ["-p", f"model:={prepared.model}"]
     for name, topic in prepared.schedule.sensors.items():
         arguments += ["-p", f"{name}.topic:={topic.name}", "-p", f"{name}.type:={topic.msg_type}"]
+    for sensor in prepared.settings.sensors:
+        if sensor.name in prepared.found.topics and sensor.name not in prepared.schedule.sensors:  # its type is not installed
+            arguments += ["-p", f"{sensor.name}.type:={sensor_kind(sensor.kind).default_msg_type}"]
     return arguments + ["-p", f"battery_topic:={prepared.battery.name if prepared.battery else BATTERY_TOPIC}"]
 
 
@@ -163,14 +121,17 @@ def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -
     """Hold what fuse_node published against its promises and against the labels."""
     task, schedule = prepared.task, prepared.schedule
     limits = limits_of(prepared.settings, delivered)
-    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s)
+    recorded = recorded_state(prepared.bag, schedule, prepared.specs)
+    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s, recorded)
     if played.exit_status != 0:
         broken = f"fuse_node ended with {played.exit_status}: {played.last_words}"
         summary = replace(summary, promises_broken=(*summary.promises_broken, broken))
     recorded_s = task.repeat * schedule.period_s(prepared.bag) - task.gap_s
     record = record_of(prepared, played, min(played.end_s, schedule.to_s, recorded_s))
     sensors = {name: topic.name for name, topic in schedule.sensors.items()}
-    return RunResult(record, summary, score_run(record), str(task.bag), sensors, played.exit_status)
+    return RunResult(
+        record, summary, score_run(record), str(task.bag), sensors, played.exit_status, played.holes, prepared.bag.damage
+    )
 
 
 def limits_of(settings: Settings, delivered: DeliveryLog) -> Limits:
@@ -207,7 +168,7 @@ def record_of(prepared: PreparedReplay, played: PlayedRun, end_s: float) -> RunR
         f"{os.cpu_count()} CPUs"
     )
     return RunRecord(
-        prepared.bag.path.name,
+        prepared.bag.name,
         [p for p in played.predictions if p.t_s <= end_s],
         [s for s in played.statuses if s.t_s <= end_s],
         prepared.schedule.script,
@@ -227,5 +188,5 @@ def with_frames(result: RunResult, prepared: PreparedReplay, times_s: Sequence[f
         return result
     with Bag(prepared.task.bag) as bag:
         topic, period_s = prepared.schedule.sensors[camera], prepared.schedule.period_s(bag)
-        frames = frames_of_run(bag, topic, times_s, period_s)
+        frames = frames_of_run(bag, topic, times_s, period_s, prepared.schedule.start_ns)
     return replace(result, record=replace(result.record, frames=frames, camera=camera))

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from ..evaluation.records import EvaluationReport, MaskResult, Summary
+from ..evaluation.records import EvaluationReport, MaskResult, Moments, Summary
 
 
 def print_report(report: EvaluationReport) -> None:
@@ -15,8 +15,28 @@ def print_report(report: EvaluationReport) -> None:
     console = Console()
     console.print(accuracy_table(report))
     console.print("; ".join(summary_texts(report.measured.summary)), highlight=False, markup=False)
+    met = report.measured.moments
+    if met is not None and met.windows > met.steady_windows:
+        console.print(moments_text(met), highlight=False, markup=False)
     for warning in report.warnings:
         console.print(warning, style="yellow", markup=False)
+
+
+def moments_text(met: Moments) -> str:
+    """Steady against all moments, and what happens after a change of the label."""
+    parts = [f"steady {percent(met.steady_accuracy)} of {met.steady_windows} windows"]
+    parts.append(f"all moments {percent(met.accuracy)} of {met.windows}")
+    parts += [
+        f"{since.from_s:g} s {'and later' if since.to_s is None else f'to {since.to_s:g} s'} after a change "
+        f"{percent(since.accuracy)} of {since.windows}"
+        for since in met.since_change
+        if since.windows
+    ]
+    return "all sensors, r=0: " + ", ".join(parts)
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.1f} %"
 
 
 def accuracy_table(report: EvaluationReport) -> Table:
@@ -60,7 +80,6 @@ def summary_texts(s: Summary) -> list[str]:
             texts.append(f"worst with {count} missing {100 * accuracy:.1f} %")
     return texts + [
         f"best single sensor {s.best_single_sensor} {100 * s.best_single_accuracy:.1f} %",
-        f"lost at r={s.level_r50:g} {s.drop_r50_points:.2f} points",
-        f"at r={s.level_r70:g} {s.drop_r70_points:.2f} points",
-        f"ECE {s.ece_mean:.3f}",
+        f"mean over all sets of sensors: lost at r={s.level_r50:g} {s.drop_r50_points:.2f} points, "
+        f"at r={s.level_r70:g} {s.drop_r70_points:.2f} points, ECE {s.ece_mean:.3f}",
     ]

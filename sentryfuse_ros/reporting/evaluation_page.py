@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from ..evaluation.records import Confusion, EvaluationReport, Interval95, MaskResult, Measurement
+from ..evaluation.records import Confusion, EvaluationReport, Interval95, MaskResult, Measurement, Moments
 from . import evaluation_plots as plots
 from .latency_table import BUDGETS
 from .pages import NBSP, NOTHING, Card, Cell, Picture, Table, percent, render
@@ -48,6 +48,7 @@ def page(report: EvaluationReport) -> str:
         "confidence_by_missing": ", ".join(f"{percent(g.confidence)} % ({g.name})" for g in measured.reliability),
         "calibration": picture(plots.calibration(measured.reliability), "calibration", "confidence against accuracy"),
         "by_condition": condition_table(measured),
+        "by_moment": moment_table(measured.moments),
         "cost": cost_table(measured),
         "timed": is_timed(measured),
         "threads": "1 thread" if threads == 1 else f"{threads} threads",
@@ -179,6 +180,18 @@ def condition_table(measured: Measurement) -> Table:
         for row in measured.conditions
     ]
     return Table(["condition", "windows", "recordings", *map(head, masks)], rows, numbers=True)
+
+
+def moment_table(met: Moments | None) -> Table | None:
+    """Steady and all moments, and by the time since the label changed; None if the data set has steady windows only."""
+    if met is None or met.windows == met.steady_windows:
+        return None
+    lines = [("steady", met.steady_windows, met.steady_accuracy), ("all moments", met.windows, met.accuracy)]
+    for since in met.since_change:
+        until = "and later" if since.to_s is None else f"to {since.to_s:g} s"
+        lines.append((f"{since.from_s:g} s {until} after a change", since.windows, since.accuracy))
+    rows = [[Cell(name), Cell(str(windows)), Cell(percent(accuracy))] for name, windows, accuracy in lines]
+    return Table(["moments", "windows", "accuracy %"], rows, numbers=True)
 
 
 def cost_table(measured: Measurement) -> Table:

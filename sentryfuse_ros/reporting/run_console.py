@@ -5,18 +5,30 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ..replay.judge import FaultVerdict, RunResult
+from ..nanoseconds import NS_PER_S
+from ..replay.judge import FaultVerdict
+from ..replay.run_summary import RunResult
 from ..replay.scores import RunScores
 from ..replay.session import PreparedReplay
+from .recording_console import rate_text
 
 
-def print_setup(prepared: PreparedReplay) -> None:
-    """Which topic serves which sensor, what is not played, and which faults are injected."""
+def print_setup(prepared: PreparedReplay, domain_id: int) -> None:
+    """Which topic serves which sensor, what is not played, and which faults are injected. Warnings go to stderr."""
     bag, schedule = prepared.bag, prepared.schedule
-    print(f"replay {bag.path}: {bag.duration_s:.1f} s, ROS_DOMAIN_ID={prepared.domain_id}")
+    print(f"replay {bag.path}: {schedule.duration_s(bag):.1f} s, ROS_DOMAIN_ID={domain_id}")
     for sensor in prepared.settings.sensors:
         topic = schedule.sensors.get(sensor.name)
-        print(f"  {sensor.name}: " + (f"{topic.name} ({topic.msg_type}, {topic.count} messages)" if topic else "not in this bag"))
+        if topic is None:
+            print(f"  {sensor.name}: not in this bag ({prepared.found.absent.get(sensor.name, 'see below')})")
+            continue
+        rate = rate_text(prepared.facts[sensor.name].rate_hz, sensor.model_input, prepared.specs)
+        print(f"  {sensor.name}: {topic.name} ({topic.msg_type}, {topic.count} messages, {rate})")
+    if prepared.battery is not None:
+        print(f"  battery: {prepared.battery.name}")
+    skipped_s = (schedule.start_ns - bag.start_ns) / NS_PER_S
+    if skipped_s > 1.0:
+        print(f"  begins with the first message that is played, {skipped_s:.1f} s after the first of the recording")
     played = {topic.name for topic in schedule.sensors.values()} | set(schedule.other_topics)
     unused = [f"{t.name} ({t.msg_type})" for t in bag.topics.values() if t.name not in played]
     if unused:
@@ -24,6 +36,9 @@ def print_setup(prepared: PreparedReplay) -> None:
     for fault in schedule.script.faults:
         print(f"  fault: {fault.describe()}")
     sys.stdout.flush()
+    for text in ((bag.damage,) if bag.damage else ()) + prepared.warnings:
+        print(f"warning: {text}", file=sys.stderr)
+    sys.stderr.flush()
 
 
 def print_summary(result: RunResult, out: Path) -> None:
@@ -34,8 +49,14 @@ def print_summary(result: RunResult, out: Path) -> None:
         f"overhead p99 {s.overhead_ms_p99} ms, inference p50 {s.inference_ms_p50} ms, ratios {list(s.ratios_seen)}"
     )
     print_scores(result.scores)
+    for from_s, to_s in result.holes:
+        print(f"skipped the silence of the recording from {from_s:.1f} to {to_s:.1f} s")
+    if result.damage:
+        print(f"used in part: {result.damage}")
     if s.never_seen:
         print("never seen: " + ", ".join(s.never_seen))
+    for name, reason in s.never_ok.items():
+        print(f"never OK: {name}, {reason}")
     for verdict in s.faults:
         print("  " + fault_line(verdict))
     print("promises kept" if s.promises_kept else "PROMISES BROKEN:\n  " + "\n  ".join(s.promises_broken))
@@ -54,7 +75,8 @@ def fault_line(v: FaultVerdict) -> str:
 def print_scores(scores: RunScores) -> None:
     """The accuracy, if there are labels to judge by."""
     parts = (
-        ("over the run", scores.overall),
+        ("at all moments", scores.overall),
+        ("at steady moments", scores.steady),
         ("with all sensors", scores.all_sensors),
         ("while sensors were missing", scores.sensor_missing),
     )
@@ -65,3 +87,10 @@ def print_scores(scores: RunScores) -> None:
     ]
     if texts:
         print("accuracy " + ", ".join(texts))
+    changes = [
+        f"{100 * since.score.accuracy:.1f} % after {since.from_s:g}{'' if since.to_s is None else f' to {since.to_s:g}'} s"
+        for since in scores.since_change
+        if since.score.accuracy is not None
+    ]
+    if changes:
+        print("after a change of the label: " + ", ".join(changes))

@@ -7,22 +7,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import write_atomically
-from ..replay.judge import RunResult
+from ..replay.run_summary import RunResult
 from .run_timeline import write_timeline
 
 
 @dataclass(frozen=True)
 class RunFiles:
-    """Which files to write: some into the folder ``out``; the report and a copy of the summary if they are asked for."""
+    """Which files to write: some into the folder ``out``; report, copy of the summary and messages if they are asked for.
+
+    mcap_inputs: whether the messages of the sensors are written too.
+    """
 
     out: Path
     html: Path | None = None
     json: Path | None = None
+    mcap: Path | None = None
+    mcap_inputs: bool = False
 
     def make_folders(self) -> None:
         """Make the folders of all files. Raises OSError."""
         self.out.mkdir(parents=True, exist_ok=True)
-        for path in filter(None, (self.html, self.json)):
+        for path in filter(None, (self.html, self.json, self.mcap)):
             path.parent.mkdir(parents=True, exist_ok=True)
 
     def write(self, result: RunResult) -> None:

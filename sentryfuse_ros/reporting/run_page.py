@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
-from ..replay.judge import RunResult
 from ..replay.losses import BEFORE_S, Loss, losses
 from ..replay.run_record import RunRecord
+from ..replay.run_summary import RunResult
 from ..replay.scores import Score
 from .pages import NBSP, NOTHING, Card, Cell, Table, render
 

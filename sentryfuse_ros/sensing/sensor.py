@@ -21,6 +21,7 @@ from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .rest import looks_apart_ns
 from .window_buffer import WindowBuffer
 
+OTHER_CLOCK_S = 10.0  # a message that seems to be on the way for longer was stamped by another clock
 # A picture makes a row at the latest when this share of a slot has passed since the last row. Awake: so that the picture of a
 # slot is not much older than the newest one was at the slot's end. Asleep: so that no slot is left without one.
 SLOT_SHARE, SLOT_SHARE_ASLEEP = 0.2, 0.7
@@ -200,7 +201,17 @@ class Sensor:
             self._forget_rows()  # rows from a broken sensor must not be part of a later window
         if self.status.state == State.INVALID and self.error and self.status.reason.startswith("payload"):
             self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
+        elif self._is_clock_trouble(self.status):
+            remedy = f"set {self.name}.trust_stamps: false if its stamps are not of this clock"
+            self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
         return self.status
+
+    @staticmethod
+    def _is_clock_trouble(status: Status) -> bool:
+        """Whether the stamps of a sensor cannot be of the node's clock, rather than that its messages are on the way for long."""
+        if status.state == State.LATE:
+            return status.latency_s > OTHER_CLOCK_S
+        return status.state == State.INVALID and status.reason.startswith("stamp") and "behind" not in status.reason
 
     def reset(self) -> None:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""

@@ -44,6 +44,14 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
     return remarks
 
 
+def check_origins(training: Examples, validation: Examples | None) -> list[str]:
+    """A remark if a person, place or day is both trained and validated on."""
+    if not isinstance(training, WindowExamples) or not isinstance(validation, WindowExamples):
+        return []
+    both = sorted(training.windows.origins() & validation.windows.origins())
+    return [f"trained and validated on recordings of {', '.join(both)}: the validation will look too good"] if both else []
+
+
 def check_modalities(training: Examples, recipe: Recipe) -> None:
     """Raises DataError on a modality that no training example has."""
     present = training.windows.live if isinstance(training, WindowExamples) else {}

@@ -113,6 +113,11 @@ def examples_of(loaded: Sequence[Recording] | WindowSet, augment: Augment | None
 
 
 def load_examples(source: LabelledDataset, recipe: Recipe, groups: Sequence) -> Examples:
-    """The examples of some groups of a data set; raises DataError where a group has none."""
+    """The examples of some groups of a data set; raises DataError where a group has none.
+
+    Windows in which the label changes are among them only if the recipe wants them.
+    """
     loaded = source.load(recipe.specs, groups)
+    if isinstance(loaded, WindowSet) and not recipe.border_windows:
+        loaded = loaded.steady_only()
     return examples_of(loaded if isinstance(loaded, WindowSet) else split_groups(loaded, groups), recipe.augment)

@@ -30,6 +30,8 @@ class Recipe:
     train_groups: tuple[int | str, ...] = ("train",)
     validation_groups: tuple[int | str, ...] = ()  # held out of training; accuracies on the way and temperatures come from them
     test_groups: tuple[int | str, ...] = ()  # read by `sentryfuse evaluate` only
+    classes: tuple[str, ...] = ()  # for `sentryfuse dataset`: the labels that there are, in this order; empty: all that occur
+    border_windows: bool = False  # whether windows in which the label changes are trained on too, by the label at their end
     model: Mapping[str, Any] = field(default_factory=dict)  # the fields of FuseConfig, except modalities and classes
     seed: Annotated[int, Rule(lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")] = 0
     epochs: Count = 120
@@ -81,7 +83,7 @@ class Recipe:
     @classmethod
     def from_dict(cls: type[R], values: Mapping[str, Any]) -> R:
         """From the YAML's mapping; raises ParameterError on an unknown or missing key, or a value that its key cannot have."""
-        lists = ("modalities", "train_groups", "validation_groups", "test_groups")
+        lists = ("modalities", "classes", "train_groups", "validation_groups", "test_groups")
         # A list without entries is None in YAML.
         return build(cls, {k: () if v is None and k in lists else v for k, v in values.items()}, _WHAT, _REMEDY)
 

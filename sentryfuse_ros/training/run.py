@@ -15,7 +15,7 @@ from ..datasets import LabelledDataset, dataset
 from ..errors import CheckpointError, ParameterError
 from ..masks import all_masks, mask_to_bits
 from ..model.saved import load_checkpoint, save_checkpoint
-from .checks import check_classes, check_modalities
+from .checks import check_classes, check_modalities, check_origins
 from .distributed import Distributed
 from .elastic_trainer import ElasticTrainer
 from .examples import Examples, WindowExamples, load_examples
@@ -62,6 +62,8 @@ def train(
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
+    for remark in check_origins(training, validation):
+        console.print(remark, style="yellow", markup=False)
     console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out")
     if whole is None:
         trainer = Trainer(recipe, training, source.CLASSES, distributed)
@@ -135,6 +137,9 @@ def _describe_data(recipe: Recipe, source: LabelledDataset, training: Examples, 
     }
     if isinstance(training, WindowExamples):
         splits = {"train": training, "validation": validation}
+        data["origins"] = {
+            name: sorted(part.windows.origins()) for name, part in splits.items() if isinstance(part, WindowExamples)
+        }
         data["recordings"] = {name: part.recordings() for name, part in splits.items() if isinstance(part, WindowExamples)}
     return data
 

@@ -1,0 +1,109 @@
+"""Which files are recordings, and which of them belong together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+METADATA = "metadata.yaml"
+SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag", ".bag.active")  # the last two are ROS 1
+_PIECE = re.compile(r"^(?P<name>.*)_(?P<number>\d+)$")  # rosbag2 splits a recording into NAME_0.mcap, NAME_1.mcap and so on
+
+
+def bag_folder(path: Path) -> Path:
+    """The folder of a bag that is given by its folder or by a file in it."""
+    return path if path.is_dir() else path.parent
+
+
+def bag_name(path: Path) -> str:
+    """What a recording is called: its folder's name, or for a file without metadata.yaml, the file's name without its suffix."""
+    if path.is_dir():
+        return path.resolve().name
+    return path.resolve().parent.name if _announced(path.parent) else _split_name(path)[0]
+
+
+def find_bags(paths: Sequence[Path]) -> list[Path]:
+    """The recordings that are given, and those below folders that are given, sorted by name.
+
+    Nothing is opened: a path that is no recording is returned too, so that whoever opens it says what is wrong with it.
+    """
+    found: list[Path] = []
+    for path in (p.resolve() for p in paths):
+        if path.is_dir():
+            found += _recordings_in(path) or [path]
+        else:
+            found.append(path.parent if _announced(path.parent) else path)
+    return list(dict.fromkeys(found))
+
+
+def storage_files(bag: Path) -> tuple[list[Path], list[str]]:
+    """The files of one recording in order, and the names of those that its metadata.yaml announces but that are not there."""
+    if bag.is_file() and not _announced(bag.parent):
+        return [bag], []
+    folder = bag_folder(bag)
+    announced = _announced(folder)
+    present = [path for path in announced if path.exists()]
+    if present:
+        return present, [path.name for path in announced if not path.exists()]
+    return sorted(_storage_in(folder), key=_split_name), []
+
+
+def announced_messages(bag: Path) -> int | None:
+    """How many messages the recording's metadata.yaml announces; None if there is none, or it does not say."""
+    count = _metadata(bag_folder(bag)).get("message_count")
+    return count if isinstance(count, int) else None
+
+
+def recordings_in_files(files: Sequence[Path]) -> dict[str, list[Path]]:
+    """Files without metadata.yaml by the recording that they are pieces of. Pieces are numbered from 0."""
+    groups: dict[str, list[Path]] = {}
+    for path in sorted(files, key=_split_name):
+        name, number = _split_name(path)
+        groups.setdefault(name if number <= 0 or name in groups else path.name, []).append(path)
+    return groups
+
+
+def _recordings_in(folder: Path) -> list[Path]:
+    """The recordings of a folder; if it has none, those of the folders in it."""
+    if (folder / METADATA).exists():
+        return [folder]
+    groups = recordings_in_files(_storage_in(folder))
+    if len(groups) == 1:
+        return [folder]
+    if groups:
+        return [path for files in groups.values() for path in files]
+    inside = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [bag for path in inside for bag in _recordings_in(path)]
+
+
+def _storage_in(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return [path for path in folder.iterdir() if path.is_file() and path.name.endswith(SUFFIXES)]
+
+
+def _metadata(folder: Path) -> dict[str, object]:
+    """What metadata.yaml says; {} if there is none, or it is damaged: the files themselves say everything that is needed."""
+    try:
+        tree = yaml.safe_load((folder / METADATA).read_text(encoding="utf-8"))
+        found = tree["rosbag2_bagfile_information"]
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _announced(folder: Path) -> list[Path]:
+    """The files that metadata.yaml names. Old versions wrote paths from outside the folder; the names count."""
+    names = _metadata(folder).get("relative_file_paths")
+    return [folder / Path(name).name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _split_name(path: Path) -> tuple[str, int]:
+    """Name and number of a piece of a split recording: run_12.mcap -> ("run", 12)."""
+    suffix = next((suffix for suffix in SUFFIXES[2:] + SUFFIXES[:2] if path.name.endswith(suffix)), path.suffix)
+    stem = path.name.removesuffix(suffix)
+    piece = _PIECE.match(stem)
+    return (piece["name"], int(piece["number"])) if piece else (stem, -1)

@@ -1,0 +1,41 @@
+"""When a recording alone makes a sensor OK: what its own messages prevent is not held against the fuser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from ..bags.bag import Bag
+from ..bags.message_types import deserialiser
+from ..nanoseconds import NS_PER_S
+from ..preprocessing import ModalitySpec
+from ..sensing.liveness import State
+from ..sensing.sensor import Sensor
+from .schedule import Schedule
+
+# (sensor, from_s) -> when it is OK if its recorded messages are heard from then on without faults, None if never; and why not.
+RecordedState = Callable[[str, float], tuple[float | None, str]]
+
+
+def recorded_state(bag: Bag, schedule: Schedule, specs: Sequence[ModalitySpec]) -> RecordedState:
+    """A function that plays messages of one sensor through the fuser's own checks, until it is OK for the first time."""
+
+    def ok_from(name: str, from_s: float) -> tuple[float | None, str]:
+        topic, settings = schedule.sensors[name], schedule.settings[name]
+        sensor = Sensor(replace(settings, msg_type=topic.msg_type), specs, deserialiser(bag, topic.name))
+        passes_s = int(from_s // schedule.period_s(bag)) * schedule.period_s(bag)  # of a recording that is played repeatedly
+        begin_ns = schedule.start_ns + round((from_s - passes_s) * NS_PER_S)
+        reason = "there are none"
+        for _, time_ns, raw in bag.messages([topic.name]):
+            if time_ns < begin_ns:
+                continue
+            sensor.feed([raw], np.array([time_ns], np.int64), time_ns, time_ns)
+            status = sensor.check(time_ns, time_ns)
+            if status.state == State.OK:
+                return (time_ns - schedule.start_ns) / NS_PER_S + passes_s, ""
+            reason = status.reason
+        return None, reason
+
+    return ok_from

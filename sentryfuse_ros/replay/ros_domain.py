@@ -1,0 +1,75 @@
+"""The ROS domain of a replay: the one that the user wants, otherwise one that no other replay on this machine has."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from ..errors import ParameterError
+
+OWN_DOMAINS = range(1, 102)  # ports of higher domains are in use by Linux; 0 is where a robot is, unless somebody chose otherwise
+MAX_DOMAIN = 232  # of DDS
+
+
+@dataclass
+class RosDomain:
+    """A domain that this process has claimed until `release`. ``source``: the option or variable that named it, or ""."""
+
+    id: int
+    source: str
+    _lock: IO[str] | None = None
+
+    def release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+def claim_domain(wanted: int | None = None) -> RosDomain:
+    """The domain ``wanted``, otherwise that of ROS_DOMAIN_ID, otherwise a free one.
+
+    Raises ParameterError for a domain that does not exist, and for one on which another replay runs: each would hear the other.
+    """
+    if wanted is not None and wanted not in range(OWN_DOMAINS.stop):
+        raise ParameterError("--domain-id", wanted, "0 to 101 (the ports of higher domains are in use by Linux)")
+    variable, source = os.environ.get("ROS_DOMAIN_ID", ""), "--domain-id"
+    if wanted is None and variable:
+        if not variable.isdecimal() or int(variable) > MAX_DOMAIN:
+            raise ParameterError("ROS_DOMAIN_ID", repr(variable), f"0 to {MAX_DOMAIN}", "correct or unset it")
+        wanted, source = int(variable), "ROS_DOMAIN_ID"
+    if wanted is None:
+        return next(_free_domains())
+    lock = _lock(wanted)
+    if lock is None:
+        raise ParameterError(
+            source, wanted, "a ROS domain on which no other replay runs", "wait for its end, or give another --domain-id"
+        )
+    return RosDomain(wanted, source, lock)
+
+
+def _free_domains() -> Iterator[RosDomain]:
+    for attempt in range(len(OWN_DOMAINS)):
+        domain = OWN_DOMAINS[(os.getpid() + attempt) % len(OWN_DOMAINS)]
+        lock = _lock(domain)
+        if lock is not None:
+            yield RosDomain(domain, "", lock)
+    raise ParameterError("replay", "a replay on every ROS domain from 1 to 101", "a free one", "give --domain-id")
+
+
+def _lock(domain: int) -> IO[str] | None:
+    """The lock of a domain on this machine, which ends with the process; None if another process has it."""
+    path = Path(tempfile.gettempdir()) / f"sentryfuse_replay_domain_{domain}.lock"
+    if not path.exists():
+        path.touch(0o644)
+    lock = path.open()  # for reading, because it may be another user's
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.close()
+        return None
+    return lock

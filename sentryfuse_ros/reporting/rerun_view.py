@@ -1,0 +1,134 @@
+"""Show the result of a replay, an mcap file, in the Rerun viewer (package rerun-sdk, which this package does not install)."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..bags.bag import Bag
+from ..bags.message_types import deserialiser
+from ..errors import BagError, SentryFuseError
+from ..nanoseconds import NS_PER_S
+from ..replay.frames import shows_pictures, small_picture
+from ..replay.result_bag import TRUTH_TOPIC
+from ..sensing.liveness import State
+
+PREDICTION, MASK, PRUNING = "/fuse_node/prediction", "/fuse_node/mask", "/fuse_node/pruning"
+
+
+def load_rerun() -> Any:
+    """The module `rerun`. Raises SentryFuseError with the command that installs it."""
+    try:
+        return importlib.import_module("rerun")
+    except ImportError as error:
+        raise SentryFuseError(
+            "the Rerun viewer",
+            f"no package {error.name}",
+            "rerun-sdk",
+            "install it with: pip install rerun-sdk; or open the file in Foxglove",
+        ) from error
+
+
+def show(path: Path, save: Path | None = None) -> int:
+    """Open the viewer with a result, or ``save`` what it would show as a .rrd file; returns the number of messages shown.
+
+    Raises BagError if the file is not the result of a replay, and SentryFuseError without Rerun.
+    """
+    rerun = load_rerun()
+    with Bag(path) as bag:
+        if PREDICTION not in bag.topics:
+            raise BagError(
+                f"file {path}",
+                "no topic " + PREDICTION,
+                "the result of a replay",
+                "write one with: sentryfuse replay --mcap FILE",
+            )
+        # The viewer begins when the recording is made, so what can be refused has been refused before.
+        rerun.init("sentryfuse", spawn=save is None)
+        if save is not None:
+            rerun.save(str(save))
+        rerun.send_blueprint(_layout(rerun))
+        shown = _log(rerun, bag)
+        rerun.disconnect()
+    return shown
+
+
+def _layout(rerun: Any) -> Any:
+    """Camera and events beside the curves."""
+    views = importlib.import_module("rerun.blueprint")
+    return views.Blueprint(
+        views.Horizontal(
+            views.Vertical(views.Spatial2DView(origin="camera"), views.TextLogView(origin="events")),
+            views.Vertical(
+                views.TimeSeriesView(origin="prediction", name="confidence, and whether it is correct"),
+                views.TimeSeriesView(origin="sensors", name="sensors that are OK"),
+                views.TimeSeriesView(origin="power", name="battery and pruning ratio"),
+                views.TimeSeriesView(origin="time", name="inference and latency [ms]"),
+            ),
+        )
+    )
+
+
+def _log(rerun: Any, bag: Bag) -> int:
+    """Log every message that is known; returns how many."""
+    log = _Log(rerun)
+    readers: dict[str, Callable[[bytes], None]] = {}
+    for topic, write in ((PREDICTION, log.prediction), (MASK, log.mask), (PRUNING, log.pruning), (TRUTH_TOPIC, log.truth)):
+        if topic in bag.topics:
+            read = deserialiser(bag, topic)
+            readers[topic] = lambda raw, read=read, write=write: write(read(raw))  # type: ignore[misc]
+    camera = next((t for t in bag.topics.values() if shows_pictures(t.msg_type)), None)
+    if camera is not None:
+        readers[camera.name] = lambda raw: log.picture(small_picture(camera.msg_type, raw))
+    count = 0
+    for topic, time_ns, raw in bag.messages(list(readers)):
+        rerun.set_time("recording", duration=(time_ns - bag.start_ns) / NS_PER_S)
+        readers[topic](raw)
+        count += 1
+    return count
+
+
+class _Log:
+    """Logs messages as curves, pictures and events; an event is logged when something changes."""
+
+    def __init__(self, rerun: Any):
+        self._rerun = rerun
+        self._last: dict[str, str] = {}
+        self._truth = ""
+
+    def prediction(self, message: Any) -> None:
+        self._curve("prediction/confidence", message.confidence)
+        if self._truth:
+            self._curve("prediction/correct", float(message.valid and message.class_name == self._truth))
+        self._curve("time/inference", message.inference_ms)
+        self._curve("time/latency", message.latency_ms)
+        self._event("events/prediction", message.class_name if message.valid else message.reason)
+
+    def mask(self, message: Any) -> None:
+        for sensor in message.sensors:
+            self._curve(f"sensors/{sensor.name}", float(sensor.state == State.OK))
+            state = State(sensor.state).name
+            self._event(f"events/{sensor.name}", state, f"{state} {sensor.reason}")
+
+    def pruning(self, message: Any) -> None:
+        self._curve("power/battery", message.battery_percentage)
+        self._curve("power/ratio", message.ratio)
+
+    def truth(self, message: Any) -> None:
+        self._truth = message.data
+        self._event("events/truth", message.data)
+
+    def picture(self, pixels: Any) -> None:
+        if pixels is not None:
+            self._rerun.log("camera", self._rerun.Image((pixels * 255).astype("uint8")))
+
+    def _curve(self, name: str, value: float) -> None:
+        if value == value:  # NaN: unknown
+            self._rerun.log(name, self._rerun.Scalars(value))
+
+    def _event(self, name: str, value: str, text: str = "") -> None:
+        if self._last.get(name) != value:
+            self._last[name] = value
+            self._rerun.log(name, self._rerun.TextLog(text or value or "none"))

@@ -1,0 +1,120 @@
+"""Cross-validation: train several times, each time without another part of the persons, places or recordings, and judge on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from ..datasets import Group, LabelledDataset, dataset
+from ..datasets.window_folder import WindowFolder
+from ..errors import ParameterError
+from ..files import write_atomically
+from .recipe import Recipe
+from .run import train
+from .state import STATE_FILE
+
+MODEL_JSON = "model.json"
+RESULT_FILE = "cross_validation.json"
+
+
+@dataclass(frozen=True)
+class Fold:
+    """What was held out of one training, and the accuracy on it by mask, nothing pruned."""
+
+    held_out: tuple[Group, ...]
+    accuracy: dict[str, float | None]
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """The folds, and over them the mean and the standard deviation of the accuracy by mask, nothing pruned."""
+
+    folds: tuple[Fold, ...]
+    mean: dict[str, float]
+    deviation: dict[str, float]
+
+
+def cross_validate(
+    recipe: Recipe, out: Path, count: int, *, resume: bool = False, command: str = "", console: Console | None = None
+) -> CrossValidation:
+    """Train ``count`` models into out/fold0 and so on, and write cross_validation.json beside them.
+
+    The units that are held out together are the data set's persons, places or days if it knows them, otherwise its recordings, or
+    the groups of the recipe for a public set. Only the training and validation groups of the recipe are used. With ``resume``, a
+    fold whose model is finished is not trained again. Raises ParameterError if there are fewer units than folds.
+    """
+    console = console or Console()
+    parts = divided(units_of(dataset(recipe.dataset), recipe), count, recipe.seed)
+    folds = []
+    for place, held in enumerate(parts):
+        folder = out / f"fold{place}"
+        names = ", ".join(map(str, held[:5])) + (f" and {len(held) - 5} more" if len(held) > 5 else "")
+        console.print(f"fold {place + 1} of {count}: held out {names}", markup=False)
+        own = replace(
+            recipe,
+            train_groups=tuple(group for i, part in enumerate(parts) if i != place for group in part),
+            validation_groups=held,
+        )
+        if not (resume and (folder / MODEL_JSON).exists()):
+            train(own, folder, resume=resume and (folder / STATE_FILE).exists(), command=command, console=console)
+        metrics = json.loads((folder / MODEL_JSON).read_text(encoding="utf-8"))["metrics"]["validation_accuracy"]
+        folds.append(Fold(held, {mask: levels[0] for mask, levels in metrics.items()}))
+    result = summed_up(folds)
+    write_atomically(out / RESULT_FILE, json.dumps(asdict(result), indent=1) + "\n")
+    return result
+
+
+def summed_up(folds: Sequence[Fold]) -> CrossValidation:
+    """Mean and standard deviation (of a sample) over the folds; a mask that a fold could not judge counts in the others only."""
+    mean, deviation = {}, {}
+    for mask in folds[0].accuracy:
+        values = [value for fold in folds if (value := fold.accuracy.get(mask)) is not None]
+        if values:
+            mean[mask] = round(float(np.mean(values)), 4)
+            deviation[mask] = round(float(np.std(values, ddof=1)), 4) if len(values) > 1 else 0.0
+    return CrossValidation(tuple(folds), mean, deviation)
+
+
+def units_of(source: LabelledDataset, recipe: Recipe) -> list[Group]:
+    """What is held out as a whole, from the training and validation groups of a recipe."""
+    groups = recipe.train_groups + recipe.validation_groups
+    if not isinstance(source, WindowFolder):  # the groups of a public set are persons or folds themselves
+        return list(groups)
+    loaded = source.load(recipe.specs, groups)
+    places = np.unique(loaded.recording).tolist()
+    origins = [loaded.recording_origins[i] if loaded.recording_origins else "" for i in places]
+    return list(dict.fromkeys(origin or loaded.recordings[i] for i, origin in zip(places, origins, strict=True)))
+
+
+def held_out(recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[Group, ...]]:
+    """The groups to change in a recipe so that it trains without those that are named, and validates on them.
+
+    They are groups of the recipe, or persons, places or recordings in them. Raises ParameterError for others.
+    """
+    groups = recipe.train_groups + recipe.validation_groups
+    known = {str(group): group for group in groups}
+    named = [name for name in names if name in known]
+    if len(named) == len(names):
+        training = tuple(group for group in groups if str(group) not in names)
+        return {"train_groups": training, "validation_groups": tuple(known[name] for name in names)}
+    units = units_of(dataset(recipe.dataset), recipe)
+    unknown = [name for name in names if name not in set(map(str, units))]
+    if unknown:
+        raise ParameterError("--validate-on", " ".join(unknown), "among " + " ".join(map(str, units)))
+    training = tuple(unit for unit in units if str(unit) not in names)
+    return {"train_groups": training, "validation_groups": tuple(unit for unit in units if str(unit) in names)}
+
+
+def divided(units: Sequence[Group], count: int, seed: int) -> list[tuple[Group, ...]]:
+    """The units in ``count`` parts of nearly equal size, drawn by the seed."""
+    if not 2 <= count <= len(units):
+        raise ParameterError(
+            "--cross-validate", count, f"2 to {len(units)}, the number of persons, places, recordings or groups to divide"
+        )
+    order = np.random.default_rng(seed).permutation(len(units))
+    return [tuple(units[i] for i in sorted(order[place::count].tolist())) for place in range(count)]

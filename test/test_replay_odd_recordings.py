@@ -1,0 +1,113 @@
+"""`sentryfuse replay` of recordings that are not as they should be, over real DDS: played as far as possible, and said."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+
+from bag_maker import T0
+from cdr_messages import STORE, imu, raw
+from rosbags.rosbag2 import StoragePlugin, Writer
+
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.message_types import deserialiser
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+
+SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
+AUDIO_TYPE = "audio_common_msgs/msg/AudioData"
+PARAMETERS = "/**:\n  ros__parameters:\n    sensors: [imu]\n    imu: {kind: imu, topic: /imu/data}\n"
+
+
+def replay(tmp_path, *arguments, status=0, environment=None):
+    env = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"} | (environment or {})
+    done = subprocess.run(
+        [SENTRYFUSE, "replay", *map(str, arguments), "--out", tmp_path / "out", "--headless"],
+        capture_output=True,
+        text=True,
+        env=env,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    summary = tmp_path / "out" / "summary.json"
+    return json.loads(summary.read_text()) if summary.exists() else None, done.stdout + done.stderr
+
+
+def imu_messages(writer, times_s, stamp_offset_s=0.0, stamps=True):
+    motion = writer.add_connection("/imu/data", "sensor_msgs/msg/Imu", typestore=STORE)
+    for i, t_s in enumerate(times_s):
+        t = T0 + round(t_s * NS)
+        stamp_ns = t + round(stamp_offset_s * NS) if stamps else 0
+        writer.write(motion, t, raw(imu((0.1 * (i % 7), 0.2, 1e-3 * (i % 97)), (0, 0.01 * (i % 5), 9.8), stamp_ns=stamp_ns)))
+
+
+def test_early_topic_silence_cut_and_missing_type_in_one_recording(tmp_path):
+    """An unplayed topic at time zero, a silence of 1000 s, a type that is not installed, and a file that breaks off."""
+    steps = [0.01 * i for i in range(250)]
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        text = writer.add_connection("/tf_static", "std_msgs/msg/String", typestore=STORE)
+        writer.write(text, 1, bytes(STORE.serialize_cdr(STORE.types["std_msgs/msg/String"]("x"), "std_msgs/msg/String")))
+        sound = writer.add_connection("/audio", AUDIO_TYPE, typestore=STORE)
+        message = STORE.types[AUDIO_TYPE](np.zeros(640, np.uint8))
+        writer.write(sound, T0, bytes(STORE.serialize_cdr(message, AUDIO_TYPE)))
+        imu_messages(writer, [*steps, *(1000.0 + t for t in [*steps, 2.5, 2.51])])
+    (file,) = (tmp_path / "bag").glob("*.mcap")
+    data = file.read_bytes()
+    file.write_bytes(data[: data.rindex(b"\x0f\x04")])  # up to the end of the data: as a recorder leaves it that is killed
+    (tmp_path / "bag" / "metadata.yaml").unlink()
+    summary, out = replay(tmp_path, tmp_path / "bag")
+    assert "breaks off" in summary["damage"] and "used in part" in out
+    assert "begins with the first message that is played, 1600000000.0 s after" in out
+    assert f"/audio is not played, because {AUDIO_TYPE} is not installed" in out
+    ((from_s, to_s),) = summary["holes_s"]
+    assert 2.4 < from_s < 60 and 990 < to_s < 1000 and "skipped the silence of the recording" in out
+    assert summary["sensors"] == {"imu": "/imu/data"} and summary["delivered"]["imu"] == 502
+    assert 40 < summary["valid_predictions"] <= summary["predictions"] < 150
+    assert summary["max_gap_s"] < 1.0, "the silence was not waited for"
+
+
+def test_refused_stamps_are_explained_and_no_valid_prediction_is_a_broken_promise(tmp_path):
+    (tmp_path / "p.yaml").write_text(PARAMETERS)
+    (tmp_path / "f.yaml").write_text("faults:\n  - {sensor: imu, kind: 'off', from: 0.5, to: 0.8}\n")
+    with Writer(tmp_path / "bag", version=9) as writer:
+        imu_messages(writer, [0.01 * i for i in range(200)], stamps=False)
+    summary, out = replay(
+        tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--faults", tmp_path / "f.yaml", "--strict", status=1
+    )
+    assert "warning: imu: its driver does not stamp (all stamps are zero)" in out and "set imu.trust_stamps: false" in out
+    (broken,) = summary["promises_broken"]
+    assert broken.startswith("no valid prediction: imu INVALID (stamp is zero") and "imu.trust_stamps: false" in broken
+    assert summary["faults"][0]["kept"] and summary["valid_predictions"] == 0
+    (tmp_path / "p.yaml").write_text(PARAMETERS.replace("/imu/data}", "/imu/data, trust_stamps: false}"))
+    result = tmp_path / "run.mcap"
+    summary, out = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--mcap", result, "--mcap-inputs")
+    assert summary["valid_predictions"] > 10 and "does not stamp" not in out
+    with Bag(result) as written:
+        counts = {topic.name: topic.count for topic in written.topics.values()}
+        read = deserialiser(written, "/fuse_node/prediction")
+        predictions = [read(message) for _, _, message in written.messages(["/fuse_node/prediction"])]
+    assert counts["/imu/data"] == 200 and counts["/fuse_node/mask"] == counts["/fuse_node/prediction"] == summary["predictions"]
+    assert sum(prediction.valid for prediction in predictions) == summary["valid_predictions"]
+    assert counts["/fuse_node/pruning"] and counts["/fuse_node/model_info"] and counts["/diagnostics"]
+
+
+def test_another_publisher_on_the_domain_is_noticed(tmp_path, ros):
+    from rclpy.node import Node
+    from sensor_msgs.msg import Imu
+
+    with Writer(tmp_path / "bag", version=9) as writer:
+        imu_messages(writer, [0.01 * i for i in range(200)])
+    robot = Node("driver")
+    publisher = robot.create_publisher(Imu, "/imu/data", 10)
+    try:
+        domain = {"ROS_DOMAIN_ID": os.environ["ROS_DOMAIN_ID"]}
+        _, out = replay(tmp_path, tmp_path / "bag", status=2, environment=domain)
+    finally:
+        robot.destroy_publisher(publisher)
+        robot.destroy_node()
+    assert "2 publishers of /imu/data: " in out and "--domain-id" in out and "Traceback" not in out
