@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
-from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
+from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalPause, ArrivalRate, StampPeriod
 
 MS = 1_000_000
 
@@ -58,3 +58,37 @@ def test_a_clock_that_jumps_an_hour_ahead_loses_no_messages():
     assert period.gaps_by_stamps(np.array([20 * MS, 3600 * NS, 20 * MS])) == 0
     assert period.gap_by_stamp(3600 * NS) == 0
     assert period.gaps_by_stamps(np.array([2 * NS])) == 99
+
+
+def test_stamps_that_come_in_bursts_are_no_losses():
+    period = StampPeriod()
+    stamps = (np.arange(1000)[:, None] * 20 * MS + np.arange(8) * 1500).reshape(-1)  # 8 within 12 us, every 20 ms
+    missing = sum(period.gaps_by_stamps(np.diff(stamps[i : i + 9])) for i in range(0, len(stamps) - 9, 8))
+    assert missing == 0 and period.period_ns == pytest.approx(2.5 * MS, rel=0.05)
+
+
+def test_messages_lost_at_random_are_no_bursts():
+    random, period = np.random.default_rng(0), StampPeriod()
+    steps = random.geometric(0.6, 2000) * 5 * MS
+    for i in range(0, 2000, 10):
+        period.gaps_by_stamps(steps[i : i + 10])
+    assert period.period_ns == 5 * MS
+
+
+def arrivals(pause_s, count, batches=80):
+    pause = ArrivalPause()
+    for i in range(batches):
+        pause.add(np.full(count, round((i + 1) * pause_s * NS)))
+    return pause.pause_s
+
+
+def test_the_pause_between_bursts_is_learnt_and_a_slow_sensor_has_none():
+    assert arrivals(0.3, 60) == pytest.approx(0.3)
+    assert arrivals(0.3, 1) == 0
+
+
+def test_a_batch_polled_late_is_no_burst():
+    pause = ArrivalPause()
+    for i in range(80):
+        pause.add((200 * i + np.arange(200)) * 5 * MS)  # 200 Hz, taken once a second
+    assert pause.pause_s == pytest.approx(0.005)

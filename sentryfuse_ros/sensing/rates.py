@@ -16,6 +16,10 @@ GAP = 1.5  # a step of this many periods is nearer to two periods than to one
 NEW_START_NS = 60 * NS_PER_S  # a longer step means that a clock jumped or the sensor was off, not that messages were lost
 STEPS_KEPT = 64  # the period is their median, which is right unless more than half of the messages are lost
 STEPS_NEEDED = 4  # steps before the first estimate
+BURST_RATIO = 20  # steps this many times longer than the median, and alike, are the pauses between bursts of stamps
+BURST_STEPS = 3  # at least so many of them, or one where the median is below that of any sensor of a robot
+FASTEST_NS = 2_000_000  # [ns]
+BURST_TIMEOUT = 2  # of the pauses between bursts of arrivals: one burst may be late by as much again
 STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
 
@@ -47,12 +51,41 @@ class ArrivalRate:
         return self._messages * keep / span_s if self._span_s > 0 else 0.0
 
 
+class ArrivalPause:
+    """The usual pause between arrivals of a sensor whose messages are handed over in bursts [s]; 0 for others.
+
+    It is the median of the longest steps of the last 64 batches. A batch of one message is no burst: a sensor that has become
+    slow must not be taken for one that hands over late.
+    """
+
+    def __init__(self) -> None:
+        self.pause_s = 0.0
+        self._steps = np.zeros(STEPS_KEPT, np.int64)
+        self._count = 0
+        self._last_ns: int | None = None
+
+    def add(self, arrival_ns: np.ndarray) -> None:
+        """Take the arrivals (n,) [ns] of one batch."""
+        last, self._last_ns = self._last_ns, int(arrival_ns[-1])
+        if last is None:
+            return
+        step = 0
+        if len(arrival_ns) > 1:
+            step = max(int(arrival_ns[0]) - last, int((arrival_ns[1:] - arrival_ns[:-1]).max()))
+        self._steps[self._count % STEPS_KEPT] = step
+        self._count += 1
+        known = min(self._count, STEPS_KEPT)
+        if known >= STEPS_NEEDED and (known < STEPS_STALE or self._count % (STEPS_STALE // 2) == 0):
+            self.pause_s = max(0.0, float(np.partition(self._steps[:known], known // 2)[known // 2])) / NS_PER_S
+
+
 class StampPeriod:
     """Period of a sensor, given or measured, and how many messages are missing according to it."""
 
     def __init__(self, expected_rate_hz: float = 0.0):
         self._measured = expected_rate_hz <= 0
         self.period_ns = 0.0 if self._measured else NS_PER_S / expected_rate_hz  # 0: not known yet
+        self._pause_ns = 0.0  # usual step between two bursts of stamps, 0 where the stamps come singly
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
         self._last_arrival_ns: int | None = None
@@ -68,9 +101,9 @@ class StampPeriod:
 
         ``filled`` messages came in between without a believable stamp; they are not missing.
         """
-        if not self.period_ns or not GAP * self.period_ns < step_ns <= NEW_START_NS:
+        if not self.period_ns or not GAP * max(self.period_ns, self._pause_ns) < step_ns <= NEW_START_NS:
             return 0
-        return max(0, round(step_ns / self.period_ns) - 1 - filled)
+        return max(0, round((step_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled)
 
     def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | int = 0) -> int:
         """Messages missing in steps (k,) between stamps. If the period is measured, it is learnt from these steps."""
@@ -78,10 +111,10 @@ class StampPeriod:
             self._learn(steps_ns)
         if not self.period_ns:
             return 0
-        wide = (steps_ns > GAP * self.period_ns) & (steps_ns <= NEW_START_NS)
+        wide = (steps_ns > GAP * max(self.period_ns, self._pause_ns)) & (steps_ns <= NEW_START_NS)
         if not np.count_nonzero(wide):
             return 0
-        missing = np.rint(steps_ns / self.period_ns) - 1 - filled
+        missing = np.rint((steps_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled
         return int(np.maximum(missing, 0)[wide].sum())
 
     def gaps_by_arrival(self, arrival_ns: int, count: int) -> int:
@@ -117,4 +150,26 @@ class StampPeriod:
         known = min(self._count, STEPS_KEPT)
         if known >= STEPS_NEEDED and (known < STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
             self._since = 0
-            self.period_ns = float(np.partition(self._steps[:known], known // 2)[known // 2])
+            self.period_ns, self._pause_ns = _usual_steps(self._steps[:known])
+
+    def relearn(self, period_ns: float) -> None:
+        """A sensor came back after a silence, with this time between its first messages [ns].
+
+        If it is now slower than all that was measured would say, that is forgotten.
+        """
+        if self._measured and self.period_ns and period_ns > GAP * self.period_ns:
+            self.period_ns = period_ns
+            self._count = self._since = 0
+            self._learn(np.full(STEPS_NEEDED, round(period_ns), np.int64))
+
+
+def _usual_steps(steps_ns: np.ndarray) -> tuple[float, float]:
+    """Period and pause [ns] from steps (k,) between stamps.
+
+    The period is their median; where the stamps come in bursts it is their mean, and the pause is the step between two bursts.
+    """
+    median = float(np.partition(steps_ns, len(steps_ns) // 2)[len(steps_ns) // 2])
+    pauses = steps_ns[steps_ns > BURST_RATIO * median]
+    if len(pauses) >= (BURST_STEPS if median >= FASTEST_NS else 1) and int(pauses.max()) <= 2 * int(pauses.min()):
+        return float(steps_ns.mean()), float(pauses.mean())
+    return median, 0.0

@@ -51,6 +51,7 @@ class Sensor:
         if self.spec is not None and self.kind.made_of_frames:
             self._rest_ns = round(min(self.spec.window_s / self.spec.shape[0], LONGEST_REST_S) * NS_PER_S)
         self._last_rows_ns = 0
+        self._future_ns = round(settings.future_tolerance_s * NS_PER_S)
 
     def sleep(self, asleep: bool) -> None:
         """Say whether the model has no use for the sensor at present.
@@ -83,7 +84,13 @@ class Sensor:
         if self.buffer is None:
             rate_hz = self.kind.buffer_rate_hz(self.spec.options, self.settings.expected_rate_hz)
             self.buffer = WindowBuffer(self.spec.window_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
-        self.buffer.append(batch.row_stamp_ns, batch.rows)
+        stamps, rows = batch.row_stamp_ns, batch.rows
+        if self.settings.trust_stamps and now_node_ns > 0:
+            # A row from the future would be the newest for as long as it takes, whatever comes after it.
+            believable = (stamps > 0) & (stamps <= int(arrival_node_ns[-1]) + self._future_ns)
+            if not believable.all():
+                stamps, rows = stamps[believable], rows[believable]
+        self.buffer.append(stamps, rows)
         self._last_rows_ns = self.last_arrival_ns
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
@@ -93,6 +100,20 @@ class Sensor:
             self.buffer.clear()  # rows from a broken sensor must not be part of a later window
         if self.status.state == State.INVALID and self.error and self.status.reason.startswith("payload"):
             self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
+        return self.status
+
+    def without_rows(self, end_ns: int) -> Status:
+        """Say that the sensor has nothing in the window that ends at ``end_ns``, although its messages are good.
+
+        Its state is LATE if its rows are older than the window, else RECOVERING. Also kept as `status`.
+        """
+        assert self.status is not None and self.spec is not None, "called for a sensor of the model after its check"
+        age_s = (end_ns - self.newest_ns) / NS_PER_S
+        if self.newest_ns:
+            state, reason = State.LATE, f"newest row {age_s:.2f} s before the end of the window of {self.spec.window_s:g} s"
+        else:
+            state, reason = State.RECOVERING, "no row for the model yet"
+        self.status = replace(self.status, state=state, reason=reason)
         return self.status
 
     def reset(self) -> None:
