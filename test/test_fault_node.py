@@ -59,6 +59,7 @@ def test_forwards_unchanged_then_with_every_fault_then_unchanged_again(broken):
         return len(settled) > 5 and len(set(settled[-5:])) == 1
 
     probe.wait("silence", quiet, node)
+    assert probe.set_parameter("fault", False, "/fault_node").successful, "ros2 param set reads a bare off as false"
     start = set_fault("none")
     probe.wait("messages again", lambda: len(listener.since(start)) > 10, node)
     assert len({r[60:] for r in listener.since(start)}) > 5
@@ -78,6 +79,7 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
         ((), "parameter input: saw nothing"),
         (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
         (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
+        (("-p", "input:=/a", "-p", "type:=unittest/__main__/x"), "message type: saw unittest/__main__/x"),
         (("-p", "input:=3"), "parameter input"),
     ],
 )

@@ -52,14 +52,18 @@ def diagnostics_message(
     figures: LoopFigures,
     replaced: int,
     now_node_ns: int,
+    power_unheard: str = "",
 ) -> DiagnosticArray:
-    """One DiagnosticArray of the whole node. ``replaced``: snapshots that a newer one displaced before inference."""
+    """One DiagnosticArray of the whole node. ``replaced``: snapshots that a newer one displaced before inference.
+
+    power_unheard: why a publisher of battery or budget is not heard.
+    """
     array = DiagnosticArray()
     array.header.stamp = to_time(now_node_ns)
     statuses = [
         *(status for receiver in receivers if (status := _sensor_status(pipeline, receiver)) is not None),
         _model_status(pipeline),
-        _power_status(pipeline.power),
+        _power_status(pipeline.power, power_unheard),
         _loop_status(figures, replaced, pipeline.resets),
     ]
     for status in statuses:
@@ -76,9 +80,10 @@ def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver) -> DiagnosticSta
     level = OK
     if status.alarm or receiver.unheard:
         level = ERROR if view.settings.required else WARN
+    elif receiver.mixed:
+        level = WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
-    if receiver.unheard:
-        text += "; " + receiver.unheard
+    text += "".join("; " + trouble for trouble in (receiver.unheard, receiver.mixed) if trouble)
     return _status(
         level,
         "sensor " + view.settings.name,
@@ -107,11 +112,11 @@ def _model_status(pipeline: Pipeline) -> DiagnosticStatus:
     )
 
 
-def _power_status(power: GovernorState) -> DiagnosticStatus:
+def _power_status(power: GovernorState, unheard: str) -> DiagnosticStatus:
     return _status(
-        WARN if power.trouble else OK,
+        WARN if power.trouble or unheard else OK,
         "power",
-        power.reason,
+        power.reason + (f"; {unheard}" if unheard else ""),
         ratio=float(power.ratio),
         requested_ratio=float(power.requested_ratio),
         battery_fraction=float(power.battery_fraction),

@@ -71,7 +71,7 @@ class FaultNode(Node):
             ("period_s", 1.0, "intermittent: length of one on and off [s]."),
             ("on_share", 0.5, "intermittent: share of the period that is on, 0..1."),
         ):
-            descriptor = ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float))
+            descriptor = ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float) or name == "fault")
             try:
                 self.declare_parameter(name, default, descriptor)
             except InvalidParameterTypeException as error:
@@ -109,7 +109,7 @@ class FaultNode(Node):
         """Begin the fault that the parameters name, ``changes`` included. Raises ParameterError."""
         names = ("fault", "sensor", "by_s", "keep_every", "period_s", "on_share")
         values = {name: changes.get(name, self.get_parameter(name).value) for name in names}
-        kind, now_s = values.pop("fault"), self._now_s()
+        kind, now_s = values.pop("fault"), self._now_s()  # YAML 1.1 reads a bare off as false, which `read_fault` knows
         self._injector.due(now_s)
         if kind == "none":
             self._injector.faults = []

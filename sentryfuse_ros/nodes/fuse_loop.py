@@ -15,16 +15,15 @@ from typing import NamedTuple
 
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import BatteryState
-from std_msgs.msg import Float32
 
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.worker import LatestJobWorker
+from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .change_log import ChangeLog
 from .diagnostics import LoopFigures, diagnostics_message
+from .power_inputs import PowerInputs
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
 
@@ -63,7 +62,7 @@ class FuseLoop:
         fuse_rate_hz = settings["fuse_rate_hz"]
         self._poll_period_s = 1.0 / (fuse_rate_hz * math.ceil(settings["poll_rate_hz"] / fuse_rate_hz))
         self._receivers: list[TopicReceiver] = []
-        self._subscriptions: list[Subscription] = []
+        self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
         self._closed = False
         self._receive_node = make_receive_node(node)
@@ -77,10 +76,8 @@ class FuseLoop:
         for sensor in settings.sensors:
             self._receivers.append(TopicReceiver(node, self._receive_node, sensor, settings["receive"]))
         self._topics = {receiver.sensor.name: receiver.topic for receiver in self._receivers}
-        self._subscriptions = [
-            node.create_subscription(BatteryState, settings["battery_topic"], self._on_battery, 10),
-            node.create_subscription(Float32, settings["power_budget_topic"], self._on_budget, 10),
-        ]
+        topics = settings["battery_topic"], settings["power_budget_topic"]
+        self._power = PowerInputs(node, *topics, self._pipeline, lambda: self._now().arrival_ns)
         self._publishers.publish_model_info()
         self._timers.append(self._timer(self._poll_period_s, self._poll))
         self._timers.append(self._timer(1.0 / settings["diagnostics_rate_hz"], self._diagnose))
@@ -104,8 +101,8 @@ class FuseLoop:
         self._worker.stop()
         for receiver in self._receivers:
             receiver.destroy()
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        if self._power is not None:
+            self._power.destroy()
         self._receive_node.destroy_node()
 
     # --- clocks and timers ---------------------------------------------------------------------------------
@@ -142,13 +139,25 @@ class FuseLoop:
             self._next_fuse_ns = 0
         fresh = False
         for receiver in self._receivers:
+            # Read the clocks again: decoding the previous sensor took time, and messages came meanwhile.
             messages, age_ns = receiver.drain()
-            if messages:
-                # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
+            now = self._now()
+            arrival_ns = now.arrival_ns - age_ns
+            # Pictures and clouds one by one, because each may take long, and a tick must not wait for all of them.
+            step = 1 if sensor_kind(receiver.sensor.kind).made_of_frames else max(1, len(messages))
+            for begin in range(0, len(messages), step):
+                end = begin + step
+                fresh |= self._pipeline.feed(
+                    receiver.sensor.name, messages[begin:end], arrival_ns[begin:end], now.node_ns, now.arrival_ns
+                )
                 now = self._now()
-                arrival_ns = now.arrival_ns - age_ns
-                fresh |= self._pipeline.feed(receiver.sensor.name, messages, arrival_ns, now.node_ns, now.arrival_ns)
+                if self._overdue(now):
+                    self._fuse_if_due(now, True)
         self._fuse_if_due(now, fresh)
+
+    def _overdue(self, now: Now) -> bool:
+        """Whether a tick was due so long ago that it cannot wait for the rest of this poll."""
+        return 0 < self._next_fuse_ns < now.node_ns - 0.5e9 * self._poll_period_s
 
     def _fuse_if_due(self, now: Now, fresh: bool) -> None:
         """Take a snapshot when the fuse period has passed; ``fresh``: this poll brought data for the model."""
@@ -189,27 +198,29 @@ class FuseLoop:
         self._figures.failed += 1
         self._logger.error(f"inference failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
-    # --- other inputs and outputs --------------------------------------------------------------------------
-
-    def _on_battery(self, message: BatteryState) -> None:
-        charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        self._pipeline.battery(message.percentage, charging, self._now().arrival_ns)
-
-    def _on_budget(self, message: Float32) -> None:
-        self._pipeline.budget(message.data)
+    # --- diagnostics ---------------------------------------------------------------------------------------
 
     def _diagnose(self) -> None:
         for receiver in self._receivers:
-            before = receiver.unheard
+            before, mixed = receiver.unheard, receiver.mixed
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
             if receiver.unheard and receiver.unheard != before:
                 self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
+            if receiver.mixed and receiver.mixed != mixed:
+                self._logger.warning(f"{receiver.sensor.name}: {receiver.mixed}")
+        unheard = ""
+        if self._power is not None:
+            before = self._power.unheard
+            self._power.follow_publishers()
+            unheard = self._power.unheard
+            if unheard and unheard != before:
+                self._logger.warning(unheard)
         now = self._now()
         if now.node_ns == 0:
             self._logger.warning("use_sim_time is set and no /clock has come yet", throttle_duration_sec=10.0)
         name = self._node.get_fully_qualified_name()
         replaced = self._worker.replaced
         self._publishers.publish_diagnostics(
-            diagnostics_message(name, self._pipeline, self._receivers, self._figures, replaced, now.node_ns)
+            diagnostics_message(name, self._pipeline, self._receivers, self._figures, replaced, now.node_ns, unheard)
         )
