@@ -238,6 +238,6 @@ class CloudDecoder(LidarDecoder[Cloud]):
 
 def _reach(columns: np.ndarray) -> np.ndarray:
     """Sum of the sizes of the coordinates (3, n): 0 at the origin, NaN or inf where one of them is."""
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         reach: np.ndarray = np.abs(columns[:3]).sum(axis=0)
     return reach

@@ -84,7 +84,8 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     if channels > 1:
         count = np.bincount(cell, minlength=cells + 1)
         share = 1.0 / np.maximum(count, 1)
-        flat_frame[1] = np.bincount(cell, z, cells + 1) * share
+        with np.errstate(invalid="ignore"):  # points that are left out may be inf or NaN, in the extra cell
+            flat_frame[1] = np.bincount(cell, z, cells + 1) * share
     if channels > 2:
         flat_frame[2] = np.log1p(count * (every * thinned))
     if channels > 3 and len(columns) == 4:
