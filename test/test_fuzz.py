@@ -5,8 +5,9 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
-from benchmarks.fuzz import MAX_BYTES, fuzz, mutate, real_messages
+from benchmarks.fuzz import real_messages
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.replay.fuzzing import MAX_BYTES, fuzz, mutate
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.sensor_kinds import sensor_kinds
 

@@ -3,7 +3,7 @@
 Remap the fuser's topic to `<topic>_faulty`, then switch faults while everything runs:
 
     ros2 run sentryfuse_ros fault_node --ros-args -p input:=/camera/image_raw -p type:=sensor_msgs/msg/Image
-    ros2 param set /fault_node fault freeze        # none, off, freeze, garbage, delay, slow, intermittent
+    ros2 param set /fault_node fault freeze        # none, off, freeze, garbage, delay, slow, intermittent, corrupt, burst
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class FaultNode(Node):
             ("fault", "none", "Fault in force: " + kinds),
             ("by_s", 0.5, "delay: how much later messages come [s]."),
             ("keep_every", 5, "slow: only every n-th message passes."),
-            ("period_s", 1.0, "intermittent: length of one on and off [s]."),
+            ("period_s", 1.0, "intermittent: length of one on and off; burst: from one to the next [s]."),
             ("on_share", 0.5, "intermittent: share of the period that is on, 0..1."),
         ):
             descriptor = ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float) or name == "fault")

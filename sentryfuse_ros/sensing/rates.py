@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 
@@ -19,6 +20,7 @@ STEPS_NEEDED = 4  # steps before the first estimate
 BURST_RATIO = 20  # steps this many times longer than the median, and alike, are the pauses between bursts of stamps
 BURST_STEPS = 3  # at least so many of them, or one where the median is below that of any sensor of a robot
 FASTEST_NS = 2_000_000  # [ns]
+PAUSES_KEPT = 8  # between bursts of arrivals: a sensor that begins to send in bursts is understood after the fifth
 BURST_TIMEOUT = 2  # of the pauses between bursts of arrivals: one burst may be late by as much again
 STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
@@ -54,14 +56,13 @@ class ArrivalRate:
 class ArrivalPause:
     """The usual pause between arrivals of a sensor whose messages are handed over in bursts [s]; 0 for others.
 
-    It is the median of the longest steps of the last 64 batches. A batch of one message is no burst: a sensor that has become
+    It is the median of the longest steps of the last few batches. A batch of one message is no burst: a sensor that has become
     slow must not be taken for one that hands over late.
     """
 
     def __init__(self) -> None:
         self.pause_s = 0.0
-        self._steps = np.zeros(STEPS_KEPT, np.int64)
-        self._count = 0
+        self._steps: deque[int] = deque(maxlen=PAUSES_KEPT)
         self._last_ns: int | None = None
 
     def add(self, arrival_ns: np.ndarray) -> None:
@@ -72,11 +73,9 @@ class ArrivalPause:
         step = 0
         if len(arrival_ns) > 1:
             step = max(int(arrival_ns[0]) - last, int((arrival_ns[1:] - arrival_ns[:-1]).max()))
-        self._steps[self._count % STEPS_KEPT] = step
-        self._count += 1
-        known = min(self._count, STEPS_KEPT)
-        if known >= STEPS_NEEDED and (known < STEPS_STALE or self._count % (STEPS_STALE // 2) == 0):
-            self.pause_s = max(0.0, float(np.partition(self._steps[:known], known // 2)[known // 2])) / NS_PER_S
+        self._steps.append(step)
+        if len(self._steps) >= STEPS_NEEDED:
+            self.pause_s = sorted(self._steps)[len(self._steps) // 2] / NS_PER_S
 
 
 class StampPeriod:
