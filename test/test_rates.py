@@ -75,20 +75,37 @@ def test_messages_lost_at_random_are_no_bursts():
     assert period.period_ns == 5 * MS
 
 
-def arrivals(pause_s, count, batches=80):
-    pause = ArrivalPause()
-    for i in range(batches):
-        pause.add(np.full(count, round((i + 1) * pause_s * NS)))
-    return pause.pause_s
+def pauses(times_ns, period_ns, batch):
+    """The pause that is learnt from arrivals, taken so many at once; and after each batch."""
+    pause, learnt = ArrivalPause(), []
+    for i in range(0, len(times_ns), batch):
+        pause.add(np.asarray(times_ns[i : i + batch], np.int64), period_ns)
+        learnt.append(pause.pause_s)
+    return learnt
 
 
-def test_the_pause_between_bursts_is_learnt_and_a_slow_sensor_has_none():
-    assert arrivals(0.3, 60) == pytest.approx(0.3)
-    assert arrivals(0.3, 1) == 0
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_the_pause_between_bursts_is_learnt_however_they_are_taken(batch):
+    times = np.repeat(np.arange(1, 41) * 300 * MS, 60)  # 200 Hz, handed over every 0.3 s
+    learnt = pauses(times, 5 * MS, batch)
+    assert learnt[-1] == pytest.approx(0.3) and learnt[len(learnt) // 5] == pytest.approx(0.3)
 
 
-def test_a_batch_polled_late_is_no_burst():
-    pause = ArrivalPause()
-    for i in range(80):
-        pause.add((200 * i + np.arange(200)) * 5 * MS)  # 200 Hz, taken once a second
-    assert pause.pause_s == pytest.approx(0.005)
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.arange(100) * 300 * MS,  # slow
+        np.concatenate([np.arange(20) * 5 * MS + i * 500 * MS for i in range(40)]),  # silent for 0.4 s of every 0.5 s
+        np.arange(4000) * 5 * MS,
+    ],
+    ids=["slow", "stutters", "regular"],
+)
+@pytest.mark.parametrize("batch", [1, 7, 200])
+def test_a_sensor_of_which_messages_are_missing_has_no_pause(times, batch):
+    assert set(pauses(times, 5 * MS, batch)) == {0.0}
+
+
+def test_a_sensor_that_sends_singly_again_has_no_pause():
+    bursts = np.repeat(np.arange(1, 41) * 300 * MS, 60)
+    learnt = pauses(np.concatenate([bursts, bursts[-1] + np.arange(1, 401) * 5 * MS]), 5 * MS, 10)
+    assert max(learnt) == pytest.approx(0.3) and learnt[-1] == 0

@@ -10,6 +10,7 @@ from pathlib import Path
 from ..errors import ParameterError
 from ..files import write_atomically
 from ..paths import model_path
+from . import bench_faults
 
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
@@ -33,10 +34,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a ratio is a share of: measured time, as in fuse_node, or FLOPs of the fusion network (default: %(default)s)",
     )
     latency.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
+    faults = benches.add_parser(
+        "faults", help="every fault against the promises, over real topics", description=bench_faults.FAULTS
+    )
+    bench_faults.add_arguments(faults)
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. Raises SentryFuseError."""
+    if args.bench == "faults":
+        return bench_faults.run(args)
     from ..evaluation.latency import measure_latency
     from ..reporting.latency_table import latency_table
     from ..runtime.engine import Engine

@@ -106,9 +106,10 @@ class ImuDecoder(Decoder):
         fine = (size[:, :3] <= limits["max_gyro_rad_s"]).all(1) & (size[:, 3:] <= limits["max_accel_m_s2"]).all(1)
         fine &= (covariance != NOT_MEASURED).all(1)
         if not limits["allow_zero"]:
-            half: np.ndarray = ~np.logical_and(values[:, :3].any(axis=1), values[:, 3:].any(axis=1))
+            measured = values != 0  # NaN is no zero
+            half: np.ndarray = ~np.logical_and(measured[:, :3].any(axis=1), measured[:, 3:].any(axis=1))
             if self._zeros or half.any():
-                fine &= values.any(axis=1) & (self._run_of(half) < max(limits["zero_run"], 1))
+                fine &= measured.any(axis=1) & (self._run_of(half) < max(limits["zero_run"], 1))
         bad = np.flatnonzero(parsed & ~fine)
         if not len(bad):
             return ""

@@ -145,7 +145,7 @@ class SensorLiveness:
         self._received += n
         arrival = int(arrival_ns[-1])
         self._rate.add(arrival, n)
-        self._pause.add(arrival_ns)
+        self._pause.add(arrival_ns, self._period.period_ns)
         if not self.config.trust_stamps:
             self._dropped_by_arrival += self._period.gaps_by_arrival(arrival, n)
         self._arrival_ns = arrival if self._arrival_ns is None else max(self._arrival_ns, arrival)

@@ -21,6 +21,8 @@ BURST_RATIO = 20  # steps this many times longer than the median, and alike, are
 BURST_STEPS = 3  # at least so many of them, or one where the median is below that of any sensor of a robot
 FASTEST_NS = 2_000_000  # [ns]
 PAUSES_KEPT = 8  # between bursts of arrivals: a sensor that begins to send in bursts is understood after the fifth
+PAUSE_PERIODS = 2.0  # a longer step between arrivals is a pause
+BURSTS_FORGOTTEN = 4.0  # pauses' time without a pause after which the sensor sends singly again
 BURST_TIMEOUT = 2  # of the pauses between bursts of arrivals: one burst may be late by as much again
 STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
@@ -56,26 +58,40 @@ class ArrivalRate:
 class ArrivalPause:
     """The usual pause between arrivals of a sensor whose messages are handed over in bursts [s]; 0 for others.
 
-    It is the median of the longest steps of the last few batches. A batch of one message is no burst: a sensor that has become
-    slow must not be taken for one that hands over late.
+    A pause counts if the burst after it holds as many messages as the sensor makes in that time: nothing was lost, it was only
+    handed over late. The pauses of a sensor that is slow or stutters do not count.
     """
 
     def __init__(self) -> None:
         self.pause_s = 0.0
-        self._steps: deque[int] = deque(maxlen=PAUSES_KEPT)
+        self._pauses: deque[int] = deque(maxlen=PAUSES_KEPT)  # [ns]
         self._last_ns: int | None = None
+        self._pause_ns, self._messages = 0, 0  # the newest pause, 0 where none is known, and how many messages came since
 
-    def add(self, arrival_ns: np.ndarray) -> None:
-        """Take the arrivals (n,) [ns] of one batch."""
+    def add(self, arrival_ns: np.ndarray, period_ns: float) -> None:
+        """Take the arrivals (n,) [ns] of one batch of a sensor with this period, 0 where it is not known."""
         last, self._last_ns = self._last_ns, int(arrival_ns[-1])
-        if last is None:
+        if last is None or not period_ns:
             return
-        step = 0
-        if len(arrival_ns) > 1:
-            step = max(int(arrival_ns[0]) - last, int((arrival_ns[1:] - arrival_ns[:-1]).max()))
-        self._steps.append(step)
-        if len(self._steps) >= STEPS_NEEDED:
-            self.pause_s = sorted(self._steps)[len(self._steps) // 2] / NS_PER_S
+        n = len(arrival_ns)
+        steps = arrival_ns - last if n == 1 else np.diff(arrival_ns, prepend=last)
+        if int(steps.max()) > PAUSE_PERIODS * period_ns:
+            at = 0
+            for index in np.flatnonzero(steps > PAUSE_PERIODS * period_ns).tolist():
+                self._end_burst(self._messages + index - at, period_ns)
+                self._pause_ns, self._messages, at = int(steps[index]), 0, index
+            self._messages = n - at
+            return
+        self._messages += n
+        if self.pause_s and self._messages * period_ns > BURSTS_FORGOTTEN * self.pause_s * NS_PER_S:
+            self._pauses.clear()  # it has not paused for long: the messages come singly again
+            self.pause_s = 0.0
+
+    def _end_burst(self, messages: int, period_ns: float) -> None:
+        if messages >= 2 and self._pause_ns and 0.5 <= messages * period_ns / self._pause_ns <= 1.5:
+            self._pauses.append(self._pause_ns)
+            if len(self._pauses) >= STEPS_NEEDED:
+                self.pause_s = sorted(self._pauses)[len(self._pauses) // 2] / NS_PER_S
 
 
 class StampPeriod:
