@@ -72,15 +72,6 @@ def test_a_second_publisher_beside_a_sensor_is_named(probe, start):
         other.close()
 
 
-def test_a_required_sensor_that_never_appears_is_logged_once(probe, start):
-    node = start("-p", "imu.required:=true", "-p", "imu.grace_s:=0.5", *QUICK)
-    probe.feed_camera()
-    probe.wait("a line of log", lambda: "imu: NEVER_SEEN" in node.log(), node)
-    seen = len(probe.masks)
-    probe.wait("twenty more ticks", lambda: len(probe.masks) > seen + 20, node)
-    assert node.log().count("imu: NEVER_SEEN") == 1
-
-
 @pytest.mark.parametrize(
     "name", ["unittest/__main__/x", "os", "a/b", "sensor_msgs/srv/SetCameraInfo", "os/path/join", "x/msg/../y", ""]
 )

@@ -14,7 +14,6 @@ class ChangeLog:
     def __init__(self, logger: RcutilsLogger):
         self._logger = logger
         self._states: dict[str, State] = {}
-        self._missed: set[str] = set()  # sensors whose absence was logged
         self._ratio: float | None = None
 
     def follow(self, tick: Tick) -> None:
@@ -22,9 +21,6 @@ class ChangeLog:
         for name, status in tick.statuses.items():
             before = self._states.get(name)
             if before == status.state:
-                if status.state == State.NEVER_SEEN and status.alarm and name not in self._missed:
-                    self._missed.add(name)
-                    self._logger.warning(f"{name}: {status.state.name}, {status.reason}")
                 continue
             self._states[name] = status.state
             if before is None and status.state == State.NEVER_SEEN:

@@ -80,10 +80,9 @@ def _sensor_status(pipeline: Pipeline, receiver: TopicReceiver) -> DiagnosticSta
     level = OK
     if status.alarm or receiver.unheard:
         level = ERROR if view.settings.required else WARN
-    elif receiver.mixed:
-        level = WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
-    text += "".join("; " + trouble for trouble in (receiver.unheard, receiver.mixed) if trouble)
+    if receiver.unheard:
+        text += "; " + receiver.unheard
     return _status(
         level,
         "sensor " + view.settings.name,

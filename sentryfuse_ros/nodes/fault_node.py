@@ -89,7 +89,13 @@ class FaultNode(Node):
             return None
         reliable = bool(infos) and all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
         qos = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
-        msg_class = message_class(type_name)
+        try:
+            msg_class = message_class(type_name)
+        except ParameterError as error:
+            if self.get_parameter("type").value:
+                raise
+            self.get_logger().warning(f"waiting for another publisher on {self._input}: {error}", throttle_duration_sec=10.0)
+            return None
         publisher = self.create_publisher(msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE))
         subscription = self.create_subscription(msg_class, self._input, self._on_message, qos, raw=True)
         self.get_logger().info(

@@ -202,13 +202,11 @@ class FuseLoop:
 
     def _diagnose(self) -> None:
         for receiver in self._receivers:
-            before, mixed = receiver.unheard, receiver.mixed
+            before = receiver.unheard
             if receiver.follow_publishers():
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
             if receiver.unheard and receiver.unheard != before:
                 self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
-            if receiver.mixed and receiver.mixed != mixed:
-                self._logger.warning(f"{receiver.sensor.name}: {receiver.mixed}")
         unheard = ""
         if self._power is not None:
             before = self._power.unheard

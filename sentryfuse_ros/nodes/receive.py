@@ -99,8 +99,8 @@ class TopicReceiver:
         self.node, self.receive_node, self.sensor = node, receive_node, sensor
         self.topic = node.resolve_topic_name(sensor.topic)
         self.msg_class = message_class(sensor.msg_type)
-        self.unheard = ""  # why existing publishers are not heard, as of the last `follow_publishers`; "" if they are
-        self.mixed = ""  # that several publishers send on the topic, and which; "" if only one does
+        # Why existing publishers are not heard, or that several are, as of the last `follow_publishers`; "" if all is well.
+        self.unheard = ""
         self.mode = mode
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         if sensor.reliability == "reliable":
@@ -158,8 +158,10 @@ class TopicReceiver:
         infos = self.node.get_publishers_info_by_topic(self.topic)
         heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
         self.unheard = self._why_unheard(infos, heard)
-        names = ", ".join(sorted(i.node_name for i in heard))
-        self.mixed = f"{len(heard)} publishers on {self.topic}, whose messages mix: {names}" if len(heard) > 1 else ""
+        if len(heard) > 1:
+            names = ", ".join(sorted(i.node_name for i in heard))
+            several = f"{len(heard)} publishers on {self.topic}, whose messages mix: {names}"
+            self.unheard = f"{self.unheard}; {several}" if self.unheard else several
         if self.sensor.reliability != "auto" or not heard:
             return False
         wanted = reliability_of(heard)

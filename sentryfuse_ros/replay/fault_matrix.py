@@ -234,7 +234,11 @@ class _Judge:
         return longest_gap_periods([p for p in self.run.predictions if from_s <= p.t_s < to_s], self.limits.fuse_period_s)
 
     def _verdict(self, fault: InjectedFault) -> FaultVerdict:
-        return judge_fault(fault, self.run.statuses, self.delivered, self.limits, self.run.end_s)
+        delivered = self.delivered
+        if fault.kind == "delay":  # its messages arrive until by_s after its end, between sound ones
+            sound_s = [t for t in delivered.sound_s.get(fault.sensor, []) if not fault.to_s <= t < fault.to_s + fault.by_s]
+            delivered = DeliveryLog(delivered.all_s, {**delivered.sound_s, fault.sensor: sound_s})
+        return judge_fault(fault, self.run.statuses, delivered, self.limits, self.run.end_s)
 
 
 def longest_gap_periods(predictions: Sequence[PredictionRow], period_s: float) -> float | None:
