@@ -1,5 +1,7 @@
 """fuse_node hears every publisher of its inputs, whatever QoS it offers, and says of which it does not or should not."""
 
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
@@ -70,6 +72,20 @@ def test_a_second_publisher_beside_a_sensor_is_named(probe, start):
         probe.wait("a warning with both names", warned(probe, ": sensor imu", *words), node)
     finally:
         other.close()
+
+
+def test_the_page_on_security_lists_every_topic_of_the_node(probe, start):
+    """What an access policy must allow, as the graph has it."""
+    node = start("-p", "use_sim_time:=true", *QUICK)
+    probe.wait("a model", lambda: probe.infos, node)
+    page = (Path(__file__).parents[1] / "docs" / "SECURITY.md").read_text()
+    graph = probe.node
+    names = {name for name, _ in graph.get_publisher_names_and_types_by_node("fuse_node", "/")}
+    names |= {name for name, _ in graph.get_subscriber_names_and_types_by_node("fuse_node", "/")}
+    assert "/fuse_node/prediction" in names and "/clock" in names
+    sensors = {"/battery_state": "battery_topic", "/power_budget": "power_budget_topic"}
+    written = {sensors.get(name, name.replace("/fuse_node/", "~/")) for name in names}
+    assert not [name for name in written if f"`{name}`" not in page]
 
 
 @pytest.mark.parametrize(

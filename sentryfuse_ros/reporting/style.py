@@ -41,3 +41,8 @@ STATE_COLOURS = {
     "INVALID": StateColour("#7f1d1d", "red"),
     "RECOVERING": StateColour("#4ea8de", "cyan"),
 }
+
+
+def plain(text: str) -> str:
+    """A name to be drawn as it is: dollar signs do not begin mathematics."""
+    return text.replace("$", r"\$")
