@@ -73,11 +73,11 @@ class ArrivalPause:
         last, self._last_ns = self._last_ns, int(arrival_ns[-1])
         if last is None or not period_ns:
             return
-        n = len(arrival_ns)
-        steps = arrival_ns - last if n == 1 else np.diff(arrival_ns, prepend=last)
-        if int(steps.max()) > PAUSE_PERIODS * period_ns:
-            at = 0
-            for index in np.flatnonzero(steps > PAUSE_PERIODS * period_ns).tolist():
+        n, longest_ns = len(arrival_ns), PAUSE_PERIODS * period_ns
+        first, inner = int(arrival_ns[0]) - last, arrival_ns[1:] - arrival_ns[:-1]
+        if first > longest_ns or (n > 1 and inner.max() > longest_ns):  # np.diff with a first element takes three times as long
+            at, steps = 0, np.concatenate(([first], inner))
+            for index in np.flatnonzero(steps > longest_ns).tolist():
                 self._end_burst(self._messages + index - at, period_ns)
                 self._pause_ns, self._messages, at = int(steps[index]), 0, index
             self._messages = n - at
