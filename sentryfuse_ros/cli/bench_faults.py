@@ -37,7 +37,7 @@ OTHER_SECOND_S = 5.0  # the other publisher repeats the second of the recording 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of this bench."""
-    parser.add_argument("--quick", action="store_true", help=f"every fault once and {QUICK_FUZZED} mutated messages (6 minutes)")
+    parser.add_argument("--quick", action="store_true", help=f"every fault once and {QUICK_FUZZED} mutated messages (5 minutes)")
     parser.add_argument(
         "--out", type=Path, default=Path("out/faults"), metavar="DIR", help="folder for logs (default: %(default)s)"
     )
