@@ -114,10 +114,8 @@ class ImuDecoder(Decoder):
         if not len(bad):
             return ""
         worst = values[bad]
-        finite, inside = (
-            np.isfinite(worst).all(axis=1),
-            (np.abs(worst) <= np.repeat([limits["max_gyro_rad_s"], limits["max_accel_m_s2"]], 3)).all(axis=1),
-        )
+        most = np.repeat([limits["max_gyro_rad_s"], limits["max_accel_m_s2"]], 3)
+        finite, inside = np.isfinite(worst).all(axis=1), (np.abs(worst) <= most).all(axis=1)
         fault[bad] = np.where(~finite, PayloadFault.NAN, np.where(inside, PayloadFault.EMPTY, PayloadFault.OUT_OF_RANGE))
         last = int(bad[-1])
         seen = "gyro [{:.4g} {:.4g} {:.4g}] rad/s, accel [{:.4g} {:.4g} {:.4g}] m/s^2".format(*values[last])
@@ -143,7 +141,7 @@ class ImuDecoder(Decoder):
         if (covariance == NOT_MEASURED).any():
             name = "angular_velocity" if covariance[0] == NOT_MEASURED else "linear_acceleration"
             return f"both measured, but {name}_covariance[0] is -1", "use a topic with gyro and accel"
-        if not values.any():
+        if not (values != 0).any():  # NaN is no zero
             return "values that are not all exactly 0", "check the sensor, or set allow_zero"
         return (
             f"both measured, but in {self._zeros} messages in a row gyro or accel was exactly 0",
