@@ -343,6 +343,7 @@ register(
         tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
         onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
         options=("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
+        spec_check=LazyImport("sentryfuse_ros.preprocessing.audio", "check_spec"),
         row_shape=_row_is_one_number,
         decoders={
             "sentryfuse_ros/msg/AudioChunk": _AUDIO_DECODER,

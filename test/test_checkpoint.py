@@ -1,6 +1,8 @@
 """A model file comes back exactly; any wrong one is a CheckpointError that names the file and the remedy."""
 
 import json
+import os
+from pathlib import Path
 
 import pytest
 import torch
@@ -90,6 +92,31 @@ def test_one_flipped_bit(folder):
 def test_json_that_is_not_ours(folder, content):
     (folder / "model.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     assert_refused(folder, "model.json")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_pipe_is_not_waited_for(folder, name):
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
+    assert_refused(folder, name, "no ordinary file")
+
+
+@pytest.mark.parametrize("name", ["model.json", "model.safetensors"])
+def test_a_huge_file_is_refused_unread(folder, name, monkeypatch):
+    os.truncate(folder / name, 10 * 2**30)  # a hole in the file system, not data
+    read = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: pytest.fail("read") if path.name == name else read(path))
+    assert_refused(folder, name, "10737418240 bytes")
+
+
+def test_json_nested_too_deep(folder):
+    (folder / "model.json").write_text("[" * 200_000)
+    assert_refused(folder, "model.json", "recursion")
+
+
+def test_more_layers_than_any_network_has(folder):
+    edit_json(folder, config={**json.loads((folder / "model.json").read_text())["config"], "layers": 1_000_000})
+    assert_refused(folder, "model.json", "layers", "1 to 256")
 
 
 def test_version_of_the_future(folder):

@@ -311,7 +311,7 @@ def test_jpeg_size_reads_the_frame_header():
 
 
 def test_default_limits_are_documented_numbers():
-    assert set(CameraDecoder.default_limits) == {"black_level", "black_share", "saturated_share"}
+    assert set(CameraDecoder.default_limits) == {"black_level", "black_share", "saturated_share", "full_scale", "max_depth_m"}
 
 
 def test_without_a_model_compressed_images_are_checked_at_reduced_size():

@@ -1,11 +1,13 @@
 """fault_node between a sensor and a listener, over real DDS."""
 
+import os
 import threading
 
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from diagnostic_msgs.msg import DiagnosticArray
 from sensor_msgs.msg import Imu
 
 
@@ -59,6 +61,7 @@ def test_forwards_unchanged_then_with_every_fault_then_unchanged_again(broken):
         return len(settled) > 5 and len(set(settled[-5:])) == 1
 
     probe.wait("silence", quiet, node)
+    assert probe.set_parameter("fault", False, "/fault_node").successful, "ros2 param set reads a bare off as false"
     start = set_fault("none")
     probe.wait("messages again", lambda: len(listener.since(start)) > 10, node)
     assert len({r[60:] for r in listener.since(start)}) > 5
@@ -78,6 +81,7 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
         ((), "parameter input: saw nothing"),
         (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
         (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
+        (("-p", "input:=/a", "-p", "type:=unittest/__main__/x"), "message type: saw unittest/__main__/x"),
         (("-p", "input:=3"), "parameter input"),
     ],
 )
@@ -85,3 +89,18 @@ def test_wrong_start_arguments_are_reported_in_one_line(probe, start, arguments,
     node = start(*arguments, node="fault_node", expect_end=True)
     assert node.process.wait(60) == 2
     assert words in node.log() and "Traceback" not in node.log()
+
+
+def test_a_publisher_whose_type_is_not_installed_is_named_and_waited_out(probe, start, tmp_path, monkeypatch):
+    (tmp_path / "diagnostic_msgs").mkdir()
+    (tmp_path / "diagnostic_msgs" / "__init__.py").write_text("raise ImportError('not installed')\n")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}")
+    probe.feed("/x", DiagnosticArray, lambda stamp: DiagnosticArray(), 10.0)
+    probe.wait("the publisher", lambda: probe.node.count_publishers("/x"))
+    node = start("-p", "input:=/x", node="fault_node")
+    probe.wait("a word", lambda: "saw diagnostic_msgs/msg/DiagnosticArray, expected an installed type" in node.log(), node)
+    probe.silence("/x")
+    probe.wait("its end", lambda: probe.node.count_publishers("/x") == 0, node)
+    listener = Listener(probe, "/x_faulty")
+    probe.feed_imu("/x")
+    probe.wait("forwarded messages", lambda: len(listener.messages) > 5, node)

@@ -90,3 +90,17 @@ def test_stamped_changes_only_the_stamp():
     big = b"\x00\x00\x00\x00" + struct.pack(">iI", 5, 6)
     assert stamp_of(big) == 5_000_000_006 and stamp_of(stamped(big, 9_000_000_001)) == 9_000_000_001
     assert stamped(b"\x00\x01", 5) == b"\x00\x01" and stamp_of(b"") == 0
+
+
+def test_corrupt_changes_one_to_three_bytes_of_every_payload():
+    out = [(t, raw) for t, raw in play([InjectedFault("x", "corrupt", 1.0, 2.0)], TIMES) if 1.0 <= t < 2.0]
+    changed = [sum(a != b for a, b in zip(raw, message(t))) for t, raw in out]
+    assert len(out) == 10 and max(changed) <= 3 and sum(changed) > 5
+    assert all(raw[:12] == message(t)[:12] and len(raw) == len(message(t)) for t, raw in out)
+
+
+def test_burst_hands_over_together_and_loses_nothing():
+    out = play([InjectedFault("x", "burst", 1.0, 3.0, period_s=0.5)], TIMES)
+    assert sorted(raw for _, raw in out) == sorted(message(t) for t in TIMES)
+    inside = [round(t, 6) for t, raw in out if 1.0 <= stamp_of(raw) * 1e-9 < 2.95]
+    assert set(inside) == {1.5, 2.0, 2.5, 3.0} and all(inside.count(t) == 5 for t in set(inside))

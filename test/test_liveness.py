@@ -93,6 +93,42 @@ def test_one_message_per_timeout_never_sets_the_bit():
         assert not feed.send(1)[0].live
 
 
+@pytest.mark.parametrize("rate_hz", [0.4, 3.0, 10.0])
+def test_a_sensor_that_comes_back_slower_is_live_after_three_messages_and_stays(rate_hz):
+    feed = Feed(30.0, config=LivenessConfig())
+    feed.send(100)
+    feed.wait(5.0)
+    live = []
+    for _ in range(30):
+        for _ in range(20):  # ticks between its messages
+            live.append(feed.wait(1 / rate_hz / 20).live)
+        feed.now_ns -= feed.period_ns  # `send` advances by the old period
+        live.append(feed.send(1)[0].live)
+    assert live.index(True) == 3 * 21 - 1 and all(live[3 * 21 :])
+    assert feed.status().timeout_s == pytest.approx(max(3 / rate_hz, 0.2), rel=0.02)
+
+
+def test_a_sensor_that_comes_back_slower_is_not_waited_for_where_its_rate_is_given():
+    feed = started()
+    feed.wait(5.0)
+    assert not any(feed.send(1)[0].live or feed.wait(0.3).live for _ in range(30))
+
+
+def test_bursts_of_arrivals_are_no_silence():
+    feed, states = Feed(200.0, config=LivenessConfig()), []
+    for burst in range(40):
+        stamps = EPOCH + feed.now_ns + np.arange(60) * feed.period_ns
+        feed.now_ns += round(0.3 * S)
+        feed.fingerprint += 60
+        feed.batch([feed.now_ns] * 60, stamps, [0] * 60, np.arange(60) + feed.fingerprint)
+        for _ in range(3):
+            feed.now_ns += 1
+            states.append((burst, feed.wait(0.09).state))
+        feed.now_ns -= 3 * (round(0.09 * S) + 1)
+    assert {state for burst, state in states if burst > 10} == {State.OK}
+    assert feed.status().dropped == 0 and feed.wait(0.61).state == State.STALE
+
+
 # ---- frozen -------------------------------------------------------------------------------------------------------
 
 

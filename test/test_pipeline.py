@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from cdr_messages import image, raw
-from virtual_robot import T0, Robot, thrifty_engine, tiny_engine
+from cdr_messages import cloud, image, raw
+from virtual_robot import CLOUD, T0, Robot, thrifty_engine, tiny_engine
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
@@ -251,3 +251,35 @@ def test_sensor_of_the_wrong_kind_for_its_input_is_refused(engine):
 def test_curve_of_unequal_lengths_is_refused(engine):
     with pytest.raises(ParameterError, match="battery_curve_ratio.*2 values.*4"):
         Pipeline(build_settings({"battery_curve_ratio": [0.5, 0.1]}), engine)
+
+
+def test_rows_from_the_future_do_not_empty_the_window(engine):
+    robot = Robot(engine)
+    robot.run(2)
+    camera = robot.make["camera"]
+    robot.make["camera"] = lambda stamp: camera(stamp + 10 * NS)
+    robot.step()
+    robot.make["camera"] = camera
+    for prediction in robot.run(2):
+        tick = prediction.tick
+        assert [tick.statuses[name].live for name in engine.modalities] == tick.mask.tolist()
+    assert tick.mask.all()
+
+
+def test_a_live_sensor_without_rows_in_the_window_says_so(engine):
+    """A camera that is late, but not too late to be believed, while the IMU is not."""
+    robot = Robot(engine, **{"camera.max_latency_s": 5.0, "camera.backward_tolerance_s": 5.0})
+    camera = robot.make["camera"]
+    robot.make["camera"] = lambda stamp: camera(stamp - 2 * NS)  # its window is 1 s long
+    tick = robot.run(2)[-1].tick
+    status = tick.statuses["camera"]
+    assert not tick.mask[0] and status.state == State.LATE and "window of 1 s" in status.reason
+
+
+def test_state_and_mask_agree_for_a_scan_below_the_model(engine):
+    robot = Robot(engine)
+    robot.make["lidar"] = lambda stamp: raw(
+        cloud(CLOUD, {k: robot.random.normal(0, 5, 200).astype(np.float32) - 1000 * (k == "z") for k in "xyz"}, stamp_ns=stamp)
+    )
+    tick = robot.run(2)[-1].tick
+    assert not tick.mask[3] and tick.statuses["lidar"].state == State.INVALID and "EMPTY" in tick.statuses["lidar"].reason

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
-from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalRate, StampPeriod
+from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalPause, ArrivalRate, StampPeriod
 
 MS = 1_000_000
 
@@ -58,3 +58,54 @@ def test_a_clock_that_jumps_an_hour_ahead_loses_no_messages():
     assert period.gaps_by_stamps(np.array([20 * MS, 3600 * NS, 20 * MS])) == 0
     assert period.gap_by_stamp(3600 * NS) == 0
     assert period.gaps_by_stamps(np.array([2 * NS])) == 99
+
+
+def test_stamps_that_come_in_bursts_are_no_losses():
+    period = StampPeriod()
+    stamps = (np.arange(1000)[:, None] * 20 * MS + np.arange(8) * 1500).reshape(-1)  # 8 within 12 us, every 20 ms
+    missing = sum(period.gaps_by_stamps(np.diff(stamps[i : i + 9])) for i in range(0, len(stamps) - 9, 8))
+    assert missing == 0 and period.period_ns == pytest.approx(2.5 * MS, rel=0.05)
+
+
+def test_messages_lost_at_random_are_no_bursts():
+    random, period = np.random.default_rng(0), StampPeriod()
+    steps = random.geometric(0.6, 2000) * 5 * MS
+    for i in range(0, 2000, 10):
+        period.gaps_by_stamps(steps[i : i + 10])
+    assert period.period_ns == 5 * MS
+
+
+def pauses(times_ns, period_ns, batch):
+    """The pause that is learnt from arrivals, taken so many at once; and after each batch."""
+    pause, learnt = ArrivalPause(), []
+    for i in range(0, len(times_ns), batch):
+        pause.add(np.asarray(times_ns[i : i + batch], np.int64), period_ns)
+        learnt.append(pause.pause_s)
+    return learnt
+
+
+@pytest.mark.parametrize("batch", [1, 7, 60])
+def test_the_pause_between_bursts_is_learnt_however_they_are_taken(batch):
+    times = np.repeat(np.arange(1, 41) * 300 * MS, 60)  # 200 Hz, handed over every 0.3 s
+    learnt = pauses(times, 5 * MS, batch)
+    assert learnt[-1] == pytest.approx(0.3) and learnt[len(learnt) // 5] == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize(
+    "times",
+    [
+        np.arange(100) * 300 * MS,  # slow
+        np.concatenate([np.arange(20) * 5 * MS + i * 500 * MS for i in range(40)]),  # silent for 0.4 s of every 0.5 s
+        np.arange(4000) * 5 * MS,
+    ],
+    ids=["slow", "stutters", "regular"],
+)
+@pytest.mark.parametrize("batch", [1, 7, 200])
+def test_a_sensor_of_which_messages_are_missing_has_no_pause(times, batch):
+    assert set(pauses(times, 5 * MS, batch)) == {0.0}
+
+
+def test_a_sensor_that_sends_singly_again_has_no_pause():
+    bursts = np.repeat(np.arange(1, 41) * 300 * MS, 60)
+    learnt = pauses(np.concatenate([bursts, bursts[-1] + np.arange(1, 401) * 5 * MS]), 5 * MS, 10)
+    assert max(learnt) == pytest.approx(0.3) and learnt[-1] == 0

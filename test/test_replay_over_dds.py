@@ -68,7 +68,7 @@ def test_every_kind_of_fault_is_noticed(tmp_path):
   - {sensor: imu, kind: freeze, from: 3.0, to: 4.0}
   - {sensor: camera, kind: delay, from: 4.5, to: 6.0, by_s: 1.5}
   - {sensor: imu, kind: intermittent, from: 7.5, to: 9.5, period_s: 1.0, on_share: 0.4}
-  - {sensor: camera, kind: slow, from: 7.5, to: 9.5, keep_every: 10}
+  - {sensor: camera, kind: slow, from: 9.0, to: 11.0, keep_every: 10}
 """)
     summary, _, log = replay(tmp_path, write_bag(tmp_path / "bag", 12.0), "--model", ACTIONS, "--faults", script)
     seen = [f["seen_as"] for f in summary["faults"]]

@@ -34,3 +34,9 @@ def test_drawing_shows_what_happened_and_nothing_else():
     stale = STATE_COLOURS["STALE"].figure
     assert RED not in quiet and stale not in quiet  # nothing wrong, no frame withheld, no sensor lost
     assert loud.count(stale) >= 2 and loud.count(RED) > quiet.count(RED) + 10
+
+
+def test_labels_that_look_like_mathematics_are_drawn_as_they_are():
+    labels = Labels.of_seconds(((0.0, 4.0, "$x^{$"), (4.0, 8.0, "$\\frac{1}$ of $"), (8.0, 10.0, "<script>")))
+    text = draw_run(made_up_record(labels, FaultScript(), 10.0, wrong_share=0.1))
+    assert ElementTree.fromstring(f'<p xmlns:xlink="x">{text}</p>')[0].tag.endswith("svg")

@@ -14,6 +14,7 @@ from ..evaluation.node_cost import BenchTask
 from ..files import write_atomically
 from ..nodes import door
 from ..paths import model_path
+from . import bench_faults
 
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
@@ -61,6 +62,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     node.add_argument("--before", type=Path, metavar="PREFIX", help="also run the node of another installation, by its prefix")
     _add_node(benches, "memory", "memory of the node and of a plan, and the time of its start", MEMORY)
     _add_node(benches, "receive", "CPU time of the receive path against an ordinary node's", RECEIVE)
+    faults = benches.add_parser(
+        "faults", help="every fault against the promises, over real topics", description=bench_faults.FAULTS
+    )
+    bench_faults.add_arguments(faults)
 
 
 def _add(benches: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -82,6 +87,8 @@ def _add_node(benches: Any, name: str, text: str, description: str) -> argparse.
 
 def run(args: argparse.Namespace) -> int:
     """Measure and print. Raises SentryFuseError."""
+    if args.bench == "faults":
+        return bench_faults.run(args)
     if args.rounds is not None and args.rounds < 1:
         raise ParameterError("--rounds", args.rounds, "1 or more")
     table, values = {"latency": _latency, "node": _node, "memory": _memory, "receive": _receive}[args.bench](args)

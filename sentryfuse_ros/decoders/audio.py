@@ -1,15 +1,17 @@
 """Audio messages -> rows (k,) mono float32, full scale -1..1, at the sample rate of the model's input.
 
 Read are sentryfuse_ros/AudioChunk; audio_common_msgs/AudioData and AudioDataStamped of ros-drivers, whose bytes must be S16LE
-PCM (``format: wave`` of the capture node; MP3 cannot be told from noise here); and audio_common_msgs/AudioStamped, which
-carries format, channel count and rate (PortAudio's names). Messages without a rate or a channel count take both from the
-limits. A message without a header is stamped by its arrival, minus the duration of its samples.
+PCM (``format: wave`` of the capture node; other formats are recognised and refused, see `audio_formats`); and
+audio_common_msgs/AudioStamped, which carries format, channel count and rate (PortAudio's names). Messages without a rate or a
+channel count take both from the limits. A message without a header is stamped by its arrival, minus the duration of its samples.
+Of a chunk that is longer than the model's window only the newest part is used.
 
 Rows continue smoothly from chunk to chunk: the clock of the samples follows stamps that jitter around it slowly, and a stamp
 that jumps begins a new stretch.
 
 Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
-CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has; NAN, float samples that are not finite.
+CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has; NAN, float samples that are not finite;
+UNSUPPORTED, compressed sound or another sample format.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -25,6 +28,7 @@ from ..errors import DecodeError
 from ..nanoseconds import NS_PER_S
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.spec import ModalitySpec
+from .audio_formats import FRAMES_BYTES, foreign_format, has_frames
 from .batch import PayloadFault
 from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
 from .decoder import MessageDecoder, Rejected
@@ -40,6 +44,9 @@ _PORT_AUDIO = {
     32: ("uint8_data", "u1", 128.0, 128.0),
 }
 _JITTER_S = 0.01  # a stamp within this of the sample clock, or within half a chunk, continues the stretch [s]
+_LONGEST_S = 10.0  # of a chunk where there is no model
+_MOST_SAMPLES = 4_000_000  # of a chunk, all channels together; a longer one is cut
+_WHOLE_BYTES = 1 << 16  # of a longer chunk, the fingerprint is taken from a part
 _PULL = 1 / 8  # share of the deviation of a stamp that the sample clock follows per chunk
 
 
@@ -89,6 +96,7 @@ class AudioDecoder(MessageDecoder[Sound]):
         self._resampler: Resampler | None = None
         self._due_ns: int | None = None  # when the sample after the last chunk is due
         self._sample_ns = 0.0  # time from sample to sample in the last chunk
+        self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
@@ -96,6 +104,18 @@ class AudioDecoder(MessageDecoder[Sound]):
 
     def after_refusal(self) -> None:
         self.reset()
+
+    def read(self, message: Any) -> Sound:
+        sound = super().read(message)
+        if sound.channels > 0 and sound.rate_hz > 0:
+            seconds = self.spec.window_s if self.spec is not None else _LONGEST_S
+            most = min(ceil(seconds * sound.rate_hz), _MOST_SAMPLES // sound.channels)
+            surplus = sound.samples.size // sound.channels - most
+            if surplus > 0:
+                sound.samples = sound.samples[surplus * sound.channels :]
+                if sound.stamp_ns:
+                    sound.stamp_ns += round(surplus * NS_PER_S / sound.rate_hz)
+        return sound
 
     def stamp_by_arrival(self, sound: Sound, arrival_ns: int) -> None:
         sound.stamp_ns, sound.stamped = arrival_ns, False
@@ -115,7 +135,7 @@ class AudioDecoder(MessageDecoder[Sound]):
             )
         try:
             stamp_ns = reader.header() if stamped else 0
-            samples = self._pcm16(reader.array(np.uint8))
+            data = reader.array(np.uint8)
             if reader.left >= 4:  # more than padding: another package's message of the same name
                 raise DecodeError(self.msg_type, f"{reader.size} bytes", f"{reader.offset}")
         except DecodeError as error:
@@ -125,7 +145,7 @@ class AudioDecoder(MessageDecoder[Sound]):
                 "ros-drivers' audio_common_msgs",
                 "pass the deserialize function",
             ) from error
-        return self._sound_by_limits(stamp_ns, samples, stamped)
+        return self._sound_by_limits(stamp_ns, self._pcm16(data), stamped)
 
     def read_object(self, message: Any) -> Sound:
         if hasattr(message, "samples"):
@@ -166,6 +186,16 @@ class AudioDecoder(MessageDecoder[Sound]):
         return Sound(stamp_ns, samples, int(self.limits["channels"]), int(self.limits["sample_rate_hz"]), stamped=stamped)
 
     def _pcm16(self, data: np.ndarray) -> np.ndarray:
+        self._stream = np.concatenate((self._stream, data[-FRAMES_BYTES:]))[-FRAMES_BYTES:]
+        name = foreign_format(data) or ("MP3 or AAC" if has_frames(self._stream) else "")
+        if name:
+            raise Rejected(
+                PayloadFault.UNSUPPORTED,
+                f"{self.msg_type} data",
+                f"{name} ({data[:4].tobytes().hex()}...)",
+                "S16LE samples",
+                "set the capture node's format to wave, and its sample format to S16LE",
+            )
         if data.size % 2:
             raise DecodeError(
                 f"{self.msg_type} data",
@@ -177,7 +207,10 @@ class AudioDecoder(MessageDecoder[Sound]):
 
     def fingerprint(self, sound: Sound) -> int:
         samples = np.ascontiguousarray(sound.samples)
-        return zlib.crc32(samples.data) | (samples.size & 0xFFFFFFFF) << 32
+        size = samples.size
+        if samples.nbytes > _WHOLE_BYTES:
+            samples = np.ascontiguousarray(samples[:: -(-samples.nbytes // _WHOLE_BYTES)])
+        return zlib.crc32(samples.data) | (size & 0xFFFFFFFF) << 32
 
     def check(self, sound: Sound) -> None:
         limits, samples, count = self.limits, sound.samples, sound.samples.size

@@ -82,10 +82,18 @@ class CdrReader:
 
     def header(self) -> int:
         """The stamp [ns] of a std_msgs/Header; frame_id is skipped."""
+        stamp_ns = self._stamp()
+        self.take(self.uint32(), 1)
+        return stamp_ns
+
+    def header_with_frame(self) -> tuple[int, str]:
+        """The stamp [ns] and the frame_id of a std_msgs/Header."""
+        return self._stamp(), self.string()
+
+    def _stamp(self) -> int:
         second, nanosecond = _STAMP.unpack_from(self.buffer, self.take(8, 4))
         if nanosecond >= NS_PER_S:
             raise DecodeError(f"{self.what} stamp", f"{nanosecond} ns", "under 1e9 ns", "check the publisher's clock")
-        self.take(self.uint32(), 1)
         return second * NS_PER_S + nanosecond
 
     def array(self, dtype: np.dtype | type | str) -> np.ndarray:

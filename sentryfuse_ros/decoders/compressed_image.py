@@ -4,8 +4,15 @@ A JPEG is decoded at 1/2, 1/4 or 1/8 of its size if the model's input is that mu
 work. Compressed depth (compressed_depth_image_transport) is a 12-byte header and a PNG; 32FC1 in it is stored as inverse
 depth, depth = A / (value - B).
 
-Faults beside those of `image`: MALFORMED, a truncated or undecodable image; OUT_OF_RANGE, more pixels than ``max_pixels``;
-UNSUPPORTED, another format.
+`format` is read as sensor_msgs/CompressedImage describes it: "ORIGINAL; CODEC compressed PIXELS". Where PIXELS is not bgr8, the
+codec was given red in the place of blue, so the decoded image is turned around; a mosaic that was compressed as it was (ORIGINAL
+bayer_*, one channel) is read like a raw one. Any other text means an ordinary JPEG or PNG.
+
+What decoding may cost is estimated from the headers before anything is decoded: a file of some kilobytes can hold a thousand
+scans, or 64 million pixels.
+
+Faults beside those of `image`: MALFORMED, a truncated or undecodable image; OUT_OF_RANGE, more pixels than ``max_pixels``, or a
+decoding time of more than ``max_decode_ms``; UNSUPPORTED, another format.
 """
 
 from __future__ import annotations
@@ -19,16 +26,22 @@ import numpy as np
 
 from ..errors import DecodeError
 from .batch import PayloadFault
+from .bayer import PATTERNS
 from .cdr import CdrReader, field_array, message_stamp_ns
 from .decoder import Rejected
-from .image import SAMPLE_BYTES, CameraDecoder, Picture, fingerprint_bytes
+from .image import ENCODINGS, SAMPLE_BYTES, CameraDecoder, Picture, fingerprint_bytes
 
-_JPEG, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+_JPEG, _JPEG_END, _JPEG_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _DEPTH_HEADER = struct.Struct("<iff")  # format, quantisation A and B
 _MAX_PIXELS_PER_BYTE = 1100  # deflate packs at most 1032 pixels into a byte, and JPEG no more
 _MAX_CHUNKS = 16384  # writers split the data of a PNG into chunks of 8 kB or more
-_TAIL_BYTES = 4096  # cameras pad their JPEGs with zeros after the end mark
+_TAIL_BYTES = 4096  # where the end mark of a JPEG is looked for first; only zeros may follow it farther ahead
+# Decoding times as measured on one core of a 2020s x86 server, the slowest picture of each kind; other machines differ by a few
+# times either way, a bomb by hundreds.
+_JPEG_NS_PER_BYTE, _PROGRESSIVE_NS_PER_BYTE, _JPEG_NS_PER_PIXEL, _SCAN_NS_PER_PIXEL = 8.0, 26.0, 1.0, 0.6
+_PNG_NS_PER_RAW_BYTE = 5.5
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 3, 4: 2, 6: 4}  # by colour type; a palette is expanded to colours
 _WATCHED_SIZE = 48, 64  # height and width that suffice to check brightness if the model has no input for the image
 _SMALLER = {1: (cv2.IMREAD_COLOR, cv2.IMREAD_GRAYSCALE)} | {
     k: (getattr(cv2, f"IMREAD_REDUCED_COLOR_{k}"), getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{k}")) for k in (2, 4, 8)
@@ -49,6 +62,7 @@ class CompressedCameraDecoder(CameraDecoder):
     default_limits = {
         **CameraDecoder.default_limits,
         "max_pixels": 64e6,  # no robot's camera has more; a corrupt header may claim any size
+        "max_decode_ms": 100.0,  # estimated; one period of the default fuse rate
     }
 
     def read_raw(self, reader: CdrReader) -> CodedPicture:
@@ -85,7 +99,7 @@ class CompressedCameraDecoder(CameraDecoder):
         if png:
             size = png_size(data)
         elif start.startswith(_JPEG) and depth_header is None:
-            size = jpeg_size(data) if _JPEG_END in data[-_TAIL_BYTES:].tobytes() else None
+            size = jpeg_size(data) if _jpeg_ends(data) else None
         else:
             raise Rejected(
                 PayloadFault.UNSUPPORTED,
@@ -106,13 +120,27 @@ class CompressedCameraDecoder(CameraDecoder):
                 f"1 to {self.limits['max_pixels']:g} pixels",
                 "check the driver, or raise max_pixels",
             )
-        pixels = cv2.imdecode(data, self._read_flags(data, size, png, depth_header is not None))
+        cost_ms = (_png_cost_ns(data, size) if png else _jpeg_cost_ns(data, size)) / 1e6
+        if cost_ms > self.limits["max_decode_ms"]:
+            raise Rejected(
+                PayloadFault.OUT_OF_RANGE,
+                what,
+                f"{size[0]} x {size[1]} pixels in {data.size} bytes, which take about {cost_ms:.0f} ms to decode",
+                f"at most {self.limits['max_decode_ms']:g} ms",
+                "send smaller images or baseline JPEG, or raise max_decode_ms",
+            )
+        original, pixel_order = coding_parts(coding)
+        mosaic = original in ENCODINGS and ENCODINGS[original][2] in PATTERNS
+        flags = cv2.IMREAD_UNCHANGED if mosaic else self._read_flags(data, size, png, depth_header is not None)
+        pixels = cv2.imdecode(data, flags)
         if pixels is None:
             raise DecodeError(what, f"{data.size} bytes that do not decode", "a whole image", "check the camera driver")
         if depth_header is not None and coding.startswith("32FC1"):
             return _inverse_depth(pixels, *depth_header[1:]), "depth"
         if pixels.ndim == 3:
-            return pixels, "bgr"
+            return pixels, pixel_order
+        if mosaic:
+            return pixels, ENCODINGS[original][2]
         return pixels, "depth" if depth_header is not None or coding.startswith("16UC1") else "mono"
 
     def _read_flags(self, data: np.ndarray, size: tuple[int, int], png: bool, depth: bool) -> int:
@@ -123,6 +151,39 @@ class CompressedCameraDecoder(CameraDecoder):
         factor = 1 if png else max((k for k in _SMALLER if size[0] >= k * width and size[1] >= k * height), default=1)
         grey = self.spec is None or self.spec.encoding == "mono"
         return _SMALLER[factor][grey] | cv2.IMREAD_IGNORE_ORIENTATION
+
+
+def coding_parts(coding: str) -> tuple[str, str]:
+    """Encoding of the original image ("" where it is not said) and order of a colour image's decoded samples, bgr or rgb.
+
+    sensor_msgs/CompressedImage: "ORIGINAL; CODEC compressed [PIXELS]"; anything else is treated as bgr8 or mono8.
+    """
+    original, _, rest = coding.partition(";")
+    codec, _, pixel_format = rest.partition("compressed")
+    if not codec.strip() or "compressed" not in rest or not original.strip():
+        return "", "bgr"
+    return original.strip(), "bgr" if pixel_format.strip().startswith("bgr") else "rgb"
+
+
+def _jpeg_ends(data: np.ndarray) -> bool:
+    """Whether a JPEG has its end mark, followed by anything near the end, or by any number of zeros."""
+    if _JPEG_END in data[-_TAIL_BYTES:].tobytes():
+        return True
+    return bool(data[-1] == 0) and data.tobytes().rstrip(b"\0").endswith(_JPEG_END)  # a capture buffer that was sent whole
+
+
+def _jpeg_cost_ns(data: np.ndarray, size: tuple[int, int]) -> float:
+    """Estimated time to decode a JPEG [ns]; each scan of a progressive one (ITU-T T.81 G) goes over all pixels."""
+    scans = data.tobytes().count(_JPEG_SCAN)
+    pixels, per_byte = size[0] * size[1], _JPEG_NS_PER_BYTE if scans <= 1 else _PROGRESSIVE_NS_PER_BYTE
+    return data.size * per_byte + pixels * (_JPEG_NS_PER_PIXEL + (_SCAN_NS_PER_PIXEL * scans if scans > 1 else 0.0))
+
+
+def _png_cost_ns(data: np.ndarray, size: tuple[int, int]) -> float:
+    """Estimated time to decode a PNG [ns], by the bytes that it unpacks to."""
+    bits, colour_type, interlaced = int(data[24]), int(data[25]), int(data[28])
+    raw_bytes = size[0] * size[1] * _PNG_CHANNELS.get(colour_type, 4) * max(1, bits // 8)
+    return raw_bytes * _PNG_NS_PER_RAW_BYTE * (2 if interlaced else 1)
 
 
 def png_size(data: np.ndarray) -> tuple[int, int] | None:

@@ -4,8 +4,10 @@ Messages arrive at hundreds of hertz, so all messages of a poll are read at once
 viewed as one array. An Imu message ends in 37 doubles (orientation 4, covariance 9, gyro 3, covariance 9, accel 3,
 covariance 9), so gyro is doubles 13-15 and accel 25-27.
 
-Faults: NAN, a value that is not finite; OUT_OF_RANGE, a value beyond the limits; EMPTY, all six values exactly 0, which a real
-sensor never sends because it has noise.
+Faults: NAN, a value that is not finite; OUT_OF_RANGE, a value beyond the limits; EMPTY, something was not measured. That is so
+where all six values are exactly 0, which a real sensor never sends because it has noise; where the covariance of gyro or accel
+begins with -1, which sensor_msgs/Imu defines as no estimate; and from the moment on when in each of ``zero_run`` messages in a
+row gyro or accel is exactly 0, as in the topics of a driver that publishes the two one by one.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from .decoder import Decoder, failure
 DOUBLES = 37
 BODY_BYTES = DOUBLES * 8
 GYRO, ACCEL = slice(13, 16), slice(25, 28)
+GYRO_COVARIANCE, ACCEL_COVARIANCE = 16, 28  # the first of each nine
+NOT_MEASURED = -1.0
 _LENGTH_AT = HEADER_BYTES + 8  # of frame_id, after the stamp
 _STRING_AT = 12  # of frame_id's text, counted from the end of the CDR header
 # Odd constants (golden ratio multiples) that tell the six columns apart in a fingerprint.
@@ -38,22 +42,29 @@ class ImuDecoder(Decoder):
     default_limits = {
         "max_accel_m_s2": 400.0,  # 40 g, more than a robot's own motion causes; shock sensors need more
         "max_gyro_rad_s": 100.0,  # 5700 deg/s, above the full scale of every common gyroscope
-        "allow_zero": 0,  # 1 accepts six exact zeros, for simulators and for dead bands with gravity removed
+        "allow_zero": 0,  # 1 accepts exact zeros, for simulators and for drivers with a dead band
+        "zero_run": 100,  # messages in a row with gyro or accel exactly 0 that mean that it is not measured
     }
+    _zeros = 0  # such messages in a row so far
+
+    def reset(self) -> None:
+        """Forget how many messages in a row had an exactly zero vector."""
+        self._zeros = 0
 
     def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | np.ndarray | None = None) -> Batch:
         """See `Decoder`."""
         count = len(messages)
         stamp_ns, fault = np.zeros(count, np.int64), np.zeros(count, np.uint8)
         values = np.zeros((count, 6))  # float64: in float32 unequal payloads could get equal fingerprints
+        covariance = np.zeros((count, 2))  # first of gyro's and of accel's
         error = ""
         one_by_one: Sequence[int] | np.ndarray = range(count)
         if count and set(map(type, messages)) == {bytes} and len(set(map(len, messages))) == 1:
-            readable = _read_equal_lengths(messages, stamp_ns, values)
+            readable = _read_equal_lengths(messages, stamp_ns, values, covariance)
             one_by_one = () if readable.all() else np.flatnonzero(~readable)
         for i in one_by_one:
             try:
-                stamp_ns[i], values[i] = self._read_one(messages[i])
+                stamp_ns[i], values[i], covariance[i] = self._read_one(messages[i])
             except Exception as problem:  # whatever a publisher sends must become a counted fault
                 fault[i], error = failure(problem, self.msg_type)
         parsed = fault == PayloadFault.NONE
@@ -61,13 +72,13 @@ class ImuDecoder(Decoder):
             unstamped = parsed & ((stamp_ns == 0) | bool(self.limits["use_arrival_stamp"]))
             stamp_ns = np.where(unstamped, np.asarray(arrival_stamp_ns, np.int64), stamp_ns)
         fingerprint = np.where(parsed, _hash_rows(values), np.uint64(0))
-        error = self._check(values, fault, parsed) or error
+        error = self._check(values, covariance, fault, parsed) or error
         good = fault == PayloadFault.NONE
         if good.all():
             return Batch(stamp_ns, fault, fingerprint, stamp_ns, values.astype(np.float32), error)
         return Batch(stamp_ns, fault, fingerprint, stamp_ns[good], values[good].astype(np.float32), error)
 
-    def _read_one(self, message: Any) -> tuple[int, Any]:
+    def _read_one(self, message: Any) -> tuple[int, Any, Any]:
         if not isinstance(message, (bytes, bytearray, memoryview)):
             return _read_object(message)
         try:
@@ -85,35 +96,66 @@ class ImuDecoder(Decoder):
                 f"{reader.offset} for its frame_id",
                 "the message is corrupt or of another type",
             )
-        return stamp_ns, np.concatenate((doubles[GYRO], doubles[ACCEL]))
+        return stamp_ns, np.concatenate((doubles[GYRO], doubles[ACCEL])), doubles[[GYRO_COVARIANCE, ACCEL_COVARIANCE]]
 
-    def _check(self, values: np.ndarray, fault: np.ndarray, parsed: np.ndarray) -> str:
+    def _check(self, values: np.ndarray, covariance: np.ndarray, fault: np.ndarray, parsed: np.ndarray) -> str:
         """Write the faults of parsed rows (n, 6) into ``fault``; returns the text of the last, "" where all are good."""
         limits = self.limits
         size = np.abs(values)
         # One comparison passes a good batch, because NaN and inf fail it as well.
         fine = (size[:, :3] <= limits["max_gyro_rad_s"]).all(1) & (size[:, 3:] <= limits["max_accel_m_s2"]).all(1)
+        fine &= (covariance != NOT_MEASURED).all(1)
         if not limits["allow_zero"]:
-            fine &= values.any(axis=1)
+            measured = values != 0  # NaN is no zero
+            half: np.ndarray = ~np.logical_and(measured[:, :3].any(axis=1), measured[:, 3:].any(axis=1))
+            if self._zeros or half.any():
+                fine &= measured.any(axis=1) & (self._run_of(half) < max(limits["zero_run"], 1))
         bad = np.flatnonzero(parsed & ~fine)
         if not len(bad):
             return ""
-        finite, nonzero = np.isfinite(values[bad]).all(axis=1), values[bad].any(axis=1)
-        fault[bad] = np.where(~finite, PayloadFault.NAN, np.where(nonzero, PayloadFault.OUT_OF_RANGE, PayloadFault.EMPTY))
-        seen = "gyro [{:.4g} {:.4g} {:.4g}] rad/s, accel [{:.4g} {:.4g} {:.4g}] m/s^2".format(*values[bad[-1]])
+        worst = values[bad]
+        most = np.repeat([limits["max_gyro_rad_s"], limits["max_accel_m_s2"]], 3)
+        finite, inside = np.isfinite(worst).all(axis=1), (np.abs(worst) <= most).all(axis=1)
+        fault[bad] = np.where(~finite, PayloadFault.NAN, np.where(inside, PayloadFault.EMPTY, PayloadFault.OUT_OF_RANGE))
+        last = int(bad[-1])
+        seen = "gyro [{:.4g} {:.4g} {:.4g}] rad/s, accel [{:.4g} {:.4g} {:.4g}] m/s^2".format(*values[last])
         expected, remedy = {
             PayloadFault.NAN: ("finite numbers", "check the driver"),
             PayloadFault.OUT_OF_RANGE: (
                 f"at most {limits['max_gyro_rad_s']:g} rad/s and {limits['max_accel_m_s2']:g} m/s^2",
                 "check the driver's units, or raise max_gyro_rad_s or max_accel_m_s2",
             ),
-            PayloadFault.EMPTY: ("values that are not all exactly 0", "check the sensor, or set allow_zero"),
-        }[PayloadFault(int(fault[bad[-1]]))]
+            PayloadFault.EMPTY: self._not_measured(values[last], covariance[last]),
+        }[PayloadFault(int(fault[last]))]
         return str(DecodeError(self.msg_type, seen, expected, remedy))
 
+    def _run_of(self, half: np.ndarray) -> np.ndarray:
+        """For each message (n,), how many in a row up to it were ``half``; remembers the last."""
+        index = np.arange(1, len(half) + 1)
+        run: np.ndarray = index - np.maximum.accumulate(np.where(half, -self._zeros, index))
+        self._zeros = int(run[-1])
+        return run
 
-def _read_equal_lengths(messages: Sequence[bytes], stamp_ns: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Fill stamps (n,) and values (n, 6) from raw messages of equal length; returns bool (n,), True where that was possible."""
+    def _not_measured(self, values: np.ndarray, covariance: np.ndarray) -> tuple[str, str]:
+        """What was expected of an EMPTY message, and the remedy."""
+        if (covariance == NOT_MEASURED).any():
+            name = "angular_velocity" if covariance[0] == NOT_MEASURED else "linear_acceleration"
+            return f"both measured, but {name}_covariance[0] is -1", "use a topic with gyro and accel"
+        if not (values != 0).any():  # NaN is no zero
+            return "values that are not all exactly 0", "check the sensor, or set allow_zero"
+        return (
+            f"both measured, but in {self._zeros} messages in a row gyro or accel was exactly 0",
+            "let the driver join the two, for example by unite_imu_method, or set allow_zero",
+        )
+
+
+def _read_equal_lengths(
+    messages: Sequence[bytes], stamp_ns: np.ndarray, values: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """Fill stamps (n,), values (n, 6) and first covariances (n, 2) from raw messages of equal length.
+
+    Returns bool (n,), True where that was possible.
+    """
     count, size = len(messages), len(messages[0])
     body = size - BODY_BYTES
     if body < HEADER_BYTES + _STRING_AT:
@@ -133,14 +175,17 @@ def _read_equal_lengths(messages: Sequence[bytes], stamp_ns: np.ndarray, values:
     stamp_ns += nanosecond
     values[:, :3] = columns(body + GYRO.start * 8, "<f8", 3)
     values[:, 3:] = columns(body + ACCEL.start * 8, "<f8", 3)
+    covariance[:, :1] = columns(body + GYRO_COVARIANCE * 8, "<f8", 1)
+    covariance[:, 1:] = columns(body + ACCEL_COVARIANCE * 8, "<f8", 1)
     if not readable.all():
         stamp_ns[~readable], values[~readable] = 0, 0.0
     return readable
 
 
-def _read_object(message: Any) -> tuple[int, list[float]]:
+def _read_object(message: Any) -> tuple[int, list[float], list[float]]:
     gyro, accel = message.angular_velocity, message.linear_acceleration
-    return message_stamp_ns(message), [gyro.x, gyro.y, gyro.z, accel.x, accel.y, accel.z]
+    covariance = [message.angular_velocity_covariance[0], message.linear_acceleration_covariance[0]]
+    return message_stamp_ns(message), [gyro.x, gyro.y, gyro.z, accel.x, accel.y, accel.z], covariance
 
 
 def _hash_rows(values: np.ndarray) -> np.ndarray:

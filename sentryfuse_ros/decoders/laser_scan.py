@@ -1,7 +1,7 @@
 """sensor_msgs/LaserScan -> the same frames as of a point cloud whose points lie in the plane z = 0.
 
-A range that is NaN, infinite or outside range_min..range_max is a beam without return (REP 117) and is dropped. The faults are
-those of `point_cloud`.
+A range that is NaN, infinite, below range_min, or not below range_max is a beam without return and is dropped (REP 117; many
+drivers write range_max itself for no return). The faults are those of `point_cloud`.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ class Scan:
     def columns(self, every: int, with_intensity: bool = False) -> np.ndarray:
         """Every ``every``-th beam as x, y, z [m] and intensity, float32 (3 or 4, n); NaN for beams without return."""
         distance = self.ranges[::every]
-        cosine, sine = _directions(self.ranges.size, self.angle_min, self.angle_increment)
+        cosine, sine = _directions(distance.size, self.angle_min, self.angle_increment * every)
         out = np.zeros((4 if with_intensity and self.intensities.size else 3, distance.size), np.float32)
         with np.errstate(invalid="ignore", over="ignore"):
-            distance = np.where((distance >= self.range_min) & (distance <= self.range_max), distance, np.nan)
-            np.multiply(distance, cosine[::every], out=out[0])
-            np.multiply(distance, sine[::every], out=out[1])
+            distance = np.where((distance >= self.range_min) & (distance < self.range_max), distance, np.nan)
+            np.multiply(distance, cosine, out=out[0])
+            np.multiply(distance, sine, out=out[1])
         if len(out) == 4:
             out[3] = self.intensities[::every]
         return out

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,9 @@ from .tensor_shapes import tensor_shapes
 
 FORMAT = "sentryfuse-checkpoint"
 FORMAT_VERSION = 1
+_JSON_BYTES = 64_000_000  # far more than the JSON of any model has
+_HEADER_BYTES = 16_000_000  # the same of the header of a safetensors file
+_LEAST_BYTES = 1_000_000
 _RETRAIN = "train it again (sentryfuse train) or restore the file from the release"
 
 
@@ -86,16 +91,25 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(
             f"model file {json_path} config", str(error), "a network this version can build", _RETRAIN
         ) from error
-    tensors = _read_tensors(tensors_path, info)
+    tensors = _read_tensors(tensors_path, info, sum(4 * math.prod(shape) for shape in expected.values()))
     _check_tensors(tensors_path, tensors, expected)
     _check_temperatures(json_path, info, config)
     info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
     return Checkpoint(config, tensors, info)
 
 
+def _read_file(path: Path, most_bytes: int) -> bytes:
+    """The content of an ordinary file of a size that it may have. Raises OSError or CheckpointError, before anything is read."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode) or status.st_size > most_bytes:
+        seen = f"{status.st_size} bytes" if stat.S_ISREG(status.st_mode) else "no ordinary file"
+        raise CheckpointError(f"model file {path}", seen, f"an ordinary file of at most {most_bytes} bytes", _RETRAIN)
+    return path.read_bytes()
+
+
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        info = json.loads(path.read_text(encoding="utf-8"))
+        info = json.loads(_read_file(path, _JSON_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise CheckpointError(
             f"model file {path}",
@@ -103,7 +117,7 @@ def _read_json(path: Path) -> dict[str, Any]:
             "a JSON file beside the .safetensors",
             "give the folder that holds model.safetensors and model.json",
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"model file {path}", str(error), "readable JSON", _RETRAIN) from error
     if not isinstance(info, dict) or info.get("format") != FORMAT:
         seen = info.get("format") if isinstance(info, dict) else type(info).__name__
@@ -118,9 +132,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     return info
 
 
-def _read_tensors(path: Path, info: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _read_tensors(path: Path, info: Mapping[str, Any], tensor_bytes: int) -> dict[str, np.ndarray]:
     try:
-        payload = path.read_bytes()
+        payload = _read_file(path, max(2 * tensor_bytes, _LEAST_BYTES) + _HEADER_BYTES)  # whole, a float64 tensor is still named
     except OSError as error:
         raise CheckpointError(
             f"model file {path}",

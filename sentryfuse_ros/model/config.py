@@ -14,6 +14,8 @@ from .tokenizer_config import TokenizerConfig, tokenizer_config
 DEFAULT_RATIO_LEVELS = tuple(round(0.1 * i, 1) for i in range(10))
 BACKBONES = ("early", "bottleneck", "cross_modal")  # see backbones.py
 KV_PATTERNS = ("strided", "pooled")
+# More than any network for a robot has; a damaged file may claim a million.
+LayerCount = Annotated[int, Rule(lambda v: 1 <= v <= 256, "1 to 256")]
 _WHAT, _REMEDY = "model config", "correct the model section of the training YAML"
 
 
@@ -32,7 +34,7 @@ class FuseConfig:
     classes: tuple[str, ...]
     backbone: Annotated[str, one_of(BACKBONES)] = "early"
     d_model: Count = 96
-    layers: Count = 4
+    layers: LayerCount = 4
     # K/V heads per attention. A mapping gives each modality its own number where each has a stream of its own; the number of
     # query heads is the same everywhere.
     num_kv_heads: Count | Mapping[str, Count] = 4

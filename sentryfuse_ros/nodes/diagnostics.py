@@ -70,11 +70,13 @@ def loop_statuses(
     health: LoopHealth,
     verdict: Health,
     replaced: int,
+    power_unheard: str = "",
 ) -> list[DiagnosticStatus]:
     """The statuses of an active node.
 
     topics: resolved topic of each sensor. unheard: by sensor, why existing publishers of its topic are not heard, "" if they are.
-    replaced: snapshots that a newer one displaced before inference.
+    replaced: snapshots that a newer one displaced before inference. power_unheard: why a publisher of battery or budget is not
+    heard.
     """
     return [
         *(
@@ -83,7 +85,7 @@ def loop_statuses(
             if view.status is not None  # it is before the first tick
         ),
         _model_status(pipeline),
-        _power_status(pipeline.power),
+        _power_status(pipeline.power, power_unheard),
         _loop_status(health, verdict, replaced, pipeline.resets),
     ]
 
@@ -123,11 +125,11 @@ def _model_status(pipeline: Pipeline) -> DiagnosticStatus:
     )
 
 
-def _power_status(power: GovernorState) -> DiagnosticStatus:
+def _power_status(power: GovernorState, unheard: str) -> DiagnosticStatus:
     return _status(
-        WARN if power.trouble else OK,
+        WARN if power.trouble or unheard else OK,
         "power",
-        power.reason,
+        power.reason + (f"; {unheard}" if unheard else ""),
         ratio=float(power.ratio),
         requested_ratio=float(power.requested_ratio),
         battery_fraction=float(power.battery_fraction),

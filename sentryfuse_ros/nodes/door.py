@@ -10,7 +10,9 @@ from pathlib import Path
 
 from ..errors import ParameterError
 from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
+from ..replay.fault_matrix import MatrixRun, MatrixTask, Stage
 from ..replay.latest import Latest
+from ..replay.power_cases import PowerCase, PowerRun
 from ..replay.session import PlayedRun, TopicReplay
 from .installation import RosInstallation, find_ros, require_ros
 
@@ -20,6 +22,8 @@ __all__ = [
     "measure_memory",
     "measure_nodes",
     "measure_receiving",
+    "play_matrix",
+    "play_power",
     "replay_over_topics",
     "require_ros",
     "types_not_installed",
@@ -71,3 +75,17 @@ def measure_receiving(task: BenchTask, say: Callable[[str], None]) -> ReceiveRep
     from .bench_node import measure_receiving as measure_now
 
     return measure_now(task, say)
+
+
+def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None]) -> MatrixRun:
+    """Play the fault matrix into a fuse_node (`fault_bench.play_matrix`). Raises SentryFuseError."""
+    from .fault_bench import play_matrix as play_now
+
+    return play_now(stage, task, progress)
+
+
+def play_power(stage: Stage, cases: Sequence[PowerCase], fuse_period_s: float, progress: Callable[[int], None]) -> PowerRun:
+    """Send odd batteries and budgets to a fuse_node (`fault_bench.play_power`). Raises SentryFuseError."""
+    from .fault_bench import play_power as play_now
+
+    return play_now(stage, cases, fuse_period_s, progress)

@@ -3,7 +3,7 @@
 Remap the fuser's topic to `<topic>_faulty`, then switch faults while everything runs:
 
     ros2 run sentryfuse_ros fault_node --ros-args -p input:=/camera/image_raw -p type:=sensor_msgs/msg/Image
-    ros2 param set /fault_node fault freeze        # none, off, freeze, garbage, delay, slow, intermittent
+    ros2 param set /fault_node fault freeze        # none, off, freeze, garbage, delay, slow, intermittent, corrupt, burst
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ class FaultNode(Node):
             ("fault", "none", "Fault in force: " + kinds),
             ("by_s", 0.5, "delay: how much later messages come [s]."),
             ("keep_every", 5, "slow: only every n-th message passes."),
-            ("period_s", 1.0, "intermittent: length of one on and off [s]."),
+            ("period_s", 1.0, "intermittent: length of one on and off; burst: from one to the next [s]."),
             ("on_share", 0.5, "intermittent: share of the period that is on, 0..1."),
         ):
-            descriptor = ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float))
+            descriptor = ParameterDescriptor(description=text, dynamic_typing=isinstance(default, float) or name == "fault")
             try:
                 self.declare_parameter(name, default, descriptor)
             except InvalidParameterTypeException as error:
@@ -89,7 +89,13 @@ class FaultNode(Node):
             return None
         reliable = bool(infos) and all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
         qos = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
-        msg_class = message_class(type_name)
+        try:
+            msg_class = message_class(type_name)
+        except ParameterError as error:
+            if self.get_parameter("type").value:
+                raise
+            self.get_logger().warning(f"waiting for another publisher on {self._input}: {error}", throttle_duration_sec=10.0)
+            return None
         publisher = self.create_publisher(msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE))
         subscription = self.create_subscription(msg_class, self._input, self._on_message, qos, raw=True)
         self.get_logger().info(
@@ -109,7 +115,7 @@ class FaultNode(Node):
         """Begin the fault that the parameters name, ``changes`` included. Raises ParameterError."""
         names = ("fault", "sensor", "by_s", "keep_every", "period_s", "on_share")
         values = {name: changes.get(name, self.get_parameter(name).value) for name in names}
-        kind, now_s = values.pop("fault"), self._now_s()
+        kind, now_s = values.pop("fault"), self._now_s()  # YAML 1.1 reads a bare off as false, which `read_fault` knows
         self._injector.due(now_s)
         if kind == "none":
             self._injector.faults = []

@@ -16,20 +16,19 @@ from typing import NamedTuple
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
-from rclpy.subscription import Subscription
 from rclpy.timer import Timer
-from sensor_msgs.msg import BatteryState
-from std_msgs.msg import Float32
 
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.worker import LatestJobWorker
 from ..sensing.rest import RESTING_DEPTH
+from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .change_log import ChangeLog
 from .diagnostics import loop_statuses
 from .driver_control import DriverControl
+from .power_inputs import PowerInputs
 from .publishers import FuserPublishers
 from .receive import TopicReceiver, make_receive_node
 from .views import Views
@@ -81,7 +80,7 @@ class FuseLoop:
         fuse_rate_hz = settings["fuse_rate_hz"]
         self._poll_period_s = 1.0 / (fuse_rate_hz * math.ceil(settings["poll_rate_hz"] / fuse_rate_hz))
         self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
-        self._subscriptions: list[Subscription] = []
+        self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
         self._closed = False
         self._receive_node = make_receive_node(node)
@@ -94,10 +93,7 @@ class FuseLoop:
         self._publishers.restart()
         self._topics = {sensor.name: node.resolve_topic_name(sensor.topic) for sensor in settings.sensors}
         self.follow_switches()
-        self._subscriptions = [
-            node.create_subscription(BatteryState, settings["battery_topic"], self._on_battery, 10),
-            node.create_subscription(Float32, settings["power_budget_topic"], self._on_budget, 10),
-        ]
+        self._power = PowerInputs(node, settings, self._pipeline, lambda: self._now().arrival_ns)
         self._publishers.publish_model_info()
         self._timers.append(self._timer(self._poll_period_s, self._poll))
         if settings["power_measurement"] in KINDS:
@@ -132,8 +128,8 @@ class FuseLoop:
         self._worker.stop()
         for receiver in self._receivers.values():
             receiver.destroy()
-        for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+        if self._power is not None:
+            self._power.destroy()
         self._receive_node.destroy_node()
         self._pipeline.requests.reset()  # nobody looks after the sensors from now on
         self._drivers.follow(self._pipeline.requests)
@@ -172,9 +168,7 @@ class FuseLoop:
             self._next_fuse_ns = 0
         if self._next_fuse_ns == 0:
             self._next_fuse_ns = now.node_ns
-        # Otherwise another poll will be nearer to the tick than this one.
-        fuse_due = now.node_ns - self._next_fuse_ns >= -0.5e9 * self._poll_period_s
-        fresh = False
+        fuse_due, fresh = self._is_due(now), False
         for receiver in self._receivers.values():
             name = receiver.sensor.name
             # Until it keeps few messages, a topic that may be left alone is still looked at: its queue would fill up.
@@ -186,9 +180,25 @@ class FuseLoop:
                 self._keep_picture(name, messages[-1])
             # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
             now = self._now()
-            fresh |= self._pipeline.feed(name, messages, now.arrival_ns - age_ns, now.node_ns, now.arrival_ns)
-        if fuse_due:
+            arrival_ns = now.arrival_ns - age_ns
+            # Pictures and clouds one by one, because each may take long, and a tick must not wait for all of them.
+            step = 1 if sensor_kind(receiver.sensor.kind).made_of_frames else max(1, len(messages))
+            for begin in range(0, max(1, len(messages)), step):
+                part = slice(begin, begin + step)
+                fresh |= self._pipeline.feed(name, messages[part], arrival_ns[part], now.node_ns, now.arrival_ns)
+                now = self._now()
+                if self._overdue(now):
+                    self._fuse_unless_a_sample_is_near(now, True)
+        if self._is_due(now):
             self._fuse_unless_a_sample_is_near(now, fresh)
+
+    def _is_due(self, now: Now) -> bool:
+        """Whether a tick is due: no later poll will be nearer to it than this one."""
+        return now.node_ns - self._next_fuse_ns >= -0.5e9 * self._poll_period_s
+
+    def _overdue(self, now: Now) -> bool:
+        """Whether a tick was due so long ago that it cannot wait for the rest of this poll."""
+        return 0 < self._next_fuse_ns < now.node_ns - 0.5e9 * self._poll_period_s
 
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
@@ -247,19 +257,8 @@ class FuseLoop:
 
     # --- other inputs and outputs --------------------------------------------------------------------------
 
-    def _on_battery(self, message: BatteryState) -> None:
-        charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING
-        arrival_ns = self._now().arrival_ns
-        self._pipeline.battery(message.percentage, charging, arrival_ns)
-        if self._settings["power_measurement"] == "battery" and not charging:
-            # Drivers disagree about the sign of the current, which is that of charging by its definition.
-            self._pipeline.measured_power(abs(message.voltage * message.current), arrival_ns)
-
     def _measure_power(self) -> None:
         self._pipeline.measured_power(self._rail.read_w(time.monotonic()), self._now().arrival_ns)
-
-    def _on_budget(self, message: Float32) -> None:
-        self._pipeline.budget(message.data)
 
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
@@ -271,6 +270,13 @@ class FuseLoop:
                 self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
             if receiver.unheard and receiver.unheard != before:
                 self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
+        power_unheard = ""
+        if self._power is not None:
+            before = self._power.unheard
+            self._power.follow_publishers()
+            power_unheard = self._power.unheard
+            if power_unheard and power_unheard != before:
+                self._logger.warning(power_unheard)
         now = self._now()
         pipeline, replaced = self._pipeline, self._worker.replaced
         verdict = self._health.judge(now.node_ns * 1e-9, time.monotonic(), replaced, pipeline.resets, pipeline.latency_p95_ms())
@@ -280,4 +286,4 @@ class FuseLoop:
             self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
         self._was_slow = verdict.slow
         unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
-        return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced)
+        return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced, power_unheard)

@@ -7,6 +7,7 @@ spins, and messages are taken by hand. If this rclpy lacks that call, ordinary c
 from __future__ import annotations
 
 import importlib
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,11 +22,19 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 from ..errors import ParameterError
 from ..settings import SensorSettings
 
+# Package and type names as in ROS's interface naming rules; the middle part keeps any other module from being imported.
+_MESSAGE_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
+
 
 def message_class(type_name: str) -> type:
-    """The Python class of a message type such as `sensor_msgs/msg/Image`. Raises ParameterError if it is not installed."""
+    """The Python class of a message type such as `sensor_msgs/msg/Image`.
+
+    Raises ParameterError for a name of another form, before anything is imported, and if the type is not installed.
+    """
     parts = type_name.split("/")
     try:
+        if not _MESSAGE_TYPE.fullmatch(type_name):
+            raise ValueError("not a message type")
         return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
     except (ImportError, AttributeError, ValueError) as error:
         raise ParameterError(
@@ -52,6 +61,21 @@ def make_receive_node(node: Node) -> Node:
     )
 
 
+def reliability_of(infos: Sequence[TopicEndpointInfo]) -> ReliabilityPolicy:
+    """The best reliability that a subscription can ask for and still hear all of these publishers."""
+    reliable = all(info.qos_profile.reliability == ReliabilityPolicy.RELIABLE for info in infos)
+    return ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+
+
+def other_type(
+    infos: Sequence[TopicEndpointInfo], heard: Sequence[TopicEndpointInfo], topic: str, expected: str, remedy: str
+) -> str:
+    """What is wrong where a topic has publishers but none of the type that is expected; "" where one has it."""
+    if not infos or heard:
+        return ""
+    return f"{infos[0].node_name} publishes {infos[0].topic_type} on {topic}, expected {expected}; {remedy}"
+
+
 class _Received(NamedTuple):
     raw: bytes
     at_ns: int  # system clock
@@ -65,7 +89,8 @@ class TopicReceiver:
         self.node, self.receive_node, self.sensor = node, receive_node, sensor
         self.topic = node.resolve_topic_name(sensor.topic)
         self.msg_class = message_class(sensor.msg_type)
-        self.unheard = ""  # why existing publishers are not heard, as of the last `follow_publishers`; "" if they are
+        # Why existing publishers are not heard, or that several are, as of the last `follow_publishers`; "" if all is well.
+        self.unheard = ""
         self.mode = mode
         self.reliability = ReliabilityPolicy.BEST_EFFORT
         if sensor.reliability == "reliable":
@@ -131,10 +156,13 @@ class TopicReceiver:
         infos = self.node.get_publishers_info_by_topic(self.topic)
         heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
         self.unheard = self._why_unheard(infos, heard)
+        if len(heard) > 1:
+            names = ", ".join(sorted(i.node_name for i in heard))
+            several = f"{len(heard)} publishers on {self.topic}, whose messages mix: {names}"
+            self.unheard = f"{self.unheard}; {several}" if self.unheard else several
         if self.sensor.reliability != "auto" or not heard:
             return False
-        reliable = all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in heard)
-        wanted = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
+        wanted = reliability_of(heard)
         if wanted == self.reliability:
             return False
         self.reliability = wanted
@@ -148,11 +176,9 @@ class TopicReceiver:
 
     def _why_unheard(self, infos: Sequence[TopicEndpointInfo], heard: Sequence[TopicEndpointInfo]) -> str:
         name = self.sensor.name
-        if infos and not heard:
-            return (
-                f"{infos[0].node_name} publishes {infos[0].topic_type} on {self.topic}, expected {self.sensor.msg_type}; "
-                f"set {name}.type or {name}.topic"
-            )
+        wrong = other_type(infos, heard, self.topic, self.sensor.msg_type, f"set {name}.type or {name}.topic")
+        if wrong:
+            return wrong
         if self.sensor.reliability == "reliable":  # such a subscription hears no best-effort publisher
             other = next((i for i in heard if i.qos_profile.reliability == ReliabilityPolicy.BEST_EFFORT), None)
             if other is not None:

@@ -38,6 +38,12 @@ def sample_rate_hz(spec: ModalitySpec) -> int:
     return int(rate)
 
 
+def check_spec(spec: ModalitySpec) -> ModalitySpec:
+    """Raises ParameterError if shape and options make no spectrogram; returns the spec."""
+    _plan_options(spec)
+    return spec
+
+
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
     """Samples (k,) full scale -1..1 at stamps (k,) [ns], sorted -> (T, n_mels) float32 normalised."""
     frames, bands = spec.shape

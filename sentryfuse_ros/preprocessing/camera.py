@@ -24,12 +24,12 @@ DEFAULT_HOLD_S = 0.25
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
-def camera_frame(image: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+def camera_frame(image: np.ndarray, spec: ModalitySpec, full_scale: float | None = None) -> np.ndarray:
     """One image (H0, W0) or (H0, W0, 3) -> (C, H, W) float32, cheap enough to be called for every received frame.
 
     depth_m: uint16 is taken as millimetres (REP 118), floating point as metres. The result is in metres: each pixel is the mean
-    of the returns that it covers, or 0 if fewer than half of the pixels it covers have a return. rgb, mono: integers are scaled
-    to 0..1 by the range of their type. Raises DecodeError for any other shape.
+    of the returns that it covers, or 0 if fewer than half of the pixels it covers have a return. rgb, mono: integers are divided
+    by ``full_scale``, by default the largest number of their type. Raises DecodeError for any other shape.
     """
     image = np.asarray(image)
     _, channels, height, width = spec.shape
@@ -48,7 +48,7 @@ def camera_frame(image: np.ndarray, spec: ModalitySpec) -> np.ndarray:
             metres = image.astype(np.float32, copy=True)
             metres[~np.isfinite(metres)] = 0.0
         return _resize_depth(metres, height, width)[None]
-    scale = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0
+    scale = full_scale or (np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0)
     if image.shape[:2] != (height, width):
         shrinks = image.shape[0] >= height and image.shape[1] >= width
         image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)

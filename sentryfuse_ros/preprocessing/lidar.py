@@ -21,7 +21,7 @@ Options (all optional):
 
 from __future__ import annotations
 
-from math import ceil, radians
+from math import ceil, radians, tan
 
 import numpy as np
 
@@ -92,7 +92,8 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     if channels > 1:
         count = np.bincount(cell, minlength=cells + 1)
         share = 1.0 / np.maximum(count, 1)
-        flat_frame[1] = np.bincount(cell, z, cells + 1) * share
+        with np.errstate(invalid="ignore"):  # points that are left out may be inf or NaN, in the extra cell
+            flat_frame[1] = np.bincount(cell, z, cells + 1) * share
     if channels > 2:
         flat_frame[2] = np.log1p(count * (every * thinned))
     if channels > 3 and len(columns) == 4:
@@ -107,6 +108,27 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
             limit,
         )
     return frame
+
+
+def seen_points(columns: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """Which of the points x, y, z (3, n) [m] get into a frame: bool (n,), as in `lidar_frame` but for rounding at the edges."""
+    option = spec.options.get
+    x, y, z = columns[:3]
+    near, far = option("min_range_m", 0.1), option("max_range_m", 100.0)
+    with np.errstate(invalid="ignore", over="ignore"):
+        level = np.hypot(x, y)
+        square = level * level + z * z
+        seen: np.ndarray = (square >= np.float32(max(near, 1e-6) ** 2)) & (square <= np.float32(far) ** 2)
+        if option("polar"):
+            seen &= level <= np.float32(far)
+        else:
+            for edge, sign in ((option("min_elevation_deg", -30.0), 1), (option("max_elevation_deg", 30.0), -1)):
+                if abs(edge) < 90:
+                    slope = np.float32(tan(radians(edge)))
+                    seen &= sign * (z - slope * level) >= -np.float32(1e-5) * (level + np.abs(z))
+        if option("azimuth_fov_deg", 360.0) < 360:
+            seen &= np.abs(np.arctan2(y, x)) <= np.float32(radians(option("azimuth_fov_deg", 360.0)) / 2 + 1e-6)
+    return seen
 
 
 def _relief(height: np.ndarray, seen: np.ndarray, columns: int, around: bool) -> np.ndarray:

@@ -25,6 +25,8 @@ FAULT_KINDS = {
     "delay": "messages arrive by_s seconds later, with unchanged stamps",
     "slow": "only every n-th message passes (keep_every)",
     "intermittent": "messages pass and are dropped in turn (period_s, on_share)",
+    "corrupt": "in every message one to three bytes of the payload are random",
+    "burst": "messages are held back and handed over together every period_s, with unchanged stamps",
 }
 
 

@@ -70,6 +70,11 @@ class Injector:
         elif fault.kind == "garbage":
             self._garbled += 1
             self._push(t_s, self._garble(raw))
+        elif fault.kind == "corrupt":
+            self._push(t_s, self._corrupt(raw))
+        elif fault.kind == "burst":
+            passed = (t_s - fault.from_s) // fault.period_s
+            self._push(max(t_s, min(fault.from_s + (passed + 1) * fault.period_s, fault.to_s)), raw)
         elif fault.kind == "delay":
             self._push(t_s + fault.by_s, raw)
         elif fault.kind == "slow":
@@ -83,6 +88,12 @@ class Injector:
         head = min(len(raw), 12)  # the encapsulation header and the stamp stay intact, only the payload is damaged
         broken = raw[:head] + self._random.randbytes(len(raw) - head)
         return broken[: max(head, len(broken) // 2)] if self._garbled % 4 == 0 else broken
+
+    def _corrupt(self, raw: bytes) -> bytes:
+        data = bytearray(raw)
+        for _ in range(self._random.randint(1, 3) if len(data) > 12 else 0):
+            data[self._random.randrange(12, len(data))] = self._random.randrange(256)
+        return bytes(data)
 
     def _advance(self, t_s: float) -> None:
         """Schedule what a frozen driver repeats up to t_s."""

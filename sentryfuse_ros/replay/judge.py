@@ -124,7 +124,9 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
         seconds = round(cleared - fault.from_s, 3)
     elif fault.kind == "delay" and fault.by_s <= sensor.max_latency_s and fault.by_s < sensor.timeout_s:
         note, worst_s = "a delay this short is within max_latency_s", None
-    elif fault.kind in ("slow", "intermittent"):
+    elif fault.kind == "corrupt":
+        note = "single wrong bytes were within what the sensor may measure"
+    elif fault.kind in ("slow", "intermittent", "burst"):
         note = "messages kept coming within the timeout"
     if worst_s is None:
         return _Step(seconds, None, True, note)
@@ -162,7 +164,7 @@ def _judge_return(
             else f"the recording never has {sensor.good_samples} good messages in a row afterwards, so nothing is promised",
         )
     enough = bisect.bisect_right(sound_s, ready_s)
-    patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay") else 0.0
+    patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay", "burst") else 0.0
     limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
     if returned is None:

@@ -55,6 +55,7 @@ def describe(fault: InjectedFault) -> str:
     return {
         "delay": f"messages arrive {fault.by_s:g} s late, with unchanged stamps",
         "slow": f"only every {fault.keep_every}th message passes",
+        "burst": f"messages are handed over together every {fault.period_s:g} s",
         "intermittent": f"messages pass for {fault.on_share * fault.period_s:g} s of every {fault.period_s:g} s",
     }.get(fault.kind, FAULT_KINDS[fault.kind].partition(" (")[0])
 

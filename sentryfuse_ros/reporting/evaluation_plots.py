@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from ..evaluation.records import Confusion, MaskResult, Reliability
 from .pages import percent
-from .style import BY_MISSING, FAINT, FIGURE_STYLE, INK
+from .style import BY_MISSING, FAINT, FIGURE_STYLE, INK, plain
 
 SHADES = "YlGnBu"
 FEW = 10  # predictions; a share of fewer says little
@@ -31,11 +31,6 @@ def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
             return draw(*args, **kwargs)
 
     return run
-
-
-def plain(text: str) -> str:
-    """A name to be drawn as it is: dollar signs do not begin mathematics."""
-    return text.replace("$", r"\$")
 
 
 def missing_colour(missing: int) -> str:

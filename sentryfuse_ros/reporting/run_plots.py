@@ -16,7 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..replay.run_record import PredictionRow, RunRecord
 from ..replay.scores import is_correct
-from .style import BLUE, CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, ORANGE, OTHER_CLASS, PALE, RED, STATE_COLOURS
+from .style import BLUE, CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, ORANGE, OTHER_CLASS, PALE, RED, STATE_COLOURS, plain
 from .svg import svg_of
 
 WIDTH_IN = 13.0
@@ -145,7 +145,7 @@ def ribbon(
             axis.text(
                 (a + b) / 2,
                 row,
-                name,
+                plain(name),
                 ha="center",
                 va="center",
                 fontsize=8.5,
@@ -196,7 +196,7 @@ def classes_panel(axis: Axes, record: RunRecord) -> None:
     shown = [(name, colour) for name, colour in colours.items() if name and colour != OTHER_CLASS]
     shown += [("other", OTHER_CLASS)] if OTHER_CLASS in colours.values() else []
     axis.legend(
-        handles=[rectangle((0, 1, 0, 1), facecolor=colour, label=name) for name, colour in shown],
+        handles=[rectangle((0, 1, 0, 1), facecolor=colour, label=plain(name)) for name, colour in shown],
         loc="lower right",
         bbox_to_anchor=(1.0, 1.0),
         ncols=len(CLASS_COLOURS) + 1,

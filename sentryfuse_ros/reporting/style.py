@@ -43,3 +43,8 @@ STATE_COLOURS = {
     "DISABLED": StateColour("#8a97a3", "bright_black"),
     "ASLEEP": StateColour("#b8c2cc", "bright_black"),
 }
+
+
+def plain(text: str) -> str:
+    """A name to be drawn as it is: dollar signs do not begin mathematics."""
+    return text.replace("$", r"\$")

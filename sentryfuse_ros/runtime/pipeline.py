@@ -144,9 +144,9 @@ class Pipeline:
             raise ParameterError("sensor", repr(name), "one of " + ", ".join(self._sensors))
         return self._sensors[name]
 
-    def battery(self, percentage: float, charging: bool, now_arrival_ns: int) -> None:
-        """Take one sensor_msgs/BatteryState; an impossible percentage keeps the last one (docs/POWER.md)."""
-        self._governor.battery(percentage, charging, now_arrival_ns * 1e-9)
+    def battery(self, percentage: float, charging: bool, now_arrival_ns: int, pack: str = "", filled: bool = True) -> None:
+        """Take one sensor_msgs/BatteryState; see `PowerGovernor.battery` (docs/POWER.md)."""
+        self._governor.battery(percentage, charging, now_arrival_ns * 1e-9, pack, filled)
 
     def budget(self, watts: float) -> None:
         """Take a power budget [W], in force until the next; NaN withdraws it."""
@@ -220,6 +220,9 @@ class Pipeline:
 
         taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
+        for serving, live in zip(taken.serving, mask):
+            if serving is not None and not live:
+                statuses[serving.name] = serving.without_rows(snapshot.end_ns)  # state and mask always agree
         self._sequence += 1
         idle = {s.name for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used}
         for sensor in self._sensors.values():

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from ..errors import ParameterError
 from ..pruning.levels import level_index
-from .battery_reading import NEVER_HEARD, BatteryReading
+from .battery_packs import BatteryPacks
+from .battery_reading import NEVER_HEARD
 from .governor_config import RATIO_LIMIT, GovernorConfig, check_range
 from .power_loop import PowerLoop
 
@@ -63,7 +64,7 @@ class PowerGovernor:
             check_range("levels", level, 0.0, RATIO_LIMIT)
         self.levels = tuple(sorted({float(level) for level in levels}))
         self._override: float | None = None
-        self._battery = BatteryReading()
+        self._battery = BatteryPacks()
         self._budget_w, self._budget_trouble = math.nan, ""
         self._loop = PowerLoop(self.levels, self.config.p_max_w - self.config.p_min_w) if measures_power else None
         self.reset()
@@ -86,9 +87,13 @@ class PowerGovernor:
 
     # ---- readings ---------------------------------------------------------------------------------------------
 
-    def battery(self, percentage: float, charging: bool, now_s: float) -> None:
-        """A sensor_msgs/BatteryState: percentage 0..1 (0..100 is understood), NaN or out of range when unknown."""
-        self._battery.read(percentage, charging, now_s, self.config.battery_scale)
+    def battery(self, percentage: float, charging: bool, now_s: float, pack: str = "", filled: bool = True) -> None:
+        """A sensor_msgs/BatteryState: percentage 0..1 (0..100 is understood), NaN or out of range when unknown.
+
+        pack: name of the pack where several publish, of which the lowest counts. filled: False where the driver left the
+        message empty.
+        """
+        self._battery.read(percentage, charging, now_s, self.config.battery_scale, pack, filled)
 
     def budget(self, watts: float) -> None:
         """A power budget [W], in force until the next; NaN withdraws it, a negative or infinite one is refused."""
@@ -132,7 +137,7 @@ class PowerGovernor:
             self._changed_s = min(self._changed_s, now_s)
             self._latency_changed_s = min(self._latency_changed_s, now_s)
         self._now_s = now_s
-        self._battery.follow_clock(now_s)
+        self._battery.follow_clock(now_s, self.config.battery_timeout_s)
         notes = self._battery.notes(now_s, self.config.battery_timeout_s)
         asked = (self._battery_request(now_s, bool(notes)), self._budget_request(now_s), self._latency_request(now_s))
         requests = [request for request in asked if request is not None]
@@ -186,6 +191,8 @@ class PowerGovernor:
         if math.isnan(fraction) and not charges:
             return None
         known = "" if math.isnan(fraction) else f" {100 * fraction:.0f} %"
+        if len(self._battery) > 1:
+            known += f" (lowest of {len(self._battery)} packs)"
         if charges:
             ratio = self.config.charging_ratio
             return _Request(ratio, ratio, f"battery{known} charging asks {ratio:.2f}")

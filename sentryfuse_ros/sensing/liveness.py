@@ -16,7 +16,7 @@ import numpy as np
 from ..decoders.batch import PayloadFault
 from ..errors import ParameterError
 from ..nanoseconds import NS_PER_S
-from .rates import ArrivalRate, StampPeriod
+from .rates import BURST_TIMEOUT, UNKNOWN_TIMEOUT_S, ArrivalPause, ArrivalRate, StampPeriod
 from .verdicts import RepeatDetector, StampJudge, Verdict
 
 
@@ -118,12 +118,14 @@ class SensorLiveness:
         self._arrival_ns: int | None = None
         self._start_ns: int | None = None
         self._was_ok = False
-        self._rate = ArrivalRate()
+        self._rate, self._pause = ArrivalRate(), ArrivalPause()
+        self._returning = False  # since a silence, until the sensor is OK again
+        self._return_first_ns, self._return_count = 0, 0  # arrival of the first good message since then, and how many came
 
     @property
     def timeout_s(self) -> float:
         """Silence [s] after which the next ``update`` gives STALE."""
-        return self.config.timeout_s or self._period.timeout_s
+        return self.config.timeout_s or max(self._period.timeout_s, BURST_TIMEOUT * self._pause.pause_s)
 
     @property
     def period_s(self) -> float:
@@ -164,11 +166,42 @@ class SensorLiveness:
             self._rate.add(arrival, n - 1, since_ns=int(arrival_ns[0]))
         else:
             self._rate.add(arrival, n)
+        if skipped:
+            self._pause.skip()
+        self._pause.add(arrival_ns, self._period.period_ns)
         if not self.config.trust_stamps:
             if skipped:
                 self._period.skip_to(int(arrival_ns[0]))
             self._dropped_by_arrival += self._period.gaps_by_arrival(arrival, n - 1 if skipped else n)
         self._arrival_ns = arrival if self._arrival_ns is None else max(self._arrival_ns, arrival)
+        self._judge(arrival_ns, now_node_ns, stamp_ns, fault, fingerprint, skipped)
+        if self._returning:
+            self._follow_return(arrival_ns)
+
+    def _follow_return(self, arrival_ns: np.ndarray) -> None:
+        """A sensor that returns from silence may be slower than before: its timeout follows the messages that bring it back."""
+        if self.state not in (State.RECOVERING, State.OK):
+            self._return_count = 0
+            return
+        if not self._return_count:
+            self._return_first_ns = int(arrival_ns[0])
+        self._return_count += len(arrival_ns)
+        if self.state == State.OK:
+            self._returning = False
+            if self._return_count > 1:
+                self._period.relearn((int(arrival_ns[-1]) - self._return_first_ns) / (self._return_count - 1))
+
+    def _judge(
+        self,
+        arrival_ns: np.ndarray,
+        now_node_ns: int,
+        stamp_ns: np.ndarray,
+        fault: np.ndarray,
+        fingerprint: np.ndarray,
+        skipped: bool,
+    ) -> None:
+        """Verdicts on n messages, and the states that follow from them."""
+        n = len(stamp_ns)
         regular = not self.config.trust_stamps or self._stamps.all_regular(arrival_ns, now_node_ns, stamp_ns, skipped)
         faulty = np.count_nonzero(fault)
         if regular and not faulty and self._repeats.all_fresh(fingerprint):
@@ -198,6 +231,7 @@ class SensorLiveness:
                 self._good_run += count
             if self._good_run >= c.good_samples:
                 self.state, self._recent, self._was_ok = State.OK, 0, True
+                self._good_run = 0
             elif self._good_run and self.state != State.RECOVERING:
                 self._before, self.state = self.state, State.RECOVERING
             return
@@ -216,11 +250,16 @@ class SensorLiveness:
         if self._start_ns is None:
             self._start_ns = now_arrival_ns
         age_s = -1.0 if self._arrival_ns is None else max(0, now_arrival_ns - self._arrival_ns) / NS_PER_S
-        timeout_s = self.timeout_s
+        c, timeout_s = self.config, self.timeout_s
         unknown_s = 0.0 if looked_ns is None else max(0, now_arrival_ns - looked_ns) / NS_PER_S
-        if age_s - unknown_s > timeout_s and self.state != State.NEVER_SEEN:
+        # A sensor that has just come back may be slower than its timeout knows; the bit is clear meanwhile.
+        returning = self.state == State.RECOVERING and self._returning and not (c.timeout_s or c.expected_rate_hz)
+        if age_s - unknown_s > (max(timeout_s, UNKNOWN_TIMEOUT_S) if returning else timeout_s) and self.state != State.NEVER_SEEN:
+            if not returning and self.state != State.STALE:
+                self._good_run = self._return_count = 0
+            self._returning = True
             self.state = State.STALE
-            self._bad_run = self._good_run = self._recent = 0
+            self._bad_run = self._recent = 0
         up_s = (now_arrival_ns - self._start_ns) / NS_PER_S
         newest_ns = self._stamps.newest_ns
         stamped = newest_ns and self.config.trust_stamps and now_node_ns > 0

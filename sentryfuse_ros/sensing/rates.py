@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 
 import numpy as np
 
@@ -16,6 +17,13 @@ GAP = 1.5  # a step of this many periods is nearer to two periods than to one
 NEW_START_NS = 60 * NS_PER_S  # a longer step means that a clock jumped or the sensor was off, not that messages were lost
 STEPS_KEPT = 64  # the period is their median, which is right unless more than half of the messages are lost
 STEPS_NEEDED = 4  # steps before the first estimate
+BURST_RATIO = 20  # steps this many times longer than the median, and alike, are the pauses between bursts of stamps
+BURST_STEPS = 3  # at least so many of them, or one where the median is below that of any sensor of a robot
+FASTEST_NS = 2_000_000  # [ns]
+PAUSES_KEPT = 8  # between bursts of arrivals: a sensor that begins to send in bursts is understood after the fifth
+PAUSE_PERIODS = 2.0  # a longer step between arrivals is a pause
+BURSTS_FORGOTTEN = 4.0  # pauses' time without a pause after which the sensor sends singly again
+BURST_TIMEOUT = 2  # of the pauses between bursts of arrivals: one burst may be late by as much again
 STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
 
@@ -50,12 +58,56 @@ class ArrivalRate:
         return self._messages * keep / span_s if self._span_s > 0 else 0.0
 
 
+class ArrivalPause:
+    """The usual pause between arrivals of a sensor whose messages are handed over in bursts [s]; 0 for others.
+
+    A pause counts if the burst after it holds as many messages as the sensor makes in that time: nothing was lost, it was only
+    handed over late. The pauses of a sensor that is slow or stutters do not count.
+    """
+
+    def __init__(self) -> None:
+        self.pause_s = 0.0
+        self._pauses: deque[int] = deque(maxlen=PAUSES_KEPT)  # [ns]
+        self._last_ns: int | None = None
+        self._pause_ns, self._messages = 0, 0  # the newest pause, 0 where none is known, and how many messages came since
+
+    def add(self, arrival_ns: np.ndarray, period_ns: float) -> None:
+        """Take the arrivals (n,) [ns] of one batch of a sensor with this period, 0 where it is not known."""
+        last, self._last_ns = self._last_ns, int(arrival_ns[-1])
+        if last is None or not period_ns:
+            return
+        n, longest_ns = len(arrival_ns), PAUSE_PERIODS * period_ns
+        first, inner = int(arrival_ns[0]) - last, arrival_ns[1:] - arrival_ns[:-1]
+        if first > longest_ns or (n > 1 and inner.max() > longest_ns):  # np.diff with a first element takes three times as long
+            at, steps = 0, np.concatenate(([first], inner))
+            for index in np.flatnonzero(steps > longest_ns).tolist():
+                self._end_burst(self._messages + index - at, period_ns)
+                self._pause_ns, self._messages, at = int(steps[index]), 0, index
+            self._messages = n - at
+            return
+        self._messages += n
+        if self.pause_s and self._messages * period_ns > BURSTS_FORGOTTEN * self.pause_s * NS_PER_S:
+            self._pauses.clear()  # it has not paused for long: the messages come singly again
+            self.pause_s = 0.0
+
+    def skip(self) -> None:
+        """Messages were skipped before the next batch: what came before it is not known, and is no pause."""
+        self._last_ns, self._pause_ns, self._messages = None, 0, 0
+
+    def _end_burst(self, messages: int, period_ns: float) -> None:
+        if messages >= 2 and self._pause_ns and 0.5 <= messages * period_ns / self._pause_ns <= 1.5:
+            self._pauses.append(self._pause_ns)
+            if len(self._pauses) >= STEPS_NEEDED:
+                self.pause_s = sorted(self._pauses)[len(self._pauses) // 2] / NS_PER_S
+
+
 class StampPeriod:
     """Period of a sensor, given or measured, and how many messages are missing according to it."""
 
     def __init__(self, expected_rate_hz: float = 0.0):
         self._measured = expected_rate_hz <= 0
         self.period_ns = 0.0 if self._measured else NS_PER_S / expected_rate_hz  # 0: not known yet
+        self._pause_ns = 0.0  # usual step between two bursts of stamps, 0 where the stamps come singly
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
         self._last_arrival_ns: int | None = None
@@ -71,9 +123,9 @@ class StampPeriod:
 
         ``filled`` messages came in between without a believable stamp; they are not missing.
         """
-        if not self.period_ns or not GAP * self.period_ns < step_ns <= NEW_START_NS:
+        if not self.period_ns or not GAP * max(self.period_ns, self._pause_ns) < step_ns <= NEW_START_NS:
             return 0
-        return max(0, round(step_ns / self.period_ns) - 1 - filled)
+        return max(0, round((step_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled)
 
     def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | int = 0) -> int:
         """Messages missing in steps (k,) between stamps. If the period is measured, it is learnt from these steps."""
@@ -81,10 +133,10 @@ class StampPeriod:
             self._learn(steps_ns)
         if not self.period_ns:
             return 0
-        wide = (steps_ns > GAP * self.period_ns) & (steps_ns <= NEW_START_NS)
+        wide = (steps_ns > GAP * max(self.period_ns, self._pause_ns)) & (steps_ns <= NEW_START_NS)
         if not np.count_nonzero(wide):
             return 0
-        missing = np.rint(steps_ns / self.period_ns) - 1 - filled
+        missing = np.rint((steps_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled
         return int(np.maximum(missing, 0)[wide].sum())
 
     def skip_to(self, arrival_ns: int) -> None:
@@ -124,4 +176,26 @@ class StampPeriod:
         known = min(self._count, STEPS_KEPT)
         if known >= STEPS_NEEDED and (known < STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
             self._since = 0
-            self.period_ns = float(np.partition(self._steps[:known], known // 2)[known // 2])
+            self.period_ns, self._pause_ns = _usual_steps(self._steps[:known])
+
+    def relearn(self, period_ns: float) -> None:
+        """A sensor came back after a silence, with this time between its first messages [ns].
+
+        If it is now slower than all that was measured would say, that is forgotten.
+        """
+        if self._measured and self.period_ns and period_ns > GAP * self.period_ns:
+            self.period_ns = period_ns
+            self._count = self._since = 0
+            self._learn(np.full(STEPS_NEEDED, round(period_ns), np.int64))
+
+
+def _usual_steps(steps_ns: np.ndarray) -> tuple[float, float]:
+    """Period and pause [ns] from steps (k,) between stamps.
+
+    The period is their median; where the stamps come in bursts it is their mean, and the pause is the step between two bursts.
+    """
+    median = float(np.partition(steps_ns, len(steps_ns) // 2)[len(steps_ns) // 2])
+    pauses = steps_ns[steps_ns > BURST_RATIO * median]
+    if len(pauses) >= (BURST_STEPS if median >= FASTEST_NS else 1) and int(pauses.max()) <= 2 * int(pauses.min()):
+        return float(steps_ns.mean()), float(pauses.mean())
+    return median, 0.0

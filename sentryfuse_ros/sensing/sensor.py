@@ -77,6 +77,7 @@ class Sensor:
         self._looked_ns = 0  # arrival clock when the topic was last looked at
         self._rested = self._skipped = False  # whether a look was left out since, and messages may have been
         self._picture: _Picture | None = None
+        self._future_ns = round(settings.future_tolerance_s * NS_PER_S)
         self._forget_rows()
 
     def _forget_rows(self) -> None:
@@ -162,7 +163,7 @@ class Sensor:
             if 0 <= newest < self.decoder.rows_from:
                 self._picture = _Picture(messages[newest], int(batch.stamp_ns[newest]), int(arrival_node_ns[newest]))
         if len(batch.rows):
-            self._append(batch)
+            self._append(batch, int(arrival_node_ns[-1]))
             self._last_rows_ns = self.last_arrival_ns
 
     def make_rows(self) -> None:
@@ -178,17 +179,23 @@ class Sensor:
         if batch.error:
             self.error = batch.error
         if len(batch.rows):
-            self._append(batch)
+            self._append(batch, picture.arrival_node_ns)
             self._last_rows_ns = self.last_arrival_ns
 
-    def _append(self, batch: Batch) -> None:
+    def _append(self, batch: Batch, arrival_node_ns: int) -> None:
         if self.buffer is None:
             assert self.spec is not None
             rate_hz = self.kind.buffer_rate_hz(self.spec.options, self.settings.expected_rate_hz)
             if self._window_rate_hz:
                 rate_hz = min(rate_hz, self._window_rate_hz + NS_PER_S / self._slot_ns)
             self.buffer = WindowBuffer(self.spec.window_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
-        self.buffer.append(batch.row_stamp_ns, batch.rows)
+        stamps, rows = batch.row_stamp_ns, batch.rows
+        if self.settings.trust_stamps and arrival_node_ns > 0:
+            # A row from the future would be the newest for as long as it takes, whatever comes after it.
+            believable = (stamps > 0) & (stamps <= arrival_node_ns + self._future_ns)
+            if not believable.all():
+                stamps, rows = stamps[believable], rows[believable]
+        self.buffer.append(stamps, rows)
         self._rows_proven = not batch.error
 
     # ---- liveness -----------------------------------------------------------------------------------------------------
@@ -212,6 +219,20 @@ class Sensor:
         if status.state == State.LATE:
             return status.latency_s > OTHER_CLOCK_S
         return status.state == State.INVALID and status.reason.startswith("stamp") and "behind" not in status.reason
+
+    def without_rows(self, end_ns: int) -> Status:
+        """Say that the sensor has nothing in the window that ends at ``end_ns``, although its messages are good.
+
+        Its state is LATE if its rows are older than the window, else RECOVERING. Also kept as `status`.
+        """
+        assert self.status is not None and self.spec is not None, "called for a sensor of the model after its check"
+        age_s = (end_ns - self.newest_ns) / NS_PER_S
+        if self.newest_ns:
+            state, reason = State.LATE, f"newest row {age_s:.2f} s before the end of the window of {self.spec.window_s:g} s"
+        else:
+            state, reason = State.RECOVERING, "no row for the model yet"
+        self.status = replace(self.status, state=state, reason=reason)
+        return self.status
 
     def reset(self) -> None:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""

@@ -1,0 +1,149 @@
+"""`sentryfuse bench faults`: every fault of every sensor, odd batteries and mutated messages, against the promises."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ..bags.bag import Bag, Topic
+from ..errors import SentryFuseError
+from ..files import write_atomically
+from ..machine import machine
+from ..nanoseconds import NS_PER_S
+from ..paths import model_path, share_path
+from ..replay.fault_matrix import KINDS, MatrixRow, MatrixTask, Stage, judge_matrix, plan_matrix, summarise_matrix, to_dict
+from ..replay.faults import FaultScript
+from ..replay.fuzzing import FuzzResult, fuzz
+from ..replay.power_cases import BATTERY_TIMEOUT_S, DWELL_S, judge_power, power_cases
+from ..replay.recording_cache import Drive, cache_folder
+from ..replay.schedule import DeliveryLog, Schedule, deliveries
+from ..replay.session import limits_of
+from ..settings import Settings, build_settings, read_yaml
+
+FAULTS = """\
+Play a simulated drive into a fuse_node of its own process, inject every kind of fault into every sensor, one after the other,
+send odd batteries and power budgets, and feed mutated messages to the decoders. Exit status 1 if a promise was broken.
+"""
+MODEL = "ground_robot"
+DRIVE = Drive("test", 3, 60.0, 1.0, 1.0)  # the recording of the demo, which most users have made already
+ROUNDS, QUICK_ROUNDS = 5, 1
+FUZZED, QUICK_FUZZED = 100_000, 5_000
+OTHER_SECOND_S = 5.0  # the other publisher repeats the second of the recording that begins here
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of this bench."""
+    parser.add_argument("--quick", action="store_true", help=f"every fault once and {QUICK_FUZZED} mutated messages (5 minutes)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("out/faults"), metavar="DIR", help="folder for logs (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="only these of " + ", ".join(KINDS)
+    )
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file as well")
+    parser.add_argument("--page", type=Path, metavar="FILE", help="write the result as a Markdown page")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Returns 0 if every row passed. Raises SentryFuseError."""
+    from ..reporting.fault_table import fault_lines, write_page
+    from . import demo, replay
+
+    replay.require_ros()
+    args.out.mkdir(parents=True, exist_ok=True)
+    recording = demo.recording(DRIVE, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
+    settings = build_settings(read_yaml(share_path("config", "fuse.yaml")))
+    with Bag(recording) as bag:
+        topics = _topics(bag, settings)
+        rows = _matrix(args, bag, settings, topics)
+        rows += _power(args, settings)
+        fuzzed = _fuzz(bag, topics, QUICK_FUZZED if args.quick else FUZZED)
+    result: dict[str, Any] = {
+        "summary": {**summarise_matrix(rows), "fuzzed": fuzzed.messages, "crashes": len(fuzzed.escaped)},
+        "rows": [to_dict(row) for row in rows],
+        "fuzz": {"escaped": fuzzed.escaped, "slowest_ms": fuzzed.slowest_ms, "over_period": fuzzed.over_period},
+        "recording": recording.name,
+        "model": MODEL,
+        "machine": machine(1),
+    }
+    print(fault_lines(result))
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(args.json, json.dumps(result, indent=1) + "\n")
+    if args.page:
+        write_page(result, args.page)
+    passed = all(row.passed for row in rows) and not fuzzed.escaped and not fuzzed.over_period
+    return 0 if passed else 1
+
+
+def _topics(bag: Bag, settings: Settings) -> dict[str, Topic]:
+    """The topic of every sensor of the default parameters. Raises SentryFuseError if one is missing."""
+    missing = [s.name for s in settings.sensors if "/" + s.topic not in bag.topics]
+    if missing:
+        raise SentryFuseError(f"recording {bag.path}", f"no topic for {', '.join(missing)}", "all sensors of config/fuse.yaml")
+    return {s.name: bag.topics["/" + s.topic] for s in settings.sensors}
+
+
+def _stage(args: argparse.Namespace, name: str, *parameters: str) -> Stage:
+    arguments = ["--ros-args", "--params-file", str(share_path("config", "fuse.yaml").absolute())]
+    for parameter in (f"model:={model_path(MODEL).absolute()}", "diagnostics_rate_hz:=4.0", *parameters):
+        arguments += ["-p", parameter]
+    return Stage(arguments, 1 + os.getpid() % 100, args.out / f"fuse_node_{name}.log")
+
+
+def _matrix(args: argparse.Namespace, bag: Bag, settings: Settings, topics: dict[str, Topic]) -> list[MatrixRow]:
+    from ..nodes import door
+
+    plan = plan_matrix(list(topics), args.kinds, QUICK_ROUNDS if args.quick else ROUNDS)
+    repeat = int(plan.end_s // bag.duration_s) + 1
+    script, watched = FaultScript(plan.injected()), {sensor.name: sensor for sensor in settings.sensors}
+    schedule = Schedule(topics, bag.start_ns, (), script, repeat, 0.0, plan.end_s, watched)
+    delivered = DeliveryLog()
+    first_ns, last_ns = (bag.start_ns + int(t * NS_PER_S) for t in (OTHER_SECOND_S, OTHER_SECOND_S + 1))
+    names = {topic.name: name for name, topic in topics.items()}
+    samples: dict[str, list[bytes]] = {name: [] for name in topics}
+    for topic, time_ns, raw in bag.messages(list(names)):
+        if first_ns <= time_ns < last_ns:
+            samples[names[topic]].append(bytes(raw))
+
+    def progress(t_s: float) -> None:
+        print(f"\rfaults: {t_s:.0f} of {plan.end_s:.0f} s", end="", file=sys.stderr, flush=True)
+
+    task = MatrixTask(plan, topics, deliveries(bag, schedule, delivered), samples, bag.start_ns, delivered)
+    run = door.play_matrix(_stage(args, "matrix", "use_sim_time:=true"), task, progress)
+    print(file=sys.stderr)
+    if run.exit_status != 0:
+        raise SentryFuseError("fuse_node", f"exit status {run.exit_status}: {run.last_words}", "0")
+    return judge_matrix(plan, run, delivered, limits_of(settings, delivered))
+
+
+def _power(args: argparse.Namespace, settings: Settings) -> list[MatrixRow]:
+    from ..nodes import door
+
+    cases = power_cases()
+    stage = _stage(args, "power", f"battery_timeout_s:={BATTERY_TIMEOUT_S}", f"dwell_s:={DWELL_S}")
+
+    def progress(index: int) -> None:
+        print(f"\rpower: case {index + 1} of {len(cases)}", end="", file=sys.stderr, flush=True)
+
+    run = door.play_power(stage, cases, 1.0 / settings["fuse_rate_hz"], progress)
+    print(file=sys.stderr)
+    return judge_power(cases, run)
+
+
+def _fuzz(bag: Bag, topics: dict[str, Topic], messages: int) -> FuzzResult:
+    from ..runtime.engine import Engine
+
+    seeds: dict[str, list[bytes]] = {}
+    types = {topic.name: topic.msg_type for topic in topics.values()}
+    for topic, _, raw in bag.messages(list(types)):
+        kept = seeds.setdefault(types[topic], [])
+        if len(kept) < 20:
+            kept.append(bytes(raw))
+        if len(seeds) == len(topics) and all(len(kept) == 20 for kept in seeds.values()):
+            break
+    return fuzz(seeds, Engine.load(model_path(MODEL), "cpu", 1), messages, seed=0)

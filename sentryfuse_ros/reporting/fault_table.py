@@ -1,0 +1,75 @@
+"""The table of `sentryfuse bench faults`, for a console and as a page of the documentation, from its JSON."""
+
+from __future__ import annotations
+
+import json
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+SAID_CHARACTERS = 90
+_INTRODUCTION = """\
+# Every fault of every sensor, over real topics
+
+This page is generated: `sentryfuse bench faults --json FILE --page docs/FAULTS.md` plays a simulated drive into a fuse_node of
+its own process, injects one fault after the other, sends the odd batteries and budgets of the second table, and feeds mutated
+messages to the decoders. [REPLAY.md](REPLAY.md) explains the faults and the limits, [LIVENESS.md](LIVENESS.md) the states,
+[POWER.md](POWER.md) the ratios.
+"""
+_LEGEND = """\
+Times are in seconds, with the promised limit behind the stroke. A gap is the longest pause between two predictions in fuse
+periods. Where nothing is promised of the mask, a row passes if predictions keep coming and the sensor returns."""
+
+
+def fault_lines(result: Mapping[str, Any]) -> str:
+    """The rows that did not pass, and the summary, for a console."""
+    lines = [
+        f"{'passed' if row['passed'] else 'FAILED'}  {row['sensor']:8} {row['fault']:20} {row['trouble']}".rstrip()
+        for row in result["rows"]
+    ]
+    return "\n".join([*lines, json.dumps(result["summary"])])
+
+
+def fault_page(result: Mapping[str, Any]) -> str:
+    """The page docs/FAULTS.md: one row per fault, with what was measured."""
+    summary, machine = result["summary"], result["machine"]
+    measured = (
+        f"{summary['passed']} of {summary['rows']} rows passed. The longest pause between two predictions was "
+        f"{summary['max_gap_periods']} fuse periods (promised: 2); the mask bit cleared after at most "
+        f"{summary['mask_clear_s_p99_over_promise']} of the promised time (99th percentile). Of {summary['fuzzed']} mutated "
+        f"messages, {summary['crashes']} raised an error that escaped. Measured on {machine['processor']}, {machine['cores']} "
+        f"cores, Python {machine['python']}, recording {result['recording']}."
+    )
+    head = [_INTRODUCTION, *textwrap.wrap(measured, 125), "", _LEGEND, ""]
+    sensors = [row for row in result["rows"] if row["sensor"] not in ("battery", "budget")]
+    power = [row for row in result["rows"] if row["sensor"] in ("battery", "budget")]
+    table = ["| sensor | fault | cleared | returned | gap | what the node said | passed |", "|---|---|---|---|---|---|---|"]
+    table += [
+        f"| {row['sensor']} | {row['fault']} | {_seconds(row['mask_clear_s'], row['clear_limit_s'])} |"
+        f" {_seconds(row['mask_return_s'], row['return_limit_s'])} | {row['gap_periods']} | {_said(row)} | {_passed(row)} |"
+        for row in sensors
+    ]
+    table += ["", "| input | message | gap | reason of the ratio at the end | passed |", "|---|---|---|---|---|"]
+    table += [f"| {row['sensor']} | {row['fault']} | {row['gap_periods']} | {_said(row)} | {_passed(row)} |" for row in power]
+    return "\n".join([*head, *table]) + "\n"
+
+
+def write_page(result: Mapping[str, Any], path: Path) -> None:
+    """Write the page to a file."""
+    path.write_text(fault_page(result), encoding="utf-8")
+
+
+def _seconds(value: float | None, limit: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.2f}" + (f" / {limit:.2f}" if limit is not None else "")
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    text = str(row["said"]).replace("|", "/").replace("\n", " ")
+    return text if len(text) <= SAID_CHARACTERS else text[:SAID_CHARACTERS].rsplit(" ", 1)[0] + " ..."
+
+
+def _passed(row: Mapping[str, Any]) -> str:
+    return "yes" if row["passed"] else f"**no**: {row['trouble']}"
