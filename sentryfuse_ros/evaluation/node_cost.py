@@ -25,8 +25,8 @@ class NodeRun:
     resident_mb: float  # including what it shares with other processes
     private_mb: float  # what would be free without it
     first_prediction_s: float  # from the launch of the process to its first message, with or without a live sensor
-    overhead_ms_p50: float  # from the newest sample to the prediction, without inference; NaN where it could not be read
-    overhead_ms_p99: float
+    overhead_ms_p50: float | None  # from the newest sample to the prediction, without inference; None where it is not known
+    overhead_ms_p99: float | None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,10 @@ def measure_receiving(task: BenchTask, say: Say) -> ReceiveReport:
                 runs[side].append(run)
                 rates = ", ".join(f"{name} {hz:.0f} Hz" for name, hz in run.received_hz.items())
                 say(f"round {i + 1}, {side}: {run.cpu_percent:.1f} % of a core, {run.lost} lost, {rates}")
-            overheads.append(_run_node(node, task, streams).overhead_ms_p99)
+            overhead_ms = _run_node(node, task, streams).overhead_ms_p99
+            if overhead_ms is None:
+                raise SentryFuseError("fuse_node", "no valid prediction", "one from the load", "see sentryfuse doctor")
+            overheads.append(overhead_ms)
             say(f"round {i + 1}, whole node: overhead p99 {overheads[-1]:.1f} ms")
     sides = {side: tuple(values) for side, values in runs.items()}
     return ReceiveReport(task.model, __version__, machine(1), describe(streams), task.seconds, sides, tuple(overheads))
@@ -209,8 +212,8 @@ def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRu
                 resident_mb=resident_mb(node.pid),
                 private_mb=private_mb(node.pid),
                 first_prediction_s=first_s,
-                overhead_ms_p50=overheads.percentile(50),
-                overhead_ms_p99=overheads.percentile(99),
+                overhead_ms_p50=_known(overheads.percentile(50)),
+                overhead_ms_p99=_known(overheads.percentile(99)),
             )
         finally:
             node.terminate()
@@ -226,6 +229,10 @@ def _overheads(predictions: Sequence[tuple[float, bytes]]) -> RecentTimes:
         if message.valid and math.isfinite(message.overhead_ms):
             found.add(message.overhead_ms)
     return found
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
 
 
 def _cpu_s(pid: int) -> float:
