@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
 
 RATES_HZ = {"camera": 30.0, "lidar": 10.0, "imu": 400.0, "audio": 50.0}
 SIZES = {"camera": "640x480 pixels", "lidar": "65000 points", "imu": "one sample", "audio": "20 ms at 16 kHz"}
@@ -25,6 +28,11 @@ class Stream(NamedTuple):
         return f"/bench/{self.name}"
 
     @property
+    def msg_type(self) -> str:
+        """Message type, such as sensor_msgs/msg/Image."""
+        return sensor_kind(self.kind).default_msg_type
+
+    @property
     def rate_hz(self) -> float:
         """Messages per second."""
         return RATES_HZ[self.kind]
@@ -41,6 +49,30 @@ def sensor_parameters(streams: Sequence[Stream]) -> dict[str, str | float | list
     for s in streams:
         values |= {f"{s.name}.kind": s.kind, f"{s.name}.topic": s.topic, f"{s.name}.model_input": s.name}
     return values
+
+
+def message_fields(stream: Stream, rng: np.random.Generator) -> dict[str, Any]:
+    """Random contents of one message: value of each field, whose name has dots where it is nested. A list holds the
+    PointFields of a cloud, as records."""
+    if stream.kind == "camera":
+        formats: dict[str, tuple[str, type, int]] = {"depth_m": ("16UC1", np.uint16, 1), "mono": ("mono8", np.uint8, 1)}
+        encoding, dtype, channels = formats.get(stream.encoding, ("rgb8", np.uint8, 3))
+        pixels = rng.integers(0, 255, 640 * 480 * channels, dtype)
+        step = 640 * channels * pixels.itemsize
+        return {"height": 480, "width": 640, "encoding": encoding, "step": step, "data": pixels.tobytes()}
+    if stream.kind == "lidar":
+        float32 = 7  # sensor_msgs/PointField.FLOAT32
+        names = ("x", "y", "z", "intensity")
+        fields = [{"name": name, "offset": 4 * i, "datatype": float32, "count": 1} for i, name in enumerate(names)]
+        points = rng.normal(0, 10, 65000 * 4).astype(np.float32).tobytes()
+        size = {"height": 1, "width": 65000, "point_step": 16, "row_step": 65000 * 16}
+        return {**size, "fields": fields, "data": points}
+    if stream.kind == "imu":
+        turn, push = rng.normal(0, 0.1, 3), rng.normal((0, 0, 9.81), 0.1)
+        return {f"angular_velocity.{axis}": float(value) for axis, value in zip("xyz", turn)} | {
+            f"linear_acceleration.{axis}": float(value) for axis, value in zip("xyz", push)
+        }
+    return {"sample_rate": 16000, "channels": 1, "samples": rng.integers(-3000, 3000, 320, np.int16)}
 
 
 def describe(streams: Sequence[Stream]) -> str:

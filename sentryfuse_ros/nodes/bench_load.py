@@ -16,16 +16,15 @@ from typing import Any
 import numpy as np
 import rclpy
 from rclpy.serialization import serialize_message
-from sensor_msgs.msg import Image, Imu, PointCloud2, PointField
+from sensor_msgs.msg import PointField
 
 from ..bags.header_stamps import stamp_of, stamped
-from ..evaluation.reference_load import Stream
-from ..msg import AudioChunk
+from ..evaluation.reference_load import Stream, message_fields
+from .receive import message_class
 
 PAYLOADS = 8  # Payloads that never change would be FROZEN, so a few of them take turns.
 COUNTED_TO = 1000  # messages are numbered modulo this, in the last three digits of their stamps [ns]
 QUEUE_DEPTH = 200
-MESSAGE_TYPES = {"camera": Image, "lidar": PointCloud2, "imu": Imu, "audio": AudioChunk}
 
 
 def number_of(raw: bytes) -> int:
@@ -35,24 +34,14 @@ def number_of(raw: bytes) -> int:
 
 def make_message(stream: Stream, rng: np.random.Generator) -> Any:
     """One message of a stream with random contents."""
-    if stream.kind == "camera":
-        encoding, dtype, channels = {
-            "depth_m": ("16UC1", np.uint16, 1),
-            "mono": ("mono8", np.uint8, 1),
-        }.get(stream.encoding, ("rgb8", np.uint8, 3))
-        pixels = rng.integers(0, 255, 640 * 480 * channels, dtype)
-        return Image(height=480, width=640, encoding=encoding, step=640 * channels * pixels.itemsize, data=pixels.tobytes())
-    if stream.kind == "lidar":
-        names = ("x", "y", "z", "intensity")
-        fields = [PointField(name=n, offset=4 * i, datatype=PointField.FLOAT32, count=1) for i, n in enumerate(names)]
-        points = rng.normal(0, 10, 65000 * 4).astype(np.float32).tobytes()
-        return PointCloud2(height=1, width=65000, fields=fields, point_step=16, row_step=65000 * 16, data=points)
-    if stream.kind == "imu":
-        message = Imu()
-        turn, push = message.angular_velocity, message.linear_acceleration
-        (turn.x, turn.y, turn.z), (push.x, push.y, push.z) = rng.normal(0, 0.1, 3), rng.normal((0, 0, 9.81), 0.1)
-        return message
-    return AudioChunk(sample_rate=16000, channels=1, samples=rng.integers(-3000, 3000, 320, np.int16))
+    message = message_class(stream.msg_type)()
+    for name, value in message_fields(stream, rng).items():
+        *path, last = name.split(".")
+        part = message
+        for step in path:
+            part = getattr(part, step)
+        setattr(part, last, [PointField(**record) for record in value] if isinstance(value, list) else value)
+    return message
 
 
 def publish(streams: Sequence[Stream], seconds: float) -> None:
@@ -61,7 +50,7 @@ def publish(streams: Sequence[Stream], seconds: float) -> None:
     node = rclpy.create_node("bench_load")
     rng = np.random.default_rng(0)
     payloads = {s.name: [serialize_message(make_message(s, rng)) for _ in range(PAYLOADS)] for s in streams}
-    publishers = {s.name: node.create_publisher(MESSAGE_TYPES[s.kind], s.topic, QUEUE_DEPTH) for s in streams}
+    publishers = {s.name: node.create_publisher(message_class(s.msg_type), s.topic, QUEUE_DEPTH) for s in streams}
     begin = time.monotonic()
     sent, due = dict.fromkeys(publishers, 0), dict.fromkeys(publishers, begin)
     while time.monotonic() - begin < seconds:

@@ -27,8 +27,8 @@ from ..model.checkpoint import read_checkpoint
 from ..paths import model_path
 from ..sensing.sensor import Sensor
 from ..settings import build_settings
-from .bench_load import COUNTED_TO, MESSAGE_TYPES, QUEUE_DEPTH, number_of
-from .receive import TopicReceiver, make_receive_node
+from .bench_load import COUNTED_TO, QUEUE_DEPTH, number_of
+from .receive import TopicReceiver, make_receive_node, message_class
 from .spin import keep_large_buffers, make_executor
 
 POLL_RATE_HZ = 30
@@ -91,7 +91,7 @@ def receive_ordinary(streams: Sequence[Stream], seconds: float) -> ReceiveRun:
         return lambda message: count.add(message.header.stamp.nanosec % COUNTED_TO)
 
     for s in streams:
-        node.create_subscription(MESSAGE_TYPES[s.kind], s.topic, counting(counts[s.name]), QUEUE_DEPTH)
+        node.create_subscription(message_class(s.msg_type), s.topic, counting(counts[s.name]), QUEUE_DEPTH)
     executor = SingleThreadedExecutor()
     executor.add_node(node)
     return measure(seconds, lambda: executor.spin_once(timeout_sec=0.1), counts)
