@@ -158,7 +158,8 @@ def test_console_and_page_show_every_row_and_what_failed():
 OVER_DDS = """
 import json, sys
 from pathlib import Path
-from sentryfuse_ros.bags.bag import Bag, match_sensors
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.nodes import door
 from sentryfuse_ros.replay.fault_matrix import BESIDE, MatrixTask, Stage, judge_matrix, plan_matrix, to_dict
 from sentryfuse_ros.replay.faults import FaultScript
