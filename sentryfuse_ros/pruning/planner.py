@@ -6,7 +6,8 @@ and the heads and channels of the layers that stay (`model.subnetwork`). Of the 
 error of the most accurate one on the validation recordings count as equally good, because choosing the best of many candidates
 on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, those that use most sensors are taken, since they
 lean on no single one, and of these the one that uses most of the budget. A plan that loses more accuracy than is allowed is no
-candidate. Where no candidate fits, those that take up to a third longer than the cheapest one count as fitting.
+candidate. Where no candidate fits, those that take up to a third longer than the cheapest one count as fitting, as long as they
+take no longer than the plan of the ratio below.
 """
 
 from __future__ import annotations
@@ -96,10 +97,13 @@ def choose_plans(
             ~(candidates.used & ~np.array(live)).any(1)
             & (candidates.accuracy >= candidates.accuracy[whole] - most_lost - TOLERANCE)
         )
+        place = whole
         for level in config.ratio_levels:
             budget_ms = (1.0 - level) * costs.dense_ms + TOLERANCE
-            fits = level == 0.0 or candidates.cost_ms[whole] <= budget_ms
-            plans[live, level] = candidates.choice(whole if fits else candidates.best(possible, budget_ms))
+            if level > 0.0 and candidates.cost_ms[whole] > budget_ms:
+                # A higher ratio never takes longer than a lower one.
+                place = candidates.best(possible, min(budget_ms, candidates.cost_ms[place]), candidates.cost_ms[place])
+            plans[live, level] = candidates.choice(place)
     return plans
 
 
@@ -117,11 +121,12 @@ class _Candidates:
         none = [0.0] * len(config.fusion_sizes)
         self.error = np.array([(worth.standard_error.get(code) or none)[size] or 0.0 for code, size in self.keys])
 
-    def best(self, possible: np.ndarray, budget_ms: float) -> int:
-        """The place of the plan to run, among ``possible`` places."""
+    def best(self, possible: np.ndarray, budget_ms: float, most_ms: float) -> int:
+        """The place of the plan to run, among ``possible`` places. None may take longer than ``most_ms``."""
         fitting = possible[self.cost_ms[possible] <= budget_ms]
         if not len(fitting):
-            fitting = possible[self.cost_ms[possible] <= NEARLY_CHEAPEST * self.cost_ms[possible].min()]
+            limit_ms = min(NEARLY_CHEAPEST * self.cost_ms[possible].min(), most_ms)
+            fitting = possible[self.cost_ms[possible] <= limit_ms + TOLERANCE]
         most = fitting[self.accuracy[fitting].argmax()]
         good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
         sensors = self.used[good_enough].sum(1)
