@@ -100,3 +100,15 @@ def test_models_that_cannot_be_planned_are_named():
     model = tiny_model(modalities=seven, kv_stride={}, tokenizer={s.name: {"steps_per_token": 5} for s in seven})
     with pytest.raises(ParameterError, match="model inputs: saw 7"):
         measure_plan_costs(Engine.from_model(model))
+
+
+def test_more_plans_than_are_kept_are_timed_without_building_any_in_a_round(monkeypatch):
+    monkeypatch.setattr(module, "PLANS_KEPT", 4)
+    monkeypatch.setattr("sentryfuse_ros.runtime.engine.PLANS_KEPT", 4)
+    engine = Engine.from_model(tiny_model())
+    built = []
+    real = engine.backend.compile
+    monkeypatch.setattr(engine.backend, "compile", lambda part, units: built.append(part) or real(part, units))
+    plans = [engine.choice(ALL.tolist(), level) for level in engine.ratio_levels]
+    seconds = module.time_plans(engine, [tiny_inputs()], plans, rounds=3)
+    assert (seconds > 0).all() and built == [plan.part for plan in plans]

@@ -21,7 +21,7 @@ from ..model.config import FusionSize
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
 from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
-from .engine import Engine
+from .engine import PLANS_KEPT, Engine
 
 ROUNDS = 15
 MOST_LOST = 0.1  # the default of the parameter accuracy_loss_limit
@@ -31,16 +31,20 @@ MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 def time_plans(
     engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int
 ) -> np.ndarray:
-    """Seconds of one inference, (rounds, plans). The plans should be warm.
+    """Seconds of one inference, (rounds, plans).
 
-    Every round runs all plans, each time in another order, so that neither a machine that is busy for a while nor a
-    window that is cold in the cache is held against one plan alone.
+    Every round runs as many plans as the engine keeps, each time in another order, so that neither a machine that is busy for a
+    while nor a window that is cold in the cache is held against one plan alone.
     """
     seconds, rng = np.empty((rounds, len(plans))), np.random.default_rng(0)
-    for k in range(rounds):
-        for i in rng.permutation(len(plans)):
-            engine.prime(windows[k % len(windows)])
-            seconds[k, i] = engine.run(plans[i], windows[k % len(windows)]).duration_s
+    for first in range(0, len(plans), PLANS_KEPT):
+        together = range(first, min(first + PLANS_KEPT, len(plans)))
+        for i in together:  # built and run once, so that the rounds find them warm
+            engine.run(plans[i], windows[0])
+        for k in range(rounds):
+            for i in rng.permutation(together):
+                engine.prime(windows[k % len(windows)])
+                seconds[k, i] = engine.run(plans[i], windows[k % len(windows)]).duration_s
     return seconds
 
 
@@ -94,8 +98,6 @@ def _time_parts(engine: Engine, parts: Sequence[Subnetwork], rounds: int) -> dic
     """Time of each part [ms]: of its fastest round, because whatever else the machine does can only add to it."""
     plain = Engine(engine.checkpoint, engine.backend)  # keeps its plans to itself, so that those in use stay warm
     window, plans = noise_window(engine), [PlanChoice(part) for part in parts]
-    for plan in plans:  # built and run once, so that the rounds find them warm
-        plain.run(plan, window)
     return dict(zip(parts, 1e3 * time_plans(plain, [window], plans, rounds).min(axis=0)))
 
 
