@@ -38,7 +38,7 @@ def watch(drive: Path, at_s: float, folder: Path) -> tuple[Any, Any, bytes]:
     from sensor_msgs.msg import BatteryState, Image
     from visualization_msgs.msg import MarkerArray
 
-    from sentryfuse_ros.nodes.receive import message_class
+    from sentryfuse_ros.nodes.message_types import message_class
     from sentryfuse_ros.nodes.spin import make_executor
 
     rclpy.init()

@@ -80,7 +80,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter(
         "sensors",
-        tuple(RECEIVABLE_KINDS),
+        tuple(kind.name for kind in sensor_kinds() if kind.decoders),
         "Names of the sensor instances. Each has a block of parameters of its own below its name.",
     ),
     Parameter("fuse_rate_hz", 10.0, "Number of predictions per second [Hz].", 0.2, 100.0),
@@ -231,7 +231,23 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "Topic of the messages. If empty, the instance's name is used, or the kind's usual topic if the instance bears the "
         "kind's name. Namespaces and remapping apply.",
     ),
-    Parameter("type", "", "Message type. If empty, the kind's usual type is expected."),
+    Parameter("type", "", "Message type. If empty, the kind's usual type is expected; a series has none, so it must be given."),
+    Parameter(
+        "fields",
+        (),
+        "The numbers that a sensor of kind series reads of each message, as paths such as twist.twist.linear.x, effort[0:4] or "
+        "wrench.force.* (docs/SERIES.md). Together they are the channels of the model input.",
+    ),
+    Parameter(
+        "field_min",
+        (-math.inf,),
+        "Smallest value that is believed, in the unit of the message: one number for all fields, or one for each.",
+    ),
+    Parameter(
+        "field_max",
+        (math.inf,),
+        "Greatest value that is believed, in the unit of the message: one number for all fields, or one for each.",
+    ),
     Parameter(
         "model_input",
         "",
@@ -304,7 +320,7 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "queue_depth",
         0,
         "QoS queue depth. 0 means the kind's usual depth: "
-        + ", ".join(f"{kind.queue_depth} for {kind.name}" for kind in sensor_kinds() if kind.decoders)
+        + ", ".join(f"{kind.queue_depth} for {kind.name}" for kind in sensor_kinds() if kind.receivable)
         + ".",
         0,
         10000,

@@ -118,7 +118,10 @@ class SensorKind:
     # ---- the sensor; only for kinds that a robot can receive --------------------------------------------------------
     decoders: Mapping[str, Loadable] = field(default_factory=dict)
     """Decoder class of each message type that is read: (msg_type, spec, limits, deserialize) -> `decoders.Decoder`. The first
-    type is the default. A kind without decoders, such as `series`, can be trained on data sets only."""
+    type is the default. A kind without decoders and without `field_decoder` can be trained on data sets only."""
+    field_decoder: Loadable | None = None
+    """Decoder class for messages of any type, of which the sensor's parameter `fields` selects numbers. It takes a
+    `decoders.FieldReading` after the other arguments of a decoder."""
     picture: Loadable | None = None
     """(msg_type, serialised message) -> a picture for people, uint8 (H, W, 3), blue first, or None where it cannot be read. A
     kind whose messages are no pictures has none."""
@@ -156,6 +159,15 @@ class SensorKind:
     # ---- messages ---------------------------------------------------------------------------------------------------
 
     @property
+    def receivable(self) -> bool:
+        """Whether a robot can have a sensor of the kind."""
+        return bool(self.decoders) or self.field_decoder is not None
+
+    def reads(self, msg_type: str) -> bool:
+        """Whether messages of a type can be decoded."""
+        return msg_type in self.decoders or self.field_decoder is not None
+
+    @property
     def msg_types(self) -> tuple[str, ...]:
         """Message types that can be decoded, the default first."""
         return tuple(self.decoders)
@@ -167,6 +179,8 @@ class SensorKind:
 
     def decoder_class(self, msg_type: str) -> Callable[..., Any]:
         """Class that decodes a message type. Raises ParameterError for a type that no decoder of the kind reads."""
+        if self.field_decoder is not None:
+            return _loaded(self.field_decoder)
         if msg_type not in self.decoders:
             raise ParameterError(
                 f"{self.name} message type",
@@ -271,10 +285,10 @@ def kind_of_message(msg_type: str) -> SensorKind | None:
 
 
 class _ReceivableKinds(Collection[str]):
-    """Names of the kinds that have a decoder, as they are registered at the moment of asking."""
+    """Names of the kinds that a robot can receive, as they are registered at the moment of asking."""
 
     def __iter__(self) -> Iterator[str]:
-        return (kind.name for kind in sensor_kinds() if kind.decoders)
+        return (kind.name for kind in sensor_kinds() if kind.receivable)
 
     def __contains__(self, name: object) -> bool:
         return any(name == known for known in self)
@@ -400,5 +414,8 @@ register(
         tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
         onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
         options=("max_gap_s",),
+        field_decoder=LazyImport("sentryfuse_ros.decoders.series", "SeriesDecoder"),
+        queue_depth=200,
+        row_rate_hz=1000.0,
     )
 )

@@ -27,6 +27,9 @@ class SensorSettings:
     kind: str
     topic: str
     msg_type: str  # parameter `type`
+    fields: tuple[str, ...]
+    field_min: tuple[float, ...]
+    field_max: tuple[float, ...]
     model_input: str
     queue_depth: int
     expected_rate_hz: float
@@ -66,7 +69,7 @@ class Settings:
 def sensor_default(instance: str, parameter: Parameter) -> Any:
     """Default of a sensor parameter. An instance named after a kind, such as `imu` or `front_camera`, has that kind."""
     if parameter.name == "kind":
-        return next((kind.name for kind in sensor_kinds() if kind.decoders and kind.implied_by(instance)), parameter.default)
+        return next((kind.name for kind in sensor_kinds() if kind.receivable and kind.implied_by(instance)), parameter.default)
     return parameter.default
 
 

@@ -1,14 +1,16 @@
-"""Deserialising messages whose type is not built into this package, by the definition that the bag carries."""
+"""Message types that are not built into this package, by the definition that the bag carries."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-from rosbags.interfaces import Connection
+from rosbags.interfaces import Connection, Nodetype
+from rosbags.interfaces.typing import FieldDesc
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
+from ..decoders.message_definition import Message, read_definition
 from ..errors import BagError
 from .bag import Bag
 
@@ -27,6 +29,33 @@ def typestore_of(connection: Connection) -> Typestore:
                 "record to mcap, or use another topic",
             ) from error
     return store
+
+
+def definition_of(connection: Connection) -> Message:
+    """The definition of a connection's message type. Raises BagError where the bag has none that can be used."""
+    store = typestore_of(connection)
+
+    def fields_of(msg_type: str) -> dict[str, str]:
+        if msg_type not in store.fielddefs:
+            raise BagError(
+                f"topic {connection.topic}",
+                f"type {connection.msgtype}, which contains {msg_type}, without a definition of it",
+                "a definition of every type that it contains",
+            )
+        return {name: _rclpy_type(kind) for name, kind in store.fielddefs[msg_type][1]}
+
+    return read_definition(connection.msgtype, fields_of)
+
+
+def _rclpy_type(kind: FieldDesc) -> str:
+    """A field's type as rclpy writes it."""
+    node, detail = kind
+    if node == Nodetype.NAME:
+        return str(detail)
+    if node == Nodetype.BASE:
+        return str(detail[0])
+    item, size = detail
+    return f"{_rclpy_type(item)}[{size}]" if node == Nodetype.ARRAY else f"sequence<{_rclpy_type(item)}>"
 
 
 def deserialiser(bag: Bag, topic: str) -> Callable[[bytes], Any]:

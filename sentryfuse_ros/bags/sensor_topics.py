@@ -72,7 +72,7 @@ def match_sensors(
             absent[sensor.name] = f"{own}, and neither is any other of its type"
     for name, topic in matched.items():
         expected = by_name[name].msg_type
-        if topic.msg_type != expected:
+        if expected and topic.msg_type != expected:
             remarks.append(f"{name}: {topic.name} is {topic.msg_type}, and {name}.type is {expected}; set it so on the robot")
     ordered = {s.name: matched[s.name] for s in sensors if s.name in matched}
     return SensorTopics(ordered, absent, tuple(remarks))
@@ -106,16 +106,16 @@ def _of_name(topics: Collection[Topic], name: str) -> list[Topic]:
 
 def _topic_of_name(bag: Bag, sensor: SensorSettings) -> Topic | None:
     """The topic of the sensor's configured name; None if the bag has none. Raises _NoTopic if it cannot be used."""
-    msg_types = sensor_kind(sensor.kind).msg_types
+    kind = sensor_kind(sensor.kind)
     present = _of_name(bag.topics.values(), sensor.topic)
     found = [t for t in present if t.count]
     if present and not found:
         raise _NoTopic(f"its topic {present[0].name} has no messages in the recording")
-    readable = [t for t in found if t.msg_type in msg_types]
+    readable = [t for t in found if kind.reads(t.msg_type)]
     exact = [t for t in found if full_name(t.name) == full_name(sensor.topic)]
     if exact and not readable:
         raise _NoTopic(
-            f"{exact[0].name} is {exact[0].msg_type}, and the kind {sensor.kind} reads {' or '.join(msg_types)}; "
+            f"{exact[0].name} is {exact[0].msg_type}, and the kind {sensor.kind} reads {' or '.join(kind.msg_types)}; "
             f"give --map {sensor.name}:=TOPIC"
         )
     if len(readable) > 1:
@@ -141,7 +141,7 @@ def _chosen_topic(bag: Bag, sensors: Mapping[str, SensorSettings], name: str, to
     found = next((t for t in bag.topics.values() if full_name(t.name) == full_name(topic)), None)
     if found is None:
         raise BagError(f"topic {topic} for {name}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)))
-    msg_types = sensor_kind(sensors[name].kind).msg_types
-    if found.msg_type not in msg_types:
-        raise BagError(f"topic {topic} for {name}", found.msg_type, " or ".join(msg_types))
+    kind = sensor_kind(sensors[name].kind)
+    if not kind.reads(found.msg_type):
+        raise BagError(f"topic {topic} for {name}", found.msg_type, " or ".join(kind.msg_types))
     return found

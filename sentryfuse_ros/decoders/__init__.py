@@ -10,11 +10,12 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
-from ..sensor_kinds import sensor_kind
+from ..sensor_kinds import sensor_kind, sensor_kinds
 from .batch import Batch, PayloadFault
 from .decoder import Decoder
+from .series import FieldReading
 
-__all__ = ["Batch", "Decoder", "PayloadFault", "make_decoder"]
+__all__ = ["Batch", "Decoder", "FieldReading", "PayloadFault", "make_decoder"]
 
 
 def make_decoder(
@@ -23,12 +24,14 @@ def make_decoder(
     spec: ModalitySpec | None = None,
     limits: Mapping[str, float] | None = None,
     deserialize: Callable[[bytes], Any] | None = None,
+    reading: FieldReading | None = None,
 ) -> Decoder:
     """Decoder for one sensor.
 
     Without a ``spec`` messages are checked and, except those of an IMU, give no rows. ``limits`` override the decoder's
     ``default_limits``. ``deserialize(bytes)`` is the middleware's deserialiser of ``msg_type``, for encodings that are not
-    read in place. Raises ParameterError for a kind, message type, limit or spec that does not fit.
+    read in place. ``reading`` says which fields are read, for a kind that reads any message type.
+    Raises ParameterError for a kind, message type, limit, field or spec that does not fit.
     """
     record = sensor_kind(kind)
     decoder_class = record.decoder_class(msg_type)
@@ -41,4 +44,14 @@ def make_decoder(
                 "set the sensor's model_input to an input of its own kind",
             )
         record.check_spec(spec)
+    fields = reading.paths if reading is not None else ()
+    if record.field_decoder is not None:
+        return decoder_class(msg_type, spec, limits, deserialize, reading or FieldReading((), (), (), None))
+    if fields:
+        raise ParameterError(
+            "fields",
+            ", ".join(fields),
+            f"no fields: {kind} sensors are read as a whole",
+            "remove fields, or set kind to one of " + ", ".join(other.name for other in sensor_kinds() if other.field_decoder),
+        )
     return decoder_class(msg_type, spec, limits, deserialize)

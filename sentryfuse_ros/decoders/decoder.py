@@ -31,6 +31,7 @@ class Decoder(ABC):
     kind: ClassVar[str] = ""
     msg_types: ClassVar[tuple[str, ...]] = ()
     default_limits: ClassVar[Mapping[str, float]] = {}
+    headerless = False  # True: messages have no header, so they are stamped with the time of arrival
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
-from ..decoders import make_decoder
+from ..decoders import FieldReading, make_decoder
 from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path
 from ..runtime.governor_config import GovernorConfig
@@ -18,7 +18,7 @@ from ..runtime.power_rails import KINDS, power_rail
 from ..sensing.liveness import LivenessConfig
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings, Settings
-from .receive import message_class
+from .message_types import message_definition
 
 OTHER_INPUTS = {  # parameter: message type
     "battery_topic": "sensor_msgs/msg/BatteryState",
@@ -72,10 +72,16 @@ def resolve_topic(node: Node, parameter: str, topic: str) -> str:
 def _check_sensor(sensor: SensorSettings) -> None:
     """The type is held against those of the sensor's kind first, so that importing it loads no module but one of messages."""
     kind = sensor_kind(sensor.kind)
-    if sensor.msg_type not in kind.msg_types:
+    if kind.field_decoder is not None and not MESSAGE_TYPE.fullmatch(sensor.msg_type):
+        raise ParameterError(
+            f"parameter {sensor.name}.type",
+            repr(sensor.msg_type),
+            "the message type of its topic, such as sensor_msgs/msg/JointState",
+        )
+    if not kind.reads(sensor.msg_type):
         raise ParameterError(f"parameter {sensor.name}.type", repr(sensor.msg_type), "one of " + ", ".join(kind.msg_types))
     try:
-        message_class(sensor.msg_type)
+        definition = message_definition(sensor.msg_type)
     except ParameterError as error:
         package = sensor.msg_type.partition("/")[0]
         raise ParameterError(
@@ -83,6 +89,7 @@ def _check_sensor(sensor: SensorSettings) -> None:
         ) from error
     try:
         LivenessConfig(**{field.name: getattr(sensor, field.name) for field in fields(LivenessConfig)})
-        make_decoder(sensor.kind, sensor.msg_type, limits=sensor.limits)
+        reading = FieldReading(sensor.fields, sensor.field_min, sensor.field_max, definition)
+        make_decoder(sensor.kind, sensor.msg_type, limits=sensor.limits, reading=reading)
     except ParameterError as error:
         raise ParameterError(f"sensor {sensor.name}: {error.thing}", error.seen, error.expected, error.remedy) from error

@@ -25,7 +25,7 @@ from rclpy.timer import Timer
 from ..errors import ParameterError
 from ..replay.faults import FAULT_KINDS, read_fault
 from ..replay.injector import Injector
-from .receive import message_class
+from .message_types import message_class
 from .spin import run
 
 FLUSH_PERIOD_S = 0.005

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -36,9 +35,9 @@ from .driver_control import DriverControl
 from .fuse_loop import FuseLoop
 from .guard import guard_change_state
 from .manager_bond import ManagerBond
+from .message_types import message_class, message_definition
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
-from .receive import message_class
 from .sensor_service import SensorService
 from .spin import run, settle_garbage
 from .stop_signals import STOP, StopRequested
@@ -150,10 +149,9 @@ class FuseNode(LifecycleNode):
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         if settings["budget"] == "time":
             self._choose_by_time(engine, settings)
-        deserialize: dict[str, Callable[[bytes], Any]] = {}
-        for sensor in settings.sensors:
-            deserialize[sensor.msg_type] = partial(deserialize_message, message_type=message_class(sensor.msg_type))
-        pipeline = Pipeline(settings, engine, deserialize)
+        msg_types = {sensor.msg_type for sensor in settings.sensors}
+        deserialize = {name: partial(deserialize_message, message_type=message_class(name)) for name in msg_types}
+        pipeline = Pipeline(settings, engine, deserialize, {name: message_definition(name) for name in msg_types})
         served = {sensor.model_input for sensor in settings.sensors}
         for name in engine.modalities:
             if name not in served:

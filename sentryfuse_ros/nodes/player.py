@@ -17,9 +17,9 @@ from ..errors import SentryFuseError
 from ..nanoseconds import NS_PER_S
 from ..replay.faults import FaultScript
 from ..replay.schedule import Delivery
+from .message_types import message_class
 from .messages import to_time
 from .node_process import NodeProcess
-from .receive import message_class
 
 CLOCK_PERIOD_S = 0.005
 BATTERY_PERIOD_S = 0.5

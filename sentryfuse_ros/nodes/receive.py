@@ -6,8 +6,6 @@ spins, and messages are taken by hand. If this rclpy lacks that call, ordinary c
 
 from __future__ import annotations
 
-import importlib
-import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,28 +19,7 @@ from rclpy.topic_endpoint_info import TopicEndpointInfo
 
 from ..errors import ParameterError
 from ..settings import SensorSettings
-
-# Package and type names as in ROS's interface naming rules; the middle part keeps any other module from being imported.
-_MESSAGE_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
-
-
-def message_class(type_name: str) -> type:
-    """The Python class of a message type such as `sensor_msgs/msg/Image`.
-
-    Raises ParameterError for a name of another form, before anything is imported, and if the type is not installed.
-    """
-    parts = type_name.split("/")
-    try:
-        if not _MESSAGE_TYPE.fullmatch(type_name):
-            raise ValueError("not a message type")
-        return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ParameterError(
-            "message type",
-            type_name,
-            "an installed type such as sensor_msgs/msg/Image",
-            f"install the package {parts[0]} or change the sensor's parameter type",
-        ) from error
+from .message_types import message_class
 
 
 def make_receive_node(node: Node) -> Node:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..decoders.message_definition import Message
 from ..errors import ParameterError
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
@@ -78,12 +79,24 @@ class SensorView:
 class Pipeline:
     """Feed messages, tick, get predictions. One thread feeds and takes snapshots; the same or another one infers."""
 
-    def __init__(self, settings: Settings, engine: Engine, deserialize: Mapping[str, Callable[[bytes], Any]] | None = None):
-        """``deserialize``: per message type a function from serialised bytes to a message object, where ROS is there."""
-        deserialize = deserialize or {}
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        deserialize: Mapping[str, Callable[[bytes], Any]] | None = None,
+        definitions: Mapping[str, Message] | None = None,
+    ):
+        """``deserialize``: per message type a function from serialised bytes to a message object, where ROS is there.
+
+        ``definitions``: per message type its definition, for the sensors with `fields`.
+        """
+        deserialize, definitions = deserialize or {}, definitions or {}
         self._engine = engine
-        fuse_rate_hz = settings["fuse_rate_hz"]
-        self._sensors = {s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), fuse_rate_hz) for s in settings.sensors}
+        rate_hz = settings["fuse_rate_hz"]
+        self._sensors = {
+            s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), rate_hz, definitions.get(s.msg_type))
+            for s in settings.sensors
+        }
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors.values(), engine.modalities)

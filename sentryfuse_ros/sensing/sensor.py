@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..decoders import make_decoder
+from ..decoders import FieldReading, make_decoder
 from ..decoders.batch import Batch
+from ..decoders.message_definition import Message
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
@@ -46,6 +47,8 @@ class Sensor:
     ``window_rate_hz``: how often windows are taken. A camera or LiDAR then makes rows only of what a window will use: of the
     newest message whenever a window is taken (`make_rows`), and of a few in each slot where windows are rarer. With 0, every
     message makes a row, as for building a data set.
+
+    ``definition``: that of the message type, which a sensor with `fields` needs.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Sensor:
         specs: Sequence[ModalitySpec],
         deserialize: Callable[[bytes], Any] | None,
         window_rate_hz: float = 0.0,
+        definition: Message | None = None,
     ):
         self.settings = settings
         self.name = settings.name
@@ -62,9 +66,11 @@ class Sensor:
         limits = dict(settings.limits)
         if not settings.trust_stamps:
             limits["use_arrival_stamp"] = 1.0
+        reading = FieldReading(settings.fields, settings.field_min, settings.field_max, definition)
+        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, limits, deserialize, reading)
+        headerless = self.decoder.headerless or settings.msg_type in self.kind.headerless_types
         # Elsewhere a stamp of zero is a fault of the driver and must not be replaced by the time of arrival.
-        self.stamp_by_arrival = not settings.trust_stamps or settings.msg_type in self.kind.headerless_types
-        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, limits, deserialize)
+        self.stamp_by_arrival = not settings.trust_stamps or headerless
         self.liveness = SensorLiveness(LivenessConfig(**{f.name: getattr(settings, f.name) for f in fields(LivenessConfig)}))
         self.buffer: WindowBuffer | None = None  # made with the first rows, whose shape and type the decoder decides
         self.status: Status | None = None  # as of the last `check`

@@ -1,0 +1,45 @@
+"""The message types that are installed: their Python classes, and their definitions as decoders need them."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ..decoders.message_definition import Message, read_definition
+from ..errors import ParameterError
+
+# Package and type names as in ROS's interface naming rules; the middle part keeps any other module from being imported.
+_MESSAGE_TYPE = re.compile(r"[a-z][a-z0-9_]*/msg/[A-Z][A-Za-z0-9]*")
+
+
+def message_class(type_name: str) -> Any:
+    """The Python class of a message type such as `sensor_msgs/msg/Image`.
+
+    Raises ParameterError for a name of another form, before anything is imported, and if the type is not installed.
+    """
+    parts = type_name.split("/")
+    try:
+        if not _MESSAGE_TYPE.fullmatch(type_name):
+            raise ValueError("not a message type")
+        return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ParameterError(
+            "message type",
+            type_name,
+            "an installed type such as sensor_msgs/msg/Image",
+            f"install the package {parts[0]} or change the sensor's parameter type",
+        ) from error
+
+
+def message_definition(type_name: str) -> Message:
+    """The definition of an installed message type. Raises ParameterError if it, or a type in it, is not installed."""
+    return read_definition(type_name, _fields_of)
+
+
+def _fields_of(type_name: str) -> Mapping[str, str]:
+    fields = getattr(message_class(type_name), "get_fields_and_field_types", None)
+    if fields is None:
+        raise ParameterError("message type", type_name, "a type of ROS 2 messages", "correct the sensor's parameter type")
+    return fields()
