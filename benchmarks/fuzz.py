@@ -89,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     from rclpy.serialization import deserialize_message
 
     from sentryfuse_ros.errors import ParameterError
-    from sentryfuse_ros.nodes.receive import message_class
+    from sentryfuse_ros.nodes.message_types import message_class
 
     seeds = real_messages()
     deserialize: dict[str, Callable[[bytes], Any]] = {}

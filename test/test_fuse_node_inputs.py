@@ -13,7 +13,7 @@ from std_msgs.msg import Float32, String
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.nodes import power_inputs
-from sentryfuse_ros.nodes.receive import message_class
+from sentryfuse_ros.nodes.message_types import message_class
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 

@@ -4,7 +4,7 @@ import ast
 import struct
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -257,9 +257,15 @@ def test_every_part_of_a_kind_can_be_imported(kind):
 
 
 def test_a_kind_without_decoder_cannot_be_received():
-    assert "series" not in RECEIVABLE_KINDS
-    with pytest.raises(ParameterError, match="no decoder"):
-        sensor_kind("series").decoder_class("sensor_msgs/msg/Imu")
+    with registered(replace(RANGE_FINDER, name="gas_meter", decoders={})) as kind:
+        assert "gas_meter" not in RECEIVABLE_KINDS and not kind.reads(RANGE)
+        with pytest.raises(ParameterError, match="no decoder"):
+            kind.decoder_class(RANGE)
+
+
+def test_a_series_is_of_any_message_type():
+    assert "series" in RECEIVABLE_KINDS and kind_of_message("std_msgs/msg/Float32") is None
+    assert sensor_kind("series").reads("my_robot_msgs/msg/Torque")
 
 
 @pytest.mark.parametrize(

@@ -8,21 +8,24 @@ import yaml
 from sentryfuse_ros.errors import ParameterError, SeveralParameterErrors
 from sentryfuse_ros.parameters import PARAMETERS, SENSOR_PARAMETERS
 from sentryfuse_ros.paths import share_path
-from sentryfuse_ros.sensor_kinds import RECEIVABLE_KINDS, sensor_kind
+from sentryfuse_ros.sensor_kinds import sensor_kinds
 from sentryfuse_ros.settings import build_settings, flatten, read_yaml, unknown_names
+
+SERIES_PARAMETERS = ("fields", "field_min", "field_max")  # shown in a comment, because no sensor of the default model has them
 
 
 def test_shipped_yaml_has_every_parameter_at_its_default():
     flat = read_yaml(share_path("config", "fuse.yaml"))
     for parameter in PARAMETERS:
         assert parameter.check(flat[parameter.name]) == parameter.default, parameter.name
-    assert {p.name for p in SENSOR_PARAMETERS} == {name.removeprefix("camera.") for name in flat if name.startswith("camera.")}
+    shown = {name.removeprefix("camera.") for name in flat if name.startswith("camera.")} | set(SERIES_PARAMETERS)
+    assert {p.name for p in SENSOR_PARAMETERS} == shown
     assert unknown_names(flat, build_settings(flat)["sensors"]) == []
 
 
 def test_shipped_yaml_explains_every_parameter():
     lines = share_path("config", "fuse.yaml").read_text().splitlines()
-    text = " ".join(line.strip().removeprefix("# ") for line in lines)  # texts run over several lines of comment
+    text = " ".join(line.strip(" #") for line in lines)  # texts run over several lines of comment
     for parameter in (*PARAMETERS, *SENSOR_PARAMETERS):
         assert parameter.text in text, parameter.name
 
@@ -34,7 +37,7 @@ def test_shipped_yaml_shows_every_limit_of_the_decoders_at_its_default():
             sensor = match[1]
         elif match := re.match(r"      #   (\w+): (\S+) +# ", line):
             shown.setdefault(sensor, {})[match[1]] = yaml.safe_load(match[2])
-    kinds = [sensor_kind(name) for name in RECEIVABLE_KINDS]
+    kinds = [kind for kind in sensor_kinds() if kind.decoders]
     limits = {kind.name: {} for kind in kinds}
     for kind in kinds:
         for msg_type in kind.msg_types:
@@ -45,8 +48,18 @@ def test_shipped_yaml_shows_every_limit_of_the_decoders_at_its_default():
 def test_defaults_make_four_sensors_of_their_kinds():
     settings = build_settings({})
     assert [(s.name, s.kind, s.queue_depth) for s in settings.sensors] == [
-        (name, name, sensor_kind(name).queue_depth) for name in RECEIVABLE_KINDS
+        (kind.name, kind.name, kind.queue_depth) for kind in sensor_kinds() if kind.decoders
     ]
+
+
+def test_shipped_yaml_shows_a_series_that_can_be_used(tmp_path):
+    lines = share_path("config", "fuse.yaml").read_text().splitlines()
+    begin = lines.index("    # wheels:")
+    block = [line.removeprefix("    # ") for line in lines[begin:]]
+    (tmp_path / "wheels.yaml").write_text("/**:\n  ros__parameters:\n    " + "\n    ".join(["sensors: [wheels]", *block]))
+    (sensor,) = build_settings(read_yaml(tmp_path / "wheels.yaml")).sensors
+    assert sensor.kind == "series" and sensor.fields == ("velocity[0:4]", "effort[0:4]")
+    assert (sensor.field_min, sensor.field_max) == ((-50.0, -20.0), (50.0, 20.0))
 
 
 def test_instance_named_after_a_kind_has_that_kind():
@@ -72,7 +85,7 @@ def test_instance_named_after_a_kind_has_that_kind():
         ("model", 3, "3", "str"),
         ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
         ("camera.timeout_s", -1, "-1", "0 to 3600"),
-        ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar"),
+        ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar, series"),
         ("imu.limits.accel_max_m_s2", "a lot", "'a lot'", "a number"),
     ],
 )

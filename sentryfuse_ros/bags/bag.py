@@ -11,6 +11,7 @@ from rosbags.interfaces import Connection
 
 from ..errors import BagError
 from .find import METADATA, announced_messages, bag_folder, bag_name, recordings_in_files, storage_files
+from .header_stamps import has_header
 from .storage import OpenedFile
 
 
@@ -19,6 +20,7 @@ class Topic:
     name: str
     msg_type: str
     count: int
+    has_header: bool = True  # whether its messages begin with a std_msgs/Header
 
 
 def full_type(msg_type: str) -> str:
@@ -49,7 +51,7 @@ class Bag:
             raise
         self._files.sort(key=lambda file: file.start_ns)
         self.connections = _joined(connection for file in self._files for connection in file.connections)
-        self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount) for c in self.connections}
+        self.topics = {c.topic: Topic(c.topic, c.msgtype, c.msgcount, has_header(c)) for c in self.connections}
         filled = [file for file in self._files if any(c.msgcount for c in file.connections)]
         if not filled:
             self.close()

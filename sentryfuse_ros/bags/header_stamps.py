@@ -3,14 +3,33 @@
 from __future__ import annotations
 
 import struct
+from functools import cache
+
+from rosbags.interfaces import Connection, Nodetype
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys.store import Typestore
 
 from ..nanoseconds import ns_to_stamp, stamp_to_ns
 from ..sensor_kinds import sensor_kinds
 
 
-def has_header(msg_type: str) -> bool:
-    """Whether messages of a sensor's type begin with std_msgs/Header."""
-    return not any(msg_type in kind.headerless_types for kind in sensor_kinds())
+def has_header(connection: Connection) -> bool:
+    """Whether the messages of a topic begin with std_msgs/Header; True where the recording does not define their type."""
+    msg_type = connection.msgtype
+    if any(msg_type in kind.headerless_types for kind in sensor_kinds()):
+        return False
+    known = _standard_types().fielddefs.get(msg_type)
+    if known is None:
+        try:
+            known = get_types_from_msg(connection.msgdef.data, msg_type)[msg_type]
+        except Exception:  # the parser raises many kinds of errors, all of which mean an unusable definition
+            return True
+    return known[1][:1] == [("header", (Nodetype.NAME, "std_msgs/msg/Header"))]
+
+
+@cache
+def _standard_types() -> Typestore:
+    return get_typestore(Stores.ROS2_JAZZY)
 
 
 def stamped(raw: bytes, stamp_ns: int) -> bytes:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 from rosbags.interfaces import Connection, Nodetype
-from rosbags.interfaces.typing import FieldDesc
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from rosbags.typesys.store import Typestore
 
@@ -31,24 +30,25 @@ def typestore_of(connection: Connection) -> Typestore:
     return store
 
 
-def definition_of(connection: Connection) -> Message:
-    """The definition of a connection's message type. Raises BagError where the bag has none that can be used."""
-    store = typestore_of(connection)
-
-    def fields_of(msg_type: str) -> dict[str, str]:
-        if msg_type not in store.fielddefs:
-            raise BagError(
-                f"topic {connection.topic}",
-                f"type {connection.msgtype}, which contains {msg_type}, without a definition of it",
-                "a definition of every type that it contains",
-            )
-        return {name: _rclpy_type(kind) for name, kind in store.fielddefs[msg_type][1]}
-
-    return read_definition(connection.msgtype, fields_of)
+def definition_of(bag: Bag, topic: str) -> Message:
+    """The definition of the message type of ``topic``. Raises BagError where the bag has none that can be used."""
+    connection = next(c for c in bag.connections if c.topic == topic)
+    return definition_in(typestore_of(connection), connection.msgtype)
 
 
-def _rclpy_type(kind: FieldDesc) -> str:
-    """A field's type as rclpy writes it."""
+def definition_in(store: Typestore, msg_type: str) -> Message:
+    """The definition of a type as decoders need it. Raises BagError where it, or a type in it, is not in the store."""
+
+    def fields_of(name: str) -> dict[str, str]:
+        if name not in store.fielddefs:
+            raise BagError(f"message type {msg_type}", f"{name} in it without a definition", "a definition of every type in it")
+        return {field: _rclpy_type(kind) for field, kind in store.fielddefs[name][1]}
+
+    return read_definition(msg_type, fields_of)
+
+
+def _rclpy_type(kind: Any) -> str:
+    """A field's type, a tuple of rosbags (`rosbags.interfaces.typing.FieldDesc`), as rclpy writes it."""
     node, detail = kind
     if node == Nodetype.NAME:
         return str(detail)

@@ -10,7 +10,7 @@ import numpy as np
 from ..nanoseconds import NS_PER_S
 from ..settings import SensorSettings
 from .bag import Bag, Topic
-from .header_stamps import has_header, stamp_of
+from .header_stamps import stamp_of
 
 MESSAGES = 100  # enough for a rate; reading more of a slow topic would take long
 LONG_STEPS = 10  # a step of this many ordinary ones is a pause, not the rate
@@ -30,7 +30,7 @@ def topic_facts(bag: Bag, topic: Topic) -> TopicFacts:
     """Look at the first messages of a topic."""
     first = [(time_ns, raw) for _, time_ns, raw in islice(bag.messages([topic.name]), MESSAGES)]
     times_ns = np.array([time_ns for time_ns, _ in first], np.int64)
-    if not has_header(topic.msg_type) or not first:
+    if not topic.has_header or not first:
         return TopicFacts(_rate_hz(times_ns))
     stamps_ns = np.array([stamp_of(raw) for _, raw in first], np.int64)
     offset_s = float(np.median(stamps_ns - times_ns)) / NS_PER_S

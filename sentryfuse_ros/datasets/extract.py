@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ..bags.bag import Bag
+from ..bags.bag import Bag, Topic
 from ..bags.labels import Labels
-from ..bags.message_types import deserialiser
+from ..bags.message_types import definition_of, deserialiser
 from ..bags.sensor_topics import match_sensors
 from ..bags.topic_facts import TopicFacts, topic_facts
 from ..errors import BagError
@@ -98,11 +98,7 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         )
     facts = {name: topic_facts(bag, topic) for name, topic in matched.items()}
     _check_rates(bag, wanted, facts, settings.specs)
-    sensors = {
-        s.name: Sensor(replace(s, msg_type=matched[s.name].msg_type), settings.specs, deserialiser(bag, matched[s.name].name))
-        for s in wanted
-        if s.name in matched
-    }
+    sensors = {s.name: _sensor(bag, s, matched[s.name], settings.specs) for s in wanted if s.name in matched}
     topics = {name: topic.name for name, topic in matched.items()}
     extraction = _Extraction(sensors, labels, settings, bag.start_ns)
     extraction.run(bag, topics)
@@ -125,6 +121,12 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
         {t.name: t.msg_type for t in bag.topics.values() if t.name not in topics.values()},
         extraction.faults(),
     )
+
+
+def _sensor(bag: Bag, settings: SensorSettings, topic: Topic, specs: Sequence[ModalitySpec]) -> Sensor:
+    """The sensor as the robot has it, for a topic of the bag."""
+    definition = definition_of(bag, topic.name) if settings.fields else None
+    return Sensor(replace(settings, msg_type=topic.msg_type), specs, deserialiser(bag, topic.name), definition=definition)
 
 
 def _too_short(bag: Bag, specs: Sequence[ModalitySpec]) -> list[str]:
@@ -173,10 +175,12 @@ class _Extraction:
 
     def run(self, bag: Bag, topics: Mapping[str, str]) -> None:
         """Play the whole bag; ``topics``: sensor -> topic."""
-        sensor_of = {topic: name for name, topic in topics.items()}
+        waiting_of: dict[str, list[tuple[list[bytes], list[int]]]] = {}  # several sensors may read one topic
+        for name, topic in topics.items():
+            waiting_of.setdefault(topic, []).append(self._waiting[name])
         stride_ns = round(self._settings.stride_s * NS_PER_S)
         due_ns = bag.start_ns + stride_ns
-        for topic, time_ns, raw in bag.messages(list(sensor_of)):
+        for topic, time_ns, raw in bag.messages(list(waiting_of)):
             if time_ns - due_ns > JUMP_NS:
                 self._look(due_ns)
                 self.skipped[JUMP] += 1
@@ -184,9 +188,9 @@ class _Extraction:
             while time_ns > due_ns:
                 self._look(due_ns)
                 due_ns += stride_ns
-            messages, times = self._waiting[sensor_of[topic]]
-            messages.append(raw)
-            times.append(time_ns)
+            for messages, times in waiting_of[topic]:
+                messages.append(raw)
+                times.append(time_ns)
 
     def faults(self) -> dict[str, str]:
         """By sensor: how many messages were refused and why, or why it could never be used although it sent."""

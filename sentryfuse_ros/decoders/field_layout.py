@@ -30,7 +30,7 @@ class _Span(NamedTuple):
 
     offset: int
     dtype: np.dtype
-    count: int
+    width: int
     column: int  # of the first
 
 
@@ -64,8 +64,8 @@ class Layout:
             nanosecond = np.ndarray((n,), "<u4", data, self.stamp_at + 4, (size,))
             fits &= nanosecond < NS_PER_S
             stamp_ns[:] = second * NS_PER_S + nanosecond
-        for offset, dtype, count, column in self.spans:
-            values[:, column : column + count] = np.ndarray((n, count), dtype, data, offset, (size, dtype.itemsize))
+        for offset, dtype, width, column in self.spans:
+            values[:, column : column + width] = np.ndarray((n, width), dtype, data, offset, (size, dtype.itemsize))
         return fits
 
 

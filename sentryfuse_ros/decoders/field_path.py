@@ -168,7 +168,7 @@ def _follow(text: str, path: FieldPath, definition: Message) -> Iterator[Selecti
         done.append(Elements(0, here.size))
         here = here.item
     if isinstance(here, Message):
-        raise wrong(f"{shown}, which is {here.name}", f"{shown}.* or one of its fields: {fields_text(here)}")
+        raise wrong(f"{shown}, which is {here.name}", f"one of its fields: {fields_text(here)}")
     if isinstance(here, Text | Array):
         raise wrong(f"{shown}, which is {here.describe()}", "a number")
     yield Selection(str(FieldPath(tuple(done))), tuple(done))

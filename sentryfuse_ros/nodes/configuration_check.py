@@ -72,12 +72,8 @@ def resolve_topic(node: Node, parameter: str, topic: str) -> str:
 def _check_sensor(sensor: SensorSettings) -> None:
     """The type is held against those of the sensor's kind first, so that importing it loads no module but one of messages."""
     kind = sensor_kind(sensor.kind)
-    if kind.field_decoder is not None and not MESSAGE_TYPE.fullmatch(sensor.msg_type):
-        raise ParameterError(
-            f"parameter {sensor.name}.type",
-            repr(sensor.msg_type),
-            "the message type of its topic, such as sensor_msgs/msg/JointState",
-        )
+    if not sensor.msg_type:
+        raise ParameterError(f"parameter {sensor.name}.type", "''", "the type of its topic, as `ros2 topic type` gives it")
     if not kind.reads(sensor.msg_type):
         raise ParameterError(f"parameter {sensor.name}.type", repr(sensor.msg_type), "one of " + ", ".join(kind.msg_types))
     try:

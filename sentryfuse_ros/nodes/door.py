@@ -32,7 +32,7 @@ __all__ = [
 
 def types_not_installed(msg_types: Iterable[str]) -> list[str]:
     """Those of the message types that this ROS 2 has no Python class of."""
-    from .receive import message_class
+    from .message_types import message_class
 
     absent = []
     for msg_type in dict.fromkeys(msg_types):

@@ -24,9 +24,9 @@ from ..replay.faults import FaultScript, InjectedFault
 from ..replay.injector import stamped
 from ..replay.power_cases import CASE_S, PRIME_S, RATE_HZ, PowerCase, PowerRun, as_fields
 from .collector import Collector
+from .message_types import message_class
 from .node_process import NodeProcess, transport_environment
 from .player import READY_TIMEOUT_S, Player
-from .receive import message_class
 from .spin import make_executor
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)

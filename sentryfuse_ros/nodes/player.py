@@ -53,7 +53,7 @@ class Player:
         deep = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE)
         self._publishers = {
             topic.name: node.create_publisher(message_class(topic.msg_type), topic.name, deep)
-            for topic in [*sensors.values(), *extra]
+            for topic in {*sensors.values(), *extra}
         }
         self._sensor_topics = [topic.name for topic in sensors.values()]
         newest_only = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT)

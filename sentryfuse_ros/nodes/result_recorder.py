@@ -9,7 +9,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from ..bags.header_stamps import stamp_of
 from ..replay.result_bag import OWN_TOPICS, ResultBag
-from .receive import message_class
+from .message_types import message_class
 
 LATCHED = ("/fuse_node/pruning", "/fuse_node/model_info")
 

@@ -28,7 +28,8 @@ class Injector:
     """Applies the faults of one sensor to its messages. Times are seconds on one clock that never goes back.
 
     `feed` takes a message; `due(t)` returns all messages that should be delivered up to t, in order.
-    ``stamp_at`` turns a time [s] into a header stamp [ns] for the messages that a frozen driver repeats.
+    ``stamp_at`` turns a time [s] into a header stamp [ns] for the messages that a frozen driver repeats; without ``has_header``
+    they are repeated as they are.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class Injector:
         stamp_at: Callable[[float], int],
         period_s: float = 0.0,
         seed: int = 0,
+        has_header: bool = True,
     ):
         self.faults = sorted(faults, key=lambda f: f.from_s)
         self._stamp_at = stamp_at
+        self.has_header = has_header
         self._random = random.Random(seed)
         self._order = count()
         self._waiting: list[tuple[float, int, bytes, bool]] = []
@@ -105,7 +108,7 @@ class Injector:
             end_s = min(t_s, fault.to_s)
             due_s = max(fault.from_s, self._last_t + self._period_s, self._repeated_to_s + self._period_s)
             while due_s <= end_s and due_s < fault.to_s:
-                self._push(due_s, stamped(self._last, self._stamp_at(due_s)))
+                self._push(due_s, stamped(self._last, self._stamp_at(due_s)) if self.has_header else self._last)
                 self._repeated_to_s = due_s
                 due_s += self._period_s
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from ..bags.bag import Bag
-from ..bags.message_types import deserialiser
+from ..bags.message_types import definition_of, deserialiser
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..sensing.liveness import State
@@ -24,7 +24,8 @@ def recorded_state(bag: Bag, schedule: Schedule, specs: Sequence[ModalitySpec]) 
 
     def ok_from(name: str, from_s: float) -> tuple[float | None, str]:
         topic, settings = schedule.sensors[name], schedule.settings[name]
-        sensor = Sensor(replace(settings, msg_type=topic.msg_type), specs, deserialiser(bag, topic.name))
+        definition = definition_of(bag, topic.name) if settings.fields else None
+        sensor = Sensor(replace(settings, msg_type=topic.msg_type), specs, deserialiser(bag, topic.name), definition=definition)
         passes_s = int(from_s // schedule.period_s(bag)) * schedule.period_s(bag)  # of a recording that is played repeatedly
         begin_ns = schedule.start_ns + round((from_s - passes_s) * NS_PER_S)
         reason = "there are none"

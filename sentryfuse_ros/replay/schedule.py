@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ..bags.bag import Bag, Topic
-from ..bags.header_stamps import has_header, stamp_of, stamped
+from ..bags.header_stamps import stamp_of, stamped
 from ..nanoseconds import NS_PER_S
 from ..settings import SensorSettings
 from .faults import FaultScript
@@ -65,7 +65,7 @@ class Schedule:
     def is_believable(self, sensor: str, t_s: float, raw: bytes) -> bool:
         """Whether the fuser believes the stamp of a message that is delivered at t_s."""
         settings = self.settings.get(sensor)
-        if settings is None or not settings.trust_stamps or not has_header(self.sensors[sensor].msg_type):
+        if settings is None or not settings.trust_stamps or not self.sensors[sensor].has_header:
             return True
         stamp_ns = stamp_of(raw)
         ahead_s = (stamp_ns - self.start_ns) / NS_PER_S - t_s
@@ -75,33 +75,39 @@ class Schedule:
 def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Delivery]:
     """All deliveries in order of time; each one of a sensor is entered into ``log``."""
     sensors, script, start_ns = schedule.sensors, schedule.script, schedule.start_ns
-    sensor_of = {topic.name: name for name, topic in sensors.items()}
+    sensors_of: dict[str, list[str]] = {}  # several sensors may read different fields of one topic
+    for name, served in sensors.items():
+        sensors_of.setdefault(served.name, []).append(name)
 
     def stamp_at(t_s: float) -> int:
         return start_ns + int(t_s * 1e9)
 
     injectors = {
-        name: Injector([f for f in script.faults if f.sensor == name], stamp_at, seed=index) for index, name in enumerate(sensors)
+        topic: Injector(
+            [f for f in script.faults if f.sensor in names], stamp_at, seed=index, has_header=sensors[names[0]].has_header
+        )
+        for index, (topic, names) in enumerate(sensors_of.items())
     }
     for name in sensors:
         log.all_s[name], log.sound_s[name] = [], []
 
     def flush(t_s: float) -> list[Delivery]:
         out = []
-        for name, injector in injectors.items():
+        for topic, injector in injectors.items():
             for due_s, raw, sound in injector.due(t_s):
-                log.all_s[name].append(due_s)
-                if sound and schedule.is_believable(name, due_s, raw):
-                    log.sound_s[name].append(due_s)
-                out.append(Delivery(due_s, sensors[name].name, raw))
+                for name in sensors_of[topic]:
+                    log.all_s[name].append(due_s)
+                    if sound and schedule.is_believable(name, due_s, raw):
+                        log.sound_s[name].append(due_s)
+                out.append(Delivery(due_s, topic, raw))
         out.sort(key=lambda d: d.t_s)
         return out
 
     shift_s = 0.0
     t_s = 0.0
-    stamped_topics = {name for name, topic in bag.topics.items() if has_header(topic.msg_type)}
+    stamped_topics = {name for name, topic in bag.topics.items() if topic.has_header}
     for _ in range(schedule.repeat):
-        for topic, time_ns, raw in bag.messages([*sensor_of, *schedule.other_topics]):
+        for topic, time_ns, raw in bag.messages([*sensors_of, *schedule.other_topics]):
             t_s = (time_ns - start_ns) * 1e-9 + shift_s
             if t_s > schedule.to_s:
                 yield from flush(schedule.to_s)
@@ -109,11 +115,10 @@ def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Deliv
             if shift_s and topic in stamped_topics and stamp_of(raw):
                 raw = stamped(raw, stamp_of(raw) + int(shift_s * 1e9))
             yield from flush(t_s - 1e-9)
-            sensor = sensor_of.get(topic)
-            if sensor is None:
-                yield Delivery(t_s, topic, raw)
+            if topic in injectors:
+                injectors[topic].feed(t_s, raw)
             else:
-                injectors[sensor].feed(t_s, raw)
+                yield Delivery(t_s, topic, raw)
         shift_s += schedule.period_s(bag)
     last_fault_s = max((f.to_s for f in script.faults if f.kind in ("freeze", "delay")), default=0.0)
     yield from flush(max(t_s, min(last_fault_s, t_s + AFTER_END_S, schedule.to_s)))
