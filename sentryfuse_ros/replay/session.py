@@ -111,9 +111,15 @@ def node_arguments(prepared: PreparedReplay) -> list[str]:
         arguments += ["-p", f"model:={prepared.model}"]
     for name, topic in prepared.schedule.sensors.items():
         arguments += ["-p", f"{name}.topic:={topic.name}", "-p", f"{name}.type:={topic.msg_type}"]
-    for sensor in prepared.settings.sensors:
-        if sensor.name in prepared.found.topics and sensor.name not in prepared.schedule.sensors:  # its type is not installed
-            arguments += ["-p", f"{sensor.name}.type:={sensor_kind(sensor.kind).default_msg_type}"]
+    sensors = {sensor.name: sensor_kind(sensor.kind) for sensor in prepared.settings.sensors}
+    for name, kind in list(sensors.items()):
+        if name in prepared.found.topics and name not in prepared.schedule.sensors:  # its type is not installed
+            if kind.default_msg_type:
+                arguments += ["-p", f"{name}.type:={kind.default_msg_type}"]
+            else:
+                del sensors[name]
+    if len(sensors) < len(prepared.settings.sensors):
+        arguments += ["-p", f"sensors:=[{', '.join(sensors)}]"]
     return arguments + ["-p", f"battery_topic:={prepared.battery.name if prepared.battery else BATTERY_TOPIC}"]
 
 
