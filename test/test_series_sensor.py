@@ -66,13 +66,8 @@ def test_windows_hold_the_selected_numbers_of_every_topic_and_of_a_teams_own_typ
 
 def test_two_sensors_read_different_fields_of_one_topic(tmp_path):
     folder = write_motor_bag(tmp_path / "b")
-    speed = {
-        **PARAMETERS["wheels"],
-        "fields": ["velocity[0:3]"],
-        "field_min": [-50.0],
-        "field_max": [50.0],
-        "model_input": "bumper",
-    }
+    limits = {"field_min": [-50.0], "field_max": [50.0]}
+    speed = {**PARAMETERS["wheels"], **limits, "fields": ["velocity[0:3]"], "model_input": "bumper"}
     with Bag(folder) as bag:
         settings = WindowSettings((*SPECS, BUMPER_SPEC), sensors_of(speed=speed), 0.5)
         found = extract_windows(bag, read_intervals(folder / "intervals.csv"), settings)
@@ -85,7 +80,7 @@ def test_fields_that_a_recorded_type_does_not_have_are_told_with_those_it_has(tm
     sensors = sensors_of(bumper={**BUMPER, "fields": ["cells[0].pressure"]})
     with (
         Bag(folder) as bag,
-        pytest.raises(ParameterError, match=r"no pressure in my_robot_msgs/msg/Cell, expected one of name \(string"),
+        pytest.raises(ParameterError, match=r"no pressure in my_robot_msgs/msg/Cell, expected one of name"),
     ):
         extract_windows(bag, read_intervals(folder / "intervals.csv"), WindowSettings((BUMPER_SPEC,), sensors))
 
@@ -125,19 +120,7 @@ def test_sentryfuse_dataset_builds_windows_from_motor_currents(tmp_path):
     modalities = [{"name": s.name, "kind": s.kind, "window_s": s.window_s, "shape": list(s.shape)} for s in SPECS]
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({"dataset": str(tmp_path / "windows"), "modalities": modalities}))
     done = subprocess.run(
-        [
-            SENTRYFUSE,
-            "dataset",
-            "bags",
-            "--labels",
-            "intervals.csv",
-            "--config",
-            "recipe.yaml",
-            "--params",
-            "robot.yaml",
-            "--out",
-            "windows",
-        ],
+        [SENTRYFUSE, "dataset", "bags", *"--labels intervals.csv --config recipe.yaml --params robot.yaml --out windows".split()],
         cwd=tmp_path,
         capture_output=True,
         text=True,

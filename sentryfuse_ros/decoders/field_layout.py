@@ -22,7 +22,7 @@ from .decoder import Rejected
 from .field_path import Elements, Selection, Step, width_of
 from .message_definition import Array, FieldType, Message, Number, Text
 
-MAX_STEPS = 20_000  # items of one message that are walked one by one, which takes some 10 ms; more must not stall a tick
+MAX_STEPS = 5_000  # items of one message that are walked one by one; more would take longer than a tick can wait
 
 
 class _Span(NamedTuple):
