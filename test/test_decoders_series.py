@@ -302,6 +302,7 @@ def test_the_channels_of_the_model_must_be_the_values_of_the_fields():
         decoder(JOINTS, "effort[0:2]", spec=spec)
 
 
-def test_fields_of_another_kind_are_refused():
-    with pytest.raises(ParameterError, match="imu sensors are read as a whole; remove fields, or set kind to one of series"):
-        make_decoder("imu", "sensor_msgs/msg/Imu", reading=FieldReading(("linear_acceleration.x",), (), (), None))
+@pytest.mark.parametrize("reading", [FieldReading(("linear_acceleration.x",), (), (), None), FieldReading((), (), (9.0,), None)])
+def test_fields_and_their_limits_are_refused_for_another_kind(reading):
+    with pytest.raises(ParameterError, match="imu sensors are read as a whole; remove them, or set kind to one of series"):
+        make_decoder("imu", "sensor_msgs/msg/Imu", reading=reading)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -44,14 +45,13 @@ def make_decoder(
                 "set the sensor's model_input to an input of its own kind",
             )
         record.check_spec(spec)
-    fields = reading.paths if reading is not None else ()
     if record.field_decoder is not None:
         return decoder_class(msg_type, spec, limits, deserialize, reading or FieldReading((), (), (), None))
-    if fields:
+    if reading is not None and (reading.paths or any(map(math.isfinite, (*reading.low, *reading.high)))):
         raise ParameterError(
-            "fields",
-            ", ".join(fields),
-            f"no fields: {kind} sensors are read as a whole",
-            "remove fields, or set kind to one of " + ", ".join(other.name for other in sensor_kinds() if other.field_decoder),
+            "fields, field_min and field_max",
+            ", ".join(reading.paths) or "limits",
+            f"none: {kind} sensors are read as a whole",
+            "remove them, or set kind to one of " + ", ".join(other.name for other in sensor_kinds() if other.field_decoder),
         )
     return decoder_class(msg_type, spec, limits, deserialize)

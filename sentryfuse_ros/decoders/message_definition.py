@@ -93,11 +93,6 @@ class Message:
         field = self.fields.get("header")
         return isinstance(field, Message) and field.name == HEADER_TYPE
 
-    @property
-    def begins_with_header(self) -> bool:
-        """Whether that header is the first field, so that the stamp of a serialised message has a fixed place."""
-        return self.has_header and next(iter(self.fields)) == "header"
-
 
 FieldType = Number | Text | Array | Message
 # Name of a message type (package/msg/Name) -> type of every field by its name, in order. Raises SentryFuseError for a type that

@@ -26,6 +26,7 @@ from .field_path import Elements, Selection, select
 from .message_definition import Message
 
 LARGEST = float(np.finfo(np.float32).max)  # rows are float32, so a larger value has no place in one
+MAX_LAYOUTS = 16  # that are remembered; a topic whose messages have ever new sizes must not fill the memory
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)  # its odd multiples tell the columns apart in a fingerprint
 
 
@@ -129,10 +130,14 @@ class SeriesDecoder(Decoder):
             layout = self._reader.layout(message)
         except DecodeError:
             return None
-        if len(self._layouts) >= 16:  # a topic whose messages have ever new sizes must not fill the memory
+        self._keep(layout)
+        return layout
+
+    def _keep(self, layout: Layout) -> None:
+        """Remember a layout. The next messages of its size are more likely to be like this one than like an older one."""
+        if len(self._layouts) >= MAX_LAYOUTS:
             self._layouts.clear()
         self._layouts[layout.size] = layout
-        return layout
 
     def _read_one(self, message: Any) -> tuple[int, np.ndarray]:
         if not isinstance(message, (bytes, bytearray, memoryview)):
@@ -144,7 +149,7 @@ class SeriesDecoder(Decoder):
             if self.deserialize is None:
                 raise
             return self._read_object(self.deserialize(raw))
-        self._layouts[layout.size] = layout  # the next messages are more likely to be like this one than like an older one
+        self._keep(layout)
         stamp_ns, values = np.zeros(1, np.int64), np.zeros((1, len(self._names)))
         layout.read([raw], stamp_ns, values)
         return int(stamp_ns[0]), values[0]

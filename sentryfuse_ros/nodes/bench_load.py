@@ -20,7 +20,7 @@ from sensor_msgs.msg import PointField
 
 from ..bags.header_stamps import stamp_of, stamped
 from ..evaluation.reference_load import Stream, message_fields
-from .receive import message_class
+from .message_types import message_class
 
 PAYLOADS = 8  # Payloads that never change would be FROZEN, so a few of them take turns.
 COUNTED_TO = 1000  # messages are numbered modulo this, in the last three digits of their stamps [ns]

@@ -18,7 +18,7 @@ from ..runtime.power_rails import KINDS, power_rail
 from ..sensing.liveness import LivenessConfig
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings, Settings
-from .message_types import message_definition
+from .message_types import message_class, message_definition
 
 OTHER_INPUTS = {  # parameter: message type
     "battery_topic": "sensor_msgs/msg/BatteryState",
@@ -77,7 +77,7 @@ def _check_sensor(sensor: SensorSettings) -> None:
     if not kind.reads(sensor.msg_type):
         raise ParameterError(f"parameter {sensor.name}.type", repr(sensor.msg_type), "one of " + ", ".join(kind.msg_types))
     try:
-        definition = message_definition(sensor.msg_type)
+        message_class(sensor.msg_type)
     except ParameterError as error:
         package = sensor.msg_type.partition("/")[0]
         raise ParameterError(
@@ -85,6 +85,7 @@ def _check_sensor(sensor: SensorSettings) -> None:
         ) from error
     try:
         LivenessConfig(**{field.name: getattr(sensor, field.name) for field in fields(LivenessConfig)})
+        definition = message_definition(sensor.msg_type) if sensor.fields else None
         reading = FieldReading(sensor.fields, sensor.field_min, sensor.field_max, definition)
         make_decoder(sensor.kind, sensor.msg_type, limits=sensor.limits, reading=reading)
     except ParameterError as error:

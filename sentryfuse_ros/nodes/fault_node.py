@@ -25,7 +25,7 @@ from rclpy.timer import Timer
 from ..errors import ParameterError
 from ..replay.faults import FAULT_KINDS, read_fault
 from ..replay.injector import Injector
-from .message_types import message_class, message_definition
+from .message_types import begins_with_header, message_class
 from .spin import run
 
 FLUSH_PERIOD_S = 0.005
@@ -90,13 +90,13 @@ class FaultNode(Node):
         reliable = bool(infos) and all(i.qos_profile.reliability == ReliabilityPolicy.RELIABLE for i in infos)
         qos = QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT)
         try:
-            msg_class, definition = message_class(type_name), message_definition(type_name)
+            msg_class, has_header = message_class(type_name), begins_with_header(type_name)
         except ParameterError as error:
             if self.get_parameter("type").value:
                 raise
             self.get_logger().warning(f"waiting for another publisher on {self._input}: {error}", throttle_duration_sec=10.0)
             return None
-        self._injector.has_header = definition.begins_with_header
+        self._injector.has_header = has_header
         publisher = self.create_publisher(msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE))
         subscription = self.create_subscription(msg_class, self._input, self._on_message, qos, raw=True)
         self.get_logger().info(

@@ -151,7 +151,8 @@ class FuseNode(LifecycleNode):
             self._choose_by_time(engine, settings)
         msg_types = {sensor.msg_type for sensor in settings.sensors}
         deserialize = {name: partial(deserialize_message, message_type=message_class(name)) for name in msg_types}
-        pipeline = Pipeline(settings, engine, deserialize, {name: message_definition(name) for name in msg_types})
+        definitions = {sensor.msg_type: message_definition(sensor.msg_type) for sensor in settings.sensors if sensor.fields}
+        pipeline = Pipeline(settings, engine, deserialize, definitions)
         served = {sensor.model_input for sensor in settings.sensors}
         for name in engine.modalities:
             if name not in served:

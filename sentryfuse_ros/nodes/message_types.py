@@ -33,6 +33,11 @@ def message_class(type_name: str) -> Any:
         ) from error
 
 
+def begins_with_header(type_name: str) -> bool:
+    """Whether the first field of an installed message type is a std_msgs/Header. Raises ParameterError if it is not installed."""
+    return next(iter(_fields_of(type_name).items()), None) == ("header", "std_msgs/Header")
+
+
 def message_definition(type_name: str) -> Message:
     """The definition of an installed message type. Raises ParameterError if it, or a type in it, is not installed."""
     return read_definition(type_name, _fields_of)
