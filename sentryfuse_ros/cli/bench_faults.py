@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from ..replay.faults import FaultScript
 from ..replay.fuzzing import FuzzResult, fuzz
 from ..replay.power_cases import BATTERY_TIMEOUT_S, DWELL_S, judge_power, power_cases
 from ..replay.recording_cache import Drive, cache_folder
+from ..replay.ros_domain import free_domain
 from ..replay.schedule import DeliveryLog, Schedule, deliveries
 from ..replay.session import limits_of
 from ..settings import Settings, build_settings, read_yaml
@@ -57,10 +57,12 @@ def run(args: argparse.Namespace) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     recording = demo.recording(DRIVE, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
     settings = build_settings(read_yaml(share_path("config", "fuse.yaml")))
+    domain = free_domain()
     with Bag(recording) as bag:
         topics = _topics(bag, settings)
-        rows = _matrix(args, bag, settings, topics)
-        rows += _power(args, settings)
+        rows = _matrix(args, domain.id, bag, settings, topics)
+        rows += _power(args, domain.id, settings)
+        domain.release()
         fuzzed = _fuzz(bag, topics, QUICK_FUZZED if args.quick else FUZZED)
     result: dict[str, Any] = {
         "summary": {**summarise_matrix(rows), "fuzzed": fuzzed.messages, "crashes": len(fuzzed.escaped)},
@@ -88,14 +90,14 @@ def _topics(bag: Bag, settings: Settings) -> dict[str, Topic]:
     return {s.name: bag.topics["/" + s.topic] for s in settings.sensors}
 
 
-def _stage(args: argparse.Namespace, name: str, *parameters: str) -> Stage:
+def _stage(args: argparse.Namespace, domain_id: int, name: str, *parameters: str) -> Stage:
     arguments = ["--ros-args", "--params-file", str(share_path("config", "fuse.yaml").absolute())]
     for parameter in (f"model:={model_path(MODEL).absolute()}", "diagnostics_rate_hz:=4.0", *parameters):
         arguments += ["-p", parameter]
-    return Stage(arguments, 1 + os.getpid() % 100, args.out / f"fuse_node_{name}.log")
+    return Stage(arguments, domain_id, args.out / f"fuse_node_{name}.log")
 
 
-def _matrix(args: argparse.Namespace, bag: Bag, settings: Settings, topics: dict[str, Topic]) -> list[MatrixRow]:
+def _matrix(args: argparse.Namespace, domain_id: int, bag: Bag, settings: Settings, topics: dict[str, Topic]) -> list[MatrixRow]:
     from ..nodes import door
 
     plan = plan_matrix(list(topics), args.kinds, QUICK_ROUNDS if args.quick else ROUNDS)
@@ -114,18 +116,18 @@ def _matrix(args: argparse.Namespace, bag: Bag, settings: Settings, topics: dict
         print(f"\rfaults: {t_s:.0f} of {plan.end_s:.0f} s", end="", file=sys.stderr, flush=True)
 
     task = MatrixTask(plan, topics, deliveries(bag, schedule, delivered), samples, bag.start_ns, delivered)
-    run = door.play_matrix(_stage(args, "matrix", "use_sim_time:=true"), task, progress)
+    run = door.play_matrix(_stage(args, domain_id, "matrix", "use_sim_time:=true"), task, progress)
     print(file=sys.stderr)
     if run.exit_status != 0:
         raise SentryFuseError("fuse_node", f"exit status {run.exit_status}: {run.last_words}", "0")
     return judge_matrix(plan, run, delivered, limits_of(settings, delivered))
 
 
-def _power(args: argparse.Namespace, settings: Settings) -> list[MatrixRow]:
+def _power(args: argparse.Namespace, domain_id: int, settings: Settings) -> list[MatrixRow]:
     from ..nodes import door
 
     cases = power_cases()
-    stage = _stage(args, "power", f"battery_timeout_s:={BATTERY_TIMEOUT_S}", f"dwell_s:={DWELL_S}")
+    stage = _stage(args, domain_id, "power", f"battery_timeout_s:={BATTERY_TIMEOUT_S}", f"dwell_s:={DWELL_S}")
 
     def progress(index: int) -> None:
         print(f"\rpower: case {index + 1} of {len(cases)}", end="", file=sys.stderr, flush=True)

@@ -28,6 +28,7 @@ from ..machine import machine
 from ..model.checkpoint import read_checkpoint
 from ..msg import FusedPrediction
 from ..paths import PACKAGE, executable_path, model_path
+from ..replay.ros_domain import free_domain
 from ..runtime.recent_times import RecentTimes
 from .node_process import transport_environment
 
@@ -116,12 +117,14 @@ def _streams(model: str) -> tuple[Stream, ...]:
 @contextmanager
 def _own_domain() -> Iterator[None]:
     """A ROS domain of this process and those that it starts."""
-    os.environ.update(transport_environment(1 + os.getpid() % 100))
+    domain = free_domain()
+    os.environ.update(transport_environment(domain.id))
     rclpy.init()
     try:
         yield
     finally:
         rclpy.try_shutdown()
+        domain.release()
 
 
 @contextmanager

@@ -1,11 +1,10 @@
-"""The ROS domain of a replay: the one that the user wants, otherwise one that no other replay on this machine has."""
+"""The ROS domain of a replay or benchmark: the one that the user wants, otherwise one that no other of them here has."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -43,7 +42,7 @@ def claim_domain(wanted: int | None = None) -> RosDomain:
             raise ParameterError("ROS_DOMAIN_ID", repr(variable), f"0 to {MAX_DOMAIN}", "correct or unset it")
         wanted, source = int(variable), "ROS_DOMAIN_ID"
     if wanted is None:
-        return next(_free_domains())
+        return free_domain()
     lock = _lock(wanted)
     if lock is None:
         raise ParameterError(
@@ -52,12 +51,13 @@ def claim_domain(wanted: int | None = None) -> RosDomain:
     return RosDomain(wanted, source, lock)
 
 
-def _free_domains() -> Iterator[RosDomain]:
+def free_domain() -> RosDomain:
+    """A domain that no other process has claimed. Raises ParameterError if there is none."""
     for attempt in range(len(OWN_DOMAINS)):
         domain = OWN_DOMAINS[(os.getpid() + attempt) % len(OWN_DOMAINS)]
         lock = _lock(domain)
         if lock is not None:
-            yield RosDomain(domain, "", lock)
+            return RosDomain(domain, "", lock)
     raise ParameterError("replay", "a replay on every ROS domain from 1 to 101", "a free one", "give --domain-id")
 
 
