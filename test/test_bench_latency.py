@@ -1,6 +1,8 @@
 """`sentryfuse bench latency`: what a user measures on a robot."""
 
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from tiny_model import tiny_model
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.evaluation.latency import measure_latency
+from sentryfuse_ros.evaluation.rivals import OtherInstallation
 from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
 
@@ -51,3 +54,13 @@ def test_wrong_rounds_and_model_are_named(folder, capsys):
     assert main(["bench", "latency", "--model", "no_such_model"]) == 2
     err = capsys.readouterr().err
     assert "--rounds: saw 0" in err and "no_such_model" in err
+
+
+def test_another_installation_runs_its_own_package_and_not_that_of_the_working_directory(tmp_path, monkeypatch):
+    """This installation stands in for the other one."""
+    (tmp_path / "sentryfuse_ros").mkdir()
+    (tmp_path / "sentryfuse_ros" / "__init__.py").write_text("raise SystemExit('a package of the working directory')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with OtherInstallation(Path(sys.prefix), "ground_robot", 1) as other:
+        assert 0 < other.infer_s() < 10

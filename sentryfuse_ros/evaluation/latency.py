@@ -12,7 +12,6 @@ import numpy as np
 
 from .. import __version__
 from ..machine import machine
-from ..paths import model_path
 from ..runtime.engine import Engine
 from ..runtime.plan_costs import noise_window, time_plans
 from .rivals import OtherInstallation, plain_network
@@ -121,7 +120,7 @@ def summarise(engine: Engine, rounds: int, threads: int, before: Path | None) ->
     took: dict[str, list[float]] = {name: [] for name in (*plans, "user", "before")}
     switches, rng = [], np.random.default_rng(0)
     with ExitStack() as stack:
-        other = None if before is None else stack.enter_context(OtherInstallation(before, model_path(engine.name), threads))
+        other = None if before is None else stack.enter_context(OtherInstallation(before, engine.name, threads))
         for plan in plans.values():
             engine.run(plan, window)
         for _ in range(rounds):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -17,11 +18,15 @@ from ..model.config import FuseConfig
 _WORKER = """
 import sys
 import numpy as np
+import sentryfuse_ros
+assert sentryfuse_ros.__file__.startswith(sys.prefix), sentryfuse_ros.__file__
 try:
+    from sentryfuse_ros.paths import model_path
     from sentryfuse_ros.runtime.engine import Engine
 except ImportError:
     from sentryfuse_ros.engine import Engine
-engine = Engine.load(sys.argv[1], threads=int(sys.argv[2]))
+    from sentryfuse_ros.resources import model_path
+engine = Engine.load(model_path(sys.argv[1]), threads=int(sys.argv[2]))
 rng = np.random.default_rng(0)
 window = {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in engine.specs}
 everyone = np.ones(len(engine.specs), bool)
@@ -54,14 +59,23 @@ def plain_network(config: FuseConfig, window: Mapping[str, np.ndarray], threads:
 
 
 class OtherInstallation:
-    """The engine of another installation of this package, in a process of its own; ``prefix`` is its virtual environment."""
+    """The engine of another installation of this package, in a process of its own; ``prefix`` is its virtual environment.
 
-    def __init__(self, prefix: Path, model: Path, threads: int):
+    It loads its own model of the name ``model``, since versions may differ in what they can read.
+    """
+
+    def __init__(self, prefix: Path, model: str, threads: int):
         python = prefix / "bin" / "python"
         if not python.exists():
             raise ParameterError("--before", prefix, "a virtual environment that holds this package", "give its folder")
+        # Neither the working directory nor PYTHONPATH may lead it to this package instead of its own.
         self._process = subprocess.Popen(
-            [str(python), "-c", _WORKER, str(model), str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [str(python.absolute()), "-c", _WORKER, model, str(threads)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=prefix,
+            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         )
 
     def __enter__(self) -> OtherInstallation:

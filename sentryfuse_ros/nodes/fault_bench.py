@@ -10,7 +10,6 @@ from contextlib import contextmanager
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -27,7 +26,7 @@ from .collector import Collector
 from .message_types import message_class
 from .node_process import NodeProcess, transport_environment
 from .player import READY_TIMEOUT_S, Player
-from .spin import make_executor
+from .spin import spinning
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
@@ -89,7 +88,7 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
 
         other = OtherPublisher(task.plan.beside(), task.topics, task.samples)
         try:
-            with _spinning(node):
+            with spinning(node):
                 player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
                 begin_s, ended = time.monotonic(), threading.Event()
                 thread = threading.Thread(target=_follow, args=(other, begin_s, start_ns, ended), daemon=True)
@@ -116,7 +115,7 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
 def play_power(stage: Stage, cases: Sequence[PowerCase], fuse_period_s: float, progress: Callable[[int], None]) -> PowerRun:
     """Send the messages of every case for `CASE_S` each. Raises SentryFuseError if the node ends early or never becomes ready."""
     with _started(stage) as (fuser, node):
-        with _spinning(node):
+        with spinning(node):
             waiting = Collector(node, 0)
             deadline_s = time.monotonic() + READY_TIMEOUT_S
             while not waiting.predictions and time.monotonic() < deadline_s:
@@ -183,26 +182,3 @@ def _started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
             rclpy.try_shutdown()
     finally:
         fuser.stop()
-
-
-@contextmanager
-def _spinning(node: Node) -> Iterator[None]:
-    """Run the node's callbacks in a thread of their own."""
-    executor = make_executor()
-    executor.add_node(node)
-    stop = threading.Event()
-
-    def spin() -> None:
-        while not stop.is_set() and rclpy.ok():
-            try:
-                executor.spin_once(timeout_sec=0.2)
-            except ExternalShutdownException:
-                return
-
-    thread = threading.Thread(target=spin, name="collect", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(2.0)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from ..replay.session import PlayedRun, TopicReplay
@@ -16,7 +14,7 @@ from .collector import Collector, LatestMessages
 from .node_process import NodeProcess, transport_environment
 from .player import Player
 from .result_recorder import record_result
-from .spin import make_executor
+from .spin import spinning
 from .strangers import Strangers
 
 
@@ -44,7 +42,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
                 collector.latest.t_s = t_s
                 show(collector.latest)
 
-            with _spinning(node):
+            with spinning(node):
                 player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
                 strangers.check()
                 end_s = player.play(replay.stream, replay.speed, show_latest)
@@ -73,26 +71,3 @@ def _replay_node() -> Iterator[Node]:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
-
-
-@contextmanager
-def _spinning(node: Node) -> Iterator[None]:
-    """Run the node's callbacks in a thread of their own, while the block runs."""
-    executor = make_executor()
-    executor.add_node(node)
-    stop = threading.Event()
-
-    def spin() -> None:
-        while not stop.is_set() and rclpy.ok():
-            try:
-                executor.spin_once(timeout_sec=0.2)
-            except ExternalShutdownException:
-                return
-
-    thread = threading.Thread(target=spin, name="collect", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(2.0)

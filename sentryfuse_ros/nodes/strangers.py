@@ -8,9 +8,6 @@ from rclpy.node import Node
 
 from ..errors import SentryFuseError
 
-PARTICIPANT_BYTES = (
-    12  # the prefix of an endpoint's GUID, the same for all endpoints of a participant (DDSI-RTPS 2.5, section 8.2.4)
-)
 FUSER_TOPICS = ("/fuse_node/prediction", "/fuse_node/mask", "/fuse_node/pruning", "/fuse_node/model_info")
 
 
@@ -26,12 +23,9 @@ class Strangers:
         for topic in self._topics:
             if self._node.count_publishers(topic) <= 1:
                 continue
-            infos = self._node.get_publishers_info_by_topic(topic)
-            # The graph may list one publisher twice for a while, when it was made anew and the machine is busy. Two publishers of
-            # one participant are no strangers to each other.
-            if len({bytes(info.endpoint_gid[:PARTICIPANT_BYTES]) for info in infos}) <= 1:
-                continue
-            names = sorted(f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos)
+            names = sorted(
+                f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in self._node.get_publishers_info_by_topic(topic)
+            )
             raise SentryFuseError(
                 f"replay on ROS domain {self._domain_id}",
                 f"{len(names)} publishers of {topic}: {', '.join(names)}",

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import __version__
 from ..errors import ParameterError
 from ..files import write_atomically
 from ..machine import library_version, processor
@@ -153,6 +154,8 @@ def _key(engine: Engine, threads: int) -> dict[str, Any]:
     return {
         "model": str(engine.info.get("sha256", "")),
         "fusion_sizes": [list(size) for size in engine.checkpoint.config.fusion_sizes],
+        "stems": list(all_codes(engine.checkpoint.config)),
+        "package": __version__,
         "backend": engine.backend.name,
         "version": library_version(engine.backend.name),
         "device": engine.backend.device,
