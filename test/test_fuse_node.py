@@ -270,8 +270,10 @@ def test_sensors_that_never_come_are_diagnosed_when_grace_is_over(probe, process
     node = unconfigured(**{"audio.grace_s": 0.1, "lidar.grace_s": 0.1, "lidar.required": True})
     probe.bring_to("active", node)
     probe.feed_imu()
-    wait = {"imu": DiagnosticStatus.OK, "audio": DiagnosticStatus.WARN, "lidar": DiagnosticStatus.ERROR}
+    wait = {"audio": DiagnosticStatus.WARN, "lidar": DiagnosticStatus.ERROR}
     probe.wait("their levels", lambda: {name: probe.diagnosis(f"sensor {name}")[0] for name in wait} == wait, node)
+    # Its text and not its level: Fast DDS may still list publishers of earlier tests, and their number is warned of.
+    assert probe.diagnosis("sensor imu")[1].startswith("OK")
     assert "[WARN]" in next(line for line in node.log().splitlines() if "lidar: NEVER_SEEN" in line)
     assert node.log().count("audio: NEVER_SEEN") == 1
 
