@@ -14,6 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", required=True, type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is as if it had not stopped")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, e.g. batch=64, elastic.epochs=0 or 'train_groups=[a, b]'; may be repeated",
+    )
     parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
     parser.add_argument("--epochs", type=int, help="number of epochs to train instead of the recipe's")
     parser.add_argument(
@@ -53,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
     from ..training.recipe import Recipe
     from ..training.run import train
 
-    recipe = Recipe.read(args.config)
+    recipe = Recipe.read(args.config, args.changes)
     changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
     if args.validate_on:
         changes |= held_out(recipe, args.validate_on)

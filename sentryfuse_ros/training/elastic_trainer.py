@@ -31,6 +31,7 @@ class ElasticTrainer(Trainer):
     """
 
     NAME = "elastic stage"
+    UNUSED: tuple[str, ...] = ()
 
     def __init__(
         self,

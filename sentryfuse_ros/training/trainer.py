@@ -55,6 +55,7 @@ class Trainer:
     """
 
     NAME = "first stage"
+    UNUSED: tuple[str, ...] = ("elastic",)  # keys of the recipe that this stage does not read
 
     def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], distributed: Distributed | None = None):
         torch.manual_seed(recipe.seed)
