@@ -47,6 +47,10 @@ class WindowFolder:
         self.specs = self.description.specs
         self._arrays: dict[str, np.ndarray] = {}
 
+    def parts(self) -> set[str]:
+        """Names by which part of the set can be loaded beside its splits: the recordings, and what they are of."""
+        return {bag.name for bag in self.description.bags} | {bag.origin for bag in self.description.bags if bag.origin}
+
     def load(self, specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
         """The windows of some splits (all if None).
 

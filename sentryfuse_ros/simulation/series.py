@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from ..bags.run_description import RUN_FILE, RunDescription, read_run_description
 from ..errors import BagError, DataError, ParameterError
+from ..executors import executor
 from .run import simulate
 from .worlds import SEEDS_PER_SPLIT
 
@@ -66,9 +66,12 @@ def simulate_one(task: SimulationTask, progress: Callable[[float], None]) -> tup
     return description, TimeTaken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
 
 
-def simulate_series(task: SimulationTask, count: int, jobs: int, progress: Callable[[float], None]) -> SeriesResult:
+def simulate_series(
+    task: SimulationTask, count: int, jobs: int, progress: Callable[[float], None], scheduler: str = ""
+) -> SeriesResult:
     """Simulate ``count`` recordings with the seeds from the task's on; ``progress`` is called with the bags done.
 
+    ``jobs`` and ``scheduler`` are those of `executors.executor`.
     Complete bags that exist already are kept, so that an interrupted series can be continued by the same call. Raises
     ParameterError if a seed is out of range, BagError if a bag exists that is of another duration.
     """
@@ -84,12 +87,19 @@ def simulate_series(task: SimulationTask, count: int, jobs: int, progress: Calla
             "choose a lower --seed or --count",
         )
     began_s = time.monotonic()
-    todo = [one for one in map(task.of_series, seeds) if not is_made(one)]
+    whole = replace(task, out=task.out.absolute())  # the workers of a cluster run in folders of their own
+    todo = [one for one in map(whole.of_series, seeds) if not is_made(one)]
     progress(count - len(todo))
-    with ProcessPoolExecutor(jobs) as pool:
-        for done, _ in enumerate(pool.map(SimulationTask.run, todo), count - len(todo) + 1):
+    with executor(jobs, scheduler) as workers:
+        for done, _ in enumerate(workers.run(make, todo), count - len(todo) + 1):
             progress(done)
     return SeriesResult(count, len(todo), time.monotonic() - began_s)
+
+
+def make(task: SimulationTask) -> None:
+    """Simulate one bag of a series. A worker of a cluster may have died after it had made the bag, so it may be there."""
+    if not is_made(task):
+        task.run()
 
 
 def is_made(task: SimulationTask) -> bool:
