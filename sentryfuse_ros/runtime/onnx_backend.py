@@ -24,6 +24,7 @@ from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_tokenizers
 from .backend import BackendOutput
 from .onnx_graph import OnnxGraph
+from .onnx_session import make_session
 
 WINDOW = "window"  # input of a session for pictures
 TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
@@ -82,7 +83,7 @@ class OnnxBackend:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
                 windows.append(spec.name)
         onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units)
-        return FusionSession(self._session(graph), tuple(windows), tuple(pictures))
+        return FusionSession(make_session(graph, self._threads, self._providers), tuple(windows), tuple(pictures))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
@@ -103,21 +104,6 @@ class OnnxBackend:
             if (name := self._config.names[place]) in inputs:
                 session.prime(inputs[name])
 
-    def _session(self, graph: OnnxGraph) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
-        options.enable_cpu_mem_arena = False  # each session's own would hold memory that no run needs; it makes nothing faster
-        options.log_severity_level = 3  # errors only: what it warns about are its own optimisations
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat a core
-        try:
-            return onnxruntime.InferenceSession(graph.serialize(), options, providers=self._providers)
-        except Exception as error:  # its errors have no class of their own in common
-            raise CheckpointError(
-                "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
-            ) from error
-
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
         prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name].at_size(size)
@@ -130,7 +116,7 @@ class OnnxBackend:
             graph = OnnxGraph()
             for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
                 graph.output(value, name)
-            self._pictures[place, size] = PictureSession(self._session(graph))
+            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers))
         return self._pictures[place, size]
 
 
