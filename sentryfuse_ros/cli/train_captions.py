@@ -42,7 +42,10 @@ def run(args: argparse.Namespace) -> int:
             device=args.device,
             command="sentryfuse " + shlex.join(sys.argv[1:]),
         ),
-        lambda step: print(f"step {step.step}: loss per word {step.loss:.3f}, {step.elapsed_s:.0f} s", flush=True),
+        lambda step: print(
+            f"step {step.step}: loss per word {step.loss:.3f}, {step.validation:.3f} on validation; {step.elapsed_s:.0f} s",
+            flush=True,
+        ),
     )
     print(
         f"caption head of {result.parameters / 1e6:.2f} M parameters written to {result.path}; "

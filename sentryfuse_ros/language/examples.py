@@ -11,7 +11,7 @@ import numpy as np
 from ..bags.drive_truth import TRUTH_FILE
 from ..datasets.window_folder import WindowFolder
 from ..errors import DataError
-from .facts import Truth
+from .facts import Facts, Truth
 from .scenes import Scenes
 from .window_tokens import FrozenModel, WindowTokens
 
@@ -25,6 +25,11 @@ class CaptionExamples:
 
     def __len__(self) -> int:
         return len(self.truths)
+
+    @property
+    def facts(self) -> list[Facts]:
+        """The facts of each."""
+        return [truth.facts for truth in self.truths]
 
     def select(self, chosen: np.ndarray) -> CaptionExamples:
         """The examples at ``chosen`` (int)."""

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..model.subnetwork import whole_stems
 from .config import BEGIN, CaptionConfig
 from .decoder import CaptionDecoder, Percepts
 from .facts import Facts
@@ -21,6 +22,7 @@ from .situations import Situation, Situations
 from .vocabulary import Vocabulary
 from .window_tokens import FrozenModel, WindowTokens
 
+VALIDATED = 256  # windows of the validation loss
 NO_WORD = -1  # in a batch of words, behind the end of a sentence
 
 
@@ -34,6 +36,8 @@ class CaptionSchedule:
     warm_up: int = 150  # steps in which the learning rate rises
     weight_decay: float = 0.05
     dropout: float = 0.1
+    noise: float = 0.1  # on the tokens, as a share of their deviation
+    fewer_tokens: float = 0.5  # chance that a step leaves out up to half of the tokens
     pruned: float = 0.4  # chance that a step trains one of the head's pruning levels instead of the whole head
     seed: int = 0
     stop_after_s: float = math.inf  # the learning rate falls to zero by then, if that is before the last step
@@ -45,15 +49,16 @@ class CaptionSchedule:
 
 
 class StepReport(NamedTuple):
-    """Mean loss per word since the last report."""
+    """Mean loss per word since the last report, and that on the validation windows with all sensors."""
 
     step: int
     loss: float
+    validation: float
     elapsed_s: float
 
 
 class CaptionTrainer:
-    """Trains on windows (n) with the facts of each, which come without sensors."""
+    """Trains on windows (n) with the facts of each, which come without sensors; ``validation`` windows are only looked at."""
 
     def __init__(
         self,
@@ -61,6 +66,7 @@ class CaptionTrainer:
         config: CaptionConfig,
         windows: WindowTokens,
         facts: Sequence[Facts],
+        validation: tuple[WindowTokens, Sequence[Facts]],
         schedule: CaptionSchedule | None = None,
         situations: Situations | None = None,
     ):
@@ -73,6 +79,7 @@ class CaptionTrainer:
         decayed = [p for p in self.decoder.parameters() if p.ndim > 1]
         others = [p for p in self.decoder.parameters() if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": self.schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self._validation = self._validation_batch(*validation)
         self.optimiser = torch.optim.AdamW(groups, self.schedule.learning_rate, betas=(0.9, 0.98))
 
     def train(self, report: Callable[[StepReport], None] = lambda step: None) -> CaptionDecoder:
@@ -88,14 +95,15 @@ class CaptionTrainer:
                 group["lr"] = schedule.rate(t, step)
             losses.append(self._step())
             if (step + 1) % schedule.report_every == 0:
-                report(StepReport(step + 1, float(torch.stack(losses).mean()), elapsed_s))
+                report(StepReport(step + 1, float(torch.stack(losses).mean()), self.validation_loss(), elapsed_s))
                 losses = []
         return self.decoder.eval()
 
     def _step(self) -> Tensor:
         situation = self.situations.draw(self.frozen.config, self.rng)
         index = self._windows_with(situation)
-        percepts, words = self._examples(situation, index)
+        percepts, words = self._examples(situation, index, self.windows, self.facts, self.rng)
+        percepts = self._disturbed(percepts)
         level = 0.0
         if self.rng.random() < self.schedule.pruned:
             level = self.config.ratio_levels[self.rng.integers(len(self.config.ratio_levels))]
@@ -106,6 +114,17 @@ class CaptionTrainer:
         self.optimiser.step()
         return loss.detach()
 
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Loss per word of the whole head on validation windows, always the same sentences."""
+        return float(word_loss(self.decoder.eval(), *self._validation, level=0.0))
+
+    def _validation_batch(self, windows: WindowTokens, facts: Sequence[Facts]) -> tuple[Percepts, Tensor]:
+        everyone = (True,) * len(self.config.modalities)
+        situation = Situation(whole_stems(self.frozen.config, everyone, 0.0), everyone)
+        index = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), VALIDATED)).astype(np.int64))
+        return self._examples(situation, index, windows, facts, np.random.default_rng(0))
+
     def _windows_with(self, situation: Situation) -> np.ndarray:
         """Windows in which the sensors that the part uses were live."""
         used = np.array(situation.part.used)
@@ -113,13 +132,33 @@ class CaptionTrainer:
         good = index[self.windows.live[index][:, used].all(1)]
         return good if len(good) else index[:1]
 
-    def _examples(self, situation: Situation, index: np.ndarray) -> tuple[Percepts, Tensor]:
+    def _examples(
+        self,
+        situation: Situation,
+        index: np.ndarray,
+        windows: WindowTokens,
+        facts: Sequence[Facts],
+        rng: np.random.Generator,
+    ) -> tuple[Percepts, Tensor]:
         names = self.frozen.config.names
-        states = [situation.states(names, self.rng) for _ in index]
-        percepts = self.frozen.percepts(self.windows, index, situation.part, [[row[n] for n in names] for row in states])
-        sentences = [compose(self.facts[i].with_sensors(row), self.rng) for i, row in zip(index, states)]
+        states = [situation.states(names, rng) for _ in index]
+        percepts = self.frozen.percepts(windows, index, situation.part, [[row[n] for n in names] for row in states])
+        sentences = [compose(facts[i].with_sensors(row), rng) for i, row in zip(index, states)]
         words = torch.from_numpy(self.vocabulary.batch(sentences, self.config.longest)).to(self.frozen.device)
         return percepts, words
+
+    def _disturbed(self, percepts: Percepts) -> Percepts:
+        """With noise on the tokens, and at times without some of them: drives are few, and their tokens must not be learned by
+        heart."""
+        noise = self.schedule.noise
+        stem, fused = (x + noise * x.std() * torch.randn_like(x) for x in (percepts.stem, percepts.fused))
+        percepts = percepts._replace(stem=stem, fused=fused)
+        if self.rng.random() >= self.schedule.fewer_tokens:
+            return percepts
+        count = len(percepts.places)
+        chosen = np.sort(self.rng.permutation(count)[: self.rng.integers(-(-count // 2), count + 1)])
+        keep = torch.from_numpy(chosen).to(stem.device)
+        return percepts._replace(stem=stem[:, keep], fused=fused[:, keep], places=percepts.places[keep])
 
 
 def word_loss(decoder: CaptionDecoder, percepts: Percepts, words: Tensor, level: float) -> Tensor:

@@ -69,8 +69,8 @@ def train_captions(
     examples = {split: _examples(task, frozen, split, progress) for split in ("train", "val")}
     classes, names = frozen.config.classes, frozen.config.names
     config = CaptionConfig.of(frozen.config, frozen.lengths, learned_words(classes, names))
-    facts = [truth.facts for truth in examples["train"].truths]
-    decoder = CaptionTrainer(frozen, config, examples["train"].windows, facts, task.schedule).train(report)
+    learned, validation = ((examples[split].windows, examples[split].facts) for split in ("train", "val"))
+    decoder = CaptionTrainer(frozen, config, *learned, validation, task.schedule).train(report)
     checkpoint = checkpoint_of(decoder, {})
     truth = check(Speaker(checkpoint), frozen, _some(examples["val"], CHECKED))
     path = task.out or captions_path(task.model)
