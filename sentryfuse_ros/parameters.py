@@ -123,8 +123,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "captions",
         False,
-        "Whether the node says in a sentence now and then what it perceives, on ~/caption (docs/CAPTIONS.md). The model must have "
-        "a caption head.",
+        "Whether the node says in a sentence now and then what it perceives, on ~/caption (docs/CAPTIONS.md). The model must "
+        "have a caption head.",
     ),
     Parameter("caption_rate_hz", 0.5, "How often such a sentence is published at most [Hz].", 0.01, 10.0),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
