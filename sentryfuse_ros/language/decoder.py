@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .checkpoint import CaptionCheckpoint
 from .config import CaptionConfig, Width
 
 
@@ -115,3 +117,9 @@ class CaptionDecoder(nn.Module):
         for layer in self.layers:
             x = layer(x, rows, width)
         return self.norm(x) @ self.word.T
+
+
+def checkpoint_of(decoder: CaptionDecoder, info: dict[str, object]) -> CaptionCheckpoint:
+    """A decoder in torch as a checkpoint that was not written to a file."""
+    tensors = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in decoder.state_dict().items()}
+    return CaptionCheckpoint(decoder.config, tensors, info)

@@ -13,9 +13,9 @@ from ..datasets.window_folder import WindowFolder
 from ..errors import DataError
 from ..model.saved import load_checkpoint
 from ..model.subnetwork import whole_stems
-from .checkpoint import CaptionCheckpoint, captions_path, model_digest, write_captions
+from .checkpoint import captions_path, model_digest, write_captions
 from .config import CaptionConfig
-from .decoder import CaptionDecoder
+from .decoder import checkpoint_of
 from .examples import CaptionExamples, tokens_of_folder, with_truth
 from .facts import USED
 from .sentence_scores import FactScore, score_facts
@@ -82,12 +82,6 @@ def train_captions(
     }
     write_captions(config, checkpoint.tensors, path, info)
     return CaptionResult(path, sum(values.size for values in checkpoint.tensors.values()), truth)
-
-
-def checkpoint_of(decoder: CaptionDecoder, info: dict[str, object]) -> CaptionCheckpoint:
-    """A decoder in torch as a checkpoint that was not written to a file."""
-    tensors = {name: values.detach().cpu().numpy().astype(np.float32) for name, values in decoder.state_dict().items()}
-    return CaptionCheckpoint(decoder.config, tensors, info)
 
 
 def check(speaker: Speaker, frozen: FrozenModel, examples: CaptionExamples) -> FactScore:
