@@ -1,17 +1,26 @@
 """~/caption over real DDS: what is said belongs to a prediction, comes at its rate, and holds up no prediction."""
 
 import itertools
+import threading
 
+import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from caption_head_maker import model_with_head
+from rclpy.lifecycle import LifecycleNode
 from ros_harness import QUICK, NodeUnderTest
 from std_msgs.msg import String
 
+from sentryfuse_ros.language.checkpoint import captions_path, read_captions
+from sentryfuse_ros.language.speaker import Speaker
 from sentryfuse_ros.msg import Caption
-from sentryfuse_ros.nodes.captions import NOTHING
+from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher
+from sentryfuse_ros.preprocessing import empty_input
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.pipeline import Pipeline, Prediction
+from sentryfuse_ros.settings import build_settings
 
 RATE_HZ = 4.0
 
@@ -68,6 +77,51 @@ def test_sentences_come_no_more_often_than_they_may(probe, fed):
     probe.wait("captions", lambda: len(captions) > 6, fed)
     ticks = [caption.sequence for caption in captions]
     assert all(b - a >= 10 / RATE_HZ - 1 for a, b in itertools.pairwise(ticks)), ticks  # of 10 predictions a second
+
+
+class WaitingSpeaker(Speaker):
+    """Says nothing before it may."""
+
+    def __init__(self, checkpoint):
+        super().__init__(checkpoint)
+        self.may_speak, self.begun = threading.Event(), threading.Event()
+
+    def say(self, window, states, ratio=0.0):
+        self.begun.set()
+        assert self.may_speak.wait(60)
+        return super().say(window, states, ratio)
+
+
+def test_who_offers_a_prediction_does_not_wait_for_the_sentence(probe, ros, tmp_path):
+    """Predictions that come while a sentence is being made are not waited for, and only the newest of them is described."""
+    model = model_with_head(tmp_path, "ground_robot")
+    speaker, settings = WaitingSpeaker(read_captions(captions_path(model))), build_settings({"caption_rate_hz": 10.0})
+    engine = Engine.load(model, gives_tokens=True)
+    pipeline = Pipeline(settings, engine)
+    blank = {spec.name: empty_input(spec) for spec in engine.specs}
+    inference = engine.infer(blank, np.ones(4, bool), 0.0)
+    offered = [Prediction(pipeline.snapshot(10**9 * k, 10**9 * k), True, "", inference, 10**9 * k) for k in (1, 2, 3)]
+    node = LifecycleNode("speaking_node")
+    captions = CaptionPublisher(node, speaker, engine.modalities, settings)
+    captions._period_s = 0.0  # every prediction is due
+    heard = probe.listen(Caption, "/speaking_node/caption_stamped")
+    try:
+        node.trigger_configure()
+        node.trigger_activate()
+        probe.wait("a subscriber", lambda: node.count_subscribers("/speaking_node/caption_stamped") and captions._is_heard())
+        captions.offer(offered[0])
+        assert speaker.begun.wait(60)
+        for prediction in offered[1:]:
+            captions.offer(prediction)  # returns, though nobody may speak yet
+        assert not heard
+        speaker.may_speak.set()
+        probe.wait("two captions", lambda: len(heard) == 2)
+        assert [caption.sequence for caption in heard] == [1, 3]
+    finally:
+        speaker.may_speak.set()
+        captions.destroy()
+        captions.destroy()
+        node.destroy_node()
 
 
 def test_the_head_is_pruned_with_the_model(probe, fed):
