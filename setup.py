@@ -50,7 +50,7 @@ setup(
     extras_require={
         "simulate": ["mujoco>=3.3"],
         "tensorboard": ["tensorboard"],
-        "benchmark": ["torch-pruning==1.6.1"],
+        "benchmark": ["torch-pruning==1.6.1", "pycocoevalcap==1.2"],
         "cluster": ["distributed>=2024.1"],
     },
     data_files=shipped("config") + shipped("models") + shipped("msg") + shipped("srv"),

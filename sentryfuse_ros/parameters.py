@@ -120,6 +120,13 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
+    Parameter(
+        "captions",
+        False,
+        "Whether the node says in a sentence now and then what it perceives, on ~/caption (docs/CAPTIONS.md). The model must "
+        "have a caption head.",
+    ),
+    Parameter("caption_rate_hz", 0.5, "How often such a sentence is published at most [Hz].", 0.01, 10.0),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
     Parameter(
         "receive",

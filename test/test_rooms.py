@@ -28,7 +28,7 @@ FLOORS = (  # each may import from the floors before it and from its own
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},
-    {"training"},
+    {"training", "language"},
     {"evaluation"},
     {"reporting"},
     {"nodes"},

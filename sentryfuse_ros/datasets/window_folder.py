@@ -69,6 +69,11 @@ class WindowFolder:
         windows = self._windows({spec.name for spec in specs})
         return windows if groups is None else windows.of_groups(groups)
 
+    def stamps_ns(self) -> np.ndarray:
+        """Stamp at the end of every window of the folder, int64 (n,): on the clock of the recordings, as `WindowSet.end_s` is
+        not."""
+        return np.array([int(row["stamp_ns"]) for row in self._read_table()], np.int64)
+
     def _windows(self, names: set[str]) -> WindowSet:
         table = self._read_table()
         label_of = {name: i for i, name in enumerate(self.CLASSES)}

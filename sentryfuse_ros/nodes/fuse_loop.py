@@ -25,6 +25,7 @@ from ..runtime.worker import LatestJobWorker
 from ..sensing.rest import RESTING_DEPTH
 from ..sensor_kinds import sensor_kind
 from ..settings import Settings
+from .captions import CaptionPublisher
 from .change_log import ChangeLog
 from .diagnostics import loop_statuses
 from .driver_control import DriverControl
@@ -65,9 +66,10 @@ class FuseLoop:
         publishers: FuserPublishers,
         views: Views,
         drivers: DriverControl,
+        captions: CaptionPublisher | None = None,
     ):
         self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
-        self._drivers = drivers
+        self._drivers, self._captions = drivers, captions
         self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -244,6 +246,8 @@ class FuseLoop:
             self._views.publish(prediction, dict(self._pictures))
         except Exception as error:  # nobody must miss a prediction because of what is shown to others
             self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+        if self._captions is not None:
+            self._captions.offer(prediction)
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
         if self._views.wants_pictures:

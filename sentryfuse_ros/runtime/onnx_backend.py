@@ -22,8 +22,9 @@ from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_tokenizers
-from .backend import BackendOutput
+from .backend import BackendOutput, FusedTokens
 from .onnx_graph import OnnxGraph
+from .onnx_session import make_session
 
 WINDOW = "window"  # input of a session for pictures
 TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
@@ -46,8 +47,15 @@ class OnnxBackend:
 
     name = "onnxruntime"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
-        """``providers``: ONNX Runtime's execution providers, the preferred one first.
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        gives_tokens: bool = False,
+    ):
+        """``providers``: ONNX Runtime's execution providers, the preferred one first. ``gives_tokens``: whether runs return
+        the tokens, too.
 
         Raises CheckpointError for a model with a tokeniser that exists in torch only, or a provider that is not there.
         """
@@ -64,6 +72,7 @@ class OnnxBackend:
         self._config, self._weights = checkpoint.config, checkpoint.tensors
         self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
+        self._gives_tokens = gives_tokens
         self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
         self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
         self._builders = [_builder(spec) for spec in checkpoint.config.modalities]
@@ -81,15 +90,19 @@ class OnnxBackend:
             else:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
                 windows.append(spec.name)
-        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units)
-        return FusionSession(self._session(graph), tuple(windows), tuple(pictures))
+        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
+        return FusionSession(make_session(graph, self._threads, self._providers), tuple(windows), tuple(pictures))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
         feeds = {name: inputs[name] for name in compiled.windows}
         for name, session in compiled.pictures:
             feeds[name + TOKENS], feeds[name + SEEN] = session.run(inputs[name])
-        logits, share = compiled.session.run([onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE], feeds)
+        wanted = [onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE]
+        if self._gives_tokens:
+            logits, share, *tokens = compiled.session.run([*wanted, onnx_fusion.STEM_TOKENS, onnx_fusion.FUSED_TOKENS], feeds)
+            return BackendOutput(logits[0], share[0], FusedTokens(*tokens))
+        logits, share = compiled.session.run(wanted, feeds)
         return BackendOutput(logits[0], share[0])
 
     def forget(self) -> None:
@@ -103,21 +116,6 @@ class OnnxBackend:
             if (name := self._config.names[place]) in inputs:
                 session.prime(inputs[name])
 
-    def _session(self, graph: OnnxGraph) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
-        options.enable_cpu_mem_arena = False  # each session's own would hold memory that no run needs; it makes nothing faster
-        options.log_severity_level = 3  # errors only: what it warns about are its own optimisations
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat a core
-        try:
-            return onnxruntime.InferenceSession(graph.serialize(), options, providers=self._providers)
-        except Exception as error:  # its errors have no class of their own in common
-            raise CheckpointError(
-                "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
-            ) from error
-
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
         prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name].at_size(size)
@@ -130,7 +128,7 @@ class OnnxBackend:
             graph = OnnxGraph()
             for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
                 graph.output(value, name)
-            self._pictures[place, size] = PictureSession(self._session(graph))
+            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers))
         return self._pictures[place, size]
 
 
