@@ -17,6 +17,7 @@ VERBS = {
     "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model by a recipe (a YAML file)",
+    "trust": "let a model notice sensors that send plausible bytes with implausible content",
     "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
     "bench": "measure the inference time at each pruning ratio on this machine",
 }

@@ -10,8 +10,8 @@ Rows continue smoothly from chunk to chunk: the clock of the samples follows sta
 that jumps begins a new stretch.
 
 Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
-CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has; NAN, float samples that are not finite;
-UNSUPPORTED, compressed sound or another sample format.
+CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has, or not that of the stamps (`claimed_rate`);
+NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another sample format.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ..preprocessing.spec import ModalitySpec
 from .audio_formats import FRAMES_BYTES, foreign_format, has_frames
 from .batch import PayloadFault
 from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
+from .claimed_rate import ClaimedRate
 from .decoder import MessageDecoder, Rejected
 from .resampling import Resampler
 
@@ -96,14 +97,16 @@ class AudioDecoder(MessageDecoder[Sound]):
         self._resampler: Resampler | None = None
         self._due_ns: int | None = None  # when the sample after the last chunk is due
         self._sample_ns = 0.0  # time from sample to sample in the last chunk
+        self._claimed = ClaimedRate()
         self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
         self._due_ns = None
+        self._claimed.reset()
 
     def after_refusal(self) -> None:
-        self.reset()
+        self._due_ns = None
 
     def read(self, message: Any) -> Sound:
         sound = super().read(message)
@@ -234,6 +237,7 @@ class AudioDecoder(MessageDecoder[Sound]):
         low, high = float(samples.min()), float(samples.max())
         if not np.isfinite(high - low):
             raise Rejected(PayloadFault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
+        self._check_claimed_rate(sound)
         # A chunk whose values span several steps is loud enough; only for one that is nearly constant the exact RMS is computed.
         silent = limits["silent_rms"] * sound.full_scale
         if silent >= 0 and (
@@ -260,6 +264,19 @@ class AudioDecoder(MessageDecoder[Sound]):
                     f"at most {limits['clipped_share']:.0%}",
                     "lower the gain, or raise its parameter limits.clipped_share",
                 )
+
+    def _check_claimed_rate(self, sound: Sound) -> None:
+        if not sound.stamped or not sound.stamp_ns or self.limits["use_arrival_stamp"]:
+            return  # a time of arrival says when a driver or a network was free
+        true_hz = self._claimed.true_rate_hz(sound.stamp_ns, sound.samples[:: sound.channels], sound.rate_hz)
+        if true_hz:
+            raise Rejected(
+                PayloadFault.OUT_OF_RANGE,
+                f"{self.msg_type} sample rate",
+                f"{sound.rate_hz} Hz claimed of samples that come at about {true_hz:.0f} Hz by their stamps",
+                "the rate of the samples",
+                "correct the driver's sample rate, or set trust_stamps: false if its stamps are wrong",
+            )
 
     def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""

@@ -18,11 +18,12 @@ import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
-from ..sensing.liveness import Status
-from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.liveness import State, Status
+from ..sensing.model_inputs import ModelInputs, extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
+from ..sensing.trust_watch import OFF
 from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
@@ -31,6 +32,7 @@ from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
+JUDGED_PER_TICK = 2  # sensors, so that a tick never pays for all of them
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
 
@@ -94,7 +96,14 @@ class Pipeline:
         self._engine = engine
         rate_hz = settings["fuse_rate_hz"]
         self._sensors = {
-            s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), rate_hz, definitions.get(s.msg_type))
+            s.name: Sensor(
+                s,
+                engine.specs,
+                deserialize.get(s.msg_type),
+                rate_hz,
+                definitions.get(s.msg_type),
+                engine.trust_tables.get(s.model_input),
+            )
             for s in settings.sensors
         }
         self._switches = {name: SensorSwitch() for name in self._sensors}
@@ -232,6 +241,10 @@ class Pipeline:
             return self._engine.choice(live, power.ratio).used
 
         taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
+        lying = self._judge(taken, statuses)
+        if lying:  # a spare may serve in its place
+            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in lying}
+            taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for serving, live in zip(taken.serving, mask):
             if serving is not None and not live:
@@ -256,6 +269,26 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
+
+    def _judge(self, taken: ModelInputs, statuses: Mapping[str, Status]) -> list[Sensor]:
+        """Judge the windows of the sensors that were not judged for longest; those that are not believed any more."""
+        due = [s for s in self._sensors.values() if s.judgement_due]
+        due.sort(key=lambda s: s.trust.waiting_ns(s.newest_ns) if s.trust is not None else 0, reverse=True)
+        lying, judged = [], 0
+        for sensor in due:
+            if judged == JUDGED_PER_TICK:
+                break
+            assert sensor.spec is not None and sensor.trust is not None
+            x = None
+            if sensor in taken.serving:
+                x = taken.inputs.get(sensor.spec.name)
+            elif sensor.trust.distrusted and statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING):
+                x = sensor.window_while_distrusted(taken.snapshot.end_ns)
+            if x is not None:
+                judged += 1
+                if sensor.judge(x):
+                    lying.append(sensor)
+        return lying
 
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
         status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
@@ -297,6 +330,11 @@ class Pipeline:
     def modalities(self) -> tuple[str, ...]:
         """Names of the model inputs in mask order."""
         return self._engine.modalities
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The sensors whose data should be judged by the parameter `trust`, and for whose model input the checkpoint has no table."""
+        return tuple(s.name for s in self._sensors.values() if s.spec and s.trust is None and s.settings.trust != OFF)
 
     @property
     def power(self) -> GovernorState:
