@@ -17,7 +17,7 @@ from sentryfuse_ros.settings import SensorSettings
 
 from .lie import Lie
 
-STEP_S = 0.1  # between two looks at the topic, one fuse period
+STEP_S = 0.25  # between two looks at the topic
 
 
 @dataclass

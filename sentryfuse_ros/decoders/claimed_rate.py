@@ -32,6 +32,7 @@ class ClaimedRate:
         self._chunks = self._compared = 0
         self._adjoining = False  # it stays so until the stamps agree: sound may become rougher
         self._apart_s = self._lasting_s = 0.0  # time between chunks, and how long they last
+        self._longest_s = 0.0  # the longest time between two: stamps may come in bursts, of which one is always unfinished
         self._between = self._inside = self._spread = 0.0  # squared steps between and inside chunks, and variances
         self._stamp_ns, self._length_s, self._last = 0, 0.0, 0.0
 
@@ -43,6 +44,7 @@ class ClaimedRate:
             self._chunks += 1
             self._apart_s = _KEPT * self._apart_s + step_s
             self._lasting_s = _KEPT * self._lasting_s + self._length_s
+            self._longest_s = max(_KEPT * self._longest_s, step_s)
             if self._apart_s > self._lasting_s:
                 self._compare(samples)
             else:
@@ -53,9 +55,10 @@ class ClaimedRate:
         self._stamp_ns, self._length_s, self._last = stamp_ns, len(samples) / rate_hz, float(samples[-1])
         if self._chunks < _FEWEST or self._lasting_s < _FEWEST_S:
             return 0.0
-        ratio = self._apart_s / self._lasting_s
         self._adjoining = self._adjoining or self._adjoin()
-        return rate_hz / max(ratio, 1e-3) if ratio < _LOW or (ratio > _HIGH and self._adjoining) else 0.0
+        overlap = self._apart_s + self._longest_s < _LOW * self._lasting_s
+        hole = self._adjoining and self._apart_s - self._longest_s > _HIGH * self._lasting_s
+        return rate_hz * self._lasting_s / max(self._apart_s, 1e-3) if overlap or hole else 0.0
 
     def _compare(self, samples: np.ndarray) -> None:
         """Take in how a chunk joins the one before."""

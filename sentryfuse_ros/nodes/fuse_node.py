@@ -161,7 +161,7 @@ class FuseNode(LifecycleNode):
                 )
         if pipeline.unjudged:
             self.get_logger().info(
-                f"the model does not know what data of {', '.join(pipeline.unjudged)} should look like, so a sensor that lies is not "
+                f"the model does not know what data of {', '.join(pipeline.unjudged)} should look like, so no lie of theirs is "
                 f"noticed; to change that: sentryfuse trust {model_file} DATASET"
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}

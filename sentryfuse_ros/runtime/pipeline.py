@@ -333,7 +333,7 @@ class Pipeline:
 
     @property
     def unjudged(self) -> tuple[str, ...]:
-        """The sensors whose data should be judged by the parameter `trust`, and for whose model input the checkpoint has no table."""
+        """The sensors that should be judged by their parameter `trust`, and for whose model input the checkpoint has no table."""
         return tuple(s.name for s in self._sensors.values() if s.spec and s.trust is None and s.settings.trust != OFF)
 
     @property

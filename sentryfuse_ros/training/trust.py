@@ -8,7 +8,7 @@ seen.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -29,6 +29,7 @@ MOST_WINDOWS = 6000
 LEAST_SCALE = 0.03  # of a quantity; most are logarithms or shares, and a deviation of 3 % is small
 RIDGE = 0.03
 PENALTY = 30.0  # on the weights of a suspicion
+HALVINGS = 8
 STEPS, FURTHER_STEPS = 10, 4  # of Newton's method, from nothing and from another table's weights
 WEATHER_SHARE, LIE_SHARE = 0.5, 0.25  # copies in made-up weather, and copies with each lie, per window
 
@@ -49,9 +50,9 @@ class Windows:
     conditions: Mapping[str, np.ndarray]
 
 
-@dataclass
-class _Numbers:
-    """Quantities of windows (n, q), with which window each is of."""
+@dataclass(frozen=True)
+class Numbers:
+    """Quantities of windows (n, q), and which window each row is of."""
 
     values: np.ndarray
     of: np.ndarray
@@ -61,25 +62,38 @@ class _Numbers:
         return self.values[chosen[self.of]]
 
 
-def fit_table(windows: Windows, seed: int = 0, progress: Callable[[str], None] | None = None) -> TrustTable | None:
+@dataclass(frozen=True)
+class Measured:
+    """The quantities ``names`` of windows: as they are, of some in made-up weather, and of some with each of the ``lies``."""
+
+    names: tuple[str, ...]
+    clean: Numbers
+    weather: Numbers
+    told: tuple[Numbers, ...]
+    lies: tuple[MadeUpLie, ...]
+    validation: np.ndarray
+    conditions: Mapping[str, np.ndarray]
+
+
+def fit_table(windows: Windows, seed: int = 0) -> TrustTable | None:
     """The table of one model input; None where its kind has no quantities, or there are too few windows."""
-    if sensor_kind(windows.spec.kind).quantity_function() is None or windows.count < LEAST_WINDOWS:
-        return None
-    lies = sensor_kind(windows.spec.kind).made_up_lies(windows.spec)
-    made = _measure(windows, lies, np.random.default_rng(seed), progress)
-    if made is None:
-        return None
-    names, clean, weather, told = made
-    everything = np.ones(windows.count, bool)
-    table = _fit(names, clean, weather, told, lies, windows.validation, everything)
-    margin, logit_margins = MARGIN, np.full(len(lies), LOGIT_MARGIN)
-    for under in windows.conditions.values():
-        if min(np.count_nonzero(under), np.count_nonzero(~under)) < LEAST_OF_CONDITION:
+    measured = measure(windows, seed)
+    return None if measured is None else fit_measured(measured)
+
+
+def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTable:
+    """The table of the windows ``known`` (bool per window; None: all)."""
+    known = np.ones(len(measured.validation), bool) if known is None else known
+    table = _fit(measured, known)
+    margin, logit_margins = MARGIN, np.full(len(measured.lies), LOGIT_MARGIN)
+    for condition in measured.conditions.values():
+        under, others = known & condition, known & ~condition
+        if min(len(measured.clean.at(under)), len(measured.clean.at(others))) < LEAST_OF_CONDITION:
             continue
-        other = _fit(names, clean, weather, told, lies, windows.validation, ~under, table)
-        z = other.deviations(clean.at(under))
+        other = _fit(measured, others, table)
+        z = other.deviations(measured.clean.at(under))
         margin = max(margin, LEFT_OUT_SPARE * float(np.quantile(other.distances(z), 1 - LEFT_OUT_RARE)) / other.far)
-        if lies:
+        if measured.lies:
             reached = np.quantile(other.suspicions_of(z), 1 - LEFT_OUT_RARE, axis=1)
             logit_margins = np.maximum(logit_margins, reached - [s.far for s in other.suspicions])
     return replace(
@@ -89,34 +103,34 @@ def fit_table(windows: Windows, seed: int = 0, progress: Callable[[str], None] |
     )
 
 
-def _measure(
-    windows: Windows, lies: Sequence[MadeUpLie], random: np.random.Generator, progress: Callable[[str], None] | None
-) -> tuple[tuple[str, ...], _Numbers, _Numbers, list[_Numbers]] | None:
-    """Quantities of the windows, of some in made-up weather, and of some with each lie."""
+def measure(windows: Windows, seed: int = 0) -> Measured | None:
+    """What a table is fitted on; None where there is too little."""
     spec = replace(windows.spec, mean=(), std=())
-    weather = sensor_kind(spec.kind).weather_function()
-    kinds = 2 + len(lies)
-    rows: list[list[list[float]]] = [[] for _ in range(kinds)]
-    of: list[list[int]] = [[] for _ in range(kinds)]
+    kind = sensor_kind(spec.kind)
+    if kind.quantity_function() is None or windows.count < LEAST_WINDOWS:
+        return None
+    random = np.random.default_rng(seed)
+    lies: tuple[MadeUpLie, ...] = kind.made_up_lies(spec)
+    weather = kind.weather_function()
+    rows: list[list[list[float]]] = [[] for _ in range(2 + len(lies))]
+    of: list[list[int]] = [[] for _ in rows]
     names: tuple[str, ...] = ()
     for place, x in _each(windows, random):
-        if progress is not None:
-            progress(spec.name)
         copies: list[tuple[int, np.ndarray]] = [(0, x)]
         if weather is not None and random.random() < WEATHER_SHARE:
             copies.append((1, weather(spec, x, random)))
         if not windows.validation[place]:
             copies += [(2 + i, lie.tell(x, random)) for i, lie in enumerate(lies) if random.random() < LIE_SHARE]
-        for kind, changed in copies:
+        for copy, changed in copies:
             found = quantities(spec, np.asarray(changed, np.float32))
             if found is not None:
                 names = names or tuple(found)
-                rows[kind].append(list(found.values()))
-                of[kind].append(place)
+                rows[copy].append(list(found.values()))
+                of[copy].append(place)
     if len(rows[0]) < LEAST_WINDOWS:
         return None
-    numbers = [_Numbers(np.array(v, np.float64).reshape(-1, len(names)), np.array(o, np.int64)) for v, o in zip(rows, of)]
-    return names, numbers[0], numbers[1], numbers[2:]
+    numbers = [Numbers(np.array(v, np.float64).reshape(-1, len(names)), np.array(o, np.int64)) for v, o in zip(rows, of)]
+    return Measured(names, numbers[0], numbers[1], tuple(numbers[2:]), lies, windows.validation, windows.conditions)
 
 
 def _each(windows: Windows, random: np.random.Generator) -> Iterator[tuple[int, np.ndarray]]:
@@ -128,24 +142,16 @@ def _each(windows: Windows, random: np.random.Generator) -> Iterator[tuple[int, 
         yield from zip(chunk.tolist(), windows.rows(chunk), strict=True)
 
 
-def _fit(
-    names: tuple[str, ...],
-    clean: _Numbers,
-    weather: _Numbers,
-    told: Sequence[_Numbers],
-    lies: Sequence[MadeUpLie],
-    validation: np.ndarray,
-    known: np.ndarray,
-    start: TrustTable | None = None,
-) -> TrustTable:
+def _fit(measured: Measured, known: np.ndarray, start: TrustTable | None = None) -> TrustTable:
     """A table of the windows ``known`` (bool per window), whose second limits are still its first. ``start``: a table of similar
     windows, which saves time."""
+    names, clean, validation = measured.names, measured.clean, measured.validation
     training = known & ~validation if (known & ~validation).any() else known
     own = clean.at(training)
     centre, scale = own.mean(axis=0), np.maximum(own.std(axis=0), LEAST_SCALE)
     usual = np.quantile(own, (0.005, 0.995), axis=0).T
     table = TrustTable(names, centre, scale, usual, np.zeros(len(names)), np.eye(len(names)), 0.0, 0.0)
-    z = table.deviations(np.concatenate((own, weather.at(training))))
+    z = table.deviations(np.concatenate((own, measured.weather.at(training))))
     offset = z.mean(axis=0)
     whiten = np.linalg.cholesky(np.linalg.inv(_shrunk_covariance(z - offset) + RIDGE * np.eye(len(names))))
     table = replace(table, offset=offset, whiten=whiten)
@@ -153,7 +159,7 @@ def _fit(
     both = [table.distances(z_own), table.distances(z_validation)]
     far = max(float(np.quantile(both[0], 1 - RARE)), float(both[1].max(initial=0.0)))
     suspicions = []
-    for place, (lie, numbers) in enumerate(zip(lies, told, strict=True)):
+    for place, (lie, numbers) in enumerate(zip(measured.lies, measured.told, strict=True)):
         before = None if start is None else start.suspicions[place].weights
         weights = _logistic(suspicion_terms(z), suspicion_terms(table.deviations(numbers.at(training))), before)
         suspicions.append(Suspicion(lie.name, lie.text, weights, 0.0, 0.0))
@@ -186,10 +192,21 @@ def _logistic(no: np.ndarray, yes: np.ndarray, start: np.ndarray | None = None) 
     count = np.repeat([0.5 / max(len(no), 1), 0.5 / max(len(yes), 1)], (len(no), len(yes))) * len(terms)
     penalty = np.full(terms.shape[1], PENALTY)
     penalty[-1] = 1e-6
+
+    def loss(at: np.ndarray) -> float:
+        logits = terms @ at
+        return float(count @ (np.logaddexp(0, logits) - target * logits) + 0.5 * penalty @ (at * at))
+
     weights = np.zeros(terms.shape[1]) if start is None else start
+    least = loss(weights)
     for _ in range(STEPS if start is None else FURTHER_STEPS):
         p = 1 / (1 + np.exp(-np.clip(terms @ weights, -30, 30)))
         gradient = terms.T @ (count * (p - target)) + penalty * weights
-        curvature = (terms * (count * p * (1 - p) + 1e-4)[:, None]).T @ terms + np.diag(penalty)
-        weights = weights - np.linalg.solve(curvature, gradient)
+        curvature = (terms * (count * p * (1 - p))[:, None]).T @ terms + np.diag(penalty)
+        step = np.linalg.solve(curvature, gradient)
+        for _ in range(HALVINGS):  # far from the minimum a whole step may lead away from it
+            if (now := loss(weights - step)) <= least:
+                weights, least = weights - step, now
+                break
+            step = step / 2
     return weights
