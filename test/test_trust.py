@@ -12,6 +12,7 @@ from virtual_robot import Robot, tiny_engine
 from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import quantities
 from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of, trust_record
@@ -165,6 +166,20 @@ def test_clean_windows_are_near_and_lies_are_not(table):
     lies = imu_windows(50, seed=10)
     lies[..., 5] -= 9.8  # gravity removed
     assert {table.judge(quantities(IMU, x)).verdict for x in lies} == {Plausibility.IMPLAUSIBLE}
+
+
+@pytest.mark.parametrize("name", ["camera", "imu", "audio", "lidar"])
+def test_quantities_do_not_depend_on_how_an_input_is_normalised(name):
+    spec = next(s for s in read_checkpoint(model_path("ground_robot")).config.modalities if s.name == name)
+    plain = replace(spec, mean=(), std=())
+    random = np.random.default_rng(0)
+    x = random.uniform(0.1, 3, (1, *spec.shape)).astype(np.float32)
+    if name == "lidar":
+        x *= random.random((1, spec.shape[0], 1, *spec.shape[2:])) < 0.7  # cells without a return
+    assert spec.mean and spec.std
+    raw_numbers, numbers = quantities(plain, x[0]), quantities(spec, normalise(spec, x)[0])
+    assert list(raw_numbers) == list(numbers)
+    np.testing.assert_allclose(list(numbers.values()), list(raw_numbers.values()), rtol=1e-3, atol=2e-3)
 
 
 def test_a_window_with_too_few_steps_is_not_judged():

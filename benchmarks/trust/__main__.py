@@ -1,7 +1,7 @@
 """How many lies are noticed, what they cost, and how often a sensor that tells the truth is not believed.
 
     python -m benchmarks.trust collect --model MODEL --worlds DRIVES --windows WINDOWS --cache DIR
-    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --table FILE
+    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page docs/TRUST.md
 
 DRIVES are the test drives of `sentryfuse simulate`, and WINDOWS what `sentryfuse dataset` made of them. `collect` takes minutes.
 """
@@ -22,6 +22,9 @@ from .collect import collect, windows_of
 from .lies import LIES
 
 
+BEGIN, END = "<!-- benchmarks.trust judge --page writes from here -->", "<!-- to here -->"
+
+
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
@@ -36,7 +39,7 @@ def arguments() -> argparse.Namespace:
     steps.choices["collect"].add_argument("--stride", type=int, default=2, help="take every n-th window of a drive")
     steps.choices["judge"].add_argument("--training", required=True, help="data set that the model was trained on")
     steps.choices["judge"].add_argument("--json", type=Path)
-    steps.choices["judge"].add_argument("--table", type=Path, help="write the tables as Markdown")
+    steps.choices["judge"].add_argument("--page", type=Path, help="write the tables into this page, between its marks")
     return parser.parse_args()
 
 
@@ -61,8 +64,9 @@ def main() -> int:
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     text = markdown(result)
-    if args.table:
-        args.table.write_text(text)
+    if args.page:
+        before, _, rest = args.page.read_text().partition(BEGIN)
+        args.page.write_text(before + BEGIN + "\n" + text + END + rest.partition(END)[2])
     print(text)
     return 0
 

@@ -124,7 +124,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
     known, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
     new = _new_nuisances(checkpoint, windows, training)
     return {
-        "machine": machine(),
+        "machine": machine(1),
         "model": checkpoint.info.get("name"),
         "windows": len(labels),
         "drives": len(set(stored["drives"].tolist())),
@@ -190,7 +190,7 @@ def _new_nuisances(checkpoint: Any, windows: str, training: str) -> list[dict[st
         own = [nuisance for nuisance, sensor in DISTURBED.items() if sensor == spec.name and nuisance in test.conditions]
         if not own:
             continue
-        measured = measure(windows_of(spec, *groups))
+        measured = measure(windows_of(spec, groups[0], groups[1]))
         assert measured is not None
         for nuisance in own:
             table = fit_measured(without_condition(measured, nuisance), ~measured.conditions[nuisance])
@@ -218,7 +218,26 @@ def without_condition(measured: Measured, condition: str) -> Measured:
 
 
 def markdown(result: dict[str, Any]) -> str:
-    """The tables of docs/TRUST.md."""
+    """The part of docs/TRUST.md that is measured."""
+    harmful, flagged = result["lies_that_harm"], result["lies_flagged"]
+    by_sensor = ", ".join(f"{n} {share:.2%}" for n, share in result["false_mask_share_by_sensor"].items())
+    summary = [
+        f"`{result['model']}`, {result['lies']} lies told in the messages of {result['drives']} simulated drives of the test set "
+        f"({result['windows']} windows, by `python -m benchmarks.trust`). *Noticed* is the share of the windows that are implausible "
+        "or refused by the decoder once the lie fills the part that is judged, a second after its beginning; with three in a row, the "
+        "bit is cleared within two seconds. *Believed* is the accuracy in percent with the lying sensor, *masked* that in which "
+        "noticed windows are predicted without it, *unplugged* that without the sensor.",
+        "",
+        f"- {flagged} of the {harmful} lies that the decoder refuses or that cost more than a point against the unplugged sensor are "
+        "noticed in at least 95 % of the windows.",
+        f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points below "
+        "that without the sensor.",
+        f"- Of all windows of the test set, under all nuisances, {result['false_mask_share']:.2%} have a sensor that is implausible "
+        f"although it tells the truth ({by_sensor}).",
+        f"- Under a nuisance that was left out of the fit, with every drive that has it, it is at most "
+        f"{result['false_mask_share_new_nuisance']:.2%}.",
+        "",
+    ]
     lines = [
         "| sensor | lie | noticed (by decoder) | if its kind was not made up | believed | masked | unplugged |",
         "|---|---|---|---|---|---|---|",
@@ -235,4 +254,4 @@ def markdown(result: dict[str, Any]) -> str:
         f"| {n['nuisance']} | {n['sensor']} | {n['windows']} | {n['masked']:.2%} | {n['warned']:.1%} |"
         for n in result["new_nuisances"]
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join((*summary, *lines)) + "\n"
