@@ -1,7 +1,7 @@
 """How many lies are noticed, what they cost, and how often a sensor that tells the truth is not believed.
 
     python -m benchmarks.trust collect --model MODEL --worlds DRIVES --windows WINDOWS --cache DIR
-    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page docs/TRUST.md
+    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page PAGE
 
 DRIVES are the test drives of `sentryfuse simulate`, and WINDOWS what `sentryfuse dataset` made of them. `collect` takes minutes.
 """
@@ -20,7 +20,6 @@ from sentryfuse_ros.model.saved import load_checkpoint
 
 from .collect import collect, windows_of
 from .lies import LIES
-
 
 BEGIN, END = "<!-- benchmarks.trust judge --page writes from here -->", "<!-- to here -->"
 

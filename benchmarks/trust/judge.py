@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,23 +222,23 @@ def markdown(result: dict[str, Any]) -> str:
     """The part of docs/TRUST.md that is measured."""
     harmful, flagged = result["lies_that_harm"], result["lies_flagged"]
     by_sensor = ", ".join(f"{n} {share:.2%}" for n, share in result["false_mask_share_by_sensor"].items())
-    summary = [
-        f"`{result['model']}`, {result['lies']} lies told in the messages of {result['drives']} simulated drives of the test set "
-        f"({result['windows']} windows, by `python -m benchmarks.trust`). *Noticed* is the share of the windows that are implausible "
-        "or refused by the decoder once the lie fills the part that is judged, a second after its beginning; with three in a row, the "
-        "bit is cleared within two seconds. *Believed* is the accuracy in percent with the lying sensor, *masked* that in which "
-        "noticed windows are predicted without it, *unplugged* that without the sensor.",
-        "",
-        f"- {flagged} of the {harmful} lies that the decoder refuses or that cost more than a point against the unplugged sensor are "
-        "noticed in at least 95 % of the windows.",
-        f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points below "
-        "that without the sensor.",
-        f"- Of all windows of the test set, under all nuisances, {result['false_mask_share']:.2%} have a sensor that is implausible "
-        f"although it tells the truth ({by_sensor}).",
-        f"- Under a nuisance that was left out of the fit, with every drive that has it, it is at most "
+    paragraphs = (
+        f"`{result['model']}`, {result['lies']} lies told in the messages of {result['drives']} simulated drives of the test "
+        f"set, {result['windows']} windows, by `python -m benchmarks.trust`. *Noticed* is the share of the windows that are "
+        "implausible, or refused by the decoder, once the lie fills the part that is judged, a second after its beginning; with "
+        "three in a row, the bit is cleared within two seconds. *Believed* is the accuracy in percent with the lying sensor, "
+        "*masked* that in which the noticed windows are predicted without it, *unplugged* that without the sensor.",
+        f"- {flagged} of the {harmful} lies that the decoder refuses, or that cost more than a point against the unplugged "
+        "sensor, are noticed in at least 95 % of the windows.",
+        f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points "
+        "below that without the sensor.",
+        f"- Of all windows of the test set, under all nuisances, {result['false_mask_share']:.2%} have a sensor that is "
+        f"implausible although it tells the truth ({by_sensor}).",
+        "- Under a nuisance that was left out of the fit, with every drive that has it, it is at most "
         f"{result['false_mask_share_new_nuisance']:.2%}.",
-        "",
-    ]
+    )
+    wrapped = [textwrap.fill(text, 140, subsequent_indent="  " * text.startswith("- ")) for text in paragraphs]
+    summary = [wrapped[0], "", *wrapped[1:], ""]
     lines = [
         "| sensor | lie | noticed (by decoder) | if its kind was not made up | believed | masked | unplugged |",
         "|---|---|---|---|---|---|---|",
