@@ -71,6 +71,7 @@ class Inputs:
     def __init__(self, inputs: Mapping[str, np.ndarray], labels: np.ndarray):
         self._inputs, self.labels = inputs, labels
         self.conditions: dict[str, np.ndarray] = {}
+        self.steady = np.ones(len(labels), bool)
 
     def __len__(self) -> int:
         return len(self.labels)

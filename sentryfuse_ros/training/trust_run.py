@@ -122,7 +122,7 @@ class LyingExamples:
 
     def __init__(self, examples: Examples, sensor: str, lie: MadeUpLie):
         self.examples, self._sensor, self._lie = examples, sensor, lie
-        self.labels, self.conditions = examples.labels, examples.conditions
+        self.labels, self.conditions, self.steady = examples.labels, examples.conditions, examples.steady
 
     def __len__(self) -> int:
         return len(self.examples)
