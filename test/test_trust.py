@@ -130,6 +130,15 @@ def test_a_spare_serves_in_the_place_of_a_sensor_that_lies(engine):
     assert robot.run(3.0)[-1].tick.serving[1] == "imu"
 
 
+def test_a_sensor_that_loses_messages_does_not_lie(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.rates["imu"] = 8  # interpolated, its windows are smooth as no IMU is
+    assert set(states(robot.run(3.0))) <= {State.OK, State.STALE, State.RECOVERING}
+    robot.rates["imu"] = 100
+    assert states(robot.run(2.0))[-1] == State.OK
+
+
 def test_silence_comes_before_implausibility_and_the_lie_is_remembered(engine):
     robot = Robot(engine)
     robot.run(2.0)

@@ -79,6 +79,8 @@ HARM_POINTS = 1.0  # a lie that costs more than this against the unplugged senso
 
 def verdicts(table: TrustTable, values: np.ndarray) -> np.ndarray:
     """`Plausibility` (n,) of quantities (n, q); NEAR where there are none, because nothing was judged."""
+    if not values.shape[1]:  # not one window got past the decoder
+        return np.zeros(len(values), int)
     z = table.deviations(values)
     distance, logits = table.distances(z), table.suspicions_of(z)
     found = (distance > table.far).astype(int) + (distance > table.implausible)

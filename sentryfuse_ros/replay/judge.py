@@ -91,7 +91,8 @@ def judge_fault(
     cleared = _judge_clear(fault, times, ok, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
-        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded)
+        distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
+        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded, distrusted)
     return FaultVerdict(
         name,
         fault.kind,
@@ -148,8 +149,9 @@ def _judge_return(
     limits: Limits,
     end_s: float,
     recorded: RecordedState | None,
+    distrusted: bool,
 ) -> _Step:
-    """When the mask bit returned after the end of a fault, and whether that was soon enough."""
+    """When the mask bit returned after the end of a fault, and whether soon enough. ``distrusted``: it was IMPLAUSIBLE."""
     sensor, sound_s = limits.sensors[fault.sensor], delivered.sound_s.get(fault.sensor, [])
     all_s = delivered.all_s[fault.sensor]
     could_be_ok_s = ready_after(0.0, all_s, sound_s, sensor)
@@ -168,9 +170,11 @@ def _judge_return(
             else f"the recording never has {sensor.good_samples} good messages in a row afterwards, so nothing is promised",
         )
     enough = bisect.bisect_right(sound_s, ready_s)
-    patience_s = (
-        LIE_S if fault.kind == "lie" else sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay", "burst") else 0.0
-    )
+    patience_s = 0.0
+    if distrusted:
+        patience_s = LIE_S
+    elif fault.kind in ("slow", "intermittent", "delay", "burst"):
+        patience_s = sensor.timeout_s
     limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
     if returned is None:

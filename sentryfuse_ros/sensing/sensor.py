@@ -245,10 +245,10 @@ class Sensor:
 
     def judge(self, x: np.ndarray) -> bool:
         """Judge its newest window (`spec.shape`); returns whether it is now distrusted and was not."""
-        assert self.trust is not None
+        assert self.trust is not None and self.buffer is not None
         before = self.trust.distrusted
-        lost = self.trust.look(x, self.newest_ns)
-        if before and not self.trust.distrusted and self.buffer is not None:
+        lost = self.trust.look(x, self.buffer.window(self.newest_ns)[0])
+        if before and not self.trust.distrusted:
             self.buffer.forget_before(self.trust.good_from_ns)  # rows of the time of the lie must not be part of a later window
         return lost
 

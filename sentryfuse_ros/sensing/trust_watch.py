@@ -8,12 +8,14 @@ import numpy as np
 
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
 from .liveness import State, Status
 from .quantities import judged_span_s, quantities
 from .trust_table import Judgement, Plausibility, TrustTable
 
 OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
 PAUSE_S = 0.15  # at least so much new data between two judgements: windows that hardly differ say the same
+HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
 FAR_WORTH = 0.1  # what a window that is FAR counts on the way back; one that is NEAR counts 1
 
 
@@ -28,6 +30,9 @@ class TrustWatch:
         self._spec, self._table, self._masks = spec, table, masks
         self._bad_windows, self._good_windows = bad_windows, good_windows
         self._span_ns = round(judged_span_s(spec) * NS_PER_S)
+        kind = sensor_kind(spec.kind)
+        fills_holes = not kind.made_of_frames and not kind.row_rate_option
+        self._longest_hole_ns = round(HOLE_STEPS * spec.window_s / spec.shape[0] * NS_PER_S) if fills_holes else 0
         self.reset()
 
     def reset(self) -> None:
@@ -48,13 +53,14 @@ class TrustWatch:
         """How much new data there is since the last judgement."""
         return newest_ns - self._judged_ns
 
-    def look(self, x: np.ndarray, newest_ns: int) -> bool:
-        """Judge a window (`spec.shape`) with its newest row at ``newest_ns``.
+    def look(self, x: np.ndarray, row_stamp_ns: np.ndarray) -> bool:
+        """Judge a window (`spec.shape`) of rows at these stamps (k,), k > 0.
 
         Returns whether the sensor is now distrusted and was not. Where there is too little data to judge, nothing changes.
         """
+        newest_ns = int(row_stamp_ns[-1])
         self._judged_ns = newest_ns
-        found = quantities(self._spec, x)
+        found = None if self._has_holes(row_stamp_ns) else quantities(self._spec, x)
         if found is None:
             return False
         judgement = self._table.judge(found)
@@ -74,6 +80,13 @@ class TrustWatch:
             if self._good >= self._good_windows - 1e-6:
                 self.distrusted = False
         return False
+
+    def _has_holes(self, row_stamp_ns: np.ndarray) -> bool:
+        """Whether steps of the judged part were made up between rows that are far from each other."""
+        if not self._longest_hole_ns:
+            return False
+        judged = row_stamp_ns[np.searchsorted(row_stamp_ns, int(row_stamp_ns[-1]) - self._span_ns) :]
+        return len(judged) < 2 or int(np.diff(judged).max()) > self._longest_hole_ns
 
     @property
     def good_from_ns(self) -> int:
