@@ -13,6 +13,7 @@ from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing.normalise import normalise
+from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import quantities
 from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of, trust_record
@@ -167,6 +168,15 @@ def test_a_table_survives_its_json(table):
         found = quantities(IMU, x)
         assert again.judge(found).verdict == table.judge(found).verdict
     assert again.names == table.names and again.windows == table.windows == 225
+
+
+def test_a_table_of_other_quantities_or_inputs_is_as_if_there_were_none(table):
+    record = trust_record({"imu": table, "nose": table}, "")
+    engine = Engine(replace(tiny_engine().checkpoint, trust=record), tiny_engine().backend)
+    assert set(engine.trust_tables) == {"imu"}
+    record["inputs"]["imu"]["quantities"] = {f"old {n}": v for n, v in record["inputs"]["imu"]["quantities"].items()}
+    engine = Engine(replace(engine.checkpoint, trust=record), engine.backend)
+    assert engine.trust_tables == {} and Robot(engine).pipeline.unjudged == ("camera", "imu", "audio", "lidar")
 
 
 def test_clean_windows_are_near_and_lies_are_not(table):

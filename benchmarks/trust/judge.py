@@ -44,6 +44,7 @@ MADE_UP = {
     "gyro_in_deg_s": ("gyro_in_deg_s", "gyro_in_rpm"),
     "gyro_in_rpm": ("gyro_in_rpm", "gyro_in_deg_s"),
     "smoothed": ("smoothed",),
+    "clipped": ("clipped",),
     "biased_gyro": ("gyro_biased",),
     "dead_gyro": ("gyro_dead",),
     "compressed_bytes": ("bytes",),

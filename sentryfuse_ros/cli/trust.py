@@ -16,6 +16,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validate-on", nargs="+", metavar="GROUP", default=(), help="groups held out of it (default: as its JSON says)"
     )
+    parser.add_argument(
+        "--inputs",
+        nargs="+",
+        metavar="NAME",
+        default=(),
+        help="model inputs to look at (default: all; the others keep their table)",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,7 +36,12 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     task = TrustTask(
-        args.model, args.dataset, tuple(args.groups), tuple(args.validate_on), "sentryfuse " + shlex.join(sys.argv[1:])
+        args.model,
+        args.dataset,
+        tuple(args.groups),
+        tuple(args.validate_on),
+        tuple(args.inputs),
+        "sentryfuse " + shlex.join(sys.argv[1:]),
     )
     with Console(stderr=True).status("looking at the windows of the training"):
         file = make_trust_file(task, lambda text: console.print(text, markup=False))

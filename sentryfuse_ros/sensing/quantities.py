@@ -7,6 +7,8 @@ not on its weights.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from ..preprocessing import ModalitySpec
@@ -60,6 +62,12 @@ def quantities(spec: ModalitySpec, x: np.ndarray) -> Quantities | None:
     function = sensor_kind(spec.kind).quantity_function()
     part = None if function is None else newest_part(spec, x)
     return None if part is None or function is None else function(spec, part)
+
+
+def quantity_names(spec: ModalitySpec) -> tuple[str, ...]:
+    """The names of the quantities of a model input; () where its kind has none."""
+    anything = np.random.default_rng(0).uniform(0.1, 1.0, spec.shape).astype(np.float32)
+    return tuple(quantities(replace(spec, mean=(), std=()), anything) or ())
 
 
 def log(values: np.ndarray | float) -> np.ndarray:

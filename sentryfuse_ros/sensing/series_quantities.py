@@ -57,7 +57,7 @@ def _of_channels(part: np.ndarray, channels: tuple[str, ...], units: tuple[str, 
             log(slow_size / (size + _SMALL)),
             np.abs(step).mean(axis=0) / (step_size + _SMALL),
             together[np.tril_indices(compared, -1)],
-            [same.mean()],
+            [same.mean(), float(((x == x.max(axis=0)) | (x == x.min(axis=0))).mean(axis=0).max())],
         )
     )
     return dict(zip(_names(channels, units), values.tolist(), strict=True))
@@ -75,4 +75,5 @@ def _names(channels: tuple[str, ...], units: tuple[str, ...]) -> tuple[str, ...]
         *(f"evenness of the steps of {name}" for name in channels),
         *(f"correlation of {channels[i]} and {channels[j]}" for i, j in pairs),
         "share of steps without change",
+        "share of steps at the ends of the range",
     )

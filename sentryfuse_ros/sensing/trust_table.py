@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import CheckpointError, ParameterError
-from .quantities import Quantities, number, text_of
+from ..preprocessing import ModalitySpec
+from .quantities import Quantities, number, quantity_names, text_of
 
 CLIP = 30.0  # deviations; farther than this is equally far
 SUSPICION_CLIP = 8.0
@@ -192,6 +193,12 @@ def suspicion_terms(z: np.ndarray) -> np.ndarray:
     """What the weights of a suspicion apply to: deviations (n, q), their squares and their sizes, and 1: (n, 3 q + 1)."""
     z = np.clip(z, -SUSPICION_CLIP, SUSPICION_CLIP)
     return np.concatenate((z, z * z / 4, np.abs(z), np.ones((len(z), 1))), axis=1)
+
+
+def usable_tables(trust: Mapping[str, Any], what: str, specs: Sequence[ModalitySpec]) -> dict[str, TrustTable]:
+    """`tables_of` without those of other inputs, or of a version that had other quantities: they cannot judge."""
+    tables = tables_of(trust, what)
+    return {s.name: tables[s.name] for s in specs if s.name in tables and tables[s.name].names == quantity_names(s)}
 
 
 def tables_of(trust: Mapping[str, Any], what: str) -> dict[str, TrustTable]:

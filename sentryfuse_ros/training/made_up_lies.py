@@ -118,6 +118,7 @@ def imu_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
         MadeUpLie("gyro_in_deg_s", "angular velocities in deg/s", scaled(degrees, 1)),
         MadeUpLie("gyro_in_rpm", "angular velocities in revolutions per minute", scaled(degrees / 6, 1)),
         MadeUpLie("smoothed", "a low-pass filter", _smoothed),
+        MadeUpLie("clipped", "a range that is too small", lambda x, r: np.clip(x, -r.uniform(8, 11), r.uniform(8, 11))),
         MadeUpLie("gyro_biased", "a gyro with a large bias", _gyro_biased),
         MadeUpLie("gyro_dead", "a gyro that does not move", lambda x, r: _dead(x, slice(0, 3), r)),
     )

@@ -10,14 +10,14 @@ import numpy as np
 
 from ..datasets import LabelledDataset, dataset
 from ..datasets.recording import Group
-from ..errors import DataError
+from ..errors import DataError, ParameterError
 from ..model.checkpoint import read_checkpoint, write_trust
 from ..model.fuse import SentryFuse
 from ..model.saved import network_of
 from ..model.subnetwork import whole_stems
 from ..preprocessing import ModalitySpec
 from ..preprocessing.normalise import normalise
-from ..sensing.trust_table import TrustTable, trust_record
+from ..sensing.trust_table import trust_record, usable_tables
 from ..sensor_kinds import sensor_kind
 from .augment import Augment
 from .examples import Examples, RecordingExamples, examples_of
@@ -37,6 +37,7 @@ class TrustTask:
     dataset: str
     train_groups: tuple[Group, ...] = ()
     validation_groups: tuple[Group, ...] = ()
+    inputs: tuple[str, ...] = ()  # model inputs whose table is made; () for all. The others keep theirs.
     command: str = ""
 
 
@@ -57,8 +58,13 @@ def make_trust_file(task: TrustTask, say: Callable[[str], None]) -> Path:
     own = [_examples(source, specs, names) if names else None for names in groups]
     if own[0] is None:
         raise DataError("training groups", "none", "those that the model was trained on", "name them with --groups")
-    tables: dict[str, TrustTable] = {}
+    unknown = sorted(set(task.inputs) - {spec.name for spec in specs})
+    if unknown:
+        raise ParameterError("model input", ", ".join(unknown), "one of " + ", ".join(s.name for s in specs), "correct the name")
+    tables = usable_tables(checkpoint.trust, f"trust file of {task.model}", specs) if task.inputs else {}
     for place, spec in enumerate(specs):
+        if task.inputs and spec.name not in task.inputs:
+            continue
         table = fit_table(windows_of(spec, own[0], own[1]))
         if table is None:
             say(f"{spec.name}: no table, because there are too few windows, or its kind has no quantities")
