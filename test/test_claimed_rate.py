@@ -1,4 +1,4 @@
-"""A sample rate that the stamps of the chunks contradict, and what must not be taken for one."""
+"""What a chunk of sound cannot be: of another rate than its stamps say, or of two levels; and what must not be taken for it."""
 
 import re
 
@@ -68,3 +68,10 @@ def test_a_jump_of_the_stamps_begins_anew():
     microphone.decode(chunks(16000))
     later = T0 + 3600 * NS + LENGTH_NS * np.arange(150)
     assert not microphone.decode(chunks(16000, stamps=later)).fault.any()
+
+
+def test_sound_of_two_levels_is_clipped_and_quiet_noise_is_not():
+    levels = np.sign(np.random.default_rng(0).normal(0, 1, 320))
+    batch = decoder().decode([raw(audio((levels * 3000).astype(np.int16), stamp_ns=T0))])
+    assert batch.fault[0] == PayloadFault.CLIPPED and "100% of the samples at -3000 or 3000" in batch.error
+    assert not decoder().decode([raw(audio((levels * 2).astype(np.int16), stamp_ns=T0))]).fault.any()

@@ -30,7 +30,7 @@ def _message(head: bytes, rate_hz: int, samples: np.ndarray) -> bytes:
     return bytes(out)
 
 
-def _on_samples(change: Callable[[np.ndarray, np.random.Generator], np.ndarray], rate: float = 1.0) -> Callable:
+def on_samples(change: Callable[[np.ndarray, np.random.Generator], np.ndarray], rate: float = 1.0) -> Callable:
     """A change of the samples (n,) float32, full scale 1, of a whole recording; ``rate``: factor on the rate that is claimed."""
 
     def messages(raw: Sequence[bytes], random: np.random.Generator) -> list[bytes]:
@@ -47,7 +47,7 @@ def _on_samples(change: Callable[[np.ndarray, np.random.Generator], np.ndarray],
 
 
 def _gain(db: float) -> Callable:
-    return _on_samples(lambda s, _: s * np.float32(10 ** (db / 20)))
+    return on_samples(lambda s, _: s * np.float32(10 ** (db / 20)))
 
 
 def _bytes(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
@@ -57,7 +57,7 @@ def _bytes(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> C
         raw = np.rint(sound * _FULL).astype("<i2").view(np.uint8)
         return np.ascontiguousarray(change(raw, random)).view("<i2").astype(np.float32) / _FULL
 
-    return _on_samples(samples)
+    return on_samples(samples)
 
 
 def _as_float(raw: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -106,7 +106,7 @@ def _interleaved(sound: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _tone(hz: float, level: float) -> Callable:
-    return _on_samples(lambda s, _: s + np.float32(level) * np.sin(2 * np.pi * hz / 16000 * np.arange(len(s), dtype=np.float32)))
+    return on_samples(lambda s, _: s + np.float32(level) * np.sin(2 * np.pi * hz / 16000 * np.arange(len(s), dtype=np.float32)))
 
 
 def _muffled(sound: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -144,29 +144,29 @@ LIES = (
         "the two bytes of a sample exchanged",
         _bytes(lambda b, _: b.reshape(-1, 2)[:, ::-1].reshape(-1)),
     ),
-    Lie("audio", "rate_claimed_double", "32 kHz claimed of 16 kHz", _on_samples(lambda s, _: s, 2)),
-    Lie("audio", "rate_claimed_half", "8 kHz claimed of 16 kHz", _on_samples(lambda s, _: s, 0.5)),
-    Lie("audio", "rate_claimed_44100", "44.1 kHz claimed of 16 kHz", _on_samples(lambda s, _: s, 44.1 / 16)),
-    Lie("audio", "rate_aliased", "sound of half the rate, each sample twice", _on_samples(_halved)),
-    Lie("audio", "played_fast", "played twice as fast, and repeated", _on_samples(_fast)),
-    Lie("audio", "stereo_as_mono", "two channels, one of them silent, sent as one", _on_samples(_interleaved)),
+    Lie("audio", "rate_claimed_double", "32 kHz claimed of 16 kHz", on_samples(lambda s, _: s, 2)),
+    Lie("audio", "rate_claimed_half", "8 kHz claimed of 16 kHz", on_samples(lambda s, _: s, 0.5)),
+    Lie("audio", "rate_claimed_44100", "44.1 kHz claimed of 16 kHz", on_samples(lambda s, _: s, 44.1 / 16)),
+    Lie("audio", "rate_aliased", "sound of half the rate, each sample twice", on_samples(_halved)),
+    Lie("audio", "played_fast", "played twice as fast, and repeated", on_samples(_fast)),
+    Lie("audio", "stereo_as_mono", "two channels, one of them silent, sent as one", on_samples(_interleaved)),
     Lie("audio", "gain_plus_24", "a gain of 24 dB too much", _gain(24)),
     Lie("audio", "gain_plus_12", "a gain of 12 dB too much", _gain(12)),
     Lie("audio", "gain_minus_15", "a gain of 15 dB too little", _gain(-15)),
     Lie("audio", "gain_minus_30", "a gain of 30 dB too little", _gain(-30)),
-    Lie("audio", "offset", "an offset of 0.3 of full scale", _on_samples(lambda s, _: s + np.float32(0.3))),
-    Lie("audio", "gated", "every second 10 ms missing", _on_samples(_gated)),
-    Lie("audio", "muffled", "hardly anything above 200 Hz", _on_samples(_muffled)),
-    Lie("audio", "thin", "hardly anything below 3 kHz", _on_samples(_thin)),
+    Lie("audio", "offset", "an offset of 0.3 of full scale", on_samples(lambda s, _: s + np.float32(0.3))),
+    Lie("audio", "gated", "every second 10 ms missing", on_samples(_gated)),
+    Lie("audio", "muffled", "hardly anything above 200 Hz", on_samples(_muffled)),
+    Lie("audio", "thin", "hardly anything below 3 kHz", on_samples(_thin)),
     Lie("audio", "hum", "50 Hz at half of full scale on top", _tone(50, 0.5)),
     Lie("audio", "whistle", "2 kHz at a tenth of full scale on top", _tone(2000, 0.1)),
     Lie(
         "audio",
         "white_noise",
         "noise of 0.05 of full scale in its place",
-        _on_samples(lambda s, r: r.normal(0, 0.05, s.shape).astype(np.float32)),
+        on_samples(lambda s, r: r.normal(0, 0.05, s.shape).astype(np.float32)),
     ),
-    Lie("audio", "shuffled", "pieces of 2 ms in a random order", _on_samples(_shuffled)),
-    Lie("audio", "one_bit", "two levels only", _on_samples(lambda s, r: np.sign(s) * np.float32(0.1))),
-    Lie("audio", "inverted", "of the opposite sign", _on_samples(lambda s, _: -s)),
+    Lie("audio", "shuffled", "pieces of 2 ms in a random order", on_samples(_shuffled)),
+    Lie("audio", "one_bit", "two levels only", on_samples(lambda s, r: np.sign(s) * np.float32(0.1))),
+    Lie("audio", "inverted", "of the opposite sign", on_samples(lambda s, _: -s)),
 )

@@ -15,7 +15,7 @@ from .lie import Lie
 Pixels = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
-def _on_pixels(change: Pixels, encoding: str = "rgb8") -> Callable:
+def on_pixels(change: Pixels, encoding: str = "rgb8") -> Callable:
     """A change of a picture (H, W, 3) uint8 as a change of messages, which are then sent with this encoding."""
 
     def messages(raw: Sequence[bytes], random: np.random.Generator) -> list[bytes]:
@@ -54,7 +54,7 @@ def _with_pixels(raw: bytes, pixels: np.ndarray, encoding: str) -> bytes:
 
 def _level(change: Callable[[np.ndarray], np.ndarray]) -> Callable:
     """A change of brightness, of numbers in 0..255."""
-    return _on_pixels(lambda p, _: np.clip(np.rint(change(p.astype(np.float32))), 0, 255).astype(np.uint8))
+    return on_pixels(lambda p, _: np.clip(np.rint(change(p.astype(np.float32))), 0, 255).astype(np.uint8))
 
 
 def _grey(p: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -69,7 +69,7 @@ def _part(rows: slice, columns: slice) -> Callable:
         out[rows, columns] = random.integers(0, 3, out[rows, columns].shape)
         return out
 
-    return _on_pixels(change)
+    return on_pixels(change)
 
 
 def _sheared(p: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -115,27 +115,27 @@ def _one_channel(p: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 LIES = (
-    Lie("camera", "colours_swapped", "red and blue exchanged", _on_pixels(lambda p, _: p[..., ::-1])),
-    Lie("camera", "encoding_wrong", "the same bytes called bgr8", _on_pixels(lambda p, _: p, "bgr8")),
-    Lie("camera", "colours_rotated", "red sent as green, green as blue", _on_pixels(lambda p, _: p[..., [2, 0, 1]])),
-    Lie("camera", "yuv_as_rgb", "YUV samples called rgb8", _on_pixels(_yuv)),
-    Lie("camera", "no_blue", "the blue channel is dark", _on_pixels(_one_channel)),
-    Lie("camera", "grey", "grey, sent as colours", _on_pixels(_grey)),
-    Lie("camera", "upside_down", "turned by 180 degrees", _on_pixels(lambda p, _: p[::-1, ::-1])),
-    Lie("camera", "mirrored", "left and right exchanged", _on_pixels(lambda p, _: p[:, ::-1])),
-    Lie("camera", "on_its_side", "turned by 90 degrees", _on_pixels(lambda p, _: p.swapaxes(0, 1)[::-1])),
+    Lie("camera", "colours_swapped", "red and blue exchanged", on_pixels(lambda p, _: p[..., ::-1])),
+    Lie("camera", "encoding_wrong", "the same bytes called bgr8", on_pixels(lambda p, _: p, "bgr8")),
+    Lie("camera", "colours_rotated", "red sent as green, green as blue", on_pixels(lambda p, _: p[..., [2, 0, 1]])),
+    Lie("camera", "yuv_as_rgb", "YUV samples called rgb8", on_pixels(_yuv)),
+    Lie("camera", "no_blue", "the blue channel is dark", on_pixels(_one_channel)),
+    Lie("camera", "grey", "grey, sent as colours", on_pixels(_grey)),
+    Lie("camera", "upside_down", "turned by 180 degrees", on_pixels(lambda p, _: p[::-1, ::-1])),
+    Lie("camera", "mirrored", "left and right exchanged", on_pixels(lambda p, _: p[:, ::-1])),
+    Lie("camera", "on_its_side", "turned by 90 degrees", on_pixels(lambda p, _: p.swapaxes(0, 1)[::-1])),
     Lie("camera", "inverted", "a negative", _level(lambda p: 255 - p)),
     Lie("camera", "exposed_3", "exposed three times too long", _level(lambda p: 3 * p)),
     Lie("camera", "exposed_quarter", "exposed a quarter of the time", _level(lambda p: p / 4)),
     Lie("camera", "gamma", "a gamma of 2.2 too much", _level(lambda p: 255 * (p / 255) ** 2.2)),
     Lie("camera", "lower_half_dark", "the lower half is dark", _part(slice(27, None), slice(None))),
     Lie("camera", "left_half_dark", "the left half is dark", _part(slice(None), slice(0, 36))),
-    Lie("camera", "row_length", "rows read one pixel too short", _on_pixels(_sheared)),
-    Lie("camera", "defocused", "out of focus", _on_pixels(lambda p, _: cv2.GaussianBlur(p, (0, 0), 4))),
-    Lie("camera", "noisy", "noise of 40 steps", _on_pixels(_noise)),
-    Lie("camera", "random", "random bytes", _on_pixels(_random)),
-    Lie("camera", "covered_white", "one colour all over", _on_pixels(_flat)),
-    Lie("camera", "test_bars", "a test picture", _on_pixels(_bars)),
-    Lie("camera", "blocks", "JPEG of quality 3, red and blue right", _on_pixels(_crude)),
+    Lie("camera", "row_length", "rows read one pixel too short", on_pixels(_sheared)),
+    Lie("camera", "defocused", "out of focus", on_pixels(lambda p, _: cv2.GaussianBlur(p, (0, 0), 4))),
+    Lie("camera", "noisy", "noise of 40 steps", on_pixels(_noise)),
+    Lie("camera", "random", "random bytes", on_pixels(_random)),
+    Lie("camera", "covered_white", "one colour all over", on_pixels(_flat)),
+    Lie("camera", "test_bars", "a test picture", on_pixels(_bars)),
+    Lie("camera", "blocks", "JPEG of quality 3, red and blue right", on_pixels(_crude)),
     Lie("camera", "posterised", "four levels of brightness", _level(lambda p: np.floor(p / 64) * 64 + 32)),
 )

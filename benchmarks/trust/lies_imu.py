@@ -13,7 +13,7 @@ _GYRO, _ACCEL = slice(13, 16), slice(25, 28)
 _G = 9.80665
 
 
-def _on_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
+def on_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) -> Callable:
     """A change of gyro [rad/s] and accel [m/s^2] (n, 6) as a change of n messages of equal length."""
 
     def messages(raw: Sequence[bytes], random: np.random.Generator) -> list[bytes]:
@@ -29,17 +29,17 @@ def _on_values(change: Callable[[np.ndarray, np.random.Generator], np.ndarray]) 
 
 
 def _scaled(gyro: float, accel: float) -> Callable:
-    return _on_values(lambda v, _: v * np.repeat([gyro, accel], 3))
+    return on_values(lambda v, _: v * np.repeat([gyro, accel], 3))
 
 
 def _turned(rows: Sequence[Sequence[float]]) -> Callable:
     """The sensor is mounted another way: x, y and z of the robot as given by the rows."""
     matrix = np.asarray(rows, float).T
-    return _on_values(lambda v, _: np.concatenate((v[:, :3] @ matrix, v[:, 3:] @ matrix), axis=1))
+    return on_values(lambda v, _: np.concatenate((v[:, :3] @ matrix, v[:, 3:] @ matrix), axis=1))
 
 
 def _plus(gyro: Sequence[float], accel: Sequence[float]) -> Callable:
-    return _on_values(lambda v, _: v + np.concatenate((gyro, accel)))
+    return on_values(lambda v, _: v + np.concatenate((gyro, accel)))
 
 
 def _smoothed(v: np.ndarray, _: np.random.Generator) -> np.ndarray:
@@ -65,7 +65,7 @@ def _without(channels: Sequence[int]) -> Callable:
         out[:, channels] = random.normal(0, 1e-6, (len(v), len(channels)))
         return out
 
-    return _on_values(change)
+    return on_values(change)
 
 
 LIES = (
@@ -84,7 +84,7 @@ LIES = (
     Lie("imu", "axes_exchanged", "x, y, z sent as z, x, y", _turned(((0, 0, 1), (1, 0, 0), (0, 1, 0)))),
     Lie("imu", "yawed_90", "turned by 90 degrees about z", _turned(((0, -1, 0), (1, 0, 0), (0, 0, 1)))),
     Lie("imu", "yawed_180", "turned by 180 degrees about z", _turned(((-1, 0, 0), (0, -1, 0), (0, 0, 1)))),
-    Lie("imu", "gyro_accel_exchanged", "gyro and accel exchanged", _on_values(lambda v, _: v[:, [3, 4, 5, 0, 1, 2]])),
+    Lie("imu", "gyro_accel_exchanged", "gyro and accel exchanged", on_values(lambda v, _: v[:, [3, 4, 5, 0, 1, 2]])),
     Lie("imu", "dead_gyro", "a gyro that is nearly zero", _without((0, 1, 2))),
     Lie("imu", "dead_x", "an accelerometer whose x axis is nearly zero", _without((3,))),
     Lie("imu", "biased_gyro", "a gyro with a bias of 0.5 rad/s", _plus((0.5, 0.5, 0.5), (0, 0, 0))),
@@ -92,15 +92,15 @@ LIES = (
         "imu",
         "clipped",
         "accelerations clipped at 1 g",
-        _on_values(lambda v, _: np.clip(v, [-9e9] * 3 + [-_G] * 3, [9e9] * 3 + [_G] * 3)),
+        on_values(lambda v, _: np.clip(v, [-9e9] * 3 + [-_G] * 3, [9e9] * 3 + [_G] * 3)),
     ),
-    Lie("imu", "smoothed", "a low-pass filter of 0.25 s", _on_values(_smoothed)),
-    Lie("imu", "held", "every eighth sample repeated", _on_values(_held)),
-    Lie("imu", "noise", "noise of 5 m/s^2 and 0.5 rad/s on top", _on_values(_noisy)),
+    Lie("imu", "smoothed", "a low-pass filter of 0.25 s", on_values(_smoothed)),
+    Lie("imu", "held", "every eighth sample repeated", on_values(_held)),
+    Lie("imu", "noise", "noise of 5 m/s^2 and 0.5 rad/s on top", on_values(_noisy)),
     Lie(
         "imu",
         "coarse",
         "steps of 1 m/s^2 and 0.1 rad/s",
-        _on_values(lambda v, r: np.round(v / [0.1, 0.1, 0.1, 1, 1, 1]) * [0.1, 0.1, 0.1, 1, 1, 1] + r.normal(0, 1e-7, v.shape)),
+        on_values(lambda v, r: np.round(v / [0.1, 0.1, 0.1, 1, 1, 1]) * [0.1, 0.1, 0.1, 1, 1, 1] + r.normal(0, 1e-7, v.shape)),
     ),
 )
