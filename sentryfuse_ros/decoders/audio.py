@@ -10,8 +10,8 @@ Rows continue smoothly from chunk to chunk: the clock of the samples follows sta
 that jumps begins a new stretch.
 
 Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
-CLIPPED, too many samples at full scale, or hardly any between two levels; OUT_OF_RANGE, a rate that no sound card has, or not that
-of the stamps (`claimed_rate`); NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another sample format.
+CLIPPED, too many samples at full scale, or hardly any between two levels; OUT_OF_RANGE, a rate that no sound card has, or that
+the stamps contradict (`claimed_rate`); NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another sample format.
 """
 
 from __future__ import annotations
