@@ -11,7 +11,7 @@ that jumps begins a new stretch.
 
 Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
 CLIPPED, too many samples at full scale, or hardly any between two levels; OUT_OF_RANGE, a rate that no sound card has, or that
-the stamps contradict (`claimed_rate`); NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another sample format.
+the stamps contradict (`claimed_rate`); NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another format.
 """
 
 from __future__ import annotations

@@ -18,8 +18,9 @@ import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
-from ..sensing.liveness import State, Status
-from ..sensing.model_inputs import ModelInputs, extract_inputs, slots_of
+from ..sensing.liars import judge_due
+from ..sensing.liveness import Status
+from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
@@ -32,7 +33,6 @@ from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
-JUDGED_PER_TICK = 2  # sensors, so that a tick never pays for all of them
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
 
@@ -241,7 +241,7 @@ class Pipeline:
             return self._engine.choice(live, power.ratio).used
 
         taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
-        lying = self._judge(taken, statuses)
+        lying = judge_due(self._sensors.values(), taken, statuses)
         if lying:  # a spare may serve in its place
             statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in lying}
             taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
@@ -269,26 +269,6 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
-
-    def _judge(self, taken: ModelInputs, statuses: Mapping[str, Status]) -> list[Sensor]:
-        """Judge the windows of the sensors that were not judged for longest; those that are not believed any more."""
-        due = [s for s in self._sensors.values() if s.judgement_due]
-        due.sort(key=lambda s: s.trust.waiting_ns(s.newest_ns) if s.trust is not None else 0, reverse=True)
-        lying, judged = [], 0
-        for sensor in due:
-            if judged == JUDGED_PER_TICK:
-                break
-            assert sensor.spec is not None and sensor.trust is not None
-            x = None
-            if sensor in taken.serving:
-                x = taken.inputs.get(sensor.spec.name)
-            elif sensor.trust.distrusted and statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING):
-                x = sensor.window_while_distrusted(taken.snapshot.end_ns)
-            if x is not None:
-                judged += 1
-                if sensor.judge(x):
-                    lying.append(sensor)
-        return lying
 
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
         status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
