@@ -294,6 +294,13 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
     Parameter("required", False, "Whether the sensor raises an alarm even if it never came up."),
     Parameter(
+        "trust",
+        "mask",
+        "What becomes of a sensor that sends plausible bytes with implausible content, where the checkpoint knows what its data "
+        "should look like (docs/TRUST.md). mask clears its bit, warn only says so, and off does not look.",
+        choices=("off", "warn", "mask"),
+    ),
+    Parameter(
         "may_switch_off",
         False,
         "Whether the driver is asked to stop the sensor while the plan in force leaves it out (docs/POWER.md).",

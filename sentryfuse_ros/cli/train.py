@@ -102,6 +102,7 @@ def run(args: argparse.Namespace) -> int:
     )
     if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
+        print(f"to let it notice sensors that lie: sentryfuse trust {folder} {recipe.dataset}")
     return 0
 
 

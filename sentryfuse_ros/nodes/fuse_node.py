@@ -164,6 +164,11 @@ class FuseNode(LifecycleNode):
                 self.get_logger().warning(
                     f"model input {name} has no sensor and will count as absent; set parameter model_input of a sensor to {name}"
                 )
+        if pipeline.unjudged:
+            self.get_logger().info(
+                f"the model does not know what data of {', '.join(pipeline.unjudged)} should look like, so no lie of theirs is "
+                f"noticed; to change that: sentryfuse trust {model_file} DATASET"
+            )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
         warm_s = engine.warm() if settings["warm_up"] else 0.0

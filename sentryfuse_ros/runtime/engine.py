@@ -24,6 +24,7 @@ from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
 from ..pruning.units import SiteKeep, subnetwork_units
+from ..sensing.trust_table import usable_tables
 from .backend import Backend, FusedTokens
 from .backends import load_backend
 
@@ -74,6 +75,7 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, backend: Backend):
         self.checkpoint, self.backend = checkpoint, backend
         self.info = dict(checkpoint.info)
+        self.trust_tables = usable_tables(checkpoint.trust, f"trust file of model {self.name!r}", self.specs)
         self._lengths = token_counts(checkpoint.config)
         self._choices: Choices = {}
         self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()

@@ -18,11 +18,13 @@ import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
+from ..sensing.trust_watch import OFF
 from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
@@ -94,7 +96,14 @@ class Pipeline:
         self._engine = engine
         rate_hz = settings["fuse_rate_hz"]
         self._sensors = {
-            s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), rate_hz, definitions.get(s.msg_type))
+            s.name: Sensor(
+                s,
+                engine.specs,
+                deserialize.get(s.msg_type),
+                rate_hz,
+                definitions.get(s.msg_type),
+                engine.trust_tables.get(s.model_input),
+            )
             for s in settings.sensors
         }
         self._switches = {name: SensorSwitch() for name in self._sensors}
@@ -232,6 +241,10 @@ class Pipeline:
             return self._engine.choice(live, power.ratio).used
 
         taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
+        lying = judge_due(self._sensors.values(), taken, statuses)
+        if lying:  # a spare may serve in its place
+            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in lying}
+            taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for serving, live in zip(taken.serving, mask):
             if serving is not None and not live:
@@ -297,6 +310,11 @@ class Pipeline:
     def modalities(self) -> tuple[str, ...]:
         """Names of the model inputs in mask order."""
         return self._engine.modalities
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The sensors that should be judged by their parameter `trust`, and for whose model input the checkpoint has no table."""
+        return tuple(s.name for s in self._sensors.values() if s.spec and s.trust is None and s.settings.trust != OFF)
 
     @property
     def power(self) -> GovernorState:

@@ -15,11 +15,13 @@ from ..decoders import FieldReading, make_decoder
 from ..decoders.batch import Batch
 from ..decoders.message_definition import Message
 from ..nanoseconds import NS_PER_S
-from ..preprocessing import ModalitySpec
+from ..preprocessing import ModalitySpec, model_input
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .rest import looks_apart_ns
+from .trust_table import TrustTable
+from .trust_watch import MASK, OFF, TrustWatch
 from .window_buffer import WindowBuffer
 
 OTHER_CLOCK_S = 10.0  # a message that seems to be on the way for longer was stamped by another clock
@@ -48,7 +50,8 @@ class Sensor:
     newest message whenever a window is taken (`make_rows`), and of a few in each slot where windows are rarer. With 0, every
     message makes a row, as for building a data set.
 
-    ``definition``: that of the message type, which a sensor with `fields` needs.
+    ``definition``: that of the message type, which a sensor with `fields` needs. ``table``: what the windows of its model input
+    look like; without one, or with the parameter `trust` off, its data are not judged.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class Sensor:
         deserialize: Callable[[bytes], Any] | None,
         window_rate_hz: float = 0.0,
         definition: Message | None = None,
+        table: TrustTable | None = None,
     ):
         self.settings = settings
         self.name = settings.name
@@ -72,6 +76,10 @@ class Sensor:
         # Elsewhere a stamp of zero is a fault of the driver and must not be replaced by the time of arrival.
         self.stamp_by_arrival = not settings.trust_stamps or headerless
         self.liveness = SensorLiveness(LivenessConfig(**{f.name: getattr(settings, f.name) for f in fields(LivenessConfig)}))
+        self.trust: TrustWatch | None = None
+        if self.spec is not None and table is not None and settings.trust != OFF:
+            masks = settings.trust == MASK
+            self.trust = TrustWatch(self.spec, table, masks, settings.invalid_samples, settings.good_samples)
         self.buffer: WindowBuffer | None = None  # made with the first rows, whose shape and type the decoder decides
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
@@ -217,7 +225,32 @@ class Sensor:
         elif self._is_clock_trouble(self.status):
             remedy = f"set {self.name}.trust_stamps: false if its stamps are not of this clock"
             self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
+        if self.trust is not None:
+            self.status = self.trust.apply(self.status)
         return self.status
+
+    @property
+    def judgement_due(self) -> bool:
+        """Whether its newest window should be judged."""
+        return self.trust is not None and self.newest_ns > 0 and self.trust.due(self.newest_ns)
+
+    def window_while_distrusted(self, end_ns: int) -> np.ndarray | None:
+        """The window that ends at ``end_ns`` of a sensor that does not serve because it is not believed; None without rows."""
+        assert self.spec is not None
+        self.make_rows()
+        if self.buffer is None:
+            return None
+        stamps, rows = self.buffer.window(end_ns)
+        return model_input(self.spec, stamps, rows, end_ns) if len(stamps) else None
+
+    def judge(self, x: np.ndarray) -> bool:
+        """Judge its newest window (`spec.shape`); returns whether it is now distrusted and was not."""
+        assert self.trust is not None and self.buffer is not None
+        before = self.trust.distrusted
+        lost = self.trust.look(x, self.buffer.window(self.newest_ns)[0])
+        if before and not self.trust.distrusted:
+            self.buffer.forget_before(self.trust.good_from_ns)  # rows of the time of the lie must not be part of a later window
+        return lost
 
     @staticmethod
     def _is_clock_trouble(status: Status) -> bool:
@@ -244,5 +277,7 @@ class Sensor:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
         self.liveness.reset()
         self.decoder.reset()
+        if self.trust is not None:
+            self.trust.reset()
         self._looked_ns, self._rested, self._skipped = 0, False, False
         self._forget_rows()
