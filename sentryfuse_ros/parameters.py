@@ -128,6 +128,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "and auto uses raw if this rclpy supports it.",
         choices=("auto", "raw", "callback"),
     ),
+    Parameter(
+        "cpu_priority",
+        "auto",
+        "What the active node asks of the scheduler. auto asks for a real-time policy or else for a lower nice value, as far as "
+        "this machine allows it (docs/PERFORMANCE.md); ordinary asks for nothing.",
+        choices=("auto", "ordinary"),
+    ),
     Parameter("diagnostics_rate_hz", 1.0, "Rate at which /diagnostics is published [Hz].", 0.1, 10.0),
     Parameter(
         "pruning_ratio_override",
