@@ -8,6 +8,7 @@ snapshots for which the first is late, because a message takes long to read. The
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import traceback
@@ -23,6 +24,7 @@ from ..runtime.cpu_priority import CpuPriority
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.power_rails import KINDS, power_rail
+from ..runtime.simulated_arrivals import SimulatedArrivals
 from ..runtime.tick_schedule import TickSchedule
 from ..runtime.worker import LatestJobWorker
 from ..sensing.rest import RESTING_DEPTH
@@ -80,6 +82,7 @@ class FuseLoop:
         self._was_slow = False
         self._ticks = TickSchedule(settings["fuse_rate_hz"], settings["poll_rate_hz"])
         self._priority = CpuPriority()
+        self._arrivals = SimulatedArrivals()
         self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
@@ -177,6 +180,9 @@ class FuseLoop:
             for receiver in self._receivers.values():
                 receiver.drain()  # these messages are from the time before the jump
             self._ticks.reset()
+            self._arrivals.reset()
+        if self._sim_time:
+            self._arrivals.note(time.monotonic_ns(), now.node_ns)
         self._ticks.begin(now.node_ns)
         fuse_due, fresh = self._ticks.is_due(now.node_ns), False
         for receiver in self._receivers.values():
@@ -190,7 +196,10 @@ class FuseLoop:
                 self._keep_picture(name, messages[-1])
             # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
             now = self._now()
-            arrival_ns = now.arrival_ns - age_ns
+            if self._sim_time:
+                arrival_ns = self._arrivals.at(age_ns, time.monotonic_ns(), now.node_ns)
+            else:
+                arrival_ns = now.arrival_ns - age_ns
             # Pictures and clouds one by one, because each may take long, and a tick must not wait for all of them.
             step = 1 if sensor_kind(receiver.sensor.kind).made_of_frames else max(1, len(messages))
             for begin in range(0, max(1, len(messages)), step):
@@ -305,7 +314,8 @@ class FuseLoop:
         if verdict.slow and not self._was_slow:
             self._logger.warning(verdict.text)
         elif self._was_slow and not verdict.slow:
-            self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
+            rate = "the clock runs" if math.isnan(verdict.rate_hz) else f"{verdict.rate_hz:.1f} predictions per second again"
+            self._logger.info(rate)
         self._was_slow = verdict.slow
         unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
         return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced, power_unheard)
