@@ -39,7 +39,7 @@ from .message_types import message_class, message_definition
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .sensor_service import SensorService
-from .spin import run, settle_garbage
+from .spin import release_garbage, run, settle_garbage
 from .stop_signals import STOP, StopRequested
 from .views import Views
 
@@ -213,6 +213,7 @@ class FuseNode(LifecycleNode):
             self._configured.service.destroy()
             self._configured.drivers.destroy()
             self._configured = None
+            release_garbage()
 
     # --- parameters ----------------------------------------------------------------------------------------
 

@@ -56,6 +56,12 @@ def settle_garbage() -> None:
     gc.freeze()
 
 
+def release_garbage() -> None:
+    """Collect what `settle_garbage` has exempted as well, after a node has let go of its parts: they refer to each other."""
+    gc.unfreeze()
+    gc.collect()
+
+
 def keep_large_buffers() -> bool:
     """Let glibc reuse the memory of images and clouds instead of mapping it anew for every message.
 
