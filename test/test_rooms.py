@@ -12,7 +12,7 @@ PACKAGE = Path(sentryfuse_ros.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 FLOORS = (  # each may import from the floors before it and from its own
     {"errors", "files", "machine", "masks", "nanoseconds", "parameters", "paths", "sensor_kinds", "settings", "validation"},
-    {"preprocessing"},
+    {"access_policy", "preprocessing"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},

@@ -22,7 +22,7 @@ from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
 from ..errors import ParameterError, SentryFuseError, raise_all
-from ..paths import model_path
+from ..paths import model_path, model_roots
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
@@ -66,6 +66,7 @@ class FuseNode(LifecycleNode):
         self._declared = DeclaredParameters(self)
         for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
+        self._model_roots = model_roots(str(self.get_parameter("model").value), str(self.get_parameter("model_roots").value))
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
@@ -144,7 +145,7 @@ class FuseNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings, wrong = self._declared.settings()
-        raise_all([*wrong, *check_configuration(self, settings)])
+        raise_all([*wrong, *check_configuration(self, settings, self._model_roots)])
         model_file = model_path(settings["model"])
         engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
         if settings["budget"] == "time":
