@@ -20,7 +20,7 @@ class Parameter:
     """One parameter: its default, which also fixes its type, and what it means in whole sentences.
 
     ``low`` and ``high`` bound numbers, ``choices`` lists the strings that are allowed. A ``dynamic`` parameter may be changed
-    while the node runs; the others are read when it is configured.
+    while the node runs; the others are read when it is configured. A ``fixed`` one can only be given when the node starts.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Parameter:
     high: float | None = None
     choices: Collection[str] = ()
     dynamic: bool = False
+    fixed: bool = False
 
     def check(self, value: Any, prefix: str = "") -> Any:
         """The value, converted to the type of the default.
@@ -77,6 +78,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "model",
         "ground_robot",
         "Checkpoint to run: a folder, a .safetensors file, or the name of a folder in the package's models/.",
+    ),
+    Parameter(
+        "model_roots",
+        "",
+        "Folders below which `model` may lie when it is changed after the start of the node, separated by colons. The shipped "
+        "models and the model that was given at the start are always allowed; / allows everything. It can only be given at the "
+        "start.",
+        fixed=True,
     ),
     Parameter(
         "sensors",
@@ -134,6 +143,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "How messages are received. raw takes serialised messages at every poll, callback uses ordinary rclpy callbacks, "
         "and auto uses raw if this rclpy supports it.",
         choices=("auto", "raw", "callback"),
+    ),
+    Parameter(
+        "cpu_priority",
+        "auto",
+        "What the active node asks of the scheduler. auto asks for a real-time policy or else for a lower nice value, as far as "
+        "this machine allows it (docs/PERFORMANCE.md); ordinary asks for nothing.",
+        choices=("auto", "ordinary"),
     ),
     Parameter("diagnostics_rate_hz", 1.0, "Rate at which /diagnostics is published [Hz].", 0.1, 10.0),
     Parameter(

@@ -24,7 +24,7 @@ FLOORS = (  # each may import from the floors before it and from its own
         "settings",
         "validation",
     },
-    {"preprocessing"},
+    {"access_policy", "preprocessing"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "datasets", "replay"},

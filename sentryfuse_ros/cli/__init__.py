@@ -15,6 +15,7 @@ VERBS = {
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "view": "open what a replay wrote with --mcap in the Rerun viewer",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",
+    "policy": "write the access policy of SROS 2 for fuse_node with your parameters",
     "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model by a recipe (a YAML file)",

@@ -23,7 +23,7 @@ from rclpy.serialization import deserialize_message
 
 from ..errors import ParameterError, SentryFuseError, raise_all
 from ..language.speaker import Speaker
-from ..paths import model_path
+from ..paths import model_path, model_roots
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
@@ -41,7 +41,7 @@ from .message_types import message_class, message_definition
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .sensor_service import SensorService
-from .spin import run, settle_garbage
+from .spin import release_garbage, run, settle_garbage
 from .stop_signals import STOP, StopRequested
 from .views import Views
 
@@ -69,6 +69,7 @@ class FuseNode(LifecycleNode):
         self._declared = DeclaredParameters(self)
         for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
+        self._model_roots = model_roots(str(self.get_parameter("model").value), str(self.get_parameter("model_roots").value))
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
@@ -147,7 +148,7 @@ class FuseNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings, wrong = self._declared.settings()
-        raise_all([*wrong, *check_configuration(self, settings)])
+        raise_all([*wrong, *check_configuration(self, settings, self._model_roots)])
         model_file = model_path(settings["model"])
         threads, captions = settings["inference_threads"], settings["captions"]
         engine = Engine.load(model_file, settings["device"], threads, settings["backend"], gives_tokens=captions)
@@ -228,6 +229,7 @@ class FuseNode(LifecycleNode):
             self._configured.service.destroy()
             self._configured.drivers.destroy()
             self._configured = None
+            release_garbage()
 
     # --- parameters ----------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ The node and the builder of data sets use the same class, so a model is trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -52,6 +53,10 @@ class Sensor:
 
     ``definition``: that of the message type, which a sensor with `fields` needs. ``table``: what the windows of its model input
     look like; without one, or with the parameter `trust` off, its data are not judged.
+
+    Reading messages may take long, so `feed` and `make_rows` do it without ``lock``, and hold the lock while they change what
+    `check` and the window depend on. Another thread that holds it may use both while a message is being read. Only one thread
+    at a time may call `feed` and `make_rows`.
     """
 
     def __init__(
@@ -62,8 +67,10 @@ class Sensor:
         window_rate_hz: float = 0.0,
         definition: Message | None = None,
         table: TrustTable | None = None,
+        lock: AbstractContextManager[Any] | None = None,
     ):
         self.settings = settings
+        self._lock = lock if lock is not None else nullcontext()
         self.name = settings.name
         self.kind = sensor_kind(settings.kind)
         self.spec = next((spec for spec in specs if spec.name == settings.model_input), None)
@@ -146,20 +153,23 @@ class Sensor:
         ``now_node_ns`` and ``now_arrival_ns`` are the node clock and the arrival clock at this moment. Bad messages are
         counted, never raised.
         """
-        skipped, self._rested = self._skipped, False
-        self._looked_ns = now_arrival_ns
-        if not len(messages):
-            return
-        self._skipped = False
-        self.last_arrival_ns = int(arrival_ns[-1])
-        arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-        self.decoder.rows_from = self._rows_from(len(messages))
-        batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
-        if batch.error:
-            self.error = batch.error
-        self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
-        if self.spec is not None:
-            self._keep(batch, messages, arrival_node_ns)
+        batch, arrival_node_ns = None, arrival_ns
+        if len(messages):
+            self.last_arrival_ns = int(arrival_ns[-1])
+            arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
+            self.decoder.rows_from = self._rows_from(len(messages))
+            batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
+        with self._lock:
+            skipped, self._rested = self._skipped, False
+            self._looked_ns = now_arrival_ns
+            if batch is None:
+                return
+            self._skipped = False
+            if batch.error:
+                self.error = batch.error
+            self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
+            if self.spec is not None:
+                self._keep(batch, messages, arrival_node_ns)
 
     def _rows_from(self, count: int) -> int:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
@@ -182,19 +192,18 @@ class Sensor:
 
     def make_rows(self) -> None:
         """Make the row that a window which is about to be taken needs of the newest picture."""
-        if self._picture is None:
-            return
         picture, self._picture = self._picture, None
-        if picture.stamp_ns <= self.newest_ns:
+        if picture is None or picture.stamp_ns <= self.newest_ns:
             return
         self.decoder.rows_from = 0
         batch = self.decoder.decode([picture.message], np.array([picture.arrival_node_ns]) if self.stamp_by_arrival else None)
-        self._rows_proven = not batch.error
-        if batch.error:
-            self.error = batch.error
-        if len(batch.rows):
-            self._append(batch, picture.arrival_node_ns)
-            self._last_rows_ns = self.last_arrival_ns
+        with self._lock:
+            self._rows_proven = not batch.error
+            if batch.error:
+                self.error = batch.error
+            if len(batch.rows):
+                self._append(batch, picture.arrival_node_ns)
+                self._last_rows_ns = self.last_arrival_ns
 
     def _append(self, batch: Batch, arrival_node_ns: int) -> None:
         if self.buffer is None:
