@@ -15,7 +15,7 @@ FLOORS = (  # each may import from the floors before it and from its own
     {"preprocessing"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
-    {"runtime", "datasets", "replay"},
+    {"runtime", "streaming", "datasets", "replay"},
     {"training"},
     {"evaluation"},
     {"reporting"},

@@ -34,12 +34,12 @@ def frame_tokenizer(
         frames = graph.op("Slice", frames, [first], [first + crop], [3])
         width = crop
     magnitude = graph.op("Abs", frames)
-    valid_any = _valid(graph, graph.op("ReduceMax", magnitude, [1], keepdims=1))  # (n, 1, H, W)
+    valid_any = valid(graph, graph.op("ReduceMax", magnitude, [1], keepdims=1))  # (n, 1, H, W)
     has_frame = graph.op("ReduceMax", graph.reshape(valid_any, -1, height * width), [1], keepdims=1)  # (n, 1)
     seen = graph.reshape(graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0), -1)
     x = frames
     if validity == "each":
-        x = graph.op("Concat", x, _valid(graph, frames), axis=1)
+        x = graph.op("Concat", x, valid(graph, frames), axis=1)
     elif validity == "one":
         x = graph.op("Concat", x, valid_any, axis=1)
     if motion != "none":
@@ -61,7 +61,7 @@ def frame_tokenizer(
         rows, columns = -(-rows // 2), -(-columns // 2)
         gain, offset = weights[f"norms.{i}.weight"], weights[f"norms.{i}.bias"]
         x = graph.op("Gelu", _whole_norm(graph, x, gain, offset, (count, rows, columns)))
-    features = [_adaptive_pool(graph, x, rows, columns, options.grid, options.stem_channels[-1])]
+    features = [adaptive_pool(graph, x, rows, columns, options.grid, options.stem_channels[-1])]
     matrix, bias = [weights["mix.weight"]], weights["mix.bias"]
     if options.statistics:
         parts, upright = options.statistics, sensor_kind(spec.kind).rows_adjoin
@@ -88,9 +88,9 @@ def series_tokenizer(
     patch = options.steps_per_token
     count, width = length // patch, options.stem_channels
     steps = graph.input(name, [length, channels])
-    valid = _valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
-    seen = graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0)
-    x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
+    known = valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
+    seen = graph.op("ReduceMax", graph.reshape(known, count, patch), [1], keepdims=0)
+    x = graph.op("Transpose", graph.op("Concat", steps, known, axis=1), perm=[1, 0])
     x = graph.reshape(x, 1, channels + 1, length)
     x = graph.op(
         "Conv",
@@ -173,7 +173,7 @@ def pooling_matrix(size: int, parts: int, border: bool = False) -> np.ndarray:
     return matrix
 
 
-def _adaptive_pool(graph: OnnxGraph, x: str, rows: int, columns: int, grid: tuple[int, ...], channels: int) -> str:
+def adaptive_pool(graph: OnnxGraph, x: str, rows: int, columns: int, grid: tuple[int, ...], channels: int) -> str:
     """(n, channels, rows, columns) -> (n, channels * grid), the means over the parts of a grid."""
     if (rows, columns) != grid:
         kernels, strides = [], []
@@ -283,7 +283,7 @@ def _split_mask(graph: OnnxGraph, x: str, channels: int) -> tuple[str, str]:
     return graph.op("Slice", x, [0], [channels], [1]), graph.op("Slice", x, [channels], [channels + 1], [1])
 
 
-def _valid(graph: OnnxGraph, x: str) -> str:
+def valid(graph: OnnxGraph, x: str) -> str:
     """1 where x is not zero, 0 where it is."""
     return graph.op("Cast", graph.op("Cast", x, to=BOOL), to=FLOAT)
 
