@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..datasets.utd_mhad import DEPTH_HZ, SPLIT
 from .depth_room import Pose, measured, place_people, random_rooms, render_rooms
 
 PEOPLE_COLUMNS = slice(10, 70)  # of the 80 columns of the recorded frames, in which all people stand
@@ -47,8 +46,10 @@ class DepthFrames:
         self.farthest_m = torch.stack(quantiles) * 1e-3
 
     @classmethod
-    def of_tables(cls, depth: dict[str, np.ndarray], skeleton: dict[str, np.ndarray], device: str | torch.device) -> DepthFrames:
-        """From the tables of depth and skeleton of `datasets.utd_mhad`."""
+    def of_tables(
+        cls, depth: Mapping[str, np.ndarray], skeleton: Mapping[str, np.ndarray], rate_hz: float, device: str | torch.device
+    ) -> DepthFrames:
+        """From the tables of depth and skeleton that `datasets.utd_mhad` describes, at ``rate_hz``."""
         joints = skeleton["data"].astype(np.float32)
         joints = ((joints - joints.mean(1, keepdims=True)) / BODY_SCALE_M).reshape(len(joints), -1)
         return cls(
@@ -57,17 +58,12 @@ class DepthFrames:
             torch.from_numpy(depth["offset"].astype(np.int64)).to(device),
             torch.from_numpy(depth["ids"][:, 0].astype(np.int64) - 1).to(device),
             depth["ids"][:, 1],
-            float(depth.get("rate_hz", DEPTH_HZ)),
+            rate_hz,
         )
 
     def recordings(self, subjects: Sequence[int]) -> np.ndarray:
         """Indices of the recordings of some subjects."""
         return np.flatnonzero(np.isin(self.subjects, list(subjects)))
-
-    @property
-    def test_recordings(self) -> np.ndarray:
-        """Those of the authors' test subjects."""
-        return self.recordings(SPLIT["test"])
 
     def clips(
         self,

@@ -21,8 +21,8 @@ from ..model.patch_tokenizer import PatchTokenizer
 from ..pruning.slicing import choose_plan, slice_weights
 from ..streaming.change_rule import ChangeRule
 from .depth_clips import Clips, DepthFrames
+from .optimiser import make_optimiser
 from .stale_tokens import FULL, LIGHT, REUSE, Encoded, encoded_anew, patch_view
-from .trainer import make_optimiser
 
 RUN = 4  # pictures for which a drawn branch stays
 REFRESH = 60  # pictures after which a window is encoded anew whatever its change
