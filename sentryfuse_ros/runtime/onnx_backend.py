@@ -17,14 +17,15 @@ from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
 from ..model.patch_config import PatchTokenizerConfig
 from ..model.subnetwork import Subnetwork
-from ..model.tensor_shapes import token_counts
-from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig, leading_weights
+from ..model.tensor_shapes import stem_weights, token_counts
+from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig
 from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_patches, onnx_tokenizers
 from .backend import BackendOutput
 from .onnx_graph import OnnxGraph
+from .onnx_session import make_session
 
 WINDOW = "window"  # input of a session for pictures
 TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
@@ -80,7 +81,9 @@ class OnnxBackend:
                 shape = [spec.shape[0], self._config.d_model]
                 tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
                 if isinstance(options, PatchTokenizerConfig):
-                    tokens[i] = onnx_patches.in_motion(graph, *tokens[i], options, self._stem_weights(i, part.stems[i]))
+                    tokens[i] = onnx_patches.in_motion(
+                        graph, *tokens[i], options, stem_weights(self._config, self._weights, i, part.stems[i])
+                    )
                 pictures.append((spec.name, self._picture_session(i, part.stems[i])))
             else:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
@@ -108,33 +111,15 @@ class OnnxBackend:
                 session.prime(inputs[name])
 
     def _session(self, graph: OnnxGraph) -> Any:
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads, options.inter_op_num_threads = self._threads, 1
-        options.enable_cpu_mem_arena = False  # each session's own would hold memory that no run needs; it makes nothing faster
-        options.log_severity_level = 3  # errors only: what it warns about are its own optimisations
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # waiting threads would eat a core
-        try:
-            return onnxruntime.InferenceSession(graph.serialize(), options, providers=self._providers)
-        except Exception as error:  # its errors have no class of their own in common
-            raise CheckpointError(
-                "the model's graph in ONNX Runtime", str(error), "a graph that it can run", "set backend to torch"
-            ) from error
+        return make_session(graph, self._threads, self._providers)
 
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
         options = self._config.tokenizer[spec.name].at_size(size)
-        weights = self._stem_weights(place, size)
+        weights = stem_weights(self._config, self._weights, place, size)
         if isinstance(options, PatchTokenizerConfig):
             return onnx_patches.picture_reader(graph, name, spec, options, weights)
         return self._builders[place](graph, name, spec, options, weights)
-
-    def _stem_weights(self, place: int, size: int) -> dict[str, np.ndarray]:
-        spec, prefix = self._config.modalities[place], f"tokenizers.{place}."
-        options = self._config.tokenizer[spec.name].at_size(size)
-        weights = {name[len(prefix) :]: w for name, w in self._weights.items() if name.startswith(prefix)}
-        return leading_weights(weights, options.tensor_shapes(spec, self._config.d_model))
 
     def _picture_session(self, place: int, size: int) -> PictureSession:
         if (place, size) not in self._pictures:

@@ -1,0 +1,174 @@
+"""The branches of a camera's encoder, and the routers that choose one for every picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ..validation import Count, NotNegative, Positive, Share, check
+
+TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
+
+
+class Branch(IntEnum):
+    """What is done with a picture."""
+
+    REUSE = 0  # the token of the picture before stands for it
+    LIGHT = 1  # its changed windows go through the smallest size of the encoder
+    FULL = 2  # its changed windows go through the whole encoder
+
+
+class RouterInput(NamedTuple):
+    """What a router is told of a picture; `features` lists the same numbers."""
+
+    change: float  # mean of the largest patch scores; above 1 counts as changed
+    changed_share: float  # of the windows
+    texture: float  # mean step between neighbouring pixels, in units of the spec's standard deviation
+    confidence: float  # of the prediction before
+    ratio: float  # pruning ratio in force
+
+    def features(self) -> np.ndarray:
+        """(5,), changes on a logarithmic scale."""
+        return np.array([np.log1p(self.change), self.changed_share, self.texture, self.confidence, self.ratio], np.float32)
+
+
+class Router(Protocol):
+    """Chooses a branch for every picture of a stream."""
+
+    def choose(self, given: RouterInput) -> Branch:
+        """The branch of the next picture."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the pictures before."""
+        ...
+
+
+def top_change(patch_scores: np.ndarray) -> float:
+    """Mean of the largest patch scores."""
+    scores = patch_scores.ravel()
+    count = min(TOP_PATCHES, len(scores))
+    return float(np.partition(scores, len(scores) - count)[-count:].mean())
+
+
+class AlwaysFull:
+    """Every picture takes the whole encoder: change detection alone."""
+
+    def choose(self, given: RouterInput) -> Branch:
+        return Branch.FULL
+
+    def reset(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """What keeps a router from going back and forth."""
+
+    dwell_pictures: Count = 3  # a cheaper branch is taken only after it was wanted for so many pictures in a row
+    margin: NotNegative = 0.3  # how much better another branch must be: a share of a threshold, or a difference of costs
+
+    def __post_init__(self) -> None:
+        check(self, "router steadiness", "correct the streaming section")
+
+
+class _Dwell:
+    """Goes to a dearer branch at once, and to a cheaper one when it has been wanted for a while."""
+
+    def __init__(self, pictures: int):
+        self._pictures = pictures
+        self.reset()
+
+    def reset(self) -> None:
+        self.branch, self._wanted = Branch.FULL, 0
+
+    def settle(self, wanted: Branch) -> Branch:
+        self._wanted = self._wanted + 1 if wanted < self.branch else 0
+        if wanted > self.branch or self._wanted >= self._pictures:
+            self.branch, self._wanted = wanted, 0
+        return self.branch
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Changes from which on a picture is worth a branch."""
+
+    light: Positive = 1.5
+    full: Positive = 3.0
+
+
+class ThresholdRouter:
+    """The control: fixed thresholds on the change, with hysteresis and dwell."""
+
+    def __init__(self, thresholds: Thresholds | None = None, steadiness: Steadiness | None = None):
+        self._thresholds, self._steadiness = thresholds or Thresholds(), steadiness or Steadiness()
+        self._dwell = _Dwell(self._steadiness.dwell_pictures)
+
+    def reset(self) -> None:
+        self._dwell.reset()
+
+    def choose(self, given: RouterInput) -> Branch:
+        # A branch that is in force is left only where the change is clearly below its threshold.
+        ease = 1 - min(self._steadiness.margin, 0.9)
+        at = self._dwell.branch
+        wanted = Branch.REUSE
+        if given.change > self._thresholds.light * (ease if at >= Branch.LIGHT else 1):
+            wanted = Branch.LIGHT
+        if given.change > self._thresholds.full * (ease if at >= Branch.FULL else 1):
+            wanted = Branch.FULL
+        return self._dwell.settle(wanted)
+
+
+@dataclass(frozen=True)
+class RouterWeights:
+    """A learned router: a small perceptron that expects the error of each branch, and what a branch costs."""
+
+    hidden: np.ndarray  # (h, 5) on the features less ``mean`` over ``scale``
+    hidden_bias: np.ndarray
+    out: np.ndarray  # (2, h): expected error of reuse and of light
+    out_bias: np.ndarray
+    mean: np.ndarray  # (5,)
+    scale: np.ndarray
+    costs: tuple[float, float, float]  # of the branches, in units of error
+
+
+class LearnedRouter:
+    """Takes the branch with the least expected error plus cost; leaving the branch in force costs ``margin`` more."""
+
+    def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
+        self._weights, self._steadiness = weights, steadiness or Steadiness()
+        self._dwell = _Dwell(self._steadiness.dwell_pictures)
+
+    def reset(self) -> None:
+        self._dwell.reset()
+
+    def choose(self, given: RouterInput) -> Branch:
+        total = self.expected_errors(given.features()) + np.asarray(self._weights.costs) * (1 + given.ratio)
+        total[self._dwell.branch] -= self._steadiness.margin
+        return self._dwell.settle(Branch(int(total.argmin())))
+
+    def expected_errors(self, features: np.ndarray) -> np.ndarray:
+        """Of reuse, light and full, (3,); that of full is 0."""
+        w = self._weights
+        x = np.tanh(w.hidden @ ((features - w.mean) / w.scale) + w.hidden_bias)
+        return np.append(np.logaddexp(0, w.out @ x + w.out_bias), 0.0)
+
+
+@dataclass(frozen=True)
+class BranchShare:
+    """How often each branch was taken, and how often it changed."""
+
+    reuse: Share
+    light: Share
+    full: Share
+    switches_per_s: NotNegative
+
+
+def branch_share(branches: np.ndarray, rate_hz: float) -> BranchShare:
+    """Of the branches of successive pictures (n,), n at least 1."""
+    shares = np.bincount(branches, minlength=3) / len(branches)
+    switches = np.count_nonzero(np.diff(branches)) / max(len(branches) - 1, 1)
+    return BranchShare(float(shares[0]), float(shares[1]), float(shares[2]), float(switches * rate_hz))

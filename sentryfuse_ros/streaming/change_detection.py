@@ -1,0 +1,115 @@
+"""Which windows of a camera's picture have changed since the picture from which their codes were made (`ChangeRule`)."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..model.patch_config import PatchTokenizerConfig
+from ..preprocessing import ModalitySpec
+from .change_rule import ChangeRule, rule_for
+
+
+class ChangeDetector:
+    """The state of the change detection of one camera: the picture that is held, window by window, and the learnt noise.
+
+    Pictures are float32 (C, H, W) in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of
+    full scale. They are not kept; what is held is copied.
+    """
+
+    def __init__(self, spec: ModalitySpec, options: PatchTokenizerConfig, rule: ChangeRule | None = None):
+        self.rule = rule_for(spec.encoding) if rule is None else rule
+        _, channels, height, width = spec.shape
+        self._patch, self._window, self._shape = options.patch, options.window, (channels, height, width)
+        self.grid = options.window_grid(spec)
+        self._has_holes = spec.encoding == "depth_m"
+        self._patches = (height // options.patch, width // options.patch)
+        self._held: np.ndarray | None = None
+        self._held_valid = np.ones((height, width), np.float32)
+        self._noise = np.zeros(self._patches, np.float32)
+        self._change = np.empty((height, width), np.float32)
+
+    @property
+    def holds_picture(self) -> bool:
+        """Whether there is anything to compare with."""
+        return self._held is not None
+
+    def reset(self) -> None:
+        """Forget the picture and the noise."""
+        self._held = None
+
+    def patch_scores(self, picture: np.ndarray) -> np.ndarray:
+        """How much each patch has changed, (rows, columns) of patches, above 1 where it counts as changed.
+
+        Also learns the noise of the patches that did not change. There must be a picture that is held.
+        """
+        assert self._held is not None
+        rule = self.rule
+        change, share_valid, flipped = self._compare(picture, self._held)
+        enough = share_valid >= rule.least_share
+        limit = np.clip(self._noise, rule.noise_floor, rule.noise_cap)
+        limit *= rule.factor
+        limit += rule.floor
+        if not rule.factor:
+            return np.full(self._patches, np.inf, np.float32)
+        scores = np.where(enough, change / limit, np.float32(0))
+        if flipped is not None:
+            np.maximum(scores, flipped / np.float32(rule.flipped_share), out=scores)
+        quiet = enough & (scores <= 1)
+        np.add(self._noise, rule.noise_rate * (change - self._noise), out=self._noise, where=quiet)
+        return scores
+
+    def window_scores(self, patch_scores: np.ndarray) -> np.ndarray:
+        """The largest score of the patches of each window, (windows,), row by row."""
+        rows, columns = self.grid
+        scores: np.ndarray = patch_scores.reshape(rows, self._window, columns, self._window).max(axis=(1, 3)).ravel()
+        return scores
+
+    def hold(self, picture: np.ndarray, windows: np.ndarray | None = None) -> None:
+        """Compare later pictures with this one in ``windows`` (indices), or everywhere."""
+        valid = self._valid(picture) if self._has_holes else None
+        if self._held is None:
+            self._held = np.empty(self._shape, np.float32)
+            windows = None
+            self._noise = self._expected_noise(picture, valid)
+        if windows is None:
+            self._held[...] = picture
+            if valid is not None:
+                self._held_valid = valid
+            return
+        row, column = np.divmod(windows, self.grid[1])
+        self._by_window(self._held)[:, row, :, column] = self._by_window(picture)[:, row, :, column]
+        if valid is not None:
+            self._by_window(self._held_valid)[0, row, :, column] = self._by_window(valid)[0, row, :, column]
+
+    def _compare(self, picture: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+        """Of each patch: mean change of the pixels valid in both pictures, their share, share of pixels that changed validity."""
+        if not self._has_holes:
+            change = sum(self._mean(cv2.absdiff(now, before, dst=self._change)) for now, before in zip(picture, held))
+            return np.asarray(change / len(picture), np.float32), np.ones(self._patches, np.float32), None
+        valid = self._valid(picture)
+        both = cv2.multiply(valid, self._held_valid)
+        share_both = self._mean(both)
+        flipped = self._mean(valid) + self._mean(self._held_valid) - 2 * share_both
+        change = cv2.absdiff(picture[0], held[0], dst=self._change)
+        change = self._mean(cv2.multiply(change, both, dst=change))
+        return change / np.maximum(share_both, np.float32(1e-6)), share_both, flipped
+
+    def _valid(self, picture: np.ndarray) -> np.ndarray:
+        """1 where a pixel has a return, 0 elsewhere."""
+        return cv2.threshold(picture[0], 0, 1, cv2.THRESH_BINARY)[1]
+
+    def _mean(self, pixels: np.ndarray) -> np.ndarray:
+        """Means of the patches."""
+        return cv2.resize(pixels, self._patches[::-1], interpolation=cv2.INTER_AREA)
+
+    def _expected_noise(self, picture: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
+        mean = sum(self._mean(channel) for channel in picture) / len(picture)
+        if valid is not None:
+            mean = mean / np.maximum(self._mean(valid), np.float32(1e-6))
+        return np.asarray(self.rule.expected_noise(mean), np.float32)
+
+    def _by_window(self, pixels: np.ndarray) -> np.ndarray:
+        """View of (C, H, W) or (H, W) as (C, rows, side, columns, side)."""
+        side = self._patch * self._window
+        return pixels.reshape(-1, self.grid[0], side, self.grid[1], side)
