@@ -126,35 +126,42 @@ class ThresholdRouter:
 class RouterWeights:
     """A learned router: a small perceptron that expects the error of each branch, and what a branch costs."""
 
-    hidden: np.ndarray  # (h, 5) on the features less ``mean`` over ``scale``
-    hidden_bias: np.ndarray
-    out: np.ndarray  # (2, h): expected error of reuse and of light
-    out_bias: np.ndarray
-    mean: np.ndarray  # (5,)
-    scale: np.ndarray
+    hidden: tuple[tuple[float, ...], ...]  # (h, 5) on the features less ``mean`` over ``scale``
+    hidden_bias: tuple[float, ...]
+    out: tuple[tuple[float, ...], ...]  # (2, h): expected error of reuse and of light
+    out_bias: tuple[float, float]
+    mean: tuple[float, ...]  # (5,)
+    scale: tuple[float, ...]
     costs: tuple[float, float, float]  # of the branches, in units of error
+
+    def __post_init__(self) -> None:
+        check(self, "router weights", "take them from the training again")
 
 
 class LearnedRouter:
     """Takes the branch with the least expected error plus cost; leaving the branch in force costs ``margin`` more."""
 
     def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
-        self._weights, self._steadiness = weights, steadiness or Steadiness()
+        self._steadiness = steadiness or Steadiness()
         self._dwell = _Dwell(self._steadiness.dwell_pictures)
+        w = weights
+        parts = (w.hidden, w.hidden_bias, w.out, w.out_bias, w.mean, w.scale, w.costs)
+        self._hidden, self._hidden_bias, self._out, self._out_bias, self._mean, self._scale, self._costs = (
+            np.array(part, np.float32) for part in parts
+        )
 
     def reset(self) -> None:
         self._dwell.reset()
 
     def choose(self, given: RouterInput) -> Branch:
-        total = self.expected_errors(given.features()) + np.asarray(self._weights.costs) * (1 + given.ratio)
+        total = self.expected_errors(given.features()) + self._costs * (1 + given.ratio)
         total[self._dwell.branch] -= self._steadiness.margin
         return self._dwell.settle(Branch(int(total.argmin())))
 
     def expected_errors(self, features: np.ndarray) -> np.ndarray:
         """Of reuse, light and full, (3,); that of full is 0."""
-        w = self._weights
-        x = np.tanh(w.hidden @ ((features - w.mean) / w.scale) + w.hidden_bias)
-        return np.append(np.logaddexp(0, w.out @ x + w.out_bias), 0.0)
+        x = np.tanh(self._hidden @ ((features - self._mean) / self._scale) + self._hidden_bias)
+        return np.append(np.logaddexp(np.float32(0), self._out @ x + self._out_bias), np.float32(0))
 
 
 @dataclass(frozen=True)

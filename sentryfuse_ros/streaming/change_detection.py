@@ -27,7 +27,8 @@ class ChangeDetector:
         self._held: np.ndarray | None = None
         self._held_valid = np.ones((height, width), np.float32)
         self._noise = np.zeros(self._patches, np.float32)
-        self._change = np.empty((height, width), np.float32)
+        self._held_share = np.ones(self._patches, np.float32)  # of valid pixels in each patch that is held
+        self._change, self._both, self._now_valid = np.empty((3, height, width), np.float32)
 
     @property
     def holds_picture(self) -> bool:
@@ -45,24 +46,31 @@ class ChangeDetector:
         """
         assert self._held is not None
         rule = self.rule
-        change, share_valid, flipped = self._compare(picture, self._held)
-        enough = share_valid >= rule.least_share
-        limit = np.clip(self._noise, rule.noise_floor, rule.noise_cap)
-        limit *= rule.factor
-        limit += rule.floor
         if not rule.factor:
             return np.full(self._patches, np.inf, np.float32)
-        scores = np.where(enough, change / limit, np.float32(0))
-        if flipped is not None:
-            np.maximum(scores, flipped / np.float32(rule.flipped_share), out=scores)
-        quiet = enough & (scores <= 1)
-        np.add(self._noise, rule.noise_rate * (change - self._noise), out=self._noise, where=quiet)
+        change, share_both, flipped = self._compare(picture, self._held)
+        limit = np.minimum(np.maximum(self._noise, rule.noise_floor), rule.noise_cap)  # np.clip takes as long as all else here
+        limit *= rule.factor
+        limit += rule.floor
+        scores = np.divide(change, limit, out=limit)
+        quiet = scores <= 1
+        if share_both is not None and flipped is not None:
+            enough = share_both >= rule.least_share
+            scores *= enough
+            flipped *= 1 / rule.flipped_share
+            np.maximum(scores, flipped, out=scores)
+            quiet = (scores <= 1) & enough
+        change -= self._noise
+        change *= quiet
+        change *= rule.noise_rate
+        self._noise += change
         return scores
 
     def window_scores(self, patch_scores: np.ndarray) -> np.ndarray:
         """The largest score of the patches of each window, (windows,), row by row."""
         rows, columns = self.grid
-        scores: np.ndarray = patch_scores.reshape(rows, self._window, columns, self._window).max(axis=(1, 3)).ravel()
+        by_row = patch_scores.reshape(rows, self._window, -1).max(axis=1)
+        scores: np.ndarray = by_row.reshape(rows * columns, self._window).max(axis=1)
         return scores
 
     def hold(self, picture: np.ndarray, windows: np.ndarray | None = None) -> None:
@@ -70,34 +78,46 @@ class ChangeDetector:
         valid = self._valid(picture) if self._has_holes else None
         if self._held is None:
             self._held = np.empty(self._shape, np.float32)
-            windows = None
             self._noise = self._expected_noise(picture, valid)
+            windows = None
         if windows is None:
             self._held[...] = picture
             if valid is not None:
-                self._held_valid = valid
-            return
-        row, column = np.divmod(windows, self.grid[1])
-        self._by_window(self._held)[:, row, :, column] = self._by_window(picture)[:, row, :, column]
+                self._held_valid[...] = valid
+        else:
+            row, column = np.divmod(windows, self.grid[1])
+            for held, now in zip(self._held, picture):
+                self._by_window(held)[row, :, column] = self._by_window(now)[row, :, column]
+            if valid is not None:
+                self._by_window(self._held_valid)[row, :, column] = self._by_window(valid)[row, :, column]
         if valid is not None:
-            self._by_window(self._held_valid)[0, row, :, column] = self._by_window(valid)[0, row, :, column]
+            self._held_share = self._mean(self._held_valid)
 
-    def _compare(self, picture: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Of each patch: mean change of the pixels valid in both pictures, their share, share of pixels that changed validity."""
-        if not self._has_holes:
-            change = sum(self._mean(cv2.absdiff(now, before, dst=self._change)) for now, before in zip(picture, held))
-            return np.asarray(change / len(picture), np.float32), np.ones(self._patches, np.float32), None
-        valid = self._valid(picture)
-        both = cv2.multiply(valid, self._held_valid)
-        share_both = self._mean(both)
-        flipped = self._mean(valid) + self._mean(self._held_valid) - 2 * share_both
+    def _compare(self, picture: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
+        """Of each patch: mean change of the pixels valid in both pictures, their share, share of pixels that changed validity.
+
+        Without holes in the pictures the shares are None.
+        """
         change = cv2.absdiff(picture[0], held[0], dst=self._change)
-        change = self._mean(cv2.multiply(change, both, dst=change))
-        return change / np.maximum(share_both, np.float32(1e-6)), share_both, flipped
+        if not self._has_holes:
+            mean = self._mean(change)
+            for now, before in zip(picture[1:], held[1:]):
+                mean += self._mean(cv2.absdiff(now, before, dst=self._change))
+            mean *= 1 / len(picture)
+            return mean, None, None
+        valid = self._valid(picture)
+        both = cv2.multiply(valid, self._held_valid, dst=self._both)
+        share_both = self._mean(both)
+        flipped = self._mean(valid)
+        flipped += self._held_share
+        flipped -= 2 * share_both
+        mean = self._mean(cv2.multiply(change, both, dst=change))
+        mean /= np.maximum(share_both, np.float32(1e-6))
+        return mean, share_both, flipped
 
     def _valid(self, picture: np.ndarray) -> np.ndarray:
-        """1 where a pixel has a return, 0 elsewhere."""
-        return cv2.threshold(picture[0], 0, 1, cv2.THRESH_BINARY)[1]
+        """1 where a pixel has a return, 0 elsewhere; overwritten by the next call."""
+        return cv2.threshold(picture[0], 0, 1, cv2.THRESH_BINARY, dst=self._now_valid)[1]
 
     def _mean(self, pixels: np.ndarray) -> np.ndarray:
         """Means of the patches."""
@@ -110,6 +130,6 @@ class ChangeDetector:
         return np.asarray(self.rule.expected_noise(mean), np.float32)
 
     def _by_window(self, pixels: np.ndarray) -> np.ndarray:
-        """View of (C, H, W) or (H, W) as (C, rows, side, columns, side)."""
+        """View of (H, W) as (rows, side, columns, side)."""
         side = self._patch * self._window
-        return pixels.reshape(-1, self.grid[0], side, self.grid[1], side)
+        return pixels.reshape(self.grid[0], side, self.grid[1], side)
