@@ -8,7 +8,7 @@ from stream_maker import SPEC, still_room, stream_model, stream_parts, with_box
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
-from sentryfuse_ros.streaming.branches import Branch, ThresholdRouter, Thresholds
+from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_detection import ChangeDetector
 from sentryfuse_ros.streaming.change_rule import ChangeRule
@@ -115,7 +115,7 @@ def test_reset_makes_the_next_picture_a_first_one():
 
 
 def test_branches_reuse_light_and_full():
-    router = ThresholdRouter(Thresholds(light=1.0, full=4.0))
+    router = ThresholdRouter(Thresholds(light=1.5, full=4.0), Steadiness(margin=0.0))
     _, encoder, stream = stream_parts(policy=ALL_THE_TIME, router=router)
     frames = still_room(9, np.random.default_rng(0))
     token = [stream.update(frame) for frame in frames[:5]][-1]

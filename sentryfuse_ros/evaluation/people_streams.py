@@ -13,7 +13,7 @@ from ..datasets.repacked import read_ragged
 from ..datasets.utd_mhad import DEPTH_HZ
 from ..preprocessing import ModalitySpec
 from ..training.depth_clips import BODY_SCALE_M, DepthFrames
-from ..training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
+from ..training.depth_room import FOCAL_PER_HEIGHT, Pose, measured, place_people, random_rooms, render_rooms
 from ..validation import one_of
 
 _ORIGIN = "the recordings are at https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
@@ -38,9 +38,9 @@ class CameraMotion:
             shift[count - moving :] = self.px * np.arange(1, moving + 1) * rng.choice([-1, 1])
         return shift
 
-    def turn_rad_s(self, pan_px: np.ndarray, rate_hz: float, size: int) -> np.ndarray:
+    def turn_rad_s(self, pan_px: np.ndarray, rate_hz: float, rows: int) -> np.ndarray:
         """What a gyro measures of it, picture by picture."""
-        turn: np.ndarray = np.diff(pan_px, prepend=pan_px[:1]) / (1.19 * size) * rate_hz
+        turn: np.ndarray = np.diff(pan_px, prepend=pan_px[:1]) / (FOCAL_PER_HEIGHT * rows) * rate_hz
         return turn
 
 
@@ -70,7 +70,7 @@ def people_streams(
 ) -> Iterator[PeopleStream]:
     """Streams at the rate of the spec. Room and noise of a recording depend on ``seed`` and its number alone."""
     motion = motion or CameraMotion()
-    rate_hz, size = spec.grid_rate_hz, spec.shape[2]
+    rate_hz, size = spec.grid_rate_hz, (spec.shape[2], spec.shape[3])
     for number in recordings:
         random = torch.Generator().manual_seed(seed * 1_000_003 + int(number))
         start, stop = int(frames.first[number]), int(frames.first[number + 1])
@@ -87,7 +87,7 @@ def people_streams(
             people = torch.stack([_moved(picture, round(float(px))) for picture, px in zip(people, pan)])
         pictures = measured(torch.where(people > 0, people, rooms), random).numpy()[:, None]
         low = _joint_speed(frames, start, stop)[index.numpy() - start] < LOW_MOTION_M_S
-        turn = motion.turn_rad_s(pan, rate_hz, size)
+        turn = motion.turn_rad_s(pan, rate_hz, size[0])
         yield PeopleStream(pictures, int(frames.labels[number]), int(frames.subjects[number]), low, turn)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .branches import AlwaysFull, Branch, Router, RouterInput, top_change
+from .branches import AlwaysFull, Branch, Router, RouterInput, texture, top_change
 from .change_detection import ChangeDetector
 from .ego_motion import EgoMotion
 from .policy import StreamPolicy
@@ -67,46 +67,41 @@ class CameraStream:
 
         ratio: pruning ratio in force. confidence: of the prediction before. turn_rad_s, speed_m_s: of the camera, where measured.
         """
-        moving = self._motion is not None and self._motion.moving(picture[0], turn_rad_s, speed_m_s)
         detector = self._detector
-        if detector is None or moving or not detector.holds_picture:
-            return self._encode_all(picture, moving)
-        patch_scores = detector.patch_scores(picture)
+        if detector is None:
+            return self._encode_all(picture, None, False)
+        thin = detector.thin(picture)
+        moving = self._motion is not None and self._motion.moving(thin[0], turn_rad_s, speed_m_s)
+        if moving or not detector.holds_picture:
+            return self._encode_all(picture, thin, moving)
+        patch_scores = detector.patch_scores(thin)
         scores = detector.window_scores(patch_scores)
-        branch = self._branch(picture, patch_scores, scores, ratio, confidence)
+        branch = self._branch(thin, patch_scores, scores, ratio, confidence)
         if branch == Branch.REUSE:
             self._since_dense += 1
             return StreamStep(self._token, branch, 0, False, False)
         windows = self._policy.choose(scores, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
-            return self._encode_all(picture, False)
+            return self._encode_all(picture, thin, False)
         self._since_dense += 1
         size = 0 if branch == Branch.FULL else self._encoder.sizes - 1
         count = self._encoder.windows if windows is None else len(windows)
         if count:
             self._codes[slice(None) if windows is None else windows] = self._encoder.encode(picture, windows, size)
-            detector.hold(picture, windows)
+            detector.hold(thin, windows)
             self._token = self._encoder.read(self._codes)
         return StreamStep(self._token, branch, count, False, False)
 
-    def _branch(
-        self, picture: np.ndarray, patch_scores: np.ndarray, scores: np.ndarray, ratio: float, confidence: float
-    ) -> Branch:
+    def _branch(self, thin: np.ndarray, patch_scores: np.ndarray, scores: np.ndarray, ratio: float, confidence: float) -> Branch:
         if isinstance(self._router, AlwaysFull):
             return Branch.FULL
         change, changed = top_change(patch_scores), float(np.count_nonzero(scores > 1) / len(scores))
-        return self._router.choose(RouterInput(change, changed, self._texture(picture), confidence, ratio))
+        return self._router.choose(RouterInput(change, changed, texture(thin, self._encoder.spec), confidence, ratio))
 
-    def _texture(self, picture: np.ndarray) -> float:
-        """Mean step between every fourth row's neighbouring pixels, in units of the spec's standard deviation."""
-        rows = picture[0, ::4]
-        std = self._encoder.spec.std[0] if self._encoder.spec.std else 1.0
-        return float(np.abs(np.diff(rows, axis=1)).mean()) / std
-
-    def _encode_all(self, picture: np.ndarray, moving: bool) -> StreamStep:
+    def _encode_all(self, picture: np.ndarray, thin: np.ndarray | None, moving: bool) -> StreamStep:
         self._codes[...] = self._encoder.encode(picture)
-        if self._detector is not None:
-            self._detector.hold(picture)
+        if self._detector is not None and thin is not None:
+            self._detector.hold(thin)
         self._since_dense = 0
         self._token = self._encoder.read(self._codes)
         return StreamStep(self._token, Branch.FULL, self._encoder.windows, True, moving)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..errors import ParameterError
 from ..model.patch_config import PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
 from .change_rule import ChangeRule, rule_for
@@ -13,17 +14,22 @@ from .change_rule import ChangeRule, rule_for
 class ChangeDetector:
     """The state of the change detection of one camera: the picture that is held, window by window, and the learnt noise.
 
-    Pictures are float32 (C, H, W) in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of
-    full scale. They are not kept; what is held is copied.
+    Pictures are in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of full scale. Only
+    every ``pixel_step``-th row and column of them is looked at (`thin`), which is a quarter of the work and sees what covers more
+    than a pixel. Raises ParameterError where the step does not divide a patch.
     """
 
     def __init__(self, spec: ModalitySpec, options: PatchTokenizerConfig, rule: ChangeRule | None = None):
         self.rule = rule_for(spec.encoding) if rule is None else rule
-        _, channels, height, width = spec.shape
-        self._patch, self._window, self._shape = options.patch, options.window, (channels, height, width)
+        step = self.rule.pixel_step
+        if options.patch % step:
+            raise ParameterError("change rule pixel_step", step, f"a divisor of the patch, {options.patch}", "change either")
+        channels, height, width = spec.shape[1], spec.shape[2] // step, spec.shape[3] // step
+        self._window, self._shape = options.window, (channels, height, width)
+        self._side = options.patch * options.window // step
         self.grid = options.window_grid(spec)
         self._has_holes = spec.encoding == "depth_m"
-        self._patches = (height // options.patch, width // options.patch)
+        self._patches = (spec.shape[2] // options.patch, spec.shape[3] // options.patch)
         self._held: np.ndarray | None = None
         self._held_valid = np.ones((height, width), np.float32)
         self._noise = np.zeros(self._patches, np.float32)
@@ -39,8 +45,13 @@ class ChangeDetector:
         """Forget the picture and the noise."""
         self._held = None
 
+    def thin(self, picture: np.ndarray) -> np.ndarray:
+        """The pixels of a picture (C, H, W) that are looked at, (C, H / step, W / step) float32."""
+        step = self.rule.pixel_step
+        return np.ascontiguousarray(picture[:, ::step, ::step])
+
     def patch_scores(self, picture: np.ndarray) -> np.ndarray:
-        """How much each patch has changed, (rows, columns) of patches, above 1 where it counts as changed.
+        """How much each patch of a thinned picture has changed, (rows, columns) of patches, above 1 where it counts as changed.
 
         Also learns the noise of the patches that did not change. There must be a picture that is held.
         """
@@ -74,7 +85,7 @@ class ChangeDetector:
         return scores
 
     def hold(self, picture: np.ndarray, windows: np.ndarray | None = None) -> None:
-        """Compare later pictures with this one in ``windows`` (indices), or everywhere."""
+        """Compare later pictures with this thinned one in ``windows`` (indices), or everywhere."""
         valid = self._valid(picture) if self._has_holes else None
         if self._held is None:
             self._held = np.empty(self._shape, np.float32)
@@ -131,5 +142,4 @@ class ChangeDetector:
 
     def _by_window(self, pixels: np.ndarray) -> np.ndarray:
         """View of (H, W) as (rows, side, columns, side)."""
-        side = self._patch * self._window
-        return pixels.reshape(self.grid[0], side, self.grid[1], side)
+        return pixels.reshape(self.grid[0], self._side, self.grid[1], self._side)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import ParameterError
-from ..validation import NotNegative, Positive, Share, ShareAboveZero, check
+from ..validation import Count, NotNegative, Positive, Share, ShareAboveZero, check
 
 _REMEDY = "correct the streaming section"
 EXPECTED_ABSOLUTE_DIFFERENCE = 1.128  # of two normal numbers, in standard deviations: 2 / sqrt(pi)
@@ -29,6 +29,7 @@ class ChangeRule:
     noise_constant: NotNegative = 0.0  # standard deviation that a pixel is expected to have before anything is learnt:
     noise_square: NotNegative = 1.425e-3  # noise_constant + noise_square * z ** 2
     flipped_share: ShareAboveZero = 0.2
+    pixel_step: Count = 2  # only every so many-th pixel of every so many-th row is compared
     least_share: ShareAboveZero = 0.125  # with fewer of its pixels valid in both, only the flips of a patch count
 
     def __post_init__(self) -> None:

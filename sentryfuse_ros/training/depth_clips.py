@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .depth_room import Pose, measured, place_people, random_rooms, render_rooms
+from .depth_room import Pose, Size, measured, place_people, random_rooms, render_rooms
 
 PEOPLE_COLUMNS = slice(10, 70)  # of the 80 columns of the recorded frames, in which all people stand
 TRAINING_POSE = Pose(shift=(0.09, 0.05), zoom=0.08, turn_deg=3.0, depth_m=0.25)
@@ -20,7 +20,7 @@ BODY_SCALE_M = 0.3  # joints are given in this unit, about their mean
 class Clips(NamedTuple):
     """B clips of K pictures each; a clip that is shorter fills the last slots."""
 
-    depth_m: Tensor  # (B, K, size, size) as measured, 0 without return
+    depth_m: Tensor  # (B, K, H, W) as measured, 0 without return
     valid: Tensor  # (B, K) bool: slots that hold a picture
     labels: Tensor  # (B,)
     joints: Tensor  # (B, K, 60) about their mean, in units of BODY_SCALE_M
@@ -69,7 +69,7 @@ class DepthFrames:
         self,
         recordings: Tensor,
         count: int,
-        size: int,
+        size: Size,
         rate_hz: float,
         random: torch.Generator,
         *,

@@ -15,10 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 NOISE_PER_M = 1.425e-3  # standard deviation of a depth, divided by the square of the depth [1/m]
-FOCAL_PER_WIDTH = 1.19  # focal length of a Kinect's middle 60 of 80 columns, as a share of their width
+FOCAL_PER_HEIGHT = 1.19  # focal length of a Kinect, as a share of the height of its picture
 HOLE_CHANCE, EDGE_HOLE_CHANCE = 0.003, 0.35  # chance that a pixel has no return: anywhere, and at an edge
 EDGE_M = 0.1  # a step of depth between neighbours that counts as an edge [m]
 _STILL = (0.0, 0.0)
+Size = tuple[int, int]  # rows and columns of a picture
 
 
 class Room(NamedTuple):
@@ -41,8 +42,8 @@ class Pose:
     turn_deg: float = 0.0  # standard deviation of the roll of the camera
     depth_m: float = 0.0  # largest move towards the camera or away from it
 
-    def grid(self, count: int, size: int, device: torch.device, random: torch.Generator) -> Tensor:
-        """Where the pixels of ``count`` clips come from, (count, size, size, 2), as `F.grid_sample` takes it."""
+    def grid(self, count: int, size: Size, device: torch.device, random: torch.Generator) -> Tensor:
+        """Where the pixels of ``count`` clips come from, (count, *size, 2), as `F.grid_sample` takes it."""
 
         def draw(n: int) -> Tensor:
             return torch.rand(count, n, device=device, generator=random) * 2 - 1
@@ -51,7 +52,9 @@ class Pose:
         stretch = torch.exp(-torch.randn(count, 2, device=device, generator=random) * self.zoom)
         turn = torch.stack([torch.stack([angle.cos(), angle.sin()], 1), torch.stack([-angle.sin(), angle.cos()], 1)], 1)
         shift = draw(2) * 2 * torch.tensor(self.shift, device=device)
-        return F.affine_grid(torch.cat([turn * stretch.unsqueeze(-1), shift.unsqueeze(-1)], 2), [count, 1, size, size], False)
+        across = torch.tensor([size[1] / size[0], 1.0], device=device)  # the recorded square fills the height
+        turn = turn * stretch.unsqueeze(-1) * across
+        return F.affine_grid(torch.cat([turn, shift.unsqueeze(-1)], 2), [count, 1, *size], False)
 
 
 def random_rooms(farthest_m: Tensor, random: torch.Generator) -> Room:
@@ -73,16 +76,16 @@ def random_rooms(farthest_m: Tensor, random: torch.Generator) -> Room:
     return Room(wall, draw(-0.25, 0.25), side, draw(1.1, 1.8), draw(0.95, 1.25), boxes)
 
 
-def render_rooms(room: Room, size: int, pan_px: Tensor | None = None) -> Tensor:
-    """Empty rooms seen by a camera that has turned until the scene moved by ``pan_px`` (B,): depths (B, size, size) [m]."""
+def render_rooms(room: Room, size: Size, pan_px: Tensor | None = None) -> Tensor:
+    """Empty rooms seen by a camera that has turned until the scene moved by ``pan_px`` (B,): depths (B, *size) [m]."""
     device = room.wall_m.device
-    pixel = torch.arange(size, device=device, dtype=torch.float32)
-    u = pixel.expand(len(room.wall_m), 1, size)
+    rows, columns = size
+    u = torch.arange(columns, device=device, dtype=torch.float32).expand(len(room.wall_m), 1, columns)
     if pan_px is not None:
         u = u - pan_px.view(-1, 1, 1)
-    v = pixel.view(1, size, 1)
-    focal = FOCAL_PER_WIDTH * size
-    right, down = (u - size / 2) / focal, (v - size / 2) / focal
+    v = torch.arange(rows, device=device, dtype=torch.float32).view(1, rows, 1)
+    focal = FOCAL_PER_HEIGHT * rows
+    right, down = (u - columns / 2) / focal, (v - rows / 2) / focal
 
     def per_clip(x: Tensor) -> Tensor:
         return x.view(-1, 1, 1)
@@ -92,14 +95,14 @@ def render_rooms(room: Room, size: int, pan_px: Tensor | None = None) -> Tensor:
     floor = per_clip(room.floor_m) / down.clamp_min(1e-3)
     depth = torch.minimum(torch.minimum(wall, side), floor)
     for left, top, width, height, before in (box.unbind(1) for box in room.boxes.unbind(1)):
-        left, top, width, height = (per_clip(x) * size for x in (left, top, width, height))
+        left, top, width, height = (per_clip(x) * n for x, n in zip((left, top, width, height), (columns, rows) * 2))
         inside = (u >= left) & (u < left + width) & (v >= top) & (v < top + height)
         depth = torch.where(inside, torch.minimum(depth, wall - per_clip(before)), depth)
     return depth
 
 
-def place_people(people_m: Tensor, pose: Pose, size: int, random: torch.Generator) -> Tensor:
-    """Recorded people (B, K, h, w) [m], 0 beside them -> (B, K, size, size), moved and stretched alike within a clip."""
+def place_people(people_m: Tensor, pose: Pose, size: Size, random: torch.Generator) -> Tensor:
+    """Recorded people (B, K, h, h) [m], 0 beside them -> (B, K, *size), moved and stretched alike within a clip."""
     grid = pose.grid(len(people_m), size, people_m.device, random)
     placed = F.grid_sample(people_m, grid, mode="nearest", padding_mode="zeros", align_corners=False)
     if pose.depth_m:
@@ -109,7 +112,7 @@ def place_people(people_m: Tensor, pose: Pose, size: int, random: torch.Generato
 
 
 def measured(depth_m: Tensor, random: torch.Generator) -> Tensor:
-    """What a depth camera measures of depths (..., size, size): noise, steps of its resolution, and holes that are 0."""
+    """What a depth camera measures of depths (..., H, W): noise, steps of its resolution, and holes that are 0."""
     edge = torch.zeros_like(depth_m, dtype=torch.bool)
     across = (depth_m[..., 1:] - depth_m[..., :-1]).abs() > EDGE_M
     along = (depth_m[..., 1:, :] - depth_m[..., :-1, :]).abs() > EDGE_M

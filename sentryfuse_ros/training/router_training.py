@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..streaming.branches import Branch, RouterInput, RouterWeights, top_change
+from ..streaming.branches import Branch, RouterInput, RouterWeights, texture, top_change
 from ..streaming.change_detection import ChangeDetector
 from ..streaming.change_rule import ChangeRule
 from ..streaming.stream_classifier import StreamClassifier
@@ -45,15 +45,16 @@ def router_examples(
             logits, step = classifier.update(picture)
             share = np.exp(logits - logits.max())
             before, confidence = confidence, float(share.max() / share.sum())
+            thin = detector.thin(picture)
             if t == 0:
-                detector.hold(picture)
+                detector.hold(thin)
                 token = step.token
                 continue
-            patch_scores = detector.patch_scores(picture)
+            patch_scores = detector.patch_scores(thin)
             scores = detector.window_scores(patch_scores)
             changed = np.flatnonzero(scores > 1)
-            texture = float(np.abs(np.diff(picture[0, ::4], axis=1)).mean()) / (encoder.spec.std or (1.0,))[0]
-            told = RouterInput(top_change(patch_scores), len(changed) / len(scores), texture, before, float(rng.choice([0, 0.5])))
+            rough, ratio = texture(thin, encoder.spec), float(rng.choice([0, 0.5]))
+            told = RouterInput(top_change(patch_scores), len(changed) / len(scores), rough, before, ratio)
             outcomes = [token]
             options = []
             for size in (light, 0):
@@ -70,7 +71,7 @@ def router_examples(
             if branch != Branch.REUSE:
                 codes, token = options[branch - 1], outcomes[branch]
                 if len(changed):
-                    detector.hold(picture, changed)
+                    detector.hold(thin, changed)
     dense = np.array(dense_tokens)
     errors = np.sqrt((((np.array(tokens) - dense[:, None]) / dense.std(0)) ** 2).mean(-1))
     return RouterExamples(np.array(features), errors)

@@ -24,8 +24,9 @@ class Encoded(NamedTuple):
     source: Tensor  # (B, K, W) int64: the picture, 0 to K - 1, whose code stands for the window
 
 
-def patch_view(depth_m: Tensor, patch: int, window: int) -> Tensor:
-    """Pictures (..., H, W) -> pixels of the patches of each window (..., windows, window ** 2, patch ** 2)."""
+def patch_view(depth_m: Tensor, patch: int, window: int, pixel_step: int = 1) -> Tensor:
+    """Pictures (..., H, W) -> pixels of the patches of each window (..., windows, window ** 2, pixels), thinned by a step."""
+    depth_m, patch = depth_m[..., ::pixel_step, ::pixel_step], patch // pixel_step
     side = patch * window
     rows, columns = depth_m.shape[-2] // side, depth_m.shape[-1] // side
     x = depth_m.unflatten(-1, (columns, window, patch)).unflatten(-4, (rows, window, patch))

@@ -83,14 +83,14 @@ class StreamTrainer:
 
     def batches(self) -> Iterator[Clips]:
         """Clips of all recordings in random order, over and over."""
-        size, count = self.spec.shape[2], self.spec.shape[0]
+        count, _, *size = self.spec.shape
         left = self.recordings[:0]
         while True:
             while len(left) < self.recipe.batch:
                 order = torch.randperm(len(self.recordings), device=self.device, generator=self.random)
                 left = torch.cat([left, self.recordings[order]])
             chosen, left = left[: self.recipe.batch], left[self.recipe.batch :]
-            yield self.frames.clips(chosen, count, size, self.recipe.rate_hz, self.random)
+            yield self.frames.clips(chosen, count, (size[0], size[1]), self.recipe.rate_hz, self.random)
 
     def step(self, clips: Clips, time: float) -> StepReport:
         """One step of the optimiser; ``time`` runs from 0 to 1 over the whole training."""
@@ -132,7 +132,8 @@ class StreamTrainer:
         """Branches (B, K) and encoded windows of a batch: some clips whole, some as a robot would, at random sensitivity."""
         batch, count = clips.valid.shape
         options = self.tokenizer.options
-        patches = patch_view(clips.depth_m, options.patch, options.window)
+        rule = ChangeRule(factor=float(torch.rand(()) * 2.3 + 1.2))
+        patches = patch_view(clips.depth_m, options.patch, options.window, rule.pixel_step)
         windows = patches.shape[2]
 
         def draw(*shape: int) -> Tensor:
@@ -145,7 +146,6 @@ class StreamTrainer:
         branch = torch.where(branched[:, None], drawn, FULL)
         most = torch.where(draw(batch) < 0.5, windows, (draw(batch) * windows / 3).long() + 2)
         refresh = draw(batch, count, windows) < 1 / REFRESH
-        rule = ChangeRule(factor=float(torch.rand(()) * 2.3 + 1.2))
         encoded = encoded_anew(patches, clips.valid, rule, most, branch == REUSE, refresh, ~streamed)
         # The first picture of a clip is encoded whatever was drawn; some clips are light from the first one on.
         return torch.where(branch == REUSE, FULL, branch), encoded
