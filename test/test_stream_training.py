@@ -98,7 +98,9 @@ def test_a_few_steps_teach_a_network_where_the_arm_is():
     reports = [trainer.step(next(batches), k / 60) for k in range(60)]
     assert np.mean([float(r.loss) for r in reports[-5:]]) < 0.8 * np.mean([float(r.loss) for r in reports[:5]])
     assert 0 < np.mean([float(r.anew) for r in reports]) < 0.8
-    clips = frames.clips(torch.arange(8), 12, (48, 48), 10.0, torch.Generator().manual_seed(5), pose=Pose(), speed=0.0, partial=0.0)
+    clips = frames.clips(
+        torch.arange(8), 12, (48, 48), 10.0, torch.Generator().manual_seed(5), pose=Pose(), speed=0.0, partial=0.0
+    )
     patches = patch_view(clips.depth_m, 8, 2)
     shape = patches.shape[:3]
     none = torch.zeros(shape[:2], dtype=torch.bool)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -63,7 +63,7 @@ def load_frames() -> DepthFrames:
 
 def people_streams(
     frames: DepthFrames,
-    recordings: Sequence[int],
+    recordings: np.ndarray,
     spec: ModalitySpec,
     motion: CameraMotion | None = None,
     seed: int = 0,

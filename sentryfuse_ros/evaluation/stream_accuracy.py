@@ -28,6 +28,11 @@ class StreamSetUp:
     part: Subnetwork
     ratio: float = 0.0
     gyro: bool = False  # whether the stream is told the camera's rate of turn
+    reuse_predictions: bool = False  # see `StreamClassifier`
+
+    def run(self, checkpoint: Checkpoint, encoder: WindowEncoder) -> StreamClassifier:
+        """In its first state."""
+        return StreamClassifier(checkpoint, self.make(encoder), self.part, reuse_predictions=self.reuse_predictions)
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def score_streams(
     """Run every set-up over every stream. ``set_ups`` must hold PLAIN."""
     (name,) = checkpoint.config.names
     encoder = WindowEncoder(checkpoint, name)
-    runs = {key: StreamClassifier(checkpoint, s.make(encoder), s.part) for key, s in set_ups.items()}
+    runs = {key: set_up.run(checkpoint, encoder) for key, set_up in set_ups.items()}
     tallies = {key: _Tally() for key in set_ups}
     for stream in streams:
         plain = np.zeros(0)

@@ -13,6 +13,7 @@ from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
 from ..runtime.onnx_backend import SEEN, TOKENS, OnnxBackend
 from ..runtime.onnx_fusion import LOGITS
+from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
 
@@ -26,7 +27,10 @@ class StreamResult(NamedTuple):
 class StreamClassifier:
     """Classifies the last K pictures after every picture; the tokens of the older ones are kept."""
 
-    def __init__(self, checkpoint: Checkpoint, stream: CameraStream, part: Subnetwork, threads: int = 1):
+    def __init__(
+        self, checkpoint: Checkpoint, stream: CameraStream, part: Subnetwork, threads: int = 1, reuse_predictions: bool = False
+    ):
+        """``reuse_predictions``: a picture whose token is reused does not run the backbone either."""
         config = checkpoint.config
         (spec,) = config.modalities
         scores = gate_scores(config, checkpoint.tensors, part.used)
@@ -35,6 +39,7 @@ class StreamClassifier:
         self.stream, self._names = stream, (spec.name + TOKENS, spec.name + SEEN)
         self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)
         self._seen = np.zeros(spec.shape[0], np.float32)
+        self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
 
     def reset(self) -> None:
         """Forget every picture."""
@@ -47,7 +52,9 @@ class StreamClassifier:
         step = self.stream.update(picture, **stream_state)
         self._tokens[:-1], self._seen[:-1] = self._tokens[1:], self._seen[1:]
         self._tokens[-1], self._seen[-1] = step.token, 1
-        return StreamResult(self.logits(), step)
+        if step.branch != Branch.REUSE or not self._reuse:
+            self._last = self.logits()
+        return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
