@@ -32,6 +32,7 @@ train: setup
 	    --jobs $(JOBS)
 	$(BIN)/sentryfuse train --config config/train_ground.yaml --out $(RUN)/model \
 	    $(if $(wildcard $(RUN)/model/state.safetensors),--resume)
+	$(BIN)/sentryfuse trust $(RUN)/model $(RUN)/windows
 	$(BIN)/sentryfuse evaluate $(RUN)/model $(RUN)/windows --json $(RUN)/evaluation.json --csv $(RUN)/evaluation.csv \
 	    --html $(RUN)/evaluation.html
 

@@ -47,7 +47,12 @@ setup(
         "matplotlib>=3.6",
         "Jinja2>=3.0",
     ],
-    extras_require={"simulate": ["mujoco>=3.3"], "tensorboard": ["tensorboard"], "benchmark": ["torch-pruning==1.6.1"]},
+    extras_require={
+        "simulate": ["mujoco>=3.3"],
+        "tensorboard": ["tensorboard"],
+        "benchmark": ["torch-pruning==1.6.1", "pycocoevalcap==1.2"],
+        "cluster": ["distributed>=2024.1"],
+    },
     data_files=shipped("config") + shipped("models") + shipped("msg") + shipped("srv"),
     entry_points={"console_scripts": ["sentryfuse = sentryfuse_ros.cli:main"]},
     zip_safe=False,

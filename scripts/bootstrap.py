@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import sys
 
+from package_hashes import compare
 from setup_status import PipProgress, StatusLine, ninja_status
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -203,12 +204,24 @@ def install_packages(python, system_ros):
     with open(requirements) as source:
         pinned = [line.strip() for line in source if line.startswith("pip==")]
     run(pip + pinned, "installing pip failed", "see the log", clean_environment(), "installing pip")
-    install = pip + ["--progress-bar=raw", "-r", requirements]
+    report = os.path.join(VENV, "installed.json")
+    install = pip + ["--progress-bar=raw", "--report", report, "-r", requirements]
     status_of = PipProgress().status_of
     run(install, "installing packages failed", "see the log", clean_environment(), "reading the package index", status_of)
+    refuse_other_files(report)
     if not system_ros:
         relocate()
     write_stamp("packages.stamp", stamp)
+
+
+def refuse_other_files(report):
+    """End the setup, without .venv, if a package is not the one whose hash requirements.hashes has. Nothing of it has run yet."""
+    wrong, unlisted = compare(report, os.path.join(ROOT, "requirements.hashes"))
+    if wrong:
+        shutil.rmtree(VENV)
+        fail("the index sent other files than were published for " + ", ".join(wrong), "check the index or proxy that pip uses")
+    if unlisted:
+        say("  no hash is known of these builds: " + ", ".join(unlisted))
 
 
 def write_system_requirements():

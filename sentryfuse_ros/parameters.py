@@ -20,7 +20,7 @@ class Parameter:
     """One parameter: its default, which also fixes its type, and what it means in whole sentences.
 
     ``low`` and ``high`` bound numbers, ``choices`` lists the strings that are allowed. A ``dynamic`` parameter may be changed
-    while the node runs; the others are read when it is configured.
+    while the node runs; the others are read when it is configured. A ``fixed`` one can only be given when the node starts.
     """
 
     name: str
@@ -30,6 +30,7 @@ class Parameter:
     high: float | None = None
     choices: Collection[str] = ()
     dynamic: bool = False
+    fixed: bool = False
 
     def check(self, value: Any, prefix: str = "") -> Any:
         """The value, converted to the type of the default.
@@ -79,6 +80,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "Checkpoint to run: a folder, a .safetensors file, or the name of a folder in the package's models/.",
     ),
     Parameter(
+        "model_roots",
+        "",
+        "Folders below which `model` may lie when it is changed after the start of the node, separated by colons. The shipped "
+        "models and the model that was given at the start are always allowed; / allows everything. It can only be given at the "
+        "start.",
+        fixed=True,
+    ),
+    Parameter(
         "sensors",
         tuple(kind.name for kind in sensor_kinds() if kind.decoders),
         "Names of the sensor instances. Each has a block of parameters of its own below its name.",
@@ -120,6 +129,13 @@ PARAMETERS: tuple[Parameter, ...] = (
     ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
+    Parameter(
+        "captions",
+        False,
+        "Whether the node says in a sentence now and then what it perceives, on ~/caption (docs/CAPTIONS.md). The model must "
+        "have a caption head.",
+    ),
+    Parameter("caption_rate_hz", 0.5, "How often such a sentence is published at most [Hz].", 0.01, 10.0),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
     Parameter(
         "receive",
@@ -127,6 +143,13 @@ PARAMETERS: tuple[Parameter, ...] = (
         "How messages are received. raw takes serialised messages at every poll, callback uses ordinary rclpy callbacks, "
         "and auto uses raw if this rclpy supports it.",
         choices=("auto", "raw", "callback"),
+    ),
+    Parameter(
+        "cpu_priority",
+        "auto",
+        "What the active node asks of the scheduler. auto asks for a real-time policy or else for a lower nice value, as far as "
+        "this machine allows it (docs/PERFORMANCE.md); ordinary asks for nothing.",
+        choices=("auto", "ordinary"),
     ),
     Parameter("diagnostics_rate_hz", 1.0, "Rate at which /diagnostics is published [Hz].", 0.1, 10.0),
     Parameter(
@@ -286,6 +309,13 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter("good_samples", 3, "The sensor is OK again after this many good messages in a row.", 1, 10000),
     Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
     Parameter("required", False, "Whether the sensor raises an alarm even if it never came up."),
+    Parameter(
+        "trust",
+        "mask",
+        "What becomes of a sensor that sends plausible bytes with implausible content, where the checkpoint knows what its data "
+        "should look like (docs/TRUST.md). mask clears its bit, warn only says so, and off does not look.",
+        choices=("off", "warn", "mask"),
+    ),
     Parameter(
         "may_switch_off",
         False,

@@ -7,9 +7,10 @@ In a source tree they are beside the package.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from .errors import DataError, SentryFuseError
+from .errors import DataError, ParameterError, SentryFuseError
 
 PACKAGE = "sentryfuse_ros"
 
@@ -78,6 +79,27 @@ def model_path(model: str) -> Path:
         shipped = sorted(p.name for p in models.iterdir() if p.is_dir())
         raise SentryFuseError("parameter model", repr(model), f"a path, or one of {', '.join(shipped)}")
     raise SentryFuseError("parameter model", f"no file at {path}", "a checkpoint folder or .safetensors file")
+
+
+def model_roots(at_start: str, configured: str) -> tuple[Path, ...]:
+    """What checkpoints a node may read: the shipped ones, the one given at its start, and all below the configured folders.
+
+    configured: folders separated by colons.
+    """
+    given = [Path(folder).expanduser() for folder in configured.split(":") if folder]
+    return (*share_path("models").iterdir(), Path(at_start).expanduser(), *given)
+
+
+def check_model_root(path: Path, roots: Iterable[Path]) -> None:
+    """Raises ParameterError for a checkpoint that does not lie in one of these folders, links followed."""
+    real, allowed = path.resolve(), [root.resolve() for root in roots]
+    if not any(real == root or root in real.parents for root in allowed):
+        raise ParameterError(
+            "parameter model",
+            str(path),
+            "a shipped model, the one given at the start, or one below model_roots",
+            f"start the node with model_roots: {path.parent}",
+        )
 
 
 def executable_path(name: str) -> Path:

@@ -131,6 +131,13 @@ class SensorKind:
     """(spec) -> anything; raises ParameterError where shape and options do not fit together."""
     row_shape: Callable[[tuple[int, ...]], tuple[int, ...]] = _row_is_one_step
     """(`spec.shape`) -> shape of one row."""
+    quantities: Loadable | None = None
+    """(spec, newest part of a window) -> {quantity: number}, by which a sensor that lies can be told (`sensing.quantities`). The
+    lies of a kind without quantities are not noticed."""
+    weather: Loadable | None = None
+    """(spec, x `spec.shape` without mean and std, numpy Generator) -> x as weather, light or vibration might change it."""
+    lies: Loadable | None = None
+    """(spec) -> `training.made_up_lies.MadeUpLie` records: known ways in which drivers of the kind lie."""
     rows_adjoin: bool = False
     """Frames only: whether cells above one another are neighbours in the scene. They are in a camera image; the rows of a
     LiDAR's range image are rings that may lie metres apart."""
@@ -246,6 +253,18 @@ class SensorKind:
         """Normalised windows (n, *spec.shape), each changed at random; ``strengths`` is a `training.augment.Augment`."""
         return _loaded(self.augmentation)(x, spec, strengths, rng)
 
+    def quantity_function(self) -> Callable[..., Any] | None:
+        """The function `quantities`, None where the kind has none."""
+        return None if self.quantities is None else _loaded(self.quantities)
+
+    def weather_function(self) -> Callable[..., Any] | None:
+        """The function `weather`, None where the kind has none."""
+        return None if self.weather is None else _loaded(self.weather)
+
+    def made_up_lies(self, spec: InputSpec) -> tuple[Any, ...]:
+        """The lies of the kind that fit a spec."""
+        return () if self.lies is None else tuple(_loaded(self.lies)(spec))
+
     def stem(self, name: str) -> Stem:
         """The stem that a recipe calls ``name``. Raises ParameterError where the kind has none of that name."""
         if name not in self.stems:
@@ -350,6 +369,9 @@ register(
         input_builder=LazyImport("sentryfuse_ros.preprocessing.camera", "model_input"),
         validity=LazyImport("sentryfuse_ros.preprocessing.camera", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_camera"),
+        quantities=LazyImport("sentryfuse_ros.sensing.camera_quantities", "camera_quantities"),
+        weather=LazyImport("sentryfuse_ros.training.made_up_weather", "camera_weather"),
+        lies=LazyImport("sentryfuse_ros.training.made_up_lies", "camera_lies"),
         stems=_FRAME_STEMS,
         options=(*_FRAME_SLOT_OPTIONS, "relative_depth", "centre_columns"),
         encodings={"depth_m": 1, "rgb": 3, "mono": 1},
@@ -370,6 +392,9 @@ register(
         input_builder=LazyImport("sentryfuse_ros.preprocessing.series", "model_input"),
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_imu"),
+        quantities=LazyImport("sentryfuse_ros.sensing.series_quantities", "imu_quantities"),
+        weather=LazyImport("sentryfuse_ros.training.made_up_weather", "imu_weather"),
+        lies=LazyImport("sentryfuse_ros.training.made_up_lies", "imu_lies"),
         stems=_SERIES_STEMS,
         options=("max_gap_s",),
         channels=6,
@@ -388,6 +413,9 @@ register(
         input_builder=LazyImport("sentryfuse_ros.preprocessing.audio", "model_input"),
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_audio"),
+        quantities=LazyImport("sentryfuse_ros.sensing.audio_quantities", "audio_quantities"),
+        weather=LazyImport("sentryfuse_ros.training.made_up_weather", "audio_weather"),
+        lies=LazyImport("sentryfuse_ros.training.made_up_lies", "audio_lies"),
         stems=_SERIES_STEMS,
         options=("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
         spec_check=LazyImport("sentryfuse_ros.preprocessing.audio", "check_spec"),
@@ -411,6 +439,9 @@ register(
         input_builder=LazyImport("sentryfuse_ros.preprocessing.lidar", "model_input"),
         validity=LazyImport("sentryfuse_ros.preprocessing.lidar", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_lidar"),
+        quantities=LazyImport("sentryfuse_ros.sensing.lidar_quantities", "lidar_quantities"),
+        weather=LazyImport("sentryfuse_ros.training.made_up_weather", "lidar_weather"),
+        lies=LazyImport("sentryfuse_ros.training.made_up_lies", "lidar_lies"),
         stems=_FRAME_STEMS,
         options=(
             *_FRAME_SLOT_OPTIONS,
@@ -441,6 +472,8 @@ register(
         input_builder=LazyImport("sentryfuse_ros.preprocessing.series", "model_input"),
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_series"),
+        quantities=LazyImport("sentryfuse_ros.sensing.series_quantities", "series_quantities"),
+        weather=LazyImport("sentryfuse_ros.training.made_up_weather", "series_weather"),
         stems=_SERIES_STEMS,
         options=("max_gap_s",),
         field_decoder=LazyImport("sentryfuse_ros.decoders.series", "SeriesDecoder"),

@@ -44,6 +44,7 @@ class SensorSettings:
     grace_s: float
     required: bool
     reliability: str
+    trust: str
     may_switch_off: bool
     driver_node: str
     wake_up_s: float

@@ -21,6 +21,7 @@ from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import BatteryState, Image, Imu
 
@@ -85,7 +86,10 @@ class Probe:
     """Publishes sensors at their rates and keeps what fuse_node says."""
 
     def __init__(self, namespace: str = "", node_name: str = "fuse_node"):
-        self.node = rclpy.create_node(f"probe_{time.monotonic_ns()}", enable_rosout=False)
+        # A participant of its own: of one that lives on, Fast DDS tells later nodes publishers that are long gone.
+        self.context = rclpy.Context()
+        rclpy.init(context=self.context, signal_handler_options=SignalHandlerOptions.NO)
+        self.node = rclpy.create_node(f"probe_{time.monotonic_ns()}", context=self.context, enable_rosout=False)
         base = f"{namespace}/{node_name}"
         self.base = base
         self.predictions: list[FusedPrediction] = []
@@ -107,7 +111,7 @@ class Probe:
             (DiagnosticArray, "/diagnostics", self.diagnostics, 10),
         ):
             self.node.create_subscription(cls, topic, lambda m, store=store: self._keep(store, m), qos)
-        self._executor = make_executor()
+        self._executor = make_executor(self.context)
         self._executor.add_node(self.node)
         self._stop = threading.Event()
         self._spinner = threading.Thread(target=self._spin, daemon=True)
@@ -292,3 +296,4 @@ class Probe:
         self._stop.set()
         self._spinner.join(5)
         self.node.destroy_node()
+        self.context.try_shutdown()

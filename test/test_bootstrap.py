@@ -2,7 +2,9 @@
 
 import importlib.util
 import io
+import json
 import os
+import re
 import sys
 import time
 from pathlib import Path
@@ -91,7 +93,15 @@ def test_a_failed_step_names_cause_and_remedy_in_one_line_each(bootstrap, output
 
 def test_a_second_setup_runs_no_step(bootstrap, monkeypatch):
     steps = []
-    monkeypatch.setattr(bootstrap, "run", lambda command, *_, **__: steps.append(command))
+    reports = []
+
+    def run(command, *_, **__):
+        steps.append(command)
+        if "--report" in command:  # as pip writes it, of nothing
+            reports.append(command[command.index("--report") + 1])
+            Path(reports[-1]).write_text('{"install": []}')
+
+    monkeypatch.setattr(bootstrap, "run", run)
     monkeypatch.setattr(bootstrap, "version_of", lambda python: (3, 11))
     monkeypatch.setattr(bootstrap, "relocate", lambda: None)
     os.makedirs(os.path.join(bootstrap.VENV, "bin"))
@@ -107,9 +117,22 @@ def test_a_second_setup_runs_no_step(bootstrap, monkeypatch):
         ["-m", "pip", "install"],
         ["-m", "pip", "install"],
     ]
-    assert len(steps) == 4 and steps[3][0].endswith("colcon")
+    assert len(steps) == 4 and steps[3][0].endswith("colcon") and len(reports) == 1
     set_up()
     assert len(steps) == 4
+
+
+def test_another_file_than_was_published_ends_the_setup_without_an_environment(bootstrap, tmp_path):
+    version = re.search(r"^rosbags==(.*)", (SCRIPT.parents[1] / "requirements.txt").read_text(), re.M)[1]
+    entry = {
+        "metadata": {"name": "rosbags", "version": version},
+        "download_info": {"archive_info": {"hash": "sha256=" + "0" * 64}},
+    }
+    report = tmp_path.parent / f"{tmp_path.name}.json"
+    report.write_text(json.dumps({"install": [entry]}))
+    with pytest.raises(SystemExit, match=f"other files than were published for rosbags {version}"):
+        bootstrap.refuse_other_files(str(report))
+    assert not tmp_path.exists()
 
 
 def test_an_active_virtual_environment_leads_to_its_interpreter(bootstrap, tmp_path, monkeypatch):

@@ -80,3 +80,11 @@ def test_ratio_is_said_when_it_changes():
     lines = camera.log.follow({"camera": NEVER}, higher, 501.0)
     assert texts(lines) == ["pruning ratio 0.30: battery 50 % asks 0.30"]
     assert camera.log.follow({"camera": NEVER}, higher, 501.1) == []
+
+
+def test_a_suspect_sensor_is_news_once_and_so_is_its_end():
+    listener = Listener()
+    suspect = replace(OK, reason="unlike what the model was trained on: g", suspect=True)
+    lines = [line for status in (OK, suspect, suspect, suspect, OK, OK) for line in listener.tell(status, LINE_PERIOD_S)]
+    assert [line.text for line in lines] == ["camera: OK", "camera: OK, unlike what the model was trained on: g", "camera: OK"]
+    assert [line.warns for line in lines] == [False, True, False]

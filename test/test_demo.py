@@ -71,7 +71,12 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     (bag,) = (tmp_path / "cache" / "sentryfuse_ros" / "recordings").iterdir()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert summary["valid_predictions"] > 50 and summary["never_seen"] == [] and summary["fuse_node_exit_status"] == 0
-    (frozen,) = summary["faults"]  # the others come later than the end
+    lie, frozen = summary["faults"]  # the others come later than the end
+    assert (lie["sensor"], lie["kind"], lie["kept"]) == (
+        "imu",
+        "lie",
+        True,
+    )  # this model has no trust file, so nothing is promised
     assert (frozen["sensor"], frozen["kind"], frozen["seen_as"][0]) == ("camera", "freeze", "FROZEN")
     assert summary["truth"]["overall"]["judged"] > 50
     assert {tuple(row["missing"]) for row in summary["truth"]["by_missing"]} >= {(), ("camera",)}

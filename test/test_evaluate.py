@@ -113,6 +113,15 @@ def test_groups_that_were_trained_on_are_named(model, folder, tmp_path, capsys):
     assert "trained on train" in capsys.readouterr().out
 
 
+def test_a_single_recording_can_be_judged(model, folder, tmp_path):
+    path, bag = tmp_path / "r.json", json.loads((folder / "dataset.json").read_text())["bags"][0]["name"]
+    with (folder / "windows.csv").open(newline="") as file:
+        own = sum(row["bag"] == bag for row in csv.DictReader(file))
+    assert main(["evaluate", str(model), str(folder), "--groups", bag, "--latency-runs", "0", "--json", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert (report["recordings"], report["windows"], report["groups"]) == (1, own, [bag]) and own
+
+
 @pytest.mark.parametrize(
     "extra, words",
     [

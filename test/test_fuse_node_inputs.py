@@ -1,19 +1,25 @@
 """fuse_node hears every publisher of its inputs, whatever QoS it offers, and says of which it does not or should not."""
 
+import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from lifecycle_msgs.msg import Transition
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import BEST_EFFORT, QUICK, Probe
 from sensor_msgs.msg import BatteryState, Imu
 from std_msgs.msg import Float32, String
 
+from sentryfuse_ros.access_policy import access_of
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.nodes import power_inputs
 from sentryfuse_ros.nodes.message_types import message_class
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.settings import build_settings
 
 LATCHED = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -120,3 +126,52 @@ def test_a_battery_message_without_anything_is_not_filled_in(fields, filled):
 def test_packs_are_told_apart_by_location_and_serial_number():
     assert power_inputs.pack_name(BatteryState()) == ""
     assert power_inputs.pack_name(BatteryState(location="slot 1", serial_number=" 7 ")) == "slot 1 7"
+
+
+def everything_of(graph, node: str) -> dict[str, set[str]]:
+    """What the graph lists of a node."""
+    return {
+        "publish": {name for name, _ in graph.get_publisher_names_and_types_by_node(node, "/")},
+        "subscribe": {name for name, _ in graph.get_subscriber_names_and_types_by_node(node, "/")},
+        "reply": {name for name, _ in graph.get_service_names_and_types_by_node(node, "/")},
+        "request": {name for name, _ in graph.get_client_names_and_types_by_node(node, "/")},
+    }
+
+
+def test_the_access_policy_is_what_the_node_does(probe, start, tmp_path):
+    """Neither less, which would stop the node, nor more; only what optional packages add may be absent."""
+    given = {"camera.may_switch_off": True, "camera.driver_node": "/camera_driver", "imu.topic": "wrist/imu"}
+    parameters = {"model": "utd_mhad_depth_imu", "warm_up": False, "sensors": ["camera", "imu"], **given}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    node = start("--params-file", str(tmp_path / "params.yaml"), "-p", "use_sim_time:=true")
+    probe.wait("a model", lambda: probe.infos, node)
+    described = {"/fuse_node/get_type_description", "/_fuse_node_receive/get_type_description"}  # from Jazzy on
+    optional = {"/fuse_node/classification", "/bond"} | described
+    for access in access_of(build_settings(parameters), sim_time=True):
+        expected = {what: set(getattr(access, what)) for what in ("publish", "subscribe", "reply", "request")}
+
+        def agrees(access=access, expected=expected):
+            seen = everything_of(probe.node, access.node)
+            return all(seen[what] <= expected[what] and expected[what] - seen[what] <= optional for what in expected)
+
+        try:
+            probe.wait("a graph like the policy", agrees, node, deadline_s=15.0)
+        except AssertionError:
+            assert everything_of(probe.node, access.node) == expected
+
+
+def test_a_model_elsewhere_is_refused_after_the_start(probe, start, tmp_path):
+    elsewhere = tmp_path / "elsewhere" / "model"
+    shutil.copytree(model_path("utd_mhad_depth_imu"), elsewhere)
+    node = start("-p", "autostart:=false", *QUICK)
+    assert probe.set_parameter("model", str(elsewhere)).successful
+    assert not probe.set_parameter("model_roots", "/").successful
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    assert "expected a shipped model, the one given at the start, or one below model_roots" in node.log()
+    allowed = start("-p", "autostart:=false", *QUICK, "-p", f"model_roots:={tmp_path}", "-r", "__node:=roots")
+    other = Probe(node_name="roots")
+    try:
+        assert other.set_parameter("model", str(elsewhere)).successful
+        assert other.change_state(Transition.TRANSITION_CONFIGURE, allowed)
+    finally:
+        other.close()

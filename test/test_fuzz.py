@@ -1,10 +1,14 @@
 """Some thousand mutated messages of every type through the whole fuser; `python -m benchmarks.fuzz` is the long form."""
 
+import zipfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from benchmarks.byte_parsers import FUZZED_TYPES, decode_one
 from benchmarks.fuzz import real_messages
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.replay.fuzzing import MAX_BYTES, fuzz, mutate
@@ -38,3 +42,12 @@ def test_mutations_repeat_with_their_seed_and_stay_small(seeds):
     for _ in range(300):
         grown = mutate(grown, random, raws) or raws[0]
         assert len(grown) <= MAX_BYTES + 64 * 512
+
+
+def test_what_coverage_guided_fuzzing_has_found_is_decoded():
+    """The corpus of benchmarks/coverage_fuzz.py: inputs that reach every branch of the parsers that it has found."""
+    with zipfile.ZipFile(Path(__file__).parent / "fuzz_corpus.zip") as archive:
+        inputs = [archive.read(name) for name in archive.namelist()]
+    assert len({data[0] % len(FUZZED_TYPES) for data in inputs if data}) == len(FUZZED_TYPES)
+    for data in inputs:
+        decode_one(data)

@@ -162,3 +162,27 @@ def test_no_valid_prediction_is_a_broken_promise_that_says_why():
     s = summarise(predictions(rows), rows, [], delivered(OFF), LIMITS, 2.0)
     assert s.valid_predictions == 0 and s.never_ok == {"camera": "INVALID (stamp is zero, 19 bad in a row)"}
     assert s.promises_broken == ("no valid prediction: camera INVALID (stamp is zero, 19 bad in a row)",)
+
+
+LIE = InjectedFault("camera", "lie", 2.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("states", "kept"),
+    [
+        ({(3.9, 6.9): "IMPLAUSIBLE"}, True),
+        ({(4.4, 6.0): "IMPLAUSIBLE"}, False),  # noticed later than 2 s after its beginning
+        ({(3.0, 9.0): "IMPLAUSIBLE"}, False),  # believed later than 2 s after its end
+        ({}, True),  # a model that does not know the lie promises nothing
+    ],
+)
+def test_a_lie_is_noticed_and_forgiven_within_two_seconds(states, kept):
+    v = judge_fault(LIE, statuses(states), delivered(LIE), LIMITS, 10.0)
+    assert v.kept is kept, v
+    assert ("not noticed" in v.note) is (states == {})
+
+
+def test_a_sensor_whose_damaged_data_were_implausible_may_take_as_long():
+    fault = InjectedFault("camera", "corrupt", 2.0, 5.0)
+    assert judge_fault(fault, statuses({(3.0, 6.8): "IMPLAUSIBLE"}), delivered(fault), LIMITS, 10.0).kept
+    assert not judge_fault(fault, statuses({(3.0, 6.8): "INVALID"}), delivered(fault), LIMITS, 10.0).kept

@@ -23,15 +23,18 @@ def test_live_view_renders_every_state():
         reason="",
     )
     pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50")
-    latest = N(t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None)
+    latest = N(
+        t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None, caption=N(text="Driving on sand.")
+    )
     script = FaultScript((InjectedFault("ok", "freeze", 2.0, 3.0),))
     console = Console(width=120, record=True, file=open("/dev/null", "w"))
     console.print(render(latest, script))
     text = console.export_text()
     assert all(s.name in text for s in State) and "wave" in text and "freeze" in text and "40 %" in text
+    assert "Driving on sand." in text
     latest.prediction = N(valid=False, reason="no live sensor")
     console.print(render(latest, script))
-    latest.prediction = latest.mask = latest.pruning = None
+    latest.prediction = latest.mask = latest.pruning = latest.caption = None
     console.print(render(latest, script))
     text = console.export_text()
     assert "no prediction: no live sensor" in text and "no prediction yet" in text

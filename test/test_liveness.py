@@ -169,6 +169,14 @@ def test_frozen_can_be_switched_off():
     assert all(status.live for status in feed.send(100, same=True))
 
 
+def test_equal_payloads_bring_a_sensor_up_where_frozen_is_switched_off():
+    """The commands of a robot that drives straight ahead are equal from the first one on."""
+    feed = Feed(frozen_samples=0)
+    assert [status.live for status in feed.send(4, same=True)] == [False, False, True, True]
+    feed.wait(2.0)
+    assert [status.live for status in feed.send(4, same=True)] == [False, False, True, True]
+
+
 # ---- invalid and late ---------------------------------------------------------------------------------------------
 
 

@@ -93,3 +93,13 @@ def test_an_error_is_reported_with_its_text_and_fades():
     verdict = loop.run(1)
     assert verdict.failing and not verdict.slow and "ValueError: no such plan" in verdict.text
     assert not loop.run(10).failing
+
+
+def test_a_forward_jump_is_no_fast_clock():
+    loop = Loop()
+    loop.run(10)
+    before = 1000 + loop.steady_s
+    loop.steady_s += 1
+    loop.health.published += 10
+    verdict = loop.health.judge(before + 101, loop.steady_s, 0, 0)
+    assert math.isnan(verdict.rate_hz) and not verdict.slow

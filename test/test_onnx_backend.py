@@ -23,6 +23,7 @@ from sentryfuse_ros.pruning.units import SiteKeep, subnetwork_units
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
 
 from sentryfuse_ros.runtime.onnx_backend import OnnxBackend, PictureSession  # noqa: E402
+from sentryfuse_ros.runtime.torch_backend import TorchBackend  # noqa: E402
 
 CLOSE = 1e-4  # promised; measured differences are below 5e-6
 
@@ -116,6 +117,29 @@ def test_the_shipped_models(name):
     for mask in all_masks(len(model.config.modalities)):
         for ratio in (0.0, 0.5, 0.9):
             assert_same(model, backend, mask, ratio, kinds=("noise", "holes"))
+
+
+@pytest.mark.parametrize("name", FAMILY)
+def test_the_tokens_before_and_behind_the_backbone(name):
+    """For a caption head: both libraries give the same ones, which change nothing else."""
+    model = random_model(tiny_config(**FAMILY[name]))
+    checkpoint, rng = checkpoint_of(model), np.random.default_rng(0)
+    giving, plain = OnnxBackend(checkpoint, gives_tokens=True), OnnxBackend(checkpoint)
+    ours = TorchBackend(model, gives_tokens=True)
+    for mask, ratio in itertools.product(all_masks(3), (0.0, 0.5)):
+        part = whole_stems(model.config, mask, ratio)
+        units = kept_units(model, part)
+        inputs = {spec.name: window(spec, rng, "noise") for spec in model.config.modalities}
+        got, expected = giving.run(giving.compile(part, units), inputs), ours.run(ours.compile(part, units), inputs)
+        without = plain.run(plain.compile(part, units), inputs)
+        count = sum(n for n, here in zip(model.lengths, mask) if here)
+        assert got.tokens.stem.shape == got.tokens.fused.shape == (count, model.config.d_model)
+        scale = np.abs(expected.tokens.fused).max()  # of any size, as these weights are random
+        np.testing.assert_allclose(got.tokens.stem, expected.tokens.stem, atol=CLOSE * scale)
+        np.testing.assert_allclose(got.tokens.fused, expected.tokens.fused, atol=CLOSE * scale)
+        assert np.abs(got.tokens.fused - got.tokens.stem).max() > 0.01 * scale
+        np.testing.assert_allclose(got.logits, without.logits, atol=CLOSE * np.abs(without.logits).max())
+        assert without.tokens is None
 
 
 PICTURES = {

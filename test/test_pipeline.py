@@ -1,8 +1,10 @@
 """The fuser without ROS: serialised messages go in, predictions come out, and the clock is virtual."""
 
+import threading
+
 import numpy as np
 import pytest
-from cdr_messages import cloud, image, raw
+from cdr_messages import cloud, deserializer, image, imu, raw
 from virtual_robot import CLOUD, T0, Robot, thrifty_engine, tiny_engine
 
 from sentryfuse_ros.errors import ParameterError
@@ -283,3 +285,30 @@ def test_state_and_mask_agree_for_a_scan_below_the_model(engine):
     )
     tick = robot.run(2)[-1].tick
     assert not tick.mask[3] and tick.statuses["lidar"].state == State.INVALID and "EMPTY" in tick.statuses["lidar"].reason
+
+
+def test_a_tick_does_not_wait_for_a_message_that_is_being_read(engine):
+    """The message is big-endian, so it goes to the deserialiser, which takes as long as the test wants."""
+    reading, go_on, read = threading.Event(), threading.Event(), deserializer("sensor_msgs/msg/Imu")
+
+    def slow(data):
+        reading.set()
+        assert go_on.wait(30)
+        return read(data)
+
+    robot = Robot(engine)
+    robot.pipeline = Pipeline(build_settings({}), engine, {"sensor_msgs/msg/Imu": slow})
+    robot.run(1.0)
+    now = robot.now_ns
+    message = raw(imu((0, 0, 0.1), (0, 0, 9.8), stamp_ns=now), little_endian=False)
+    reader = threading.Thread(target=robot.pipeline.feed, args=("imu", [message], np.array([now]), now, now))
+    reader.start()
+    try:
+        assert reading.wait(30)
+        tick = robot.pipeline.snapshot(now, now, make_rows=False)
+        assert reader.is_alive() and tick.mask.all() and robot.pipeline.infer(tick).valid
+        received = tick.statuses["imu"].received
+    finally:
+        go_on.set()
+        reader.join(30)
+    assert robot.pipeline.snapshot(now, now).statuses["imu"].received == received + 1

@@ -1,5 +1,7 @@
 """Model inputs of series, IMU and camera, and the spec: grids, gaps, empty slots and units."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from sentryfuse_ros.errors import DecodeError, ParameterError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec, empty_input, model_input
 from sentryfuse_ros.preprocessing.camera import camera_frame, slot_rows
+from sentryfuse_ros.preprocessing.normalise import normalise
 
 IMU = ModalitySpec("imu", "imu", 2.0, (100, 6))
 DEPTH = ModalitySpec("camera", "camera", 2.0, (8, 1, 6, 8), "depth_m")
@@ -102,6 +105,17 @@ def test_interpolation_fills_every_channel_and_leaves_filled_cells_unchanged():
     np.testing.assert_array_equal(out[kept], rows)
     expected = np.stack([np.interp(np.arange(100), kept, rows[:, c].astype(np.float64)) for c in range(6)], 1)
     np.testing.assert_allclose(out, expected, atol=1e-6)
+
+
+def test_a_robot_at_rest_is_data_in_training_and_on_the_robot_alike():
+    """Zeros mean no data, so the wheel speeds of a robot that stands must not become zeros."""
+    wheels, at = ModalitySpec("wheels", "series", 2.0, (20, 2)), stamps(20, 10)
+    rows = ramp(at, 2) * (np.arange(20) >= 12)[:, None]  # it stands for 1.2 s, then drives
+    trained = model_input(wheels, at, rows, int(at[-1]))
+    assert trained.any(axis=1).all() and np.abs(trained[:12]).max() < 1e-5
+    normal = replace(wheels, mean=(0.5, -0.25), std=(0.2, 0.4))
+    np.testing.assert_array_equal(normalise(normal, trained[None])[0], model_input(normal, at, rows, int(at[-1])))
+    assert not model_input(wheels, at[4:], rows[4:], int(at[-1]))[:4].any()  # before the first message there is nothing
 
 
 def test_max_gap_is_an_option():

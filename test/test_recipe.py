@@ -111,3 +111,28 @@ def test_noise_ends_when_the_gate_freezes_and_ratio_grows_to_its_maximum():
     late = [schedule.draw_ratio(1.0, rng) for _ in range(500)]
     assert 0.85 < max(late) <= 0.9 and min(late) < 0.05
     assert schedule.learning_rate(0) < 0.1 and schedule.learning_rate(0.05) == 1 and schedule.learning_rate(1) == pytest.approx(0)
+
+
+def test_single_keys_are_changed_on_the_command_line(tmp_path):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    changes = ["epochs=7", "elastic.epochs=2", "train_groups=[1]", "model.tokenizer.imu.stem_channels=4", "learning_rate=1e-4"]
+    read = Recipe.read(tmp_path / "recipe.yaml", changes)
+    assert (read.epochs, read.elastic.epochs, read.train_groups, read.learning_rate) == (7, 2, (1,), 1e-4)
+    assert read.model["tokenizer"]["imu"]["stem_channels"] == 4 and read.batch == RECIPE["batch"]
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        ("epochs", "KEY=VALUE"),
+        ("=3", "KEY=VALUE"),
+        ("epochs=[", "KEY=VALUE"),
+        ("epochs.more=3", "a section called epochs"),
+        ("epoch=3", "perhaps 'epochs'"),
+        ("epochs=0", "epochs: saw 0"),
+    ],
+)
+def test_a_change_on_the_command_line_that_cannot_be_made_is_named(tmp_path, change, words):
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    with pytest.raises(ParameterError, match=words):
+        Recipe.read(tmp_path / "recipe.yaml", [change])

@@ -11,12 +11,24 @@ import sentryfuse_ros
 PACKAGE = Path(sentryfuse_ros.__file__).parent
 MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 FLOORS = (  # each may import from the floors before it and from its own
-    {"errors", "files", "machine", "masks", "nanoseconds", "parameters", "paths", "sensor_kinds", "settings", "validation"},
-    {"preprocessing"},
+    {
+        "errors",
+        "executors",
+        "files",
+        "machine",
+        "masks",
+        "nanoseconds",
+        "parameters",
+        "paths",
+        "sensor_kinds",
+        "settings",
+        "validation",
+    },
+    {"access_policy", "preprocessing"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
     {"runtime", "streaming", "datasets", "replay"},
-    {"training"},
+    {"training", "language"},
     {"evaluation"},
     {"reporting"},
     {"nodes"},

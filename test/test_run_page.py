@@ -9,7 +9,7 @@ from run_record_maker import NAMES, made_up_record, result_of
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.bags.run_description import read_run_description
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
-from sentryfuse_ros.replay.run_record import RunRecord
+from sentryfuse_ros.replay.run_record import CaptionRow, RunRecord
 from sentryfuse_ros.reporting.run_files import RunFiles
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
@@ -69,6 +69,20 @@ def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):
     assert "100 % to 1" in words and "up to 90 % of an inference" in words
     assert page.rows >= len(script.faults) + len(scores.segments) + len(scores.by_missing) + 3  # and the heads
     assert "All kept" in words
+
+
+def test_page_shows_what_was_said(tmp_path):
+    said = [
+        CaptionRow(1.0, "Driving on sand & gravel."),
+        CaptionRow(3.0, "Driving on sand & gravel."),
+        CaptionRow(5.0, "On grass."),
+    ]
+    text, page, _ = written(tmp_path, replace(made_up_record(LABELS, SCRIPT, 10.0), captions=said))
+    words = " ".join("".join(page.words).split())
+    assert words.count("Driving on sand & gravel.") == 1 and "In sentences" in words
+    row = re.search(r"<tr>(?:(?!</tr>).)*On grass\.", text, re.DOTALL)[0]
+    assert "5.0 s" in row and "grass" in row
+    assert "In sentences" not in written(tmp_path, made_up_record(LABELS, SCRIPT, 10.0))[0]
 
 
 def test_page_names_a_broken_promise(tmp_path):

@@ -2,16 +2,19 @@
 
 import csv
 import json
+import re
 
 import numpy as np
 import pytest
 from rosbags.highlevel import AnyReader
 
 from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.drive_truth import read_truth
+from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.bags.sensor_topics import find_battery
 from sentryfuse_ros.cli import simulate as verb
 from sentryfuse_ros.decoders import PayloadFault, make_decoder
-from sentryfuse_ros.errors import BagError, ParameterError
+from sentryfuse_ros.errors import BagError, DataError, ParameterError
 from sentryfuse_ros.simulation.recorder import TOPICS
 from sentryfuse_ros.simulation.run import START_NS, simulate
 
@@ -48,7 +51,7 @@ def stamp_ns(message):
 def test_a_seed_gives_the_same_bag_again(bag, tmp_path):
     simulate(7, DURATION_S, tmp_path / "run")
     assert contents(tmp_path / "run") == contents(bag)
-    for name in ("intervals.csv", "run.json", "run.mcap"):
+    for name in ("intervals.csv", "truth.csv", "run.json", "run.mcap"):
         assert (tmp_path / "run" / name).read_bytes() == (bag / name).read_bytes()
 
 
@@ -116,6 +119,58 @@ def test_intervals_cover_the_run_and_agree_with_the_topic(bag):
     for time_ns, message in messages(bag, "truth"):
         labels = {r["label"] for r, (a, b) in zip(rows, edges) if a <= time_ns * 1e-9 <= b}
         assert message.data in labels
+
+
+def test_the_truth_agrees_with_the_intervals_the_odometry_and_the_map(bag):
+    truth = read_truth(bag)
+    assert [m.stamp_ns for m in truth] == [START_NS + k * 10**8 for k in range(1, round(DURATION_S * 10) + 1)]
+    labels = read_intervals(bag / "intervals.csv")
+    assert all(labels.at(m.stamp_ns - 1) == m.ground or labels.at(m.stamp_ns) == m.ground for m in truth)
+    odometry = {stamp_ns(m): m.twist.twist for _, m in messages(bag, "odometry")}
+    wheel_speed = np.array([odometry[m.stamp_ns].linear.x for m in truth])
+    turn_rate = np.array([odometry[m.stamp_ns].angular.z for m in truth])
+    assert np.abs(wheel_speed - [m.speed_mps for m in truth]).mean() < 0.05  # the wheels slip a little
+    np.testing.assert_allclose([m.turn_rad_s for m in truth], turn_rate, atol=1e-4)
+    steps = np.hypot(np.diff([m.x_m for m in truth]), np.diff([m.y_m for m in truth]))
+    assert steps.sum() == pytest.approx(sum(m.speed_mps for m in truth[1:]) / 10, rel=0.05)
+    patches = json.loads((bag / "run.json").read_text())["patches"]
+
+    def ground_at(x_m, y_m):
+        return next(p["class"] for p in patches if abs(p["x_m"] - x_m) <= 2.5 and abs(p["y_m"] - y_m) <= 2.5)
+
+    seen = [m for m in truth if m.ahead]
+    assert seen and {m.ahead_m for m in truth if not m.ahead} <= {0.0}
+    for m in seen:
+        before, after = (
+            ground_at(m.x_m + d * np.cos(m.yaw_rad), m.y_m + d * np.sin(m.yaw_rad)) for d in (m.ahead_m - 0.06, m.ahead_m + 0.01)
+        )
+        assert (before, after) == (m.ground, m.ahead)
+
+
+def test_the_truth_of_an_older_recording_is_made_by_driving_again(bag, tmp_path, capsys):
+    series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+    path = tmp_path / "val_000004" / "truth.csv"
+    expected = path.read_bytes()
+    path.unlink()
+    with pytest.raises(DataError, match="no such file"):
+        read_truth(path.parent)
+    series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+    assert path.read_bytes() == expected and "1 older ones got their truth.csv" in capsys.readouterr().out
+    intervals = path.with_name("intervals.csv")
+    path.unlink()
+    names = ("asphalt", "gravel", "grass", "sand", "tiles", "wood")
+    intervals.write_text(re.sub("|".join(names), lambda m: names[names.index(m[0]) - 1], intervals.read_text()))
+    with pytest.raises(BagError, match="another ground"):
+        series(tmp_path, "--seed", "4", "--duration", "1", "--count", "1")
+
+
+@pytest.mark.parametrize(
+    "text", ["t,ground\n1.0,sand\n", "t,x_m,y_m,yaw_rad,speed_mps,turn_rad_s,ground,ahead,ahead_m\nx,0,0,0,0,0,a,b,0\n"]
+)
+def test_a_damaged_truth_file_is_named(tmp_path, text):
+    (tmp_path / "truth.csv").write_text(text)
+    with pytest.raises(DataError, match="truth.csv"):
+        read_truth(tmp_path)
 
 
 def test_run_file_says_how_it_was_made(bag):

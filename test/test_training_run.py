@@ -5,12 +5,15 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import contextmanager
+from io import StringIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from made_up_training import QUIET, recipe, recordings
+from rich.console import Console
 
 from sentryfuse_ros.errors import CheckpointError, DataError
 from sentryfuse_ros.model.saved import load_checkpoint
@@ -28,20 +31,26 @@ def tensors(folder):
     return load_checkpoint(folder)[0].state_dict()
 
 
-def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch):
-    whole = train(recipe(), tmp_path / "whole", console=QUIET)
+@contextmanager
+def killed_in_the_second_epoch(monkeypatch):
     steps = Trainer.run_epoch
 
-    def killed(self):
+    def run_epoch(self):
         for i, step in enumerate(steps(self)):
             if self.epoch == 1 and i == 1:
-                raise KeyboardInterrupt  # in the middle of the second epoch
+                raise KeyboardInterrupt
             yield step
 
-    monkeypatch.setattr(Trainer, "run_epoch", killed)
+    monkeypatch.setattr(Trainer, "run_epoch", run_epoch)
     with pytest.raises(KeyboardInterrupt):
-        train(recipe(), tmp_path / "broken", console=QUIET)
+        yield
     monkeypatch.setattr(Trainer, "run_epoch", steps)
+
+
+def test_resumed_run_ends_where_an_unbroken_one_does(made_up, tmp_path, monkeypatch):
+    whole = train(recipe(), tmp_path / "whole", console=QUIET)
+    with killed_in_the_second_epoch(monkeypatch):
+        train(recipe(), tmp_path / "broken", console=QUIET)
     broken = train(recipe(), tmp_path / "broken", resume=True, console=QUIET)
     a, b = tensors(whole), tensors(broken)
     assert all(torch.equal(a[n], b[n]) for n in a)
@@ -72,8 +81,77 @@ def test_seed_decides_the_result(made_up, tmp_path):
 
 def test_resume_with_another_recipe_is_refused_by_name(made_up, tmp_path):
     train(recipe(epochs=1), tmp_path, console=QUIET)
-    with pytest.raises(CheckpointError, match="epochs, learning_rate"):
+    with pytest.raises(CheckpointError, match=r"another recipe \(differs in learning_rate\)"):
         train(recipe(epochs=2, learning_rate=1e-2), tmp_path, resume=True, console=QUIET)
+
+
+def test_a_finished_run_can_be_made_longer_and_not_shorter(made_up, tmp_path):
+    elastic = {"epochs": 1}
+    before = tensors(train(recipe(epochs=2, elastic=elastic), tmp_path, console=QUIET))
+    printed = StringIO()
+    console = Console(file=printed, width=300)
+    after = tensors(train(recipe(epochs=3, elastic=elastic), tmp_path, resume=True, console=console))
+    with (tmp_path / METRICS_FILE).open(newline="") as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1", "2", "3"]
+    assert "the run of 2 epochs goes on to 3: from epoch 3 on" in printed.getvalue()
+    # The second stage has learned from the network as it is now: from the start, not from where the shorter run left it.
+    alone = train(recipe(epochs=3, elastic=elastic), tmp_path / "alone", start_from=tmp_path / "whole", console=QUIET)
+    assert all(torch.equal(after[n], t) for n, t in tensors(alone).items())
+    assert not all(torch.equal(after[n], before[n]) for n in after)
+    train(recipe(epochs=3, elastic={"epochs": 2}), tmp_path, resume=True, console=QUIET)
+    with pytest.raises(CheckpointError, match=r"another recipe \(differs in epochs\)"):
+        train(recipe(epochs=2, elastic=elastic), tmp_path, resume=True, console=QUIET)
+
+
+def test_a_run_goes_on_where_its_folder_and_its_data_set_were_moved_to(made_up, tmp_path, monkeypatch):
+    with killed_in_the_second_epoch(monkeypatch):
+        train(recipe(), tmp_path / "here", console=QUIET)
+    (tmp_path / "here").rename(tmp_path / "there")
+    printed = StringIO()
+    moved = train(recipe(dataset="elsewhere"), tmp_path / "there", resume=True, console=Console(file=printed, width=300))
+    unbroken = train(recipe(), tmp_path / "unbroken", console=QUIET)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(moved).values(), tensors(unbroken).values()))
+    assert "dataset is now elsewhere, it was made_up" in printed.getvalue()
+
+
+def test_a_first_accuracy_is_shown_before_the_first_epoch_ends(made_up, tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "FIRST_LOOK_S", 0.0)
+    printed = StringIO()
+    shown = train(recipe(epochs=1), tmp_path / "a", console=Console(file=printed, width=300))
+    assert "epoch 1, step 1: validation accuracy with all sensors" in printed.getvalue()
+    quiet = train(recipe(epochs=1), tmp_path / "b", console=QUIET)  # looking changes nothing
+    monkeypatch.setattr(run_module, "FIRST_LOOK_S", 1e9)
+    unseen = train(recipe(epochs=1), tmp_path / "c", console=QUIET)
+    assert all(torch.equal(a, b) for a, b in zip(tensors(shown).values(), tensors(unseen).values()))
+    assert (quiet / "model.safetensors").read_bytes() == (unseen / "model.safetensors").read_bytes()
+
+
+def test_a_full_disk_ends_the_run_with_one_line_and_nothing_finished_is_lost(made_up, tmp_path):
+    """A limit on the size of files stands in for the disk: writing beyond it fails in the same call."""
+    code = (
+        "import resource, sys; sys.path.insert(0, sys.argv[1])\n"
+        "import made_up_training as t\n"
+        "from pathlib import Path\n"
+        "from sentryfuse_ros.errors import CheckpointError\n"
+        "from sentryfuse_ros.training import run\n"
+        "run.dataset = lambda name: t.Source\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))\n"
+        "try: run.train(t.recipe(), Path(sys.argv[2]), resume=True, console=t.QUIET)\n"
+        "except CheckpointError as error: print(error); sys.exit(2)\n"
+    )
+    for name in ("disk", "room"):
+        train(recipe(epochs=1), tmp_path / name, console=QUIET)
+    limit = (tmp_path / "disk" / "state.safetensors").stat().st_size - 1
+    full = subprocess.run(
+        [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "disk"), str(limit)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert full.returncode == 2 and "Traceback" not in full.stderr, full.stderr
+    assert full.stdout.count("\n") == 1 and "room to write" in full.stdout and "--resume" in full.stdout
+    after, unbroken = (tensors(train(recipe(), tmp_path / n, resume=True, console=QUIET)) for n in ("disk", "room"))
+    assert all(torch.equal(a, b) for a, b in zip(after.values(), unbroken.values()))
 
 
 def test_nothing_to_resume_and_a_damaged_state_are_named(made_up, tmp_path):

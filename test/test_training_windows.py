@@ -5,6 +5,7 @@ import numpy as np
 from made_up_training import recipe, recordings, window_set
 
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.training import windows as windows_module
 from sentryfuse_ros.training.augment import Augment, augment_windows
 from sentryfuse_ros.training.examples import RecordingExamples, WindowExamples
@@ -118,3 +119,24 @@ def test_mirrored_and_turned_windows_move_every_channel_and_frame_alike():
     columns = out.any(axis=(1, 2, 3))
     assert (columns.sum(1) == 1).all() and len(set(columns.argmax(1).tolist())) > 4
     assert (out.sum(-1) == 1).all()
+
+
+def test_series_are_scaled_in_their_own_unit_and_shifted_by_channel():
+    wheels = ModalitySpec("wheels", "series", 1.0, (10, 2), mean=(0.5, -1.0), std=(0.5, 2.0))
+    physical = np.tile(np.array([1.0, 3.0], np.float32), (64, 10, 1))
+    x = normalise(wheels, physical)
+    x[:, :3] = 0
+    quiet = dict(erase=0.0, imu_jitter=0.0)
+
+    def augmented(**strengths):
+        out = augment_windows({"wheels": x}, [wheels], Augment(**quiet, **strengths), np.random.default_rng(0))["wheels"]
+        assert not out[:, :3].any()
+        return out[:, 3:] * np.array(wheels.std, np.float32) + np.array(wheels.mean, np.float32)
+
+    factor = augmented(series_scale={"wheels": 0.3}) / physical[:, 3:]
+    np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1, :1], factor.shape), rtol=1e-4)
+    assert 0.2 < np.log(factor[:, 0, 0]).std() < 0.4
+    offset = (augmented(series_shift=0.5) - physical[:, 3:]) / np.array(wheels.std, np.float32)
+    np.testing.assert_allclose(offset, np.broadcast_to(offset[:, :1], offset.shape), atol=1e-4)
+    assert (np.abs(np.diff(offset[:, 0])) > 1e-3).all() and 0.4 < offset[:, 0].std() < 0.6
+    np.testing.assert_allclose(augmented(series_scale={"motors": 0.3}), physical[:, 3:], rtol=1e-5)

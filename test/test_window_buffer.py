@@ -73,6 +73,21 @@ def test_clear_forgets_rows():
     assert buffer.newest_ns == 2 * MS and buffer.skipped == 0
 
 
+@pytest.mark.parametrize("appended", [15, 97])  # before and after the ring has come round
+def test_rows_before_a_moment_can_be_forgotten(appended):
+    buffer = WindowBuffer(0.02, 1000, (2,))
+    for t in range(1, appended + 1):
+        buffer.append(*rows_at([t * MS]))
+    buffer.forget_before((appended - 3) * MS)
+    stamps, rows = buffer.window(appended * MS)
+    assert stamps.tolist() == [t * MS for t in range(appended - 3, appended + 1)] and len(buffer) == 4
+    assert rows[:, 0].tolist() == [t / MS for t in stamps.tolist()]
+    buffer.append(*rows_at([(appended + 1) * MS]))
+    assert len(buffer.window((appended + 1) * MS)[0]) == 5
+    buffer.forget_before((appended + 2) * MS)
+    assert len(buffer) == 0 and buffer.newest_ns == 0
+
+
 def test_row_older_than_the_window_is_skipped_and_counted():
     buffer = WindowBuffer(0.01, 1000, (2,))
     buffer.append(*rows_at([100 * MS]))

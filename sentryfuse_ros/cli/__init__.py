@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from types import ModuleType
 
 from ..errors import SentryFuseError
 
@@ -14,9 +15,12 @@ VERBS = {
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "view": "open what a replay wrote with --mcap in the Rerun viewer",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",
+    "policy": "write the access policy of SROS 2 for fuse_node with your parameters",
     "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model by a recipe (a YAML file)",
+    "train-captions": "train the caption head of a model, which says in sentences what it perceives, on simulated drives",
+    "trust": "let a model notice sensors that send plausible bytes with implausible content",
     "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
     "bench": "measure the inference time at each pruning ratio on this machine",
 }
@@ -33,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     for verb, text in VERBS.items():
         sub = verbs.add_parser(verb, help=text, description=text)
         if verb == wanted:
-            importlib.import_module(f"{__name__}.{verb}").add_arguments(sub)
+            _module(verb).add_arguments(sub)
     args = parser.parse_args(arguments)
     try:
-        return importlib.import_module(f"{__name__}.{args.verb}").run(args) or 0
+        return _module(args.verb).run(args) or 0
     except SentryFuseError as error:
         print(f"sentryfuse {args.verb}: {error}", file=sys.stderr)
         return 2
@@ -45,3 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `sentryfuse doctor | head`
         sys.stderr.close()
         return 141
+
+
+def _module(verb: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{verb.replace('-', '_')}")

@@ -61,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "in which the label changes are marked, and used for training only if the recipe says so (default: %(default)s)",
     )
     parser.add_argument("--jobs", type=int, default=1, help="number of processes (default: %(default)s)")
+    parser.add_argument("--scheduler", default="", metavar="HOST:PORT", help="run on the Dask cluster of this scheduler instead")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -108,6 +109,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
         group_by=args.group_by,
         jobs=args.jobs,
+        scheduler=args.scheduler,
         command="sentryfuse " + shlex.join(sys.argv[1:]),
     )
     with progress_bar("extracting", len(task.bags), "bags", Console(stderr=True)) as update:

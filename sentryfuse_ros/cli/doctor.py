@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from ..errors import SentryFuseError
 from ..paths import data_root, executable_path, model_path, share_path
+from ..runtime.cpu_priority import ORDINARY, REALTIME, allowed_level
 from ..runtime.power_rails import KINDS, power_rails
 
 OK, NOTE, BAD = "ok", "note", "BAD"
@@ -83,7 +84,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all findings; 1 if one of them is BAD."""
-    findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model), *check_power(), *check_data()]
+    findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model)]
+    findings += [*check_scheduling(), *check_power(), *check_data()]
     if args.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
@@ -231,6 +233,19 @@ def check_model(model: str) -> Iterator[Finding]:
         return
     inputs = ", ".join(engine.modalities)
     yield Finding(OK, "model", f"{path}: inputs {inputs}, {len(engine.classes)} classes, ratios {engine.ratio_levels}")
+
+
+def check_scheduling() -> Iterator[Finding]:
+    level = allowed_level()
+    if level == REALTIME:
+        yield Finding(OK, "CPU priority", "real-time is allowed")
+        return
+    lost = "on a busy machine predictions may be late"
+    found = f"ordinary only: {lost}" if level == ORDINARY else f"a lower nice value, but no real-time priority: {lost}"
+    remedy = (
+        "a line '@GROUP - rtprio 20' in /etc/security/limits.d/, LimitRTPRIO=20 in a service, or docker run --cap-add=sys_nice"
+    )
+    yield Finding(NOTE, "CPU priority", found, remedy)
 
 
 def check_power() -> Iterator[Finding]:

@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--jobs", type=int, default=1, metavar="J", help="processes to use with --count (default: %(default)s)")
     parser.add_argument(
+        "--scheduler", default="", metavar="HOST:PORT", help="with --count: run on the Dask cluster of this scheduler instead"
+    )
+    parser.add_argument(
         "--split",
         default="train",
         choices=("train", "val", "test"),
@@ -70,6 +73,6 @@ def run(args: argparse.Namespace) -> int:
         print_simulated(task, description, taken)
     else:
         with progress_bar("simulating", args.count, "bags") as update:
-            result = simulate_series(task, args.count, args.jobs, update)
+            result = simulate_series(task, args.count, args.jobs, update, args.scheduler)
         print_series(task, result)
     return 0

@@ -11,9 +11,30 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("--config", required=True, type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--config", type=Path, metavar="YAML", help="recipe, e.g. config/train_utd_mhad.yaml")
+    what.add_argument(
+        "--example",
+        type=Path,
+        metavar="DATASET",
+        help="instead of training, write a recipe that fits a data set or a recording to the file --out",
+    )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
+    parser.add_argument(
+        "--params",
+        type=Path,
+        metavar="FILE",
+        help="with --example RECORDING: parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)",
+    )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is as if it had not stopped")
+    parser.add_argument(
+        "--set",
+        dest="changes",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change a key of the recipe, e.g. batch=64, elastic.epochs=0 or 'train_groups=[a, b]'; may be repeated",
+    )
     parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
     parser.add_argument("--epochs", type=int, help="number of epochs to train instead of the recipe's")
     parser.add_argument(
@@ -46,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
+    if args.example is not None:
+        return write_example(args.example, args.params, args.out)
     from dataclasses import replace
 
     from ..reporting.cross_validation_console import print_folds
@@ -53,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
     from ..training.recipe import Recipe
     from ..training.run import train
 
-    recipe = Recipe.read(args.config)
+    recipe = Recipe.read(args.config, args.changes)
     changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
     if args.validate_on:
         changes |= held_out(recipe, args.validate_on)
@@ -79,4 +102,38 @@ def run(args: argparse.Namespace) -> int:
     )
     if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
+        print(f"to let it notice sensors that lie: sentryfuse trust {folder} {recipe.dataset}")
+    return 0
+
+
+def write_example(source: Path, params: Path | None, out: Path) -> int:
+    """Write a recipe that fits a folder of windows, or the sensors of a recording. Raises SentryFuseError."""
+    from ..bags.find import find_bags
+    from ..datasets.proposed_inputs import inputs_of_recording
+    from ..datasets.window_folder import DESCRIPTION, WindowFolder
+    from ..errors import ParameterError
+    from ..files import write_atomically
+    from ..paths import share_path
+    from ..settings import build_settings, named_topics, read_yaml
+    from ..training.example_recipe import counts_of, example_recipe, inputs_of_windows
+
+    if out.exists():
+        raise ParameterError("--out", str(out), "a file that is not there yet", "choose another name")
+    if (source / DESCRIPTION).exists():
+        folder = WindowFolder(source)
+        text = example_recipe(str(source), inputs_of_windows(folder), counts_of(folder))
+        then = f"sentryfuse train --config {out} --out MODEL"
+    else:
+        flat = read_yaml(params or share_path("config", "fuse.yaml"))
+        named = named_topics(flat) if params else frozenset()
+        inputs = inputs_of_recording(find_bags([source])[0], build_settings(flat).sensors, {}, named)
+        text = example_recipe("windows", inputs, {})
+        then = f"sentryfuse dataset {source} --labels LABELS --config {out} --out windows" + (
+            f" --params {params}" if params else ""
+        )
+    try:
+        write_atomically(out, text)
+    except OSError as error:
+        raise ParameterError("--out", str(out), f"a file that can be written ({error.strerror})") from error
+    print(f"recipe written to {out}; next: {then}")
     return 0

@@ -135,9 +135,8 @@ def load(specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -
             table = tables[f"{run.name}__{source.part}"]
             # Rounded to 0.1 ms: the float32 times of the file are off by up to 15 us, which could move rows to other cells.
             stamp_ns = np.round(table[:, 0].astype(np.float64) * 1e4).astype(np.int64) * (NS_PER_S // 10_000)
-            rows = _never_all_zero(table[:, source.columns])
             for i, end in enumerate(ends):
-                inputs[spec.name][row + i] = model_input(spec, stamp_ns, rows, round(end * NS_PER_S))
+                inputs[spec.name][row + i] = model_input(spec, stamp_ns, table[:, source.columns], round(end * NS_PER_S))
         row += len(ends)
     return WindowSet(
         inputs,
@@ -175,10 +174,3 @@ def _ends_s(tables: Sequence[np.ndarray]) -> np.ndarray:
     """The ends of the windows of a run [s], up to the end of its shortest part."""
     last_s = min(float(table[-1, 0]) for table in tables)
     return WINDOW_S + STRIDE_S * np.arange(max(0, int((last_s - WINDOW_S) // STRIDE_S) + 1))
-
-
-def _never_all_zero(rows: np.ndarray) -> np.ndarray:
-    """Replace rows of zeros by 1e-6: a standing robot's wheels have velocity exactly 0, but zeros in an input mean no data."""
-    rows = rows.copy()
-    rows[~rows.any(axis=1)] = 1e-6
-    return rows

@@ -13,7 +13,6 @@ import shutil
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from ..bags.label_sources import intervals_path, read_labels
 from ..bags.labels import Labels
 from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError
+from ..executors import executor
 from ..files import write_atomically
 from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
@@ -43,7 +43,7 @@ class DatasetTask:
     """Which data set to build.
 
     labels: a topic or an intervals file. shares: split -> its share. group_by: which recordings stay together, as in
-    `splits.origins_of`. command: for dataset.json.
+    `splits.origins_of`. jobs and scheduler: as in `executors.executor`. command: for dataset.json.
     """
 
     bags: tuple[Path, ...]
@@ -54,6 +54,7 @@ class DatasetTask:
     group_by: str = ""
     seed: int = 0
     jobs: int = 1
+    scheduler: str = ""
     command: str = ""
 
 
@@ -78,16 +79,15 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     description = DatasetDescription.of(task.command, task.labels, task.settings)
     check_folder(task.out, description)
     parts = parts_folder(task.out, description)
-    tasks = [BagTask(path, task.labels, task.settings, parts / f"{bag_name(path)}.npz") for path in task.bags]
+    # Whole paths, because the workers of a cluster run in folders of their own.
+    tasks = [
+        BagTask(path, _label_source(path, task.labels), task.settings, (parts / f"{bag_name(path)}.npz").absolute())
+        for path in task.bags
+    ]
     found = []
-    if task.jobs > 1:
-        with ProcessPoolExecutor(task.jobs) as pool:
-            for bag in pool.map(extract_part, tasks):
-                found.append(bag)
-                progress(len(found))
-    else:
-        for one in tasks:
-            found.append(extract_part(one))
+    with executor(task.jobs, task.scheduler) as workers:
+        for bag in workers.run(extract_part, tasks):
+            found.append(bag)
             progress(len(found))
     found.sort(key=lambda bag: bag.name)
     found = [replace(bag, origin=origins.get(bag.name, "")) for bag in found]
@@ -111,6 +111,12 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     )
     _join(parts, description, task.out)
     return description
+
+
+def _label_source(bag: Path, labels: str) -> str:
+    """The whole path of the intervals file that is meant for a bag, or the topic as it is."""
+    path = intervals_path(bag, labels)
+    return str(path.absolute()) if path.is_file() else labels
 
 
 def _check_names(task: DatasetTask) -> None:

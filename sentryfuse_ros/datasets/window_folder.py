@@ -47,6 +47,10 @@ class WindowFolder:
         self.specs = self.description.specs
         self._arrays: dict[str, np.ndarray] = {}
 
+    def parts(self) -> set[str]:
+        """Names by which part of the set can be loaded beside its splits: the recordings, and what they are of."""
+        return {bag.name for bag in self.description.bags} | {bag.origin for bag in self.description.bags if bag.origin}
+
     def load(self, specs: Sequence[ModalitySpec], groups: Sequence[Group] | None = None) -> WindowSet:
         """The windows of some splits (all if None).
 
@@ -64,6 +68,11 @@ class WindowFolder:
                 )
         windows = self._windows({spec.name for spec in specs})
         return windows if groups is None else windows.of_groups(groups)
+
+    def stamps_ns(self) -> np.ndarray:
+        """Stamp at the end of every window of the folder, int64 (n,): on the clock of the recordings, as `WindowSet.end_s` is
+        not."""
+        return np.array([int(row["stamp_ns"]) for row in self._read_table()], np.int64)
 
     def _windows(self, names: set[str]) -> WindowSet:
         table = self._read_table()

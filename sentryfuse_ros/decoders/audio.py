@@ -10,8 +10,8 @@ Rows continue smoothly from chunk to chunk: the clock of the samples follows sta
 that jumps begins a new stretch.
 
 Faults: EMPTY, no samples; SILENT, all samples equal, or an RMS below that of any microphone (even a quiet room has noise);
-CLIPPED, too many samples at full scale; OUT_OF_RANGE, a rate that no sound card has; NAN, float samples that are not finite;
-UNSUPPORTED, compressed sound or another sample format.
+CLIPPED, too many samples at full scale, or hardly any between two levels; OUT_OF_RANGE, a rate that no sound card has, or that
+the stamps contradict (`claimed_rate`); NAN, float samples that are not finite; UNSUPPORTED, compressed sound or another format.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from ..preprocessing.spec import ModalitySpec
 from .audio_formats import FRAMES_BYTES, foreign_format, has_frames
 from .batch import PayloadFault
 from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
+from .claimed_rate import ClaimedRate
 from .decoder import MessageDecoder, Rejected
 from .resampling import Resampler
 
@@ -47,6 +48,8 @@ _JITTER_S = 0.01  # a stamp within this of the sample clock, or within half a ch
 _LONGEST_S = 10.0  # of a chunk where there is no model
 _MOST_SAMPLES = 4_000_000  # of a chunk, all channels together; a longer one is cut
 _WHOLE_BYTES = 1 << 16  # of a longer chunk, the fingerprint is taken from a part
+_TWO_LEVELS = 0.9  # share of the samples of a chunk at its lowest and its highest level above which it is no sound
+_FEW_STEPS = 64  # of 16 bits; quieter chunks may well have two levels
 _PULL = 1 / 8  # share of the deviation of a stamp that the sample clock follows per chunk
 
 
@@ -96,14 +99,16 @@ class AudioDecoder(MessageDecoder[Sound]):
         self._resampler: Resampler | None = None
         self._due_ns: int | None = None  # when the sample after the last chunk is due
         self._sample_ns = 0.0  # time from sample to sample in the last chunk
+        self._claimed = ClaimedRate()
         self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
         self._due_ns = None
+        self._claimed.reset()
 
     def after_refusal(self) -> None:
-        self.reset()
+        self._due_ns = None
 
     def read(self, message: Any) -> Sound:
         sound = super().read(message)
@@ -234,6 +239,8 @@ class AudioDecoder(MessageDecoder[Sound]):
         low, high = float(samples.min()), float(samples.max())
         if not np.isfinite(high - low):
             raise Rejected(PayloadFault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
+        self._check_claimed_rate(sound)
+        self._check_levels(sound, low, high)
         # A chunk whose values span several steps is loud enough; only for one that is nearly constant the exact RMS is computed.
         silent = limits["silent_rms"] * sound.full_scale
         if silent >= 0 and (
@@ -260,6 +267,34 @@ class AudioDecoder(MessageDecoder[Sound]):
                     f"at most {limits['clipped_share']:.0%}",
                     "lower the gain, or raise its parameter limits.clipped_share",
                 )
+
+    def _check_levels(self, sound: Sound, low: float, high: float) -> None:
+        """Sound that was clipped before it was made quieter stays at two levels."""
+        if high - low < _FEW_STEPS / 32768 * sound.full_scale:
+            return
+        samples = sound.samples
+        at_ends = np.count_nonzero(samples == low) + np.count_nonzero(samples == high)
+        if at_ends > _TWO_LEVELS * samples.size:
+            raise Rejected(
+                PayloadFault.CLIPPED,
+                self.msg_type,
+                f"{at_ends / samples.size:.0%} of the samples at {low:g} or {high:g}",
+                "sound with more than two levels",
+                "check the driver's sample format and gain",
+            )
+
+    def _check_claimed_rate(self, sound: Sound) -> None:
+        if not sound.stamped or not sound.stamp_ns or self.limits["use_arrival_stamp"]:
+            return  # a time of arrival says when a driver or a network was free
+        true_hz = self._claimed.true_rate_hz(sound.stamp_ns, sound.samples[:: sound.channels], sound.rate_hz)
+        if true_hz:
+            raise Rejected(
+                PayloadFault.OUT_OF_RANGE,
+                f"{self.msg_type} sample rate",
+                f"{sound.rate_hz} Hz claimed of samples that come at about {true_hz:.0f} Hz by their stamps",
+                "the rate of the samples",
+                "correct the driver's sample rate, or set trust_stamps: false if its stamps are wrong",
+            )
 
     def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,7 +56,7 @@ class Evaluation:
         if task.budget == "time":
             choose_by_time(self.engine, task.threads)
         self.source = dataset(task.dataset)
-        self.groups = chosen_groups(self.source.SPLIT, task.split, task.groups)
+        self.groups = chosen_groups(self.source, task.split, task.groups)
         self.examples = examples_of(load_known(self.source, self.engine.specs, self.groups))
 
     def run(self) -> EvaluationReport:
@@ -101,17 +101,22 @@ def load_known(
     return replace(loaded, inputs={**loaded.inputs, **nothing}, live={**loaded.live, **never})
 
 
-def chosen_groups(splits: Mapping[str, Sequence[Group]], split: str, names: Sequence[str] | None) -> tuple[Group, ...]:
-    """The data set's groups of a split, or those that are named. Raises DataError on one that it does not have."""
+def chosen_groups(source: LabelledDataset, split: str, names: Sequence[str] | None) -> tuple[Group, ...]:
+    """The data set's groups of a split, or those that are named; of a window folder also persons, places and recordings.
+
+    Raises DataError on one that it does not have.
+    """
     if names is None:
-        if split not in splits:
-            raise DataError("--split", split, "one of " + ", ".join(splits), "choose another split, or --groups")
-        return tuple(splits[split])
-    known = {str(group): group for groups in splits.values() for group in groups}
-    unknown = [name for name in names if name not in known]
+        if split not in source.SPLIT:
+            raise DataError("--split", split, "one of " + ", ".join(source.SPLIT), "choose another split, or --groups")
+        return tuple(source.SPLIT[split])
+    known = {str(group): group for groups in source.SPLIT.values() for group in groups}
+    parts = source.parts() if isinstance(source, WindowFolder) else ()
+    unknown = [name for name in names if name not in known and name not in parts]
     if unknown:
-        raise DataError("--groups", " ".join(unknown), "among " + " ".join(sorted(known)), "choose groups the data set has")
-    return tuple(known[name] for name in names)
+        expected = "among " + " ".join(sorted(known)) + (", or a person, place or recording of the set" if parts else "")
+        raise DataError("--groups", " ".join(unknown), expected, "choose groups the data set has")
+    return tuple(known.get(name, name) for name in names)
 
 
 def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None = None, latency_runs: int = 60) -> Measurement:

@@ -1,4 +1,5 @@
-"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it. Pickle is never used.
+"""Model files: tensors in ``model.safetensors``, everything else in ``model.json`` beside it, and what the inputs look like in
+``model.trust.json``, which a model need not have. Pickle is never used.
 
 Nothing here needs torch: a robot reads its checkpoint as numpy arrays. `model.saved` turns them into a network and back.
 """
@@ -10,7 +11,7 @@ import json
 import math
 import stat
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from ..files import write_atomically
 from .config import FuseConfig
 from .tensor_shapes import tensor_shapes
 
-FORMAT = "sentryfuse-checkpoint"
+FORMAT, TRUST_FORMAT = "sentryfuse-checkpoint", "sentryfuse-trust"
 FORMAT_VERSION = 1
 _JSON_BYTES = 64_000_000  # far more than the JSON of any model has
 _HEADER_BYTES = 16_000_000  # the same of the header of a safetensors file
@@ -39,6 +40,7 @@ class Checkpoint:
     config: FuseConfig
     tensors: Mapping[str, np.ndarray]
     info: Mapping[str, Any]
+    trust: Mapping[str, Any] = field(default_factory=dict)  # JSON of the trust file; empty where there is none
 
 
 def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
@@ -46,6 +48,18 @@ def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
     path = Path(path)
     tensors = path if path.suffix == ".safetensors" else path / "model.safetensors"
     return tensors, tensors.with_suffix(".json")
+
+
+def trust_path(path: str | Path) -> Path:
+    """The trust file of a model, whether it exists or not: what the inputs of the model look like (docs/TRUST.md)."""
+    return checkpoint_paths(path)[0].with_suffix(".trust.json")
+
+
+def write_trust(path: str | Path, record: Mapping[str, Any]) -> Path:
+    """Write the trust file of a model; returns its path. It does not depend on the weights."""
+    file = trust_path(path)
+    write_atomically(file, json.dumps({**record, "format": TRUST_FORMAT}) + "\n")
+    return file
 
 
 def write_checkpoint(
@@ -95,7 +109,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     _check_tensors(tensors_path, tensors, expected)
     _check_temperatures(json_path, info, config)
     info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
-    return Checkpoint(config, tensors, info)
+    trust_file = trust_path(path)
+    return Checkpoint(config, tensors, info, _read_json(trust_file, TRUST_FORMAT) if trust_file.exists() else {})
 
 
 def _read_file(path: Path, most_bytes: int) -> bytes:
@@ -107,7 +122,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_json(path: Path, expected: str = FORMAT) -> dict[str, Any]:
     try:
         info = json.loads(_read_file(path, _JSON_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
@@ -119,9 +134,9 @@ def _read_json(path: Path) -> dict[str, Any]:
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise CheckpointError(f"model file {path}", str(error), "readable JSON", _RETRAIN) from error
-    if not isinstance(info, dict) or info.get("format") != FORMAT:
+    if not isinstance(info, dict) or info.get("format") != expected:
         seen = info.get("format") if isinstance(info, dict) else type(info).__name__
-        raise CheckpointError(f"model file {path} format", seen, FORMAT, "give a model written by sentryfuse train")
+        raise CheckpointError(f"model file {path} format", seen, expected, "give a model written by sentryfuse train")
     if info.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"model file {path} format_version",

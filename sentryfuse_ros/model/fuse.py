@@ -107,9 +107,18 @@ class SentryFuse(nn.Module):
 
         ``scales``, one per site of the whole network, multiply the units; those of absent streams are not used.
         """
+        return self._read(tokens, self.backbone(tokens.x, tokens.live, weights, scales))
+
+    def fuse_with_tokens(
+        self, tokens: Tokens, weights: Sequence[SiteWeights] | None = None
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """`fuse`, and the tokens before and behind the backbone (B, N, D)."""
+        fused = self.backbone(tokens.x, tokens.live, weights)
+        return (*self._read(tokens, fused), tokens.x, fused)
+
+    def _read(self, tokens: Tokens, fused: Tensor) -> FuseOutput:
         lengths = [self.lengths[i] for i in tokens.live]
-        x = self.backbone(tokens.x, tokens.live, weights, scales)
-        logits, share = self.readout(x, tokens.empty)
+        logits, share = self.readout(fused, tokens.empty)
         attention_share = share.new_zeros(len(share), len(self.lengths))
         for i, part in zip(tokens.live, share.split(lengths, 1)):
             attention_share[:, i] = part.sum(1)

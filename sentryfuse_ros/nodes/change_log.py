@@ -1,4 +1,4 @@
-"""The log's news: one line when a sensor is lost, returns or never comes, and one when the pruning ratio changes.
+"""The log's news: one line when a sensor is lost, returns, never comes or is suspect, and one when the pruning ratio changes.
 
 A sensor that flaps must not fill the log. It may write LINES_AT_ONCE lines, and one more every LINE_PERIOD_S; what was left
 out is counted in the next line.
@@ -29,7 +29,7 @@ class _SensorLog:
 
     def __init__(self, name: str):
         self._name = name
-        self._said: State | None = None
+        self._said: tuple[State, bool] | None = None  # state, and whether it was suspect
         self._lost_s: float | None = None  # when it was last seen to leave OK
         self._lines, self._lines_at_s = float(LINES_AT_ONCE), 0.0  # how many it may write now
         self._before: State | None = None
@@ -44,19 +44,19 @@ class _SensorLog:
             self._lost_s = now_s
         self._changes += state != self._before
         self._before = state
-        if state == self._said or not self._may_speak(now_s):
+        if (state, status.suspect) == self._said or not self._may_speak(now_s):
             return None
         text = f"{self._name}: {state.name}"
         if status.reason:
             text += f", {status.reason}"
         if state == State.NEVER_SEEN:
             text += "; is its driver running, and is parameter " + self._name + ".topic right?"
-        if state == State.OK and self._lost_s is not None:
+        if state == State.OK and self._lost_s is not None and (self._said is None or self._said[0] != State.OK):
             text += f" again after {now_s - self._lost_s:.1f} s"
         if self._changes > 1:
             text += f" ({self._changes - 1} more changes were not logged)"
-        self._said, self._changes = state, 0
-        return Line(status.alarm, text)
+        self._said, self._changes = (state, status.suspect), 0
+        return Line(status.alarm or status.suspect, text)
 
     def _may_speak(self, now_s: float) -> bool:
         self._lines = min(LINES_AT_ONCE, self._lines + (now_s - self._lines_at_s) / LINE_PERIOD_S)

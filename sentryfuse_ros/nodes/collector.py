@@ -9,9 +9,9 @@ from builtin_interfaces.msg import Time
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
+from ..msg import Caption, FusedPrediction, ModalityMask, ModelInfo, PruningState
 from ..nanoseconds import stamp_to_ns
-from ..replay.run_record import ModelFacts, PowerRow, PredictionRow, SensorStatus, StatusRow
+from ..replay.run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, SensorStatus, StatusRow
 from ..sensing.liveness import State
 
 
@@ -24,6 +24,7 @@ class LatestMessages:
     mask: ModalityMask | None = None
     pruning: PruningState | None = None
     info: ModelInfo | None = None
+    caption: Caption | None = None
 
 
 class Collector:
@@ -34,11 +35,13 @@ class Collector:
         self.predictions: list[PredictionRow] = []
         self.statuses: list[StatusRow] = []
         self.power: list[PowerRow] = []
+        self.captions: list[CaptionRow] = []
         self.latest = LatestMessages()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(FusedPrediction, f"{fuser}/prediction", self._on_prediction, 100)
         node.create_subscription(ModalityMask, f"{fuser}/mask", self._on_mask, 100)
         node.create_subscription(PruningState, f"{fuser}/pruning", self._on_pruning, latched)
+        node.create_subscription(Caption, f"{fuser}/caption_stamped", self._on_caption, 10)
         node.create_subscription(ModelInfo, f"{fuser}/model_info", self._on_info, latched)
 
     def model_facts(self) -> ModelFacts:
@@ -95,6 +98,10 @@ class Collector:
                 reason=message.reason,
             )
         )
+
+    def _on_caption(self, message: Caption) -> None:
+        self.latest.caption = message
+        self.captions.append(CaptionRow(self._since_start_s(message.header.stamp), message.text))
 
     def _on_info(self, message: ModelInfo) -> None:
         self.latest.info = message

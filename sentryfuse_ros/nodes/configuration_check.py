@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from rclpy.exceptions import InvalidTopicNameException
@@ -12,7 +13,7 @@ from rclpy.validate_full_topic_name import validate_full_topic_name
 
 from ..decoders import FieldReading, make_decoder
 from ..errors import ParameterError, SentryFuseError
-from ..paths import model_path
+from ..paths import check_model_root, model_path
 from ..runtime.governor_config import GovernorConfig
 from ..runtime.power_rails import KINDS, power_rail
 from ..sensing.liveness import LivenessConfig
@@ -26,8 +27,11 @@ OTHER_INPUTS = {  # parameter: message type
 }
 
 
-def check_configuration(node: Node, settings: Settings) -> list[SentryFuseError]:
-    """One error for each mistake: model, power parameters, message types and topics, each named by its parameter."""
+def check_configuration(node: Node, settings: Settings, roots: Sequence[Path]) -> list[SentryFuseError]:
+    """One error for each mistake: model, power parameters, message types and topics, each named by its parameter.
+
+    roots: where the model may lie (`paths.model_roots`).
+    """
     errors: list[SentryFuseError] = []
 
     def attempt(check: Callable[..., Any], *arguments: Any) -> Any:
@@ -36,7 +40,9 @@ def check_configuration(node: Node, settings: Settings) -> list[SentryFuseError]
         except SentryFuseError as error:
             errors.append(error)
 
-    attempt(model_path, settings["model"])
+    model = attempt(model_path, settings["model"])
+    if model is not None:
+        attempt(check_model_root, model, roots)
     attempt(GovernorConfig.from_settings, settings)
     if settings["power_measurement"] in KINDS:
         attempt(power_rail, settings["power_measurement"], settings["power_rail"])

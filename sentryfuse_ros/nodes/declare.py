@@ -94,6 +94,9 @@ class DeclaredParameters:
                 known.parameter.check(change.value, known.prefix)
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
+            if known.parameter.fixed:
+                reason = f"parameter {change.name} can only be given when the node starts"
+                return SetParametersResult(successful=False, reason=reason)
             if configured and not known.parameter.dynamic:
                 reason = f"parameter {change.name} is read at configure; deactivate and clean up the node to change it"
                 return SetParametersResult(successful=False, reason=reason)

@@ -94,6 +94,8 @@ def _sensor_status(view: SensorView, status: Status, topic: str, unheard: str) -
     level = OK
     if status.alarm or unheard or status.overdue:
         level = ERROR if view.settings.required else WARN
+    elif status.suspect:
+        level = WARN
     text = status.state.name + (f": {status.reason}" if status.reason else "")
     if unheard:
         text += "; " + unheard

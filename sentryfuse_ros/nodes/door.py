@@ -5,18 +5,21 @@ Everything else in `nodes` is for the nodes themselves; test/test_rooms.py keeps
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ..bags.bag import Topic
 from ..errors import ParameterError
 from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
-from ..replay.fault_matrix import MatrixRun, MatrixTask, Stage
+from ..replay.fault_matrix import MatrixRow, MatrixRun, MatrixTask, Stage
 from ..replay.latest import Latest
 from ..replay.power_cases import PowerCase, PowerRun
 from ..replay.session import PlayedRun, TopicReplay
 from .installation import RosInstallation, find_ros, require_ros
 
 __all__ = [
+    "clock_scenarios",
+    "live_scenarios",
     "RosInstallation",
     "find_ros",
     "measure_memory",
@@ -26,6 +29,7 @@ __all__ = [
     "play_power",
     "replay_over_topics",
     "require_ros",
+    "slow_inference",
     "types_not_installed",
 ]
 
@@ -89,3 +93,36 @@ def play_power(stage: Stage, cases: Sequence[PowerCase], fuse_period_s: float, p
     from .fault_bench import play_power as play_now
 
     return play_now(stage, cases, fuse_period_s, progress)
+
+
+def clock_scenarios(
+    stage: Stage, topics: Mapping[str, Topic], samples: Mapping[str, Sequence[bytes]], period_s: float, say: Callable[[str], None]
+) -> list[MatrixRow]:
+    """Every way in which /clock may run (`fault_scenarios.clock_scenarios`). Raises SentryFuseError."""
+    from .fault_scenarios import clock_scenarios as play_now
+
+    return play_now(stage, topics, samples, period_s, say)
+
+
+def live_scenarios(
+    stage: Stage,
+    topics: Mapping[str, Topic],
+    samples: Mapping[str, Sequence[bytes]],
+    model_inputs: Sequence[str],
+    period_s: float,
+    fuzzed: int,
+    say: Callable[[str], None],
+) -> list[MatrixRow]:
+    """Restarts, masks, load, hostile messages (`fault_scenarios.live_scenarios`). Raises SentryFuseError."""
+    from .fault_scenarios import live_scenarios as play_now
+
+    return play_now(stage, topics, samples, model_inputs, period_s, fuzzed, say)
+
+
+def slow_inference(
+    stage: Stage, topics: Mapping[str, Topic], samples: Mapping[str, Sequence[bytes]], period_s: float, say: Callable[[str], None]
+) -> MatrixRow:
+    """A model that is too slow for its rate (`fault_scenarios.slow_inference`). Raises SentryFuseError."""
+    from .fault_scenarios import slow_inference as play_now
+
+    return play_now(stage, topics, samples, period_s, say)

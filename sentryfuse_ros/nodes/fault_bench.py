@@ -22,6 +22,7 @@ from ..replay.fault_matrix import DiagnosticRow, MatrixRun, MatrixTask, Stage
 from ..replay.faults import FaultScript, InjectedFault
 from ..replay.injector import stamped
 from ..replay.power_cases import CASE_S, PRIME_S, RATE_HZ, PowerCase, PowerRun, as_fields
+from ..runtime.cpu_priority import CpuPriority
 from .collector import Collector
 from .message_types import message_class
 from .node_process import NodeProcess, transport_environment
@@ -77,9 +78,9 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
     ``progress`` is called about 8 times a second with the time of the run [s]. Raises SentryFuseError if the node ends early.
     """
     start_ns = task.start_ns
-    with _started(stage) as (fuser, node):
+    with started(stage) as (fuser, node):
         collector = Collector(node, start_ns)
-        diagnostics = _collect_diagnostics(node, start_ns)
+        diagnostics = collect_diagnostics(node, start_ns)
         player = Player(node, task.topics, (), FaultScript(), start_ns)
 
         def show(t_s: float) -> None:
@@ -114,7 +115,7 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
 
 def play_power(stage: Stage, cases: Sequence[PowerCase], fuse_period_s: float, progress: Callable[[int], None]) -> PowerRun:
     """Send the messages of every case for `CASE_S` each. Raises SentryFuseError if the node ends early or never becomes ready."""
-    with _started(stage) as (fuser, node):
+    with started(stage) as (fuser, node):
         with spinning(node):
             waiting = Collector(node, 0)
             deadline_s = time.monotonic() + READY_TIMEOUT_S
@@ -152,7 +153,8 @@ def _follow(other: OtherPublisher, begin_s: float, start_ns: int, ended: threadi
         other.follow(time.monotonic() - begin_s, start_ns)
 
 
-def _collect_diagnostics(node: Node, start_ns: int) -> list[DiagnosticRow]:
+def collect_diagnostics(node: Node, start_ns: int) -> list[DiagnosticRow]:
+    """A list that grows with every status of /diagnostics; times count from ``start_ns``."""
     rows: list[DiagnosticRow] = []
 
     def keep(message: DiagnosticArray) -> None:
@@ -167,13 +169,15 @@ def _collect_diagnostics(node: Node, start_ns: int) -> list[DiagnosticRow]:
 
 
 @contextmanager
-def _started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
-    """A fuse_node in a process, and a node of this process on its domain."""
+def started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
+    """A fuse_node in a process, and a node of this process on its domain, which asks for precedence over other programs."""
     environment = transport_environment(stage.domain_id)
     os.environ.update(environment)
     fuser = NodeProcess("fuse_node", stage.arguments, environment, stage.log_path)
+    priority = CpuPriority()
     try:
         rclpy.init()
+        priority.take()
         node = rclpy.create_node("sentryfuse_bench", enable_rosout=False)
         try:
             yield fuser, node
@@ -181,4 +185,5 @@ def _started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
             node.destroy_node()
             rclpy.try_shutdown()
     finally:
+        priority.give_back()
         fuser.stop()

@@ -96,7 +96,7 @@ class FaultNode(Node):
                 raise
             self.get_logger().warning(f"waiting for another publisher on {self._input}: {error}", throttle_duration_sec=10.0)
             return None
-        self._injector.has_header = has_header
+        self._injector.has_header, self._injector.msg_type = has_header, type_name
         publisher = self.create_publisher(msg_class, self._output, QoSProfile(depth=200, reliability=ReliabilityPolicy.RELIABLE))
         subscription = self.create_subscription(msg_class, self._input, self._on_message, qos, raw=True)
         self.get_logger().info(

@@ -2,12 +2,14 @@
 
 poll timer (steady clock) -> drain topics -> pipeline.feed -> when due: pipeline.snapshot -> worker: infer, publish
 
-Two threads: the executor's polls and takes snapshots, the worker's infers and publishes. The newest snapshot wins.
+Three threads: the executor's polls and takes snapshots, the worker's infers and publishes, and the metronome's takes the
+snapshots for which the first is late, because a message takes long to read. The newest snapshot wins.
 """
 
 from __future__ import annotations
 
 import math
+import threading
 import time
 import traceback
 from collections.abc import Callable
@@ -18,13 +20,17 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 from rclpy.timer import Timer
 
+from ..runtime.cpu_priority import CpuPriority
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
 from ..runtime.power_rails import KINDS, power_rail
+from ..runtime.simulated_arrivals import SimulatedArrivals
+from ..runtime.tick_schedule import TickSchedule
 from ..runtime.worker import LatestJobWorker
 from ..sensing.rest import RESTING_DEPTH
 from ..sensor_kinds import sensor_kind
 from ..settings import Settings
+from .captions import CaptionPublisher
 from .change_log import ChangeLog
 from .diagnostics import loop_statuses
 from .driver_control import DriverControl
@@ -65,9 +71,10 @@ class FuseLoop:
         publishers: FuserPublishers,
         views: Views,
         drivers: DriverControl,
+        captions: CaptionPublisher | None = None,
     ):
         self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
-        self._drivers = drivers
+        self._drivers, self._captions = drivers, captions
         self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
         self._logger = node.get_logger()
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
@@ -75,16 +82,17 @@ class FuseLoop:
         self._health = LoopHealth(settings["fuse_rate_hz"])
         self._changes = ChangeLog(sensor.name for sensor in settings.sensors)
         self._was_slow = False
-        self._next_fuse_ns = 0
-        # A whole number of polls per fuse period, so that every tick coincides with a poll.
-        fuse_rate_hz = settings["fuse_rate_hz"]
-        self._poll_period_s = 1.0 / (fuse_rate_hz * math.ceil(settings["poll_rate_hz"] / fuse_rate_hz))
+        self._ticks = TickSchedule(settings["fuse_rate_hz"], settings["poll_rate_hz"])
+        self._priority = CpuPriority()
+        self._arrivals = SimulatedArrivals()
         self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
         self._closed = False
         self._receive_node = make_receive_node(node)
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
+        self._ended = threading.Event()
+        self._metronome = threading.Thread(target=self._take_missed_ticks, name="metronome", daemon=True)
 
     def start(self) -> None:
         """Subscribe and begin to poll. Where this raises, call `close`."""
@@ -95,13 +103,16 @@ class FuseLoop:
         self.follow_switches()
         self._power = PowerInputs(node, settings, self._pipeline, lambda: self._now().arrival_ns)
         self._publishers.publish_model_info()
-        self._timers.append(self._timer(self._poll_period_s, self._poll))
+        self._timers.append(self._timer(self._ticks.poll_period_s, self._poll))
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
             self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll)
         self._wait_timer.cancel()
         self._timers.append(self._wait_timer)
+        self._metronome.start()
+        if settings["cpu_priority"] == "auto":
+            self._priority.take()
 
     def follow_switches(self) -> None:
         """Subscribe to the sensors that are in use, and to no others."""
@@ -116,7 +127,8 @@ class FuseLoop:
         """Rate, receive path and topics, for the log."""
         modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers.values()})
         topics = ", ".join(f"{name} on {topic}" for name, topic in self._topics.items())
-        return f"active at {self._settings['fuse_rate_hz']:g} Hz, receive {'/'.join(modes)}: {topics}"
+        rate, priority = f"{self._settings['fuse_rate_hz']:g} Hz", self._priority.level
+        return f"active at {rate}, receive {'/'.join(modes)}, CPU priority {priority}: {topics}"
 
     def close(self) -> None:
         """Stop polling, wait for the inference in progress, drop the subscriptions. Safe to call twice."""
@@ -125,7 +137,11 @@ class FuseLoop:
         self._closed = True
         for timer in self._timers:
             self._node.destroy_timer(timer)
+        self._ended.set()
+        if self._metronome.is_alive():
+            self._metronome.join()
         self._worker.stop()
+        self._priority.give_back()
         for receiver in self._receivers.values():
             receiver.destroy()
         if self._power is not None:
@@ -165,10 +181,12 @@ class FuseLoop:
             self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
             for receiver in self._receivers.values():
                 receiver.drain()  # these messages are from the time before the jump
-            self._next_fuse_ns = 0
-        if self._next_fuse_ns == 0:
-            self._next_fuse_ns = now.node_ns
-        fuse_due, fresh = self._is_due(now), False
+            self._ticks.reset()
+            self._arrivals.reset()
+        if self._sim_time:
+            self._arrivals.note(time.monotonic_ns(), now.node_ns)
+        self._ticks.begin(now.node_ns)
+        fuse_due, fresh = self._ticks.is_due(now.node_ns), False
         for receiver in self._receivers.values():
             name = receiver.sensor.name
             # Until it keeps few messages, a topic that may be left alone is still looked at: its queue would fill up.
@@ -180,56 +198,71 @@ class FuseLoop:
                 self._keep_picture(name, messages[-1])
             # Read the clocks again: decoding the previous sensor took time, and these messages came meanwhile.
             now = self._now()
-            arrival_ns = now.arrival_ns - age_ns
+            if self._sim_time:
+                arrival_ns = self._arrivals.at(age_ns, time.monotonic_ns(), now.node_ns)
+            else:
+                arrival_ns = now.arrival_ns - age_ns
             # Pictures and clouds one by one, because each may take long, and a tick must not wait for all of them.
             step = 1 if sensor_kind(receiver.sensor.kind).made_of_frames else max(1, len(messages))
             for begin in range(0, max(1, len(messages)), step):
                 part = slice(begin, begin + step)
                 fresh |= self._pipeline.feed(name, messages[part], arrival_ns[part], now.node_ns, now.arrival_ns)
                 now = self._now()
-                if self._overdue(now):
+                if self._ticks.cannot_wait(now.node_ns):
                     self._fuse_unless_a_sample_is_near(now, True)
-        if self._is_due(now):
+        if self._ticks.is_due(now.node_ns):
             self._fuse_unless_a_sample_is_near(now, fresh)
-
-    def _is_due(self, now: Now) -> bool:
-        """Whether a tick is due: no later poll will be nearer to it than this one."""
-        return now.node_ns - self._next_fuse_ns >= -0.5e9 * self._poll_period_s
-
-    def _overdue(self, now: Now) -> bool:
-        """Whether a tick was due so long ago that it cannot wait for the rest of this poll."""
-        return 0 < self._next_fuse_ns < now.node_ns - 0.5e9 * self._poll_period_s
+        else:
+            self._wait_timer.cancel()  # the metronome may have taken the tick
 
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
-        period_ns = 1e9 / self._settings["fuse_rate_hz"]
-        late_ns = now.node_ns - self._next_fuse_ns
-        if not fresh and late_ns < WAIT_FOR_SAMPLE_S * 1e9 and self._pipeline.sample_expected(now.arrival_ns):
+        waits = not fresh and self._ticks.late_s(now.node_ns) < WAIT_FOR_SAMPLE_S
+        if waits and self._pipeline.sample_expected(now.arrival_ns):
             self._wait_timer.reset()
             return
         self._wait_timer.cancel()
-        self._next_fuse_ns += int(period_ns * (1 + max(0, late_ns) // period_ns))
-        self._fuse(now, max(0, late_ns) * 1e-9)
+        late_s = self._ticks.claim(now.node_ns)
+        if late_s is None:
+            return
+        self._fuse(now, late_s)
+        self._drivers.follow(self._pipeline.requests)
+        for receiver in self._receivers.values():
+            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.sensor(receiver.sensor.name).asleep:
+                receiver.keep(receiver.sensor.queue_depth)
+        if self._priority.watch():
+            self._logger.warning(
+                "the node keeps the processor busy and runs at ordinary CPU priority from now on; lower fuse_rate_hz, set "
+                "latency_target_ms or take a smaller model"
+            )
 
-    def _fuse(self, now: Now, late_s: float) -> None:
+    def _take_missed_ticks(self) -> None:
+        """In the metronome's thread: take the snapshots for which the thread that reads messages is late, of what it has read."""
+        while not self._ended.wait(self._ticks.until_missed_s(self._now().node_ns)):
+            try:
+                now = self._now()
+                late_s = self._ticks.claim(now.node_ns) if self._ticks.is_missed(now.node_ns) else None
+                if late_s is not None:
+                    self._fuse(now, late_s, make_rows=False)
+            except Exception as error:
+                self._health.fail(error)
+                self._logger.error(f"a late tick failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+
+    def _fuse(self, now: Now, late_s: float, make_rows: bool = True) -> None:
         begin_s = time.monotonic()
         self._pipeline.report_latency(now.arrival_ns)
-        tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns)
+        tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns, make_rows)
         # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
         # nothing newer came.
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
         self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
         self._publishers.publish_mask(self._pipeline, tick, self._topics)
-        self._drivers.follow(self._pipeline.requests)
         for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
             if warns:  # two calls, because rclpy ties a severity to each calling line
                 self._logger.warning(text)
             else:
                 self._logger.info(text)
-        for receiver in self._receivers.values():
-            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.sensor(receiver.sensor.name).asleep:
-                receiver.keep(receiver.sensor.queue_depth)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
@@ -244,6 +277,8 @@ class FuseLoop:
             self._views.publish(prediction, dict(self._pictures))
         except Exception as error:  # nobody must miss a prediction because of what is shown to others
             self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
+        if self._captions is not None:
+            self._captions.offer(prediction)
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
         if self._views.wants_pictures:
@@ -283,7 +318,8 @@ class FuseLoop:
         if verdict.slow and not self._was_slow:
             self._logger.warning(verdict.text)
         elif self._was_slow and not verdict.slow:
-            self._logger.info(f"{verdict.rate_hz:.1f} predictions per second again")
+            rate = "the clock runs" if math.isnan(verdict.rate_hz) else f"{verdict.rate_hz:.1f} predictions per second again"
+            self._logger.info(rate)
         self._was_slow = verdict.slow
         unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
         return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced, power_unheard)

@@ -22,12 +22,14 @@ from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
 from ..errors import ParameterError, SentryFuseError, raise_all
-from ..paths import model_path
+from ..language.speaker import Speaker
+from ..paths import model_path, model_roots
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
+from .captions import CaptionPublisher
 from .configuration_check import check_configuration
 from .declare import DeclaredParameters
 from .diagnostics import NodeDiagnostics
@@ -39,7 +41,7 @@ from .message_types import message_class, message_definition
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .sensor_service import SensorService
-from .spin import run, settle_garbage
+from .spin import release_garbage, run, settle_garbage
 from .stop_signals import STOP, StopRequested
 from .views import Views
 
@@ -54,6 +56,7 @@ class Configured:
     pipeline: Pipeline
     publishers: FuserPublishers
     views: Views
+    captions: CaptionPublisher | None
     service: SensorService
     drivers: DriverControl
 
@@ -66,6 +69,7 @@ class FuseNode(LifecycleNode):
         self._declared = DeclaredParameters(self)
         for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
+        self._model_roots = model_roots(str(self.get_parameter("model").value), str(self.get_parameter("model_roots").value))
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
@@ -144,9 +148,11 @@ class FuseNode(LifecycleNode):
 
     def _configure(self) -> None:
         settings, wrong = self._declared.settings()
-        raise_all([*wrong, *check_configuration(self, settings)])
+        raise_all([*wrong, *check_configuration(self, settings, self._model_roots)])
         model_file = model_path(settings["model"])
-        engine = Engine.load(model_file, settings["device"], settings["inference_threads"], settings["backend"])
+        threads, captions = settings["inference_threads"], settings["captions"]
+        engine = Engine.load(model_file, settings["device"], threads, settings["backend"], gives_tokens=captions)
+        speaker = Speaker.load(model_file, str(engine.info.get("sha256")), threads) if captions else None
         if settings["budget"] == "time":
             self._choose_by_time(engine, settings)
         msg_types = {sensor.msg_type for sensor in settings.sensors}
@@ -159,14 +165,22 @@ class FuseNode(LifecycleNode):
                 self.get_logger().warning(
                     f"model input {name} has no sensor and will count as absent; set parameter model_input of a sensor to {name}"
                 )
+        if pipeline.unjudged:
+            self.get_logger().info(
+                f"the model does not know what data of {', '.join(pipeline.unjudged)} should look like, so no lie of theirs is "
+                f"noticed; to change that: sentryfuse trust {model_file} DATASET"
+            )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
         warm_s = engine.warm() if settings["warm_up"] else 0.0
+        if speaker is not None and settings["warm_up"]:
+            speaker.warm()
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
         service = SensorService(self, pipeline, self._follow_switches)
         views = Views(self, pipeline, settings, engine.classes)
+        sentences = CaptionPublisher(self, speaker, engine.modalities, settings) if speaker is not None else None
         drivers = DriverControl(self, {sensor.name: sensor for sensor in settings.sensors})
-        self._configured = Configured(settings, pipeline, publishers, views, service, drivers)
+        self._configured = Configured(settings, pipeline, publishers, views, sentences, service, drivers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
@@ -187,7 +201,7 @@ class FuseNode(LifecycleNode):
         if self._configured is None:
             raise SentryFuseError("activate", "a node without model", "a configured one", "configure it first")
         parts = self._configured
-        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views, parts.drivers)
+        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views, parts.drivers, parts.captions)
         self._loop.start()
         self._bond.start()
         self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
@@ -210,9 +224,12 @@ class FuseNode(LifecycleNode):
         if self._configured is not None:
             self._configured.publishers.destroy()
             self._configured.views.destroy()
+            if self._configured.captions is not None:
+                self._configured.captions.destroy()
             self._configured.service.destroy()
             self._configured.drivers.destroy()
             self._configured = None
+            release_garbage()
 
     # --- parameters ----------------------------------------------------------------------------------------
 

@@ -57,6 +57,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
         end_s=end_s,
         exit_status=exit_status,
         last_words=fuser.last_words(),
+        captions=collector.captions,
         holes=player.holes,
     )
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import rclpy
+from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
@@ -17,13 +18,13 @@ from rclpy.signals import SignalHandlerOptions
 from .stop_signals import STOP
 
 
-def make_executor() -> Executor:
+def make_executor(context: Context | None = None) -> Executor:
     """The events executor, which takes a third less CPU, or the single-threaded one if this rclpy has no other."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
-        return SingleThreadedExecutor()
-    return EventsExecutor()
+        return SingleThreadedExecutor(context=context)
+    return EventsExecutor(context=context)
 
 
 @contextmanager
@@ -53,6 +54,12 @@ def settle_garbage() -> None:
     """Collect the garbage of set-up and exempt what stays from later collections: the longest pause falls to a sixteenth."""
     gc.collect()
     gc.freeze()
+
+
+def release_garbage() -> None:
+    """Collect what `settle_garbage` has exempted as well, after a node has let go of its parts: they refer to each other."""
+    gc.unfreeze()
+    gc.collect()
 
 
 def keep_large_buffers() -> bool:

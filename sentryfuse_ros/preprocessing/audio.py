@@ -100,6 +100,12 @@ def log_mel(signal: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     return np.log(power @ bank + np.float32(spec.options.get("log_floor", 1e-8)))  # (T, n_mels)
 
 
+def band_edges_hz(spec: ModalitySpec) -> np.ndarray:
+    """Edges of the mel bands [Hz], (n_mels + 2,): band i reaches from edge i over its peak at edge i + 1 to edge i + 2."""
+    _, _, low_hz, high_hz = _plan_options(spec)
+    return _edges_hz(spec.shape[1], low_hz, high_hz)
+
+
 def _plan_options(spec: ModalitySpec) -> tuple[int, int, float, float]:
     """Sample rate, n_fft and band edges. Raises ParameterError if they make no filter bank."""
     rate, options = sample_rate_hz(spec), spec.options
@@ -127,10 +133,7 @@ def _plan(
     window = np.hanning(n_fft + 1)[:-1]
     window = (window / window.sum()).astype(np.float32)  # a full-scale sine has power 0.25 at its bin
 
-    def mel(hz: np.ndarray | float) -> np.ndarray:
-        return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
-
-    edges_hz = 700.0 * (10 ** (np.linspace(mel(low_hz), mel(high_hz), bands + 2) / 2595.0) - 1.0)
+    edges_hz = _edges_hz(bands, low_hz, high_hz)
     bins_hz = np.arange(n_fft // 2 + 1) * rate / n_fft
     left, middle, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bins_hz[:, None] - left) / (middle - left)
@@ -140,3 +143,10 @@ def _plan(
     empty = np.flatnonzero(bank.sum(axis=0) < 1e-3)
     bank[np.abs(bins_hz[:, None] - middle[empty]).argmin(axis=0), empty] = 1.0
     return starts, window, bank.astype(np.float32)
+
+
+def _edges_hz(bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    def mel(hz: float) -> float:
+        return float(2595.0 * np.log10(1.0 + hz / 700.0))
+
+    return np.asarray(700.0 * (10 ** (np.linspace(mel(low_hz), mel(high_hz), bands + 2) / 2595.0) - 1.0))

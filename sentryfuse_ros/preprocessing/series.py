@@ -3,7 +3,8 @@
 Options (all optional):
   max_gap_s  a silence longer than this splits the window [s]. Only rows after the last such gap are used, so that data from
              before a dropout, or from an earlier recording, is never blended into the window. Default 0.5.
-Grid cells without data are exactly zero in every channel, also after normalisation; the tokeniser takes them as empty.
+Grid cells without data are exactly zero in every channel, also after normalisation; the tokeniser takes them as empty. Where
+the data are zero, as the wheel speeds of a robot at rest, the cells hold `REST` instead.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from ..nanoseconds import NS_PER_S
 from .spec import ModalitySpec
 
 DEFAULT_MAX_GAP_S = 0.5
+REST = 1e-6  # in the unit of the rows; too small to matter, and not 0
 
 
 def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap_s: float) -> slice:
@@ -51,10 +53,12 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)
         out[first : last + 1] = values[before] + share[:, None] * (values[after] - values[before])
         out[filled] = values  # exactly, even if a neighbouring value is not finite
+    seen = out[first : last + 1]
+    seen[~seen.any(axis=1)] = REST
     if spec.mean:
-        out[first : last + 1] -= np.asarray(spec.mean, np.float32)
+        seen -= np.asarray(spec.mean, np.float32)
     if spec.std:
-        out[first : last + 1] /= np.asarray(spec.std, np.float32)
+        seen /= np.asarray(spec.std, np.float32)
     return out
 
 

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from ..bags.header_stamps import stamped
 from .faults import InjectedFault
+from .lies import told
 
 
 class Due(NamedTuple):
@@ -29,7 +30,7 @@ class Injector:
 
     `feed` takes a message; `due(t)` returns all messages that should be delivered up to t, in order.
     ``stamp_at`` turns a time [s] into a header stamp [ns] for the messages that a frozen driver repeats; without ``has_header``
-    they are repeated as they are.
+    they are repeated as they are. ``msg_type`` decides how a sensor lies.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class Injector:
         period_s: float = 0.0,
         seed: int = 0,
         has_header: bool = True,
+        msg_type: str = "",
     ):
         self.faults = sorted(faults, key=lambda f: f.from_s)
         self._stamp_at = stamp_at
-        self.has_header = has_header
+        self.has_header, self.msg_type = has_header, msg_type
         self._random = random.Random(seed)
         self._order = count()
         self._waiting: list[tuple[float, int, bytes, bool]] = []
@@ -73,6 +75,8 @@ class Injector:
         elif fault.kind == "garbage":
             self._garbled += 1
             self._push(t_s, self._garble(raw))
+        elif fault.kind == "lie":
+            self._push(t_s, told(self.msg_type, raw, self._random))
         elif fault.kind == "corrupt":
             self._push(t_s, self._corrupt(raw))
         elif fault.kind == "burst":

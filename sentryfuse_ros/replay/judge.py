@@ -15,6 +15,7 @@ from .schedule import DeliveryLog
 
 # A tick comes up to 0.35 fuse periods late, because it waits for a sample; 1.5 periods cover that and the tick itself.
 TICK_ALLOWANCE = 1.5  # fuse periods
+LIE_S = 2.0  # within which a lie is noticed that the model can notice, and after whose end the sensor is believed again
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ def judge_fault(
     cleared = _judge_clear(fault, times, ok, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
-        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded)
+        distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
+        returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded, distrusted)
     return FaultVerdict(
         name,
         fault.kind,
@@ -114,6 +116,7 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
         "freeze": max(sensor.timeout_s, (sensor.frozen_samples + 1) * sensor.period_s),
         "garbage": max(sensor.timeout_s, (sensor.invalid_samples + 1) * sensor.period_s),
         "delay": sensor.timeout_s,
+        "lie": LIE_S,
     }.get(fault.kind)
     first = bisect.bisect_left(times, fault.from_s)
     cleared = next((t for t, good in zip(times[first:], ok[first:]) if not good and t < fault.to_s), None)
@@ -124,6 +127,8 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
         seconds = round(cleared - fault.from_s, 3)
     elif fault.kind == "delay" and fault.by_s <= sensor.max_latency_s and fault.by_s < sensor.timeout_s:
         note, worst_s = "a delay this short is within max_latency_s", None
+    elif fault.kind == "lie":
+        note, worst_s = "it was not noticed: the model knows no such lie, or does not judge this sensor", None
     elif fault.kind == "corrupt":
         note = "single wrong bytes were within what the sensor may measure"
     elif fault.kind in ("slow", "intermittent", "burst"):
@@ -144,8 +149,9 @@ def _judge_return(
     limits: Limits,
     end_s: float,
     recorded: RecordedState | None,
+    distrusted: bool,
 ) -> _Step:
-    """When the mask bit returned after the end of a fault, and whether that was soon enough."""
+    """When the mask bit returned after the end of a fault, and whether soon enough. ``distrusted``: it was IMPLAUSIBLE."""
     sensor, sound_s = limits.sensors[fault.sensor], delivered.sound_s.get(fault.sensor, [])
     all_s = delivered.all_s[fault.sensor]
     could_be_ok_s = ready_after(0.0, all_s, sound_s, sensor)
@@ -164,7 +170,11 @@ def _judge_return(
             else f"the recording never has {sensor.good_samples} good messages in a row afterwards, so nothing is promised",
         )
     enough = bisect.bisect_right(sound_s, ready_s)
-    patience_s = sensor.timeout_s if fault.kind in ("slow", "intermittent", "delay", "burst") else 0.0
+    patience_s = 0.0
+    if distrusted:
+        patience_s = LIE_S
+    elif fault.kind in ("slow", "intermittent", "delay", "burst"):
+        patience_s = sensor.timeout_s
     limit_s = round(TICK_ALLOWANCE * limits.fuse_period_s + patience_s, 3)
     returned = next((t for t, good in zip(times, ok, strict=True) if t >= fault.to_s and good), None)
     if returned is None:

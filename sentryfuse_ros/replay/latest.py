@@ -63,6 +63,12 @@ class ModelMessage(Protocol):
     sha256: str
 
 
+class CaptionMessage(Protocol):
+    """sentryfuse_ros/msg/Caption"""
+
+    text: str
+
+
 class Latest(Protocol):
     """The latest message of each topic, None until the first one arrives; ``t_s``: time since the recording began."""
 
@@ -71,3 +77,4 @@ class Latest(Protocol):
     mask: MaskMessage | None
     pruning: PruningMessage | None
     info: ModelMessage | None
+    caption: CaptionMessage | None

@@ -64,6 +64,9 @@ def power_cases() -> list[PowerCase]:
         PowerCase("negative", (-3.0,), (0.9, 0.9), ("5 W", "refused"), 5.0, BUDGET),
         PowerCase("infinite", (float("inf"),), (0.9, 0.9), ("5 W", "refused"), 5.0, BUDGET),
         PowerCase("best effort", (5.0,), (0.9, 0.9), ("5 W",), input=BUDGET, best_effort=True),
+        PowerCase("silent", (), (0.9, 0.9), ("5 W",), 5.0, BUDGET),
+        PowerCase("zero", (0.0,), (0.9, 0.9), ("0 W",), input=BUDGET),
+        PowerCase("flapping", (6.0, 6.2), (0.8, 0.9), (), input=BUDGET, steady=True),
         PowerCase("withdrawn by NaN", (NAN,), (0.0, 0.8), (), 5.0, BUDGET),
     ]
 

@@ -21,12 +21,13 @@ from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..paths import share_path
 
-OWN_MESSAGES = ("AudioChunk", "FusedPrediction", "ModalityMask", "ModalityStatus", "ModelInfo", "PruningState")
+OWN_MESSAGES = ("Caption", "AudioChunk", "FusedPrediction", "ModalityMask", "ModalityStatus", "ModelInfo", "PruningState")
 OWN_TOPICS = {
     "/fuse_node/prediction": "sentryfuse_ros/msg/FusedPrediction",
     "/fuse_node/mask": "sentryfuse_ros/msg/ModalityMask",
     "/fuse_node/pruning": "sentryfuse_ros/msg/PruningState",
     "/fuse_node/model_info": "sentryfuse_ros/msg/ModelInfo",
+    "/fuse_node/caption_stamped": "sentryfuse_ros/msg/Caption",
     "/diagnostics": "diagnostic_msgs/msg/DiagnosticArray",
 }
 TRUTH_TOPIC, TRUTH_TYPE = "/sentryfuse/truth", "std_msgs/msg/String"

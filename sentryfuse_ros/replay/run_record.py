@@ -80,6 +80,13 @@ class PowerRow:
     reason: str = ""
 
 
+class CaptionRow(NamedTuple):
+    """One Caption as collected: what the robot said it perceives."""
+
+    t_s: float
+    text: str
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What the node published about its model. ``window_s`` is the longest window of its inputs."""
@@ -113,6 +120,7 @@ class RunRecord:
     camera: str = ""
     description: RunDescription | None = None
     environment: str = ""
+    captions: Sequence[CaptionRow] = ()
 
     def sensors(self) -> list[str]:
         """The sensors in the order of the model's inputs; those that never sent anything come last."""

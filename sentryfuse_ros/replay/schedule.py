@@ -84,7 +84,11 @@ def deliveries(bag: Bag, schedule: Schedule, log: DeliveryLog) -> Iterator[Deliv
 
     injectors = {
         topic: Injector(
-            [f for f in script.faults if f.sensor in names], stamp_at, seed=index, has_header=sensors[names[0]].has_header
+            [f for f in script.faults if f.sensor in names],
+            stamp_at,
+            seed=index,
+            has_header=sensors[names[0]].has_header,
+            msg_type=sensors[names[0]].msg_type,
         )
         for index, (topic, names) in enumerate(sensors_of.items())
     }

@@ -23,7 +23,7 @@ from .frames import frames_of_run, shows_pictures
 from .judge import Limits, SensorLimits
 from .recorded_state import recorded_state
 from .result_bag import ResultBag
-from .run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
+from .run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
 from .run_summary import RunResult, summarise
 from .schedule import Delivery, DeliveryLog, Schedule
 from .scores import score_run
@@ -101,6 +101,7 @@ class PlayedRun:
     end_s: float  # seconds of the recording that were played
     exit_status: int  # of fuse_node
     last_words: str  # end of its log
+    captions: Sequence[CaptionRow] = ()
     holes: Sequence[tuple[float, float]] = ()  # silences of the recording that were skipped, from and to [s]
 
 
@@ -184,6 +185,7 @@ def record_of(prepared: PreparedReplay, played: PlayedRun, end_s: float) -> RunR
         played.model,
         description=description,
         environment=environment,
+        captions=[c for c in played.captions if c.t_s <= end_s],
     )
 
 

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import Any
 
 SAID_CHARACTERS = 90
+SCENARIO_GROUPS = ("/clock", "load", "mask")  # rows of the third table, with those of these faults of a sensor
+SCENARIO_FAULTS = ("late start", "restarted", "hostile", "fuzzed")
 _INTRODUCTION = """\
 # Every fault of every sensor, over real topics
 
 This page is generated: `sentryfuse bench faults --json FILE --page docs/FAULTS.md` plays a simulated drive into a fuse_node of
-its own process, injects one fault after the other, sends the odd batteries and budgets of the second table, and feeds mutated
-messages to the decoders. [REPLAY.md](REPLAY.md) explains the faults and the limits, [LIVENESS.md](LIVENESS.md) the states,
-[POWER.md](POWER.md) the ratios.
+its own process, injects one fault after the other, sends the odd batteries and budgets of the second table, plays the scenarios
+of the third with a second of that drive over and over, and feeds mutated messages to the decoders. [REPLAY.md](REPLAY.md)
+explains the faults and the limits, [LIVENESS.md](LIVENESS.md) the states, [POWER.md](POWER.md) the ratios.
 """
 _LEGEND = """\
 Times are in seconds, with the promised limit behind the stroke. A gap is the longest pause between two predictions in fuse
@@ -42,7 +44,8 @@ def fault_page(result: Mapping[str, Any]) -> str:
         f"cores, Python {machine['python']}, recording {result['recording']}."
     )
     head = [_INTRODUCTION, *textwrap.wrap(measured, 125), "", _LEGEND, ""]
-    sensors = [row for row in result["rows"] if row["sensor"] not in ("battery", "budget")]
+    scenarios = [row for row in result["rows"] if row["sensor"] in SCENARIO_GROUPS or row["fault"].startswith(SCENARIO_FAULTS)]
+    sensors = [row for row in result["rows"] if row["sensor"] not in ("battery", "budget") and row not in scenarios]
     power = [row for row in result["rows"] if row["sensor"] in ("battery", "budget")]
     table = ["| sensor | fault | cleared | returned | gap | what the node said | passed |", "|---|---|---|---|---|---|---|"]
     table += [
@@ -52,12 +55,22 @@ def fault_page(result: Mapping[str, Any]) -> str:
     ]
     table += ["", "| input | message | gap | reason of the ratio at the end | passed |", "|---|---|---|---|---|"]
     table += [f"| {row['sensor']} | {row['fault']} | {row['gap_periods']} | {_said(row)} | {_passed(row)} |" for row in power]
+    if scenarios:
+        table += ["", "| of what | scenario | gap | what the node said | passed |", "|---|---|---|---|---|"]
+        table += [
+            f"| {row['sensor']} | {row['fault']} | {_known(row['gap_periods'])} | {_said(row)} | {_passed(row)} |"
+            for row in scenarios
+        ]
     return "\n".join([*head, *table]) + "\n"
 
 
 def write_page(result: Mapping[str, Any], path: Path) -> None:
     """Write the page to a file."""
     path.write_text(fault_page(result), encoding="utf-8")
+
+
+def _known(value: float | None) -> str:
+    return "" if value is None else str(value)
 
 
 def _seconds(value: float | None, limit: float | None) -> str:

@@ -56,6 +56,8 @@ def render(latest: Latest, script: FaultScript, label: str = "") -> Panel:
         sensors.add_row(*sensor_cells(sensor), Text(fault, style="bold"))
     lines: list[RenderableType] = [sensors, Text("")]
     lines += prediction_lines(latest.prediction, label)
+    if latest.caption is not None:
+        lines.append(Text(latest.caption.text, style="italic"))
     if latest.pruning is not None:
         lines += [Text(""), *power_lines(latest.pruning)]
     return Panel(Group(*lines), title=f"sentryfuse  t = {latest.t_s:5.1f} s", border_style="blue")

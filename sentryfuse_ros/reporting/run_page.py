@@ -33,6 +33,7 @@ def page(result: RunResult, drawing: Markup) -> str:
         "before_s": BEFORE_S,
         "missing": missing_table(result),
         "segments": segment_table(result),
+        "captions": caption_table(record),
         "about": facts(result),
     }
     return render("run.html", values, {"accuracy": accuracy, "counts": counts})
@@ -218,6 +219,17 @@ def segment_table(result: RunResult) -> Table:
             ]
         )
     return Table(heads, rows)
+
+
+def caption_table(record: RunRecord) -> Table:
+    """What the robot said, beside the truth where there is one. Sentences of the same words in a row are one line."""
+    labels, rows, last = record.labels, [], ""
+    for caption in record.captions:
+        if caption.text != last:
+            truth = [] if labels is None else [Cell(labels.at_s(caption.t_s) or NOTHING)]
+            rows.append([Cell(f"{caption.t_s:.1f} s", "nowrap"), *truth, Cell(caption.text)])
+        last = caption.text
+    return Table(["time", *([] if labels is None else ["truth"]), "sentence"], rows)
 
 
 def facts(result: RunResult) -> list[tuple[str, str]]:

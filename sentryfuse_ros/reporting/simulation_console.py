@@ -24,5 +24,5 @@ def print_series(task: SimulationTask, result: SeriesResult) -> None:
     """How many recordings there are, and how many were made now."""
     print(
         f"{task.out}: {result.bags} bags of {task.duration_s:g} s ({task.split}), {result.made} of them made now "
-        f"in {result.wall_s:.0f} s"
+        f"in {result.wall_s:.0f} s" + (f"; {result.completed} older ones got their truth.csv" if result.completed else "")
     )

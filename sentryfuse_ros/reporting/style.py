@@ -40,6 +40,7 @@ STATE_COLOURS = {
     "FROZEN": StateColour("#9b5de5", "magenta"),
     "INVALID": StateColour("#7f1d1d", "red"),
     "RECOVERING": StateColour("#4ea8de", "cyan"),
+    "IMPLAUSIBLE": StateColour("#c2410c", "dark_orange3"),
     "DISABLED": StateColour("#8a97a3", "bright_black"),
     "ASLEEP": StateColour("#b8c2cc", "bright_black"),
 }

@@ -11,11 +11,20 @@ from ..model.subnetwork import Subnetwork
 from ..pruning.units import SiteKeep
 
 
+class FusedTokens(NamedTuple):
+    """Tokens (N, D) float32 of the sensors that a plan uses, in mask order: as they entered the backbone and as they left it."""
+
+    stem: np.ndarray
+    fused: np.ndarray
+
+
 class BackendOutput(NamedTuple):
-    """logits (classes,) float32, not calibrated; attention_share (M,) float32, 0 for sensors that were not used."""
+    """logits (classes,) float32, not calibrated; attention_share (M,) float32, 0 for sensors that were not used; the tokens where
+    the backend was loaded to give them."""
 
     logits: np.ndarray
     attention_share: np.ndarray
+    tokens: FusedTokens | None = None
 
 
 class Backend(Protocol):

@@ -14,12 +14,15 @@ DEVICES = ("cpu", "cuda", "auto")
 CUDA_PROVIDERS = ("TensorrtExecutionProvider", "CUDAExecutionProvider")
 
 
-def load_backend(checkpoint: Checkpoint, backend: str = "auto", device: str = "cpu", threads: int = 1) -> Backend:
+def load_backend(
+    checkpoint: Checkpoint, backend: str = "auto", device: str = "cpu", threads: int = 1, gives_tokens: bool = False
+) -> Backend:
     """The backend that runs a checkpoint. Raises CheckpointError where it is not installed or cannot run the model.
 
     ``auto`` takes ONNX Runtime where it is installed and the model's tokenisers exist for it, else torch: on a CPU it was
     four to five times as fast wherever it was measured (docs/PERFORMANCE.md), and measuring both at every start would cost
     the two seconds that importing torch takes. ``device`` auto takes CUDA where the chosen library has it.
+    ``gives_tokens``: whether every run returns the tokens, for a caption head.
     """
     if backend not in BACKENDS:
         raise CheckpointError("backend", repr(backend), "one of " + ", ".join(BACKENDS), "correct the parameter backend")
@@ -38,7 +41,7 @@ def load_backend(checkpoint: Checkpoint, backend: str = "auto", device: str = "c
 
         cuda = [name for name in CUDA_PROVIDERS if name in onnxruntime.get_available_providers()]
         wanted = [] if device == "cpu" else cuda if device == "auto" else cuda or list(CUDA_PROVIDERS[1:])
-        return OnnxBackend(checkpoint, threads, [*wanted, "CPUExecutionProvider"])
+        return OnnxBackend(checkpoint, threads, [*wanted, "CPUExecutionProvider"], gives_tokens)
     import torch
 
     from ..model.saved import network_of
@@ -46,7 +49,7 @@ def load_backend(checkpoint: Checkpoint, backend: str = "auto", device: str = "c
 
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    return TorchBackend(network_of(checkpoint), device, threads)
+    return TorchBackend(network_of(checkpoint), device, threads, gives_tokens=gives_tokens)
 
 
 def _runs_on_onnx(checkpoint: Checkpoint) -> bool:

@@ -24,7 +24,8 @@ from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
 from ..pruning.units import SiteKeep, subnetwork_units
-from .backend import Backend
+from ..sensing.trust_table import usable_tables
+from .backend import Backend, FusedTokens
 from .backends import load_backend
 
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
@@ -53,6 +54,8 @@ class Inference:
     flops: int  # of the whole forward pass with tokenisers; a multiply-add counts as 2
     params: int  # parameters that this plan reads
     duration_s: float
+    part: Subnetwork | None = None  # what was run; None where nothing was
+    tokens: FusedTokens | None = None  # where the engine was loaded to give them
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +75,23 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, backend: Backend):
         self.checkpoint, self.backend = checkpoint, backend
         self.info = dict(checkpoint.info)
+        self.trust_tables = usable_tables(checkpoint.trust, f"trust file of model {self.name!r}", self.specs)
         self._lengths = token_counts(checkpoint.config)
         self._choices: Choices = {}
         self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()
 
     @classmethod
-    def load(cls, path: str | Path, device: str = "cpu", threads: int = 1, backend: str = "auto") -> Engine:
+    def load(
+        cls, path: str | Path, device: str = "cpu", threads: int = 1, backend: str = "auto", gives_tokens: bool = False
+    ) -> Engine:
         """Load a model folder or .safetensors file. Raises CheckpointError.
 
-        ``device``: cpu, cuda, or auto, which takes CUDA if it is available. ``backend``: see `backends.load_backend`.
+        ``device``: cpu, cuda, or auto, which takes CUDA if it is available. ``backend`` and ``gives_tokens``: see
+        `backends.load_backend`.
         """
         checkpoint = read_checkpoint(path)
         try:
-            return cls(checkpoint, load_backend(checkpoint, backend, device, threads))
+            return cls(checkpoint, load_backend(checkpoint, backend, device, threads, gives_tokens))
         except (RuntimeError, AssertionError) as error:  # torch asserts for CUDA when it was built without
             raise CheckpointError(
                 f"model {path} on device {device!r}", str(error), "a device that can be used", "set device to cpu"
@@ -227,6 +234,8 @@ class Engine:
             plan.flops,
             plan.params,
             time.perf_counter() - started,
+            choice.part,
+            out.tokens,
         )
 
     def units(self, choice: PlanChoice) -> list[SiteKeep]:

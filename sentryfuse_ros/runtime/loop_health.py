@@ -14,6 +14,7 @@ WINDOW_S = 5.0  # The rate is measured over this much of the node clock, and ove
 WINDOW_PERIODS = 20
 FEWEST_PERIODS = 10  # With less than this to go by, nothing is said of the rate.
 MOST_SAMPLES = 2000  # a bound for a clock that stands still, in which no window ever passes
+FORWARD_JUMP_S, FASTEST_CLOCK = 10.0, 20.0  # a step of the node clock beyond this is a jump
 FAST_CLOCK = 1.5  # A node clock faster than this against the steady clock is named as the cause.
 
 
@@ -72,7 +73,7 @@ class LoopHealth:
         if node_s == 0:
             return Health(True, False, "use_sim_time is set and no /clock has come yet", math.nan)
         now = Sample(node_s, steady_s, resets, replaced, self.ticks, self.published, self.failed)
-        if self._samples and self._samples[-1].resets != resets:
+        if self._samples and (self._samples[-1].resets != resets or self._has_jumped(self._samples[-1], now)):
             self._samples.clear()
         self._samples.append(now)
         window_s = max(WINDOW_S, WINDOW_PERIODS / self.fuse_rate_hz)
@@ -88,6 +89,11 @@ class LoopHealth:
             return Health(False, False, "running", rate_hz)
         why = self._why_slow(first, now, inference_p95_ms)
         return Health(True, False, f"{rate_hz:.1f} of {self.fuse_rate_hz:g} predictions per second: {why}", rate_hz)
+
+    @staticmethod
+    def _has_jumped(before: Sample, now: Sample) -> bool:
+        """Whether the node clock has jumped ahead, which no speed of a simulation explains."""
+        return now.node_s - before.node_s > FORWARD_JUMP_S + FASTEST_CLOCK * (now.steady_s - before.steady_s)
 
     def _rate(self, first: Sample, now: Sample) -> float:
         elapsed_s = now.node_s - first.node_s

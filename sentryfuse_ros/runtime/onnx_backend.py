@@ -23,7 +23,7 @@ from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_patches, onnx_tokenizers
-from .backend import BackendOutput
+from .backend import BackendOutput, FusedTokens
 from .onnx_graph import OnnxGraph
 from .onnx_session import make_session
 
@@ -48,8 +48,15 @@ class OnnxBackend:
 
     name = "onnxruntime"
 
-    def __init__(self, checkpoint: Checkpoint, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
-        """``providers``: ONNX Runtime's execution providers, the preferred one first.
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        threads: int = 1,
+        providers: Sequence[str] = ("CPUExecutionProvider",),
+        gives_tokens: bool = False,
+    ):
+        """``providers``: ONNX Runtime's execution providers, the preferred one first. ``gives_tokens``: whether runs return
+        the tokens, too.
 
         Raises CheckpointError for a model with a tokeniser that exists in torch only, or a provider that is not there.
         """
@@ -66,6 +73,7 @@ class OnnxBackend:
         self._config, self._weights = checkpoint.config, checkpoint.tensors
         self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
+        self._gives_tokens = gives_tokens
         self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
         self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
         self._builders = [_builder(spec, self._config.tokenizer[spec.name]) for spec in self._config.modalities]
@@ -88,15 +96,19 @@ class OnnxBackend:
             else:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
                 windows.append(spec.name)
-        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units)
-        return FusionSession(self._session(graph), tuple(windows), tuple(pictures))
+        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
+        return FusionSession(make_session(graph, self._threads, self._providers), tuple(windows), tuple(pictures))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
         feeds = {name: inputs[name] for name in compiled.windows}
         for name, session in compiled.pictures:
             feeds[name + TOKENS], feeds[name + SEEN] = session.run(inputs[name])
-        logits, share = compiled.session.run([onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE], feeds)
+        wanted = [onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE]
+        if self._gives_tokens:
+            logits, share, *tokens = compiled.session.run([*wanted, onnx_fusion.STEM_TOKENS, onnx_fusion.FUSED_TOKENS], feeds)
+            return BackendOutput(logits[0], share[0], FusedTokens(*tokens))
+        logits, share = compiled.session.run(wanted, feeds)
         return BackendOutput(logits[0], share[0])
 
     def forget(self) -> None:
@@ -109,9 +121,6 @@ class OnnxBackend:
         for (place, _), session in self._pictures.items():
             if (name := self._config.names[place]) in inputs:
                 session.prime(inputs[name])
-
-    def _session(self, graph: OnnxGraph) -> Any:
-        return make_session(graph, self._threads, self._providers)
 
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
@@ -126,7 +135,7 @@ class OnnxBackend:
             graph = OnnxGraph()
             for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
                 graph.output(value, name)
-            self._pictures[place, size] = PictureSession(self._session(graph))
+            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers))
         return self._pictures[place, size]
 
 

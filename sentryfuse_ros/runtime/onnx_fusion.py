@@ -18,6 +18,7 @@ from .onnx_tokenizers import NORM_EPSILON, TokenValues
 
 Weights = Mapping[str, np.ndarray]
 LOGITS, ATTENTION_SHARE = "logits", "attention_share"  # outputs
+STEM_TOKENS, FUSED_TOKENS = "stem_tokens", "fused_tokens"  # outputs where they are asked for
 
 
 def write_fusion(
@@ -27,16 +28,22 @@ def write_fusion(
     weights: Weights,
     lengths: Sequence[int],
     plan: Sequence[SiteKeep],
+    gives_tokens: bool = False,
 ) -> None:
     """Write backbone and read-out behind the ``tokens`` of the live modalities, by their places in the mask, in its order.
 
-    Outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities.
+    Outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities; with ``gives_tokens`` also those before
+    and behind the backbone (N, D).
     """
     live = list(tokens)
     x, seen = (values[0] if len(live) == 1 else graph.op("Concat", *values, axis=0) for values in zip(*tokens.values()))
     x = graph.op("Add", x, np.concatenate([weights[f"positions.{i}"] for i in live]))
     fusion = _Fusion(graph, config, weights, lengths, live, {kept.site: kept for kept in plan})
+    if gives_tokens:
+        graph.output(x, STEM_TOKENS)
     x = {"early": fusion.early, "bottleneck": fusion.bottleneck, "cross_modal": fusion.cross_modal}[config.backbone](x)
+    if gives_tokens:
+        graph.output(x, FUSED_TOKENS)
     _readout(graph, config, weights, x, seen, lengths, live)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 IR_VERSION = 9
 OPSET = 20  # the first with Gelu; LayerNormalization is older. Any ONNX Runtime from 1.18 on runs it
 MICROSOFT = "com.microsoft"  # domain of ONNX Runtime's own operations, in version 1
-FLOAT, INT64, BOOL = 1, 7, 9  # TensorProto.DataType
+FLOAT, INT64 = 1, 7  # TensorProto.DataType
 _DATA_TYPES = {"float32": FLOAT, "int64": INT64}
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 

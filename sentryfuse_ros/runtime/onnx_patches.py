@@ -12,7 +12,7 @@ import numpy as np
 from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
 from .onnx_graph import MICROSOFT, OnnxGraph
-from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool, valid
+from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool
 
 Weights = Mapping[str, np.ndarray]
 
@@ -33,11 +33,11 @@ def picture_reader(
     rows, columns = options.window_grid(spec)
     window, patch = options.window, options.patch
     frames = graph.input(name, ["n", channels, height, width])
-    has_frame = graph.op("ReduceMax", graph.op("Abs", frames), [1, 2, 3], keepdims=0)  # (n,)
+    seen = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
     x = graph.reshape(frames, -1, channels, rows, window, patch, columns, window, patch)
     x = graph.op("Transpose", x, perm=[0, 2, 5, 3, 6, 1, 4, 7])
     codes = encode_windows(graph, graph.reshape(x, -1, window**2, channels * patch**2), spec, options, weights)
-    return read_picture(graph, codes, spec, options, weights), valid(graph, has_frame)
+    return read_picture(graph, codes, spec, options, weights), seen
 
 
 def encode_windows(
@@ -50,10 +50,10 @@ def encode_windows(
     count, channels, pixels = options.window**2, spec.channels, options.patch**2
     x = graph.reshape(patches, -1, channels * pixels)
     if options.validity_mask != "none":
-        known = x
+        size = graph.op("Abs", x)
         if options.validity_mask == "one" and channels > 1:
-            known = graph.op("ReduceMax", graph.reshape(graph.op("Abs", x), -1, channels, pixels), [1], keepdims=0)
-        x = graph.op("Concat", x, valid(graph, known), axis=1)
+            size = graph.op("ReduceMax", graph.reshape(size, -1, channels, pixels), [1], keepdims=0)
+        x = graph.op("Concat", x, graph.op("Sign", size), axis=1)
     x = graph.op("Gemm", x, weights["embed.weight"].T, weights["embed.bias"])
     x = graph.op("Add", graph.reshape(x, -1, count, options.width), weights["place"])
     x = graph.reshape(x, -1, options.width)

@@ -1,4 +1,4 @@
-"""A session of ONNX Runtime for a graph that this package has written."""
+"""Makes the ONNX Runtime session of a graph, with the options that suit small networks at batch size 1."""
 
 from __future__ import annotations
 
@@ -8,11 +8,9 @@ from typing import Any
 from ..errors import CheckpointError
 from .onnx_graph import OnnxGraph
 
-CPU = ("CPUExecutionProvider",)
 
-
-def make_session(graph: OnnxGraph, threads: int = 1, providers: Sequence[str] = CPU) -> Any:
-    """An ``onnxruntime.InferenceSession``; raises CheckpointError where it cannot run the graph."""
+def make_session(graph: OnnxGraph, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)) -> Any:
+    """The session of a graph. ``providers``: execution providers, the preferred one first. Raises CheckpointError."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

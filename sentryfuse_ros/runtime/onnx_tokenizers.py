@@ -13,7 +13,7 @@ import numpy as np
 from ..model.tokenizer_config import SERIES_KERNEL, TEXTURE_SCALES, FrameTokenizerConfig, SeriesTokenizerConfig
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
-from .onnx_graph import BOOL, FLOAT, OnnxGraph
+from .onnx_graph import OnnxGraph
 
 Weights = Mapping[str, np.ndarray]
 MAX_POOLING_WEIGHTS = 1 << 17  # larger pictures are pooled by rows and columns apart
@@ -33,13 +33,14 @@ def frame_tokenizer(
         first = (width - crop) // 2
         frames = graph.op("Slice", frames, [first], [first + crop], [3])
         width = crop
-    magnitude = graph.op("Abs", frames)
-    valid_any = valid(graph, graph.op("ReduceMax", magnitude, [1], keepdims=1))  # (n, 1, H, W)
-    has_frame = graph.op("ReduceMax", graph.reshape(valid_any, -1, height * width), [1], keepdims=1)  # (n, 1)
-    seen = graph.reshape(graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0), -1)
+    has_frame = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
+    seen = graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0) if patch > 1 else has_frame
+    valid_any = ""
+    if validity == "one" or options.statistics:
+        valid_any = graph.op("Sign", graph.op("ReduceL1", frames, [1], keepdims=1))  # (n, 1, H, W)
     x = frames
     if validity == "each":
-        x = graph.op("Concat", x, valid(graph, frames), axis=1)
+        x = graph.op("Concat", x, graph.op("Sign", graph.op("Abs", frames)), axis=1)
     elif validity == "one":
         x = graph.op("Concat", x, valid_any, axis=1)
     if motion != "none":
@@ -88,9 +89,9 @@ def series_tokenizer(
     patch = options.steps_per_token
     count, width = length // patch, options.stem_channels
     steps = graph.input(name, [length, channels])
-    known = valid(graph, graph.op("ReduceMax", graph.op("Abs", steps), [1], keepdims=1))  # (T, 1)
-    seen = graph.op("ReduceMax", graph.reshape(known, count, patch), [1], keepdims=0)
-    x = graph.op("Transpose", graph.op("Concat", steps, known, axis=1), perm=[1, 0])
+    valid = graph.op("Sign", graph.op("ReduceL1", steps, [1], keepdims=1))  # (T, 1)
+    seen = graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0)
+    x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
     x = graph.reshape(x, 1, channels + 1, length)
     x = graph.op(
         "Conv",
@@ -154,7 +155,7 @@ def _whole_norm(graph: OnnxGraph, x: str, gain: np.ndarray, bias: np.ndarray, sh
 def _motion(graph: OnnxGraph, x: str, has_frame: str, count: int, also: bool) -> str:
     """Difference to the frame before, zero for the first frame and beside an empty slot."""
     before = np.maximum(np.arange(count) - 1, 0)
-    pair = graph.op("Mul", has_frame, graph.op("Gather", has_frame, before, axis=0))
+    pair = graph.op("Mul", has_frame, graph.op("Gather", has_frame, before, axis=0))  # (n,)
     change = graph.op("Sub", x, graph.op("Gather", x, before, axis=0))
     change = graph.op("Mul", change, graph.reshape(pair, -1, 1, 1, 1))
     return graph.op("Concat", x, change, axis=1) if also else change
@@ -281,11 +282,6 @@ def _halve(graph: OnnxGraph, x: str, planes: int, height: int, width: int, uprig
 def _split_mask(graph: OnnxGraph, x: str, channels: int) -> tuple[str, str]:
     """(n, C + 1, ...) -> the picture (n, C, ...) and its mask (n, 1, ...)."""
     return graph.op("Slice", x, [0], [channels], [1]), graph.op("Slice", x, [channels], [channels + 1], [1])
-
-
-def valid(graph: OnnxGraph, x: str) -> str:
-    """1 where x is not zero, 0 where it is."""
-    return graph.op("Cast", graph.op("Cast", x, to=BOOL), to=FLOAT)
 
 
 def _part_means(graph: OnnxGraph, x: str, planes: int, height: int, width: int, parts: tuple[int, ...], axis: int = 0) -> str:

@@ -12,17 +12,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from threading import RLock
 from typing import Any
 
 import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
+from ..sensing.trust_watch import OFF
 from ..settings import SensorSettings, Settings
 from .engine import Engine, Inference
 from .governor_config import GovernorConfig
@@ -77,7 +80,11 @@ class SensorView:
 
 
 class Pipeline:
-    """Feed messages, tick, get predictions. One thread feeds and takes snapshots; the same or another one infers."""
+    """Feed messages, tick, get predictions. One thread feeds and takes snapshots; the same or another one infers.
+
+    While a message is being read, which may take long, a further thread may take a snapshot of what was there before
+    (`snapshot` with ``make_rows=False``).
+    """
 
     def __init__(
         self,
@@ -92,9 +99,18 @@ class Pipeline:
         """
         deserialize, definitions = deserialize or {}, definitions or {}
         self._engine = engine
+        self._lock = RLock()  # of everything but the reading of messages and the inference
         rate_hz = settings["fuse_rate_hz"]
         self._sensors = {
-            s.name: Sensor(s, engine.specs, deserialize.get(s.msg_type), rate_hz, definitions.get(s.msg_type))
+            s.name: Sensor(
+                s,
+                engine.specs,
+                deserialize.get(s.msg_type),
+                rate_hz,
+                definitions.get(s.msg_type),
+                engine.trust_tables.get(s.model_input),
+                self._lock,
+            )
             for s in settings.sensors
         }
         self._switches = {name: SensorSwitch() for name in self._sensors}
@@ -108,6 +124,7 @@ class Pipeline:
         self._governor.reset()
         self._inference_ms = RecentTimes()
         self._sequence = 0
+        self._serving: tuple[str, ...] = ()  # the sensors of the newest tick
         self._last_node_ns = 0
         self._resets = 0
 
@@ -139,18 +156,21 @@ class Pipeline:
 
     def disable(self, sensor: str, reason: str = "") -> None:
         """Use a sensor no longer: its messages are dropped, its bit is cleared, and it raises no alarm. Raises ParameterError."""
-        self._known_sensor(sensor).reset()
-        self._switches[sensor].disable(reason)
+        with self._lock:
+            self._known_sensor(sensor).reset()
+            self._switches[sensor].disable(reason)
 
     def enable(self, sensor: str) -> None:
         """Use a sensor again; it begins anew, with its grace. Raises ParameterError."""
-        self._known_sensor(sensor).reset()
-        self._switches[sensor].enable()
+        with self._lock:
+            self._known_sensor(sensor).reset()
+            self._switches[sensor].enable()
 
     def acknowledge(self, sensor: str, reason: str = "") -> None:
         """The loss of a sensor is known: no alarm until it has been OK again. Raises ParameterError."""
-        entry = self._known_sensor(sensor)
-        self._switches[sensor].acknowledge(sensor, entry.status, reason)
+        with self._lock:
+            entry = self._known_sensor(sensor)
+            self._switches[sensor].acknowledge(sensor, entry.status, reason)
 
     def _known_sensor(self, name: str) -> Sensor:
         if name not in self._sensors:
@@ -159,19 +179,23 @@ class Pipeline:
 
     def battery(self, percentage: float, charging: bool, now_arrival_ns: int, pack: str = "", filled: bool = True) -> None:
         """Take one sensor_msgs/BatteryState; see `PowerGovernor.battery` (docs/POWER.md)."""
-        self._governor.battery(percentage, charging, now_arrival_ns * 1e-9, pack, filled)
+        with self._lock:
+            self._governor.battery(percentage, charging, now_arrival_ns * 1e-9, pack, filled)
 
     def budget(self, watts: float) -> None:
         """Take a power budget [W], in force until the next; NaN withdraws it."""
-        self._governor.budget(watts)
+        with self._lock:
+            self._governor.budget(watts)
 
     def measured_power(self, watts: float, now_arrival_ns: int) -> None:
         """Take the power that the budget limits [W], as measured; ignored if it is not finite, or power_measurement is none."""
-        self._governor.measured_power(watts, now_arrival_ns * 1e-9)
+        with self._lock:
+            self._governor.measured_power(watts, now_arrival_ns * 1e-9)
 
     def override(self, ratio: float | None) -> None:
         """Fix the pruning ratio, 0..0.9; None or a negative number ends the override. Raises ParameterError."""
-        self._governor.override(None if ratio is None or ratio < 0 else ratio)
+        with self._lock:
+            self._governor.override(None if ratio is None or ratio < 0 else ratio)
 
     def configure(
         self,
@@ -182,14 +206,14 @@ class Pipeline:
     ) -> None:
         """Change the parameters that may change while running; None leaves one as it is. Raises ParameterError."""
         now = self._governor.config
-        self._governor.configure(
-            replace(
-                now,
-                dwell_s=now.dwell_s if dwell_s is None else dwell_s,
-                target_p95_ms=now.target_p95_ms if latency_target_ms is None else latency_target_ms,
-                battery_timeout_s=now.battery_timeout_s if battery_timeout_s is None else battery_timeout_s,
-            )
+        config = replace(
+            now,
+            dwell_s=now.dwell_s if dwell_s is None else dwell_s,
+            target_p95_ms=now.target_p95_ms if latency_target_ms is None else latency_target_ms,
+            battery_timeout_s=now.battery_timeout_s if battery_timeout_s is None else battery_timeout_s,
         )
+        with self._lock:
+            self._governor.configure(config)
 
     def observe_clock(self, node_ns: int) -> bool:
         """Tell the node clock; a backward jump resets everything that depends on time and returns True."""
@@ -202,12 +226,13 @@ class Pipeline:
 
     def reset(self) -> None:
         """Forget everything that depends on time (buffers, liveness, waiting times); the battery's last word stays."""
-        for sensor in self._sensors.values():
-            sensor.reset()
-        self._engine.reset()
-        self._governor.reset()
-        self.requests.reset()
-        self._last_node_ns = 0
+        with self._lock:
+            for sensor in self._sensors.values():
+                sensor.reset()
+            self._engine.reset()
+            self._governor.reset()
+            self.requests.reset()
+            self._last_node_ns = 0
 
     def restart(self) -> None:
         """Reset, and count ticks from 1 again, as at activation."""
@@ -223,15 +248,31 @@ class Pipeline:
         self.report_latency(arrival_ns)
         return prediction
 
-    def snapshot(self, now_node_ns: int, now_arrival_ns: int) -> Tick:
-        """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio."""
+    def snapshot(self, now_node_ns: int, now_arrival_ns: int, make_rows: bool = True) -> Tick:
+        """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio.
+
+        With ``make_rows=False`` the newest pictures are left out unless rows have been made of them already; any thread may call
+        it so, while another one feeds.
+        """
+        if make_rows:  # of the sensors that have served so far, without keeping others waiting
+            for name in self._serving:
+                if name and not self._sensors[name].asleep:
+                    self._sensors[name].make_rows()
+        with self._lock:
+            return self._take_snapshot(now_node_ns, now_arrival_ns, make_rows)
+
+    def _take_snapshot(self, now_node_ns: int, now_arrival_ns: int, make_rows: bool) -> Tick:
         statuses = {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in self._sensors.values()}
         power = self._governor.update(now_arrival_ns * 1e-9)
 
         def choose(live: Sequence[bool]) -> Sequence[bool]:
             return self._engine.choice(live, power.ratio).used
 
-        taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose)
+        taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose, make_rows)
+        lying = judge_due(self._sensors.values(), taken, statuses) if make_rows else []
+        if lying:  # a spare may serve in its place
+            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in lying}
+            taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose, make_rows)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for serving, live in zip(taken.serving, mask):
             if serving is not None and not live:
@@ -244,6 +285,7 @@ class Pipeline:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
         self.requests.decide(self._slot_names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
+        self._serving = tuple(s.name if s and live else "" for s, live in zip(taken.serving, mask, strict=True))
         return Tick(
             sequence=self._sequence,
             node_ns=now_node_ns,
@@ -251,7 +293,7 @@ class Pipeline:
             inputs=taken.inputs,
             mask=mask,
             used=taken.used,
-            serving=tuple(s.name if s and live else "" for s, live in zip(taken.serving, mask, strict=True)),
+            serving=self._serving,
             power=power,
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
@@ -297,6 +339,11 @@ class Pipeline:
     def modalities(self) -> tuple[str, ...]:
         """Names of the model inputs in mask order."""
         return self._engine.modalities
+
+    @property
+    def unjudged(self) -> tuple[str, ...]:
+        """The sensors that should be judged by their parameter `trust`, and for whose model input the checkpoint has no table."""
+        return tuple(s.name for s in self._sensors.values() if s.spec and s.trust is None and s.settings.trust != OFF)
 
     @property
     def power(self) -> GovernorState:

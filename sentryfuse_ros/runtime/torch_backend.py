@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from ..model.backbones import stack_streams
-from ..model.fuse import FuseOutput, SentryFuse
+from ..model.fuse import SentryFuse
 from ..model.subnetwork import Subnetwork
 from ..pruning.slicing import slice_weights
 from ..pruning.units import SiteKeep
-from .backend import BackendOutput
+from .backend import BackendOutput, FusedTokens
 
 WARM_UP_RUNS = 3  # before a graph is captured, so that libraries have chosen their kernels and made their workspaces
 
@@ -25,9 +25,9 @@ class EagerPlan:
 
     names: tuple[str, ...]  # of the inputs
     device: torch.device
-    forward: Callable[[Mapping[str, Tensor]], FuseOutput]
+    forward: Callable[[Mapping[str, Tensor]], tuple[Tensor, ...]]  # what `BackendOutput` has, each with a leading axis of 1
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> FuseOutput:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
         """One window, on the plan's device."""
         return self.forward({name: torch.from_numpy(inputs[name]).to(self.device).unsqueeze(0) for name in self.names})
 
@@ -49,7 +49,7 @@ class CudaGraphPlan:
         with torch.cuda.graph(self._graph):
             self._out = plan.forward(self._on_device)
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> FuseOutput:
+    def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
         """One window. What it returns is overwritten by the next run."""
         for name, buffer in self._host.items():
             buffer.copy_(torch.from_numpy(inputs[name]).unsqueeze(0))
@@ -63,9 +63,9 @@ class TorchBackend:
 
     name = "torch"
 
-    def __init__(self, model: SentryFuse, device: str = "cpu", threads: int = 1, graphs: bool = True):
+    def __init__(self, model: SentryFuse, device: str = "cpu", threads: int = 1, graphs: bool = True, gives_tokens: bool = False):
         """``threads`` is torch's number of intra-op threads, which holds for the whole process. ``graphs``: whether plans on CUDA
-        are captured; without, every operation is started on its own."""
+        are captured; without, every operation is started on its own. ``gives_tokens``: whether runs return the tokens, too."""
         torch.set_num_threads(threads)
         self._device = torch.device(device)
         if self._device.type == "cuda":
@@ -73,6 +73,7 @@ class TorchBackend:
             # 1e-3. This too holds for the whole process.
             torch.backends.cudnn.allow_tf32 = False
         self._graphs = graphs and self._device.type == "cuda"
+        self._gives_tokens = gives_tokens
         self.device = self._device.type
         self.model = model.to(self._device).eval().requires_grad_(False)
 
@@ -82,8 +83,9 @@ class TorchBackend:
         model, weights = self.model, stack_streams(self.model.backbone, slice_weights(self.model, units))
         specs = [spec for spec, here in zip(model.config.modalities, part.used) if here]
 
-        def forward(windows: Mapping[str, Tensor]) -> FuseOutput:
-            return model.fuse(model.tokens(windows, part.used, part.stems), weights)
+        def forward(windows: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
+            tokens = model.tokens(windows, part.used, part.stems)
+            return model.fuse_with_tokens(tokens, weights) if self._gives_tokens else model.fuse(tokens, weights)
 
         plan = EagerPlan(tuple(spec.name for spec in specs), self._device, forward)
         return CudaGraphPlan(plan, {spec.name: spec.shape for spec in specs}) if self._graphs else plan
@@ -97,5 +99,5 @@ class TorchBackend:
     @torch.inference_mode()
     def run(self, compiled: EagerPlan | CudaGraphPlan, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
-        out = compiled.run(inputs)
-        return BackendOutput(*(values[0].float().cpu().numpy() for values in out))
+        logits, share, *tokens = (values[0].float().cpu().numpy() for values in compiled.run(inputs))
+        return BackendOutput(logits, share, FusedTokens(*tokens) if tokens else None)

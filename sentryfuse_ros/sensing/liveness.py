@@ -30,6 +30,7 @@ class State(enum.IntEnum):
     FROZEN = 4
     INVALID = 5
     RECOVERING = 6
+    IMPLAUSIBLE = 7  # it lies (`TrustWatch`)
     DISABLED = 8  # by an operator (`SensorSwitch`)
     ASLEEP = 9  # its driver was asked to stop (`SensorRequests`)
 
@@ -66,7 +67,7 @@ class LivenessConfig:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What is known of a sensor at one moment; ``reason`` is "" when it is OK."""
+    """What is known of a sensor at one moment; ``reason`` is "" when it is OK, unless it is suspect."""
 
     state: State
     reason: str
@@ -80,6 +81,7 @@ class Status:
     invalid: int  # messages refused because of a payload fault or an impossible stamp
     alarm: bool  # the sensor should be OK and is not
     overdue: bool = False  # it has never sent anything, and its grace is over
+    suspect: bool = False  # it is OK, but what it sends is unlike what the model was trained on
 
     @property
     def live(self) -> bool:

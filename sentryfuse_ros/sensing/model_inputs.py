@@ -35,20 +35,22 @@ def extract_inputs(
     statuses: Mapping[str, Status],
     now_node_ns: int,
     choose: Callable[[Sequence[bool]], Sequence[bool]] | None = None,
+    make_rows: bool = True,
 ) -> ModelInputs:
     """Model inputs of the sensors that are live now.
 
     slots: see `slots_of`; specs: the model's inputs in the same order, which is that of the mask; statuses: by sensor name;
-    choose: from the mask (M,) of the inputs with data to those that are wanted, without which all of them are.
+    choose: from the mask (M,) of the inputs with data to those that are wanted, without which all of them are. make_rows: whether
+    rows are made of the newest pictures, which may take long and must not be done while another thread feeds a sensor.
     """
     # The first live sensor of an input serves it; the others are its spares.
     serving = [next((s for s in candidates if statuses[s.name].live and s.buffer is not None), None) for candidates in slots]
     for sensor in serving:
-        if sensor is not None and not sensor.asleep:
+        if sensor is not None and not sensor.asleep and make_rows:
             sensor.make_rows()
     taken = _take(serving, specs, now_node_ns, choose)
     woken = [s for s, here in zip(serving, taken.used, strict=True) if s is not None and here and s.asleep]
-    if not woken:
+    if not woken or not make_rows:
         return taken
     for sensor in woken:
         sensor.make_rows()

@@ -6,6 +6,7 @@ The node and the builder of data sets use the same class, so a model is trained 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import fields, replace
 from typing import Any, NamedTuple
 
@@ -15,11 +16,13 @@ from ..decoders import FieldReading, make_decoder
 from ..decoders.batch import Batch
 from ..decoders.message_definition import Message
 from ..nanoseconds import NS_PER_S
-from ..preprocessing import ModalitySpec
+from ..preprocessing import ModalitySpec, model_input
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .rest import looks_apart_ns
+from .trust_table import TrustTable
+from .trust_watch import MASK, OFF, TrustWatch
 from .window_buffer import WindowBuffer
 
 OTHER_CLOCK_S = 10.0  # a message that seems to be on the way for longer was stamped by another clock
@@ -48,7 +51,12 @@ class Sensor:
     newest message whenever a window is taken (`make_rows`), and of a few in each slot where windows are rarer. With 0, every
     message makes a row, as for building a data set.
 
-    ``definition``: that of the message type, which a sensor with `fields` needs.
+    ``definition``: that of the message type, which a sensor with `fields` needs. ``table``: what the windows of its model input
+    look like; without one, or with the parameter `trust` off, its data are not judged.
+
+    Reading messages may take long, so `feed` and `make_rows` do it without ``lock``, and hold the lock while they change what
+    `check` and the window depend on. Another thread that holds it may use both while a message is being read. Only one thread
+    at a time may call `feed` and `make_rows`.
     """
 
     def __init__(
@@ -58,8 +66,11 @@ class Sensor:
         deserialize: Callable[[bytes], Any] | None,
         window_rate_hz: float = 0.0,
         definition: Message | None = None,
+        table: TrustTable | None = None,
+        lock: AbstractContextManager[Any] | None = None,
     ):
         self.settings = settings
+        self._lock = lock if lock is not None else nullcontext()
         self.name = settings.name
         self.kind = sensor_kind(settings.kind)
         self.spec = next((spec for spec in specs if spec.name == settings.model_input), None)
@@ -72,6 +83,10 @@ class Sensor:
         # Elsewhere a stamp of zero is a fault of the driver and must not be replaced by the time of arrival.
         self.stamp_by_arrival = not settings.trust_stamps or headerless
         self.liveness = SensorLiveness(LivenessConfig(**{f.name: getattr(settings, f.name) for f in fields(LivenessConfig)}))
+        self.trust: TrustWatch | None = None
+        if self.spec is not None and table is not None and settings.trust != OFF:
+            masks = settings.trust == MASK
+            self.trust = TrustWatch(self.spec, table, masks, settings.invalid_samples, settings.good_samples)
         self.buffer: WindowBuffer | None = None  # made with the first rows, whose shape and type the decoder decides
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
@@ -138,20 +153,23 @@ class Sensor:
         ``now_node_ns`` and ``now_arrival_ns`` are the node clock and the arrival clock at this moment. Bad messages are
         counted, never raised.
         """
-        skipped, self._rested = self._skipped, False
-        self._looked_ns = now_arrival_ns
-        if not len(messages):
-            return
-        self._skipped = False
-        self.last_arrival_ns = int(arrival_ns[-1])
-        arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-        self.decoder.rows_from = self._rows_from(len(messages))
-        batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
-        if batch.error:
-            self.error = batch.error
-        self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
-        if self.spec is not None:
-            self._keep(batch, messages, arrival_node_ns)
+        batch, arrival_node_ns = None, arrival_ns
+        if len(messages):
+            self.last_arrival_ns = int(arrival_ns[-1])
+            arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
+            self.decoder.rows_from = self._rows_from(len(messages))
+            batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
+        with self._lock:
+            skipped, self._rested = self._skipped, False
+            self._looked_ns = now_arrival_ns
+            if batch is None:
+                return
+            self._skipped = False
+            if batch.error:
+                self.error = batch.error
+            self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
+            if self.spec is not None:
+                self._keep(batch, messages, arrival_node_ns)
 
     def _rows_from(self, count: int) -> int:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
@@ -174,19 +192,18 @@ class Sensor:
 
     def make_rows(self) -> None:
         """Make the row that a window which is about to be taken needs of the newest picture."""
-        if self._picture is None:
-            return
         picture, self._picture = self._picture, None
-        if picture.stamp_ns <= self.newest_ns:
+        if picture is None or picture.stamp_ns <= self.newest_ns:
             return
         self.decoder.rows_from = 0
         batch = self.decoder.decode([picture.message], np.array([picture.arrival_node_ns]) if self.stamp_by_arrival else None)
-        self._rows_proven = not batch.error
-        if batch.error:
-            self.error = batch.error
-        if len(batch.rows):
-            self._append(batch, picture.arrival_node_ns)
-            self._last_rows_ns = self.last_arrival_ns
+        with self._lock:
+            self._rows_proven = not batch.error
+            if batch.error:
+                self.error = batch.error
+            if len(batch.rows):
+                self._append(batch, picture.arrival_node_ns)
+                self._last_rows_ns = self.last_arrival_ns
 
     def _append(self, batch: Batch, arrival_node_ns: int) -> None:
         if self.buffer is None:
@@ -217,7 +234,32 @@ class Sensor:
         elif self._is_clock_trouble(self.status):
             remedy = f"set {self.name}.trust_stamps: false if its stamps are not of this clock"
             self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
+        if self.trust is not None:
+            self.status = self.trust.apply(self.status)
         return self.status
+
+    @property
+    def judgement_due(self) -> bool:
+        """Whether its newest window should be judged."""
+        return self.trust is not None and self.newest_ns > 0 and self.trust.due(self.newest_ns)
+
+    def window_while_distrusted(self, end_ns: int) -> np.ndarray | None:
+        """The window that ends at ``end_ns`` of a sensor that does not serve because it is not believed; None without rows."""
+        assert self.spec is not None
+        self.make_rows()
+        if self.buffer is None:
+            return None
+        stamps, rows = self.buffer.window(end_ns)
+        return model_input(self.spec, stamps, rows, end_ns) if len(stamps) else None
+
+    def judge(self, x: np.ndarray) -> bool:
+        """Judge its newest window (`spec.shape`); returns whether it is now distrusted and was not."""
+        assert self.trust is not None and self.buffer is not None
+        before = self.trust.distrusted
+        lost = self.trust.look(x, self.buffer.window(self.newest_ns)[0])
+        if before and not self.trust.distrusted:
+            self.buffer.forget_before(self.trust.good_from_ns)  # rows of the time of the lie must not be part of a later window
+        return lost
 
     @staticmethod
     def _is_clock_trouble(status: Status) -> bool:
@@ -244,5 +286,7 @@ class Sensor:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
         self.liveness.reset()
         self.decoder.reset()
+        if self.trust is not None:
+            self.trust.reset()
         self._looked_ns, self._rested, self._skipped = 0, False, False
         self._forget_rows()

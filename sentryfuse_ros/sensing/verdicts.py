@@ -64,8 +64,8 @@ class RepeatDetector:
         index = np.arange(1, len(at) + 1)
         # Length of the run that each message belongs to; the first run continues that of the batch before.
         run = index - np.maximum.accumulate(np.where(changed, index - 1, -self.run))
-        verdict[at] = run > 1
-        if self.frozen_samples:
+        if self.frozen_samples:  # otherwise a repeated payload is as good as a new one
+            verdict[at] = run > 1
             verdict[at[run >= self.frozen_samples]] = Verdict.FROZEN
         self._fingerprint, self.run = int(prints[-1]), int(run[-1])
         return verdict

@@ -87,6 +87,14 @@ class WindowBuffer:
         high = start + int(stamps.searchsorted(end_ns, "right"))
         return self._stamps[low:high], self._rows[low:high]
 
+    def forget_before(self, stamp_ns: int) -> None:
+        """Forget the rows that are older than ``stamp_ns``."""
+        stop = self._next + self._capacity
+        start = stop - self._count
+        self._count -= int(self._stamps[start:stop].searchsorted(stamp_ns, "left"))
+        if not self._count:
+            self.clear()
+
     def _merge(self, stamps: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Remove the rows from the ring that are newer than the late ones, and return both sorted together."""
         oldest_kept = int(np.searchsorted(stamps, self._newest_ns - self._window_ns, "right"))

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..bags.run_description import RunDescription, write_run_description
+from ..bags.drive_truth import TRUTH_FILE, Moment, write_truth
+from ..bags.find import bag_folder
+from ..bags.label_sources import INTERVALS_FILE, read_intervals
+from ..bags.run_description import RunDescription, read_run_description, write_run_description
 from ..errors import BagError, ParameterError
 from . import audio, imu
 from .battery import Battery
@@ -22,6 +25,7 @@ from .rays import Look
 from .recorder import Recorder
 from .robot import STEP_S, Pose, Robot
 from .route import Route
+from .truth import moment
 from .worlds import World, build_world, generator, world_number
 
 START_NS = 1_700_000_000 * 10**9  # stamp at which every run begins; any fixed time would do
@@ -39,7 +43,7 @@ LATENCY_NS = {"camera": 18_000_000, "imu": 400_000, "audio": 2_000_000, "lidar":
 
 @dataclass
 class Tick:
-    """What the sensors measured in 20 ms. `camera` and `lidar` are None unless one was due; `audio` comes every 0.2 s."""
+    """What the sensors measured in 20 ms. What is None was not due; `audio` comes every 0.2 s."""
 
     stamp_ns: int
     pose: Pose
@@ -50,21 +54,40 @@ class Tick:
     audio: np.ndarray | None  # 0.2 s of samples, which begin audio.LEAD_SAMPLES before the last 0.2 s
     battery: Battery
     odometry: WheelOdometry
+    truth: Moment | None  # ten times a second
 
 
-class Run:
-    """One drive of a robot in a world, under nuisances; iterate over `ticks`."""
+class Drive:
+    """How a robot moves through a world, without its sensors."""
 
-    def __init__(
-        self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0, battery_start: float | None = None
-    ):
+    def __init__(self, split: str, seed: int, nuisances: Sequence[str] = ()):
         number = world_number(split, seed)
         self.nuisances: Nuisances = choose_nuisances(nuisances, generator(number, "nuisances"))
         self.world: World = build_world(number)
         self.route = Route(self.world, self.nuisances.speed_mps, generator(number, "route"))
         start_x_m, start_y_m = self.route.start.tolist()
         self.robot = Robot(self.world, self.nuisances.payload_kg, start_x_m, start_y_m, self.route.start_yaw_rad)
-        look = Look(self.world)
+
+    def steps(self, duration_s: float) -> Iterator[tuple[int, np.ndarray]]:
+        """The drive in steps of 20 ms: a number, from 1 on after the robot has settled, and rows (TICK_STEPS, robot.COLUMNS)."""
+        for count in range(1 - round(SETTLE_S / STEP_S / TICK_STEPS), round(duration_s / STEP_S / TICK_STEPS) + 1):
+            yield count, self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose))
+
+    def truth(self, duration_s: float) -> Iterator[Moment]:
+        """What is true during the drive, ten times a second; the sensors are not computed, so this takes half the time."""
+        for count, rows in self.steps(duration_s):
+            if count > 0 and count % TRUTH_TICKS == 0:
+                yield moment(self.world, START_NS + count * TICK_NS, self.robot.pose, rows)
+
+
+class Run(Drive):
+    """One drive of a robot in a world, under nuisances; iterate over `ticks`."""
+
+    def __init__(
+        self, split: str, seed: int, nuisances: Sequence[str] = (), battery_wh: float = 20.0, battery_start: float | None = None
+    ):
+        super().__init__(split, seed, nuisances)
+        number, look = self.world.number, Look(self.world)
         self.camera = Camera(self.world, look, self.nuisances, generator(number, "camera"))
         self.lidar = Lidar(self.world, look, self.nuisances, generator(number, "lidar"))
         self.imu = Imu(self.nuisances, generator(number, "imu"))
@@ -74,11 +97,11 @@ class Run:
 
     def ticks(self, duration_s: float) -> Iterator[Tick]:
         """The drive in steps of 20 ms. A longer drive begins with exactly the same ticks."""
-        for _ in range(round(SETTLE_S / STEP_S / TICK_STEPS)):
-            self.imu.samples(self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose)))
         block = []
-        for count in range(1, round(duration_s / STEP_S / TICK_STEPS) + 1):
-            rows = self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose))
+        for count, rows in self.steps(duration_s):
+            samples = self.imu.samples(rows)
+            if count < 1:
+                continue
             block.append(rows)
             self.battery.draw(rows, TICK_STEPS * STEP_S)
             self.odometry.update(rows)
@@ -91,12 +114,13 @@ class Run:
                 START_NS + count * TICK_NS,
                 pose,
                 self.world.patches[patch].name,
-                self.imu.samples(rows),
+                samples,
                 self.camera.frame(self.robot.model, self.robot.data, pose) if count % CAMERA_TICKS == 0 else None,
                 self.lidar.cloud(self.robot.model, self.robot.data, pose) if count % LIDAR_TICKS == 3 else None,
                 sound,
                 self.battery,
                 self.odometry,
+                moment(self.world, START_NS + count * TICK_NS, pose, rows) if count % TRUTH_TICKS == 0 else None,
             )
 
 
@@ -110,7 +134,7 @@ def simulate(
     battery_start: float | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RunDescription:
-    """Record one run as a rosbag2 folder ``out`` with intervals.csv and run.json; returns the description in run.json.
+    """Record one run as a rosbag2 folder ``out`` with intervals.csv, truth.csv and run.json; returns the description in run.json.
 
     ``progress`` is called with the simulated seconds done. Raises ParameterError on a bad value and BagError if ``out``
     already exists. A run that is interrupted leaves nothing behind.
@@ -132,12 +156,16 @@ def simulate(
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         # The mcap file is named by its folder, so the folder lies under its own name from the start.
+        moments = []
         with Recorder(partial / out.name) as recorder:
             for done, tick in enumerate(run.ticks(duration_s), 1):
                 record(recorder, tick, done)
+                if tick.truth is not None:
+                    moments.append(tick.truth)
                 if progress and done % AUDIO_TICKS == 0:
                     progress(done * TICK_NS * 1e-9)
         recorder.close_intervals(tick.stamp_ns)
+        write_truth(partial / out.name, moments)
         description = RunDescription(
             split=split,
             seed=seed,
@@ -159,6 +187,34 @@ def simulate(
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return description
+
+
+def add_truth(bag: str | Path) -> bool:
+    """Write truth.csv beside a simulated bag that lacks it, by driving once more; returns whether it was written.
+
+    Raises BagError where the bag was not simulated, or drives otherwise by now.
+    """
+    folder = bag_folder(Path(bag))
+    description = read_run_description(folder)
+    if description is None or not description.is_simulated() or description.seed is None or description.duration_s is None:
+        raise BagError(f"recording {folder}", "no simulated drive", "a run.json that `sentryfuse simulate` wrote")
+    if (folder / TRUTH_FILE).exists():
+        return False
+    levels = [f"{name}={level!r}" for name, level in description.nuisances.items()]
+    moments = list(Drive(description.split, description.seed, levels).truth(description.duration_s))
+    labels = read_intervals(folder / INTERVALS_FILE)
+    wrong = [
+        m for m in moments if labels.at(m.stamp_ns - 1) != m.ground != labels.at(m.stamp_ns)
+    ]  # the last interval ends with it
+    if wrong:
+        raise BagError(
+            f"recording {folder}",
+            f"another ground than in {INTERVALS_FILE} at {len(wrong)} of {len(moments)} moments",
+            "the same drive",
+            "simulate it again: MuJoCo or the simulation has changed since it was recorded",
+        )
+    write_truth(folder, moments)
+    return True
 
 
 def record(recorder: Recorder, tick: Tick, count: int) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+from ..bags.drive_truth import TRUTH_FILE
 from ..bags.run_description import RUN_FILE, RunDescription, read_run_description
 from ..errors import BagError, DataError, ParameterError
-from .run import simulate
+from ..executors import executor
+from .run import add_truth, simulate
 from .worlds import SEEDS_PER_SPLIT
 
 
@@ -52,11 +53,12 @@ class TimeTaken(NamedTuple):
 
 
 class SeriesResult(NamedTuple):
-    """bags: how many there are now; made: how many of them were made by this call."""
+    """bags: how many there are now; made: how many of them were made by this call; completed: how many got their truth by it."""
 
     bags: int
     made: int
     wall_s: float
+    completed: int = 0
 
 
 def simulate_one(task: SimulationTask, progress: Callable[[float], None]) -> tuple[RunDescription, TimeTaken]:
@@ -66,11 +68,15 @@ def simulate_one(task: SimulationTask, progress: Callable[[float], None]) -> tup
     return description, TimeTaken(time.monotonic() - began_s, time.process_time() - cpu_began_s)
 
 
-def simulate_series(task: SimulationTask, count: int, jobs: int, progress: Callable[[float], None]) -> SeriesResult:
+def simulate_series(
+    task: SimulationTask, count: int, jobs: int, progress: Callable[[float], None], scheduler: str = ""
+) -> SeriesResult:
     """Simulate ``count`` recordings with the seeds from the task's on; ``progress`` is called with the bags done.
 
-    Complete bags that exist already are kept, so that an interrupted series can be continued by the same call. Raises
-    ParameterError if a seed is out of range, BagError if a bag exists that is of another duration.
+    ``jobs`` and ``scheduler`` are those of `executors.executor`.
+    Complete bags that exist already are kept, so that an interrupted series can be continued by the same call; those without
+    truth.csv, which earlier versions recorded, get it. Raises ParameterError if a seed is out of range, BagError if a bag exists
+    that is of another duration.
     """
     for name, value in (("--count", count), ("--jobs", jobs)):
         if value < 1:
@@ -84,12 +90,23 @@ def simulate_series(task: SimulationTask, count: int, jobs: int, progress: Calla
             "choose a lower --seed or --count",
         )
     began_s = time.monotonic()
-    todo = [one for one in map(task.of_series, seeds) if not is_made(one)]
+    whole = replace(task, out=task.out.absolute())  # the workers of a cluster run in folders of their own
+    tasks = list(map(whole.of_series, seeds))
+    made = {one.seed for one in tasks if is_made(one)}
+    todo = [one for one in tasks if one.seed not in made]
+    older = [one.out for one in tasks if one.seed in made and not (one.out / TRUTH_FILE).exists()]
     progress(count - len(todo))
-    with ProcessPoolExecutor(jobs) as pool:
-        for done, _ in enumerate(pool.map(SimulationTask.run, todo), count - len(todo) + 1):
+    with executor(jobs, scheduler) as workers:
+        for done, _ in enumerate(workers.run(make, todo), count - len(todo) + 1):
             progress(done)
-    return SeriesResult(count, len(todo), time.monotonic() - began_s)
+        completed = sum(workers.run(add_truth, older))
+    return SeriesResult(count, len(todo), time.monotonic() - began_s, completed)
+
+
+def make(task: SimulationTask) -> None:
+    """Simulate one bag of a series. A worker of a cluster may have died after it had made the bag, so it may be there."""
+    if not is_made(task):
+        task.run()
 
 
 def is_made(task: SimulationTask) -> bool:

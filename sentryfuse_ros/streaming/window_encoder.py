@@ -13,7 +13,7 @@ from ..model.tensor_shapes import stem_weights
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import encode_windows, read_picture
-from ..runtime.onnx_session import CPU, make_session
+from ..runtime.onnx_session import make_session
 
 _PATCHES, _CODES, _PICTURE = "patches", "codes", "picture"
 
@@ -21,7 +21,7 @@ _PATCHES, _CODES, _PICTURE = "patches", "codes", "picture"
 class WindowEncoder:
     """Codes of windows by any size of a checkpoint's patch encoder, and what they tell of the whole picture."""
 
-    def __init__(self, checkpoint: Checkpoint, name: str, threads: int = 1, providers: Sequence[str] = CPU):
+    def __init__(self, checkpoint: Checkpoint, name: str, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
         """``name``: the model input. Raises ParameterError where it has no patch encoder, CheckpointError where it cannot run."""
         config = checkpoint.config
         place = config.names.index(name)

@@ -47,6 +47,10 @@ class Augment:
     lidar_scale: NotNegative = 0.1  # relative scale of the intensity and relief channels
     lidar_noise: NotNegative = 0.05  # noise added to the cells
     lidar_drop: Share = 0.1  # largest share of cells that lose their return
+    # Of windows of a series: one number for all of these sensors, or one for each by name (those that are not named have 0). A
+    # model that must not know how fast this driver drove, or which offset this amplifier had, learns it from these.
+    series_scale: NotNegative | Mapping[str, NotNegative] = 0.0  # standard deviation of the logarithm of a factor on the values
+    series_shift: NotNegative | Mapping[str, NotNegative] = 0.0  # standard deviation of an offset of each channel
 
     def __post_init__(self) -> None:
         check(self, "training recipe augment", "correct the training YAML")
@@ -117,8 +121,19 @@ def _rotations(axis_angle: np.ndarray) -> np.ndarray:
 
 
 def augment_series(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
-    """Noise on the normalised values."""
-    return keep_empty(spec, x, _jitter(x, augment, rng))
+    """A factor on the physical values, an offset of each channel, and noise on the normalised values."""
+    changed = x
+    if scale := _of_sensor(augment.series_scale, spec.name):
+        mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)
+        std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)
+        changed = ((changed * std + mean) * np.exp(scale * _per_window(x, rng, 1, 1)) - mean) / std
+    if shift := _of_sensor(augment.series_shift, spec.name):
+        changed = changed + shift * _per_window(x, rng, 1, x.shape[2])
+    return keep_empty(spec, x, _jitter(changed, augment, rng))
+
+
+def _of_sensor(strength: float | Mapping[str, float], name: str) -> float:
+    return strength.get(name, 0.0) if isinstance(strength, Mapping) else strength
 
 
 def _jitter(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndarray:

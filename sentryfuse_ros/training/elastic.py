@@ -26,7 +26,7 @@ class Elastic:
 
     epochs: _Whole = 0  # 0 leaves the stage out
     learning_rate: Positive = 3e-4  # a higher one costs the whole network its accuracy
-    imitate: NotNegative = 1.0  # weight of the divergence from the network of the first stage
+    imitate: NotNegative = 1.0  # weight of the divergence from the network of the first stage, on windows of one label
     labels: NotNegative = 0.2  # weight of the loss on the labels
     whole_stems: Share = 0.2  # chance that the drawn part has whole stems
     least_stems: Share = 0.2  # chance that it has the smallest ones; otherwise each sensor draws its own size

@@ -31,6 +31,7 @@ class ElasticTrainer(Trainer):
     """
 
     NAME = "elastic stage"
+    UNUSED: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -96,12 +97,21 @@ class ElasticTrainer(Trainer):
         pruned = model.fuse(model.tokens(batch.inputs, part.used, part.stems), slice_weights(model, units)).logits
 
         losses = [self.cross_entropy(logits, batch.labels) for logits in (full, pruned)]
-        apart = [F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="batchmean") for logits in (full, pruned)]
+        apart = [self._divergence(logits, wanted, batch.steady) for logits in (full, pruned)]
         loss = self.elastic.labels * (losses[0] + losses[1]) + self.elastic.imitate * (apart[0] + apart[1])
         found = StepLosses(losses[0].item(), losses[1].item(), apart[1].item(), float("nan"), float("nan"))
         if not torch.isfinite(loss):
             return found
         return found._replace(gradient=self._descend(loss, None, batch.mask, t))
+
+    @staticmethod
+    def _divergence(logits: Tensor, wanted: Tensor, steady: Tensor) -> Tensor:
+        """Mean KL divergence of an answer (B, classes) from the one that is wanted, where the label holds throughout the window.
+
+        In the others the network of the first stage, if it was trained without them, knows no better than the label before.
+        """
+        each = F.kl_div(F.log_softmax(logits, 1), wanted, log_target=True, reduction="none").sum(1)
+        return (each * steady).mean()
 
 
 def _check_same(whole: SentryFuse, model: SentryFuse, modalities: Sequence[str], classes: Sequence[str]) -> None:

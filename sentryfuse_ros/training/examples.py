@@ -28,6 +28,11 @@ class Examples(Protocol):
         ...
 
     @property
+    def steady(self) -> np.ndarray:
+        """(n,) bool: whether the label holds throughout the example."""
+        ...
+
+    @property
     def conditions(self) -> Mapping[str, np.ndarray]:
         """name -> bool (n,): circumstances to report apart."""
         ...
@@ -55,6 +60,7 @@ class WindowExamples:
     def __init__(self, windows: WindowSet, augment: Augment | None = None):
         self.windows, self.augment = windows, augment or Augment()
         self.labels, self.conditions = windows.labels, windows.conditions
+        self.steady = np.ones(len(windows), bool) if windows.steady is None else windows.steady
 
     def __len__(self) -> int:
         return len(self.windows)
@@ -87,6 +93,7 @@ class RecordingExamples:
     def __init__(self, recordings: Sequence[Recording], augment: Augment | None = None):
         self.recordings, self.augment = list(recordings), augment or Augment()
         self.labels = np.array([r.label for r in self.recordings], np.int64)
+        self.steady = np.ones(len(self.recordings), bool)
         self.conditions: dict[str, np.ndarray] = {}
 
     def __len__(self) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -88,8 +88,11 @@ class Recipe:
         return build(cls, {k: () if v is None and k in lists else v for k, v in values.items()}, _WHAT, _REMEDY)
 
     @classmethod
-    def read(cls: type[R], path: str | Path) -> R:
-        """From a YAML file; raises ParameterError where the file is missing or not YAML."""
+    def read(cls: type[R], path: str | Path, changes: Sequence[str] = ()) -> R:
+        """From a YAML file, with ``changes`` of the form KEY=VALUE, such as elastic.epochs=0; the values are YAML too.
+
+        Raises ParameterError where the file is missing or not YAML, or a change is not of that form.
+        """
         try:
             values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         except OSError as error:
@@ -98,4 +101,24 @@ class Recipe:
             raise ParameterError(f"{_WHAT} {path}", str(error), "a readable YAML file", _EXAMPLE) from error
         if not isinstance(values, dict):
             raise ParameterError(f"{_WHAT} {path}", type(values).__name__, "a mapping", _EXAMPLE)
+        for change in changes:
+            _apply(change, values)
         return cls.from_dict(values)
+
+
+def _apply(change: str, values: dict[str, Any]) -> None:
+    """Make one change of the form KEY=VALUE in the mapping of a recipe; a dot in the key leads into a section."""
+    key, separator, text = change.partition("=")
+    *sections, last = key.strip().split(".")
+    expected = "KEY=VALUE with a value in YAML, such as batch=64 or elastic.epochs=0"
+    if not separator or not last:
+        raise ParameterError("--set", repr(change), expected)
+    for section in sections:
+        inner = values.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise ParameterError("--set", repr(change), f"a section called {section}; it is a {type(inner).__name__}")
+        values = inner
+    try:
+        values[last] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise ParameterError("--set", repr(change), expected) from error

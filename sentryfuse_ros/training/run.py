@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..datasets import LabelledDataset, dataset
 from ..errors import CheckpointError, ParameterError
 from ..masks import all_masks, mask_to_bits
+from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
 from .checks import check_classes, check_modalities, check_origins
 from .distributed import Distributed
@@ -28,6 +30,7 @@ from .validation_predictions import PREDICTIONS_FILE, SUBNETWORKS_FILE, Validati
 
 WHOLE_FOLDER, ELASTIC_FOLDER = "whole", "elastic"
 WATCHED = 1024  # at most so many validation examples are predicted during the training; all of them at its end
+FIRST_LOOK_S, FIRST_LOOK = 20.0, 256  # a first accuracy is shown so soon after the start, on at most so many examples
 
 
 def train(
@@ -65,34 +68,81 @@ def train(
     for remark in check_origins(training, validation):
         console.print(remark, style="yellow", markup=False)
     console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out")
+    with _room_to_write(out):
+        network = _trained(recipe, source, training, validation, out, resume, whole, distributed, command, console)
+        distributed.wait()
+        distributed.close()
+        if not distributed.first:
+            return out
+        data = _describe_data(recipe, source, training, validation)
+        info: dict[str, Any] = {"command": command, "recipe": recipe.to_dict(), "data": data}
+        if validation is not None or pooled:
+            data["calibrated_on"] = [p.name for p in calibrate_from] or "own validation groups"
+        info |= _measure(recipe, network, validation, pooled, out)
+        return save_checkpoint(network, out, info)
+
+
+@contextmanager
+def _room_to_write(out: Path) -> Iterator[None]:
+    """Make a CheckpointError of what goes wrong while files are written: a full disk, or one that is no longer there."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"training folder {out}",
+            error.strerror or str(error),
+            "room to write",
+            "free some space, then continue with --resume; the epochs that were finished are kept",
+        ) from error
+
+
+def _trained(
+    recipe: Recipe,
+    source: LabelledDataset,
+    training: Examples,
+    validation: Examples | None,
+    out: Path,
+    resume: bool,
+    whole: SentryFuse | None,
+    distributed: Distributed,
+    command: str,
+    console: Console,
+) -> SentryFuse:
+    """The network after both stages, or after the second one if ``whole``, the network of the first, is given."""
+    folder = out / ELASTIC_FOLDER
     if whole is None:
         trainer = Trainer(recipe, training, source.CLASSES, distributed)
         if resume:
-            load_state(trainer, out)
+            for remark in load_state(trainer, out):
+                console.print(remark, markup=False)
+            if trainer.epoch < recipe.epochs and distributed.first:
+                # Whatever the second stage learned, it learned from a network that will now change.
+                (folder / STATE_FILE).unlink(missing_ok=True)
         fit(trainer, out, validation, console)
         whole = trainer.ema_model
-    network = whole
-    if recipe.elastic.epochs:
-        if distributed.first:
-            save_checkpoint(whole, out / WHOLE_FOLDER, {"command": command, "recipe": recipe.to_dict()})
-        trainer = ElasticTrainer(recipe, training, source.CLASSES, whole, distributed)
-        folder = out / ELASTIC_FOLDER
-        folder.mkdir(exist_ok=True, parents=True)
-        if resume and (folder / STATE_FILE).exists():
-            load_state(trainer, folder)
-        fit(trainer, folder, validation, console)
-        network = trainer.ema_model
-    distributed.wait()
-    distributed.close()
-    if not distributed.first:
-        return out
+    if not recipe.elastic.epochs:
+        return whole
+    if distributed.first:
+        save_checkpoint(whole, out / WHOLE_FOLDER, {"command": command, "recipe": recipe.to_dict()})
+    trainer = ElasticTrainer(recipe, training, source.CLASSES, whole, distributed)
+    folder.mkdir(exist_ok=True, parents=True)
+    if resume and (folder / STATE_FILE).exists():
+        for remark in load_state(trainer, folder):
+            console.print(remark, markup=False)
+    fit(trainer, folder, validation, console)
+    return trainer.ema_model
 
-    data = _describe_data(recipe, source, training, validation)
-    info: dict[str, Any] = {"command": command, "recipe": recipe.to_dict(), "data": data}
-    if validation is not None or pooled:
-        data["calibrated_on"] = [p.name for p in calibrate_from] or "own validation groups"
+
+def _measure(
+    recipe: Recipe,
+    network: SentryFuse,
+    validation: Examples | None,
+    pooled: Sequence[ValidationPredictions],
+    out: Path,
+) -> dict[str, Any]:
+    """Metrics and temperatures for the model's JSON, from the validation groups or from those of other runs (``pooled``)."""
     metrics: dict[str, Any] = {}
-    info["metrics"] = metrics
+    info: dict[str, Any] = {"metrics": metrics}
     for place, file in enumerate(_files(recipe)):
         predict, metric, temperatures = _MEASURED[file]
         if validation is not None:
@@ -110,7 +160,7 @@ def train(
                 f"cross_validation{metric}_standard_error": pooled[place].standard_errors(),
             }
             info[temperatures] = pooled[place].temperatures()
-    return save_checkpoint(network, out, info)
+    return info
 
 
 # What is measured on the validation groups, by the file that keeps the predictions: how they are made, and what the accuracies
@@ -180,6 +230,7 @@ def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Conso
         + (f", {trainer.distributed.count} ranks" if trainer.distributed.count > 1 else "")
     )
     metrics = Metrics(out, trainer.epoch) if first else None
+    started, seen = time.monotonic(), metrics is None or validation is None
     with Progress(*columns, console=console) as progress:
         total = recipe.epochs * trainer.steps_per_epoch
         bar = progress.add_task("", total=total, completed=trainer.epoch * trainer.steps_per_epoch, epoch="-", note="")
@@ -194,15 +245,20 @@ def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Conso
                     epoch=f"{trainer.epoch + 1}/{recipe.epochs}",
                     note=f"loss {step.full:.3f} pruned {step.pruned:.3f}",
                 )
+                if not seen and validation is not None and time.monotonic() - started > FIRST_LOOK_S:
+                    seen = True
+                    console.print(f"epoch {trainer.epoch + 1}, step {len(losses)}: {first_look(trainer, validation)}")
             if metrics is None:
                 continue
             line = dict(zip(LOSSES, np.ma.masked_invalid(losses).mean(0).filled(np.nan).round(5).tolist()))
             line |= {"learning_rate": trainer.optimiser.param_groups[0]["lr"], "seconds": round(time.monotonic() - began, 2)}
             if validation is not None and (trainer.epoch % recipe.validate_every == 0 or trainer.epoch == recipe.epochs):
                 line |= watch(trainer, validation)
+                seen = True
                 console.print(
-                    f"epoch {trainer.epoch}: loss {line['full']:.3f} validation accuracy {line['accuracy_0.0']:.3f}, "
-                    f"half pruned {line['accuracy_0.5']:.3f}, mean over masks {line['accuracy_masks']:.3f}"
+                    f"epoch {trainer.epoch}: loss {line['full']:.3f}; "
+                    f"validation accuracy with all sensors {line['accuracy_0.0']:.3f}, half pruned {line['accuracy_0.5']:.3f}; "
+                    f"mean over all sets of sensors {line['accuracy_masks']:.3f}"
                 )
             metrics.write(trainer.epoch, line)
             save_state(trainer, out)
@@ -210,9 +266,24 @@ def fit(trainer: Trainer, out: Path, validation: Examples | None, console: Conso
         metrics.close()
 
 
+def first_look(trainer: Trainer, validation: Examples) -> str:
+    """The accuracy with all sensors on a few validation examples, in words: whether the training learns anything at all."""
+    index = _spread(len(validation), FIRST_LOOK)
+    everything = all_masks(len(trainer.model.lengths))[:1]
+    (logits,) = predict_logits(trainer.ema_model, validation, everything, (0.0,), index=index).values()
+    right, labels = accuracy(logits[0], validation.labels[index]), validation.labels[index]
+    most = np.bincount(labels).max() / len(labels)
+    return f"validation accuracy with all sensors {right:.3f} on {len(index)} windows (the commonest class: {most:.3f})"
+
+
+def _spread(count: int, most: int) -> np.ndarray:
+    """At most ``most`` of ``count`` places, evenly spread."""
+    return np.unique(np.linspace(0, count - 1, min(most, count)).astype(int))
+
+
 def watch(trainer: Trainer, validation: Examples) -> dict[str, float]:
     """Accuracies (metrics.VALIDATION) on at most WATCHED validation examples, evenly spread."""
-    index = np.unique(np.linspace(0, len(validation) - 1, min(WATCHED, len(validation))).astype(int))
+    index = _spread(len(validation), WATCHED)
     masks, labels = all_masks(len(trainer.model.lengths)), validation.labels[index]
     logits = predict_logits(trainer.ema_model, validation, masks, (0.0, 0.5), index=index)
     whole = logits[mask_to_bits(masks[0])]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import safetensors
 import torch
 from safetensors.torch import load as load_tensors
@@ -17,6 +19,8 @@ from ..files import write_atomically
 from .trainer import Trainer
 
 STATE_FILE = "state.safetensors"
+# Keys of the recipe that may change under a run: where the data set lies now, and what changes the last digits at most.
+FREE = ("dataset", "device", "threads", "validate_every")
 _RESTART = "start again without --resume, or in another --out"
 
 
@@ -41,10 +45,11 @@ def save_state(trainer: Trainer, folder: Path) -> None:
         ) from error
 
 
-def load_state(trainer: Trainer, folder: Path) -> None:
-    """Bring a fresh trainer of the same recipe to where the saved one was.
+def load_state(trainer: Trainer, folder: Path) -> list[str]:
+    """Bring a fresh trainer to where the saved one was; returns remarks on what differs from the run as it was started.
 
-    Raises CheckpointError where there is nothing to resume, the file is damaged, or the recipe or the data set differs.
+    The recipe must be the same, except for `FREE` keys and for more epochs, and so must the examples. Raises CheckpointError
+    where there is nothing to resume, the file is damaged, or something else differs.
     """
     path = folder / STATE_FILE
     try:
@@ -58,14 +63,22 @@ def load_state(trainer: Trainer, folder: Path) -> None:
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"training state {path}", str(error), "a whole state file", _RESTART) from error
     # Keys that the recipe got after the run was started have their defaults.
-    then, now = ({**_recipe_defaults(trainer), **json.loads(r)} for r in (recipe, _recipe_json(trainer)))
-    if then != now:
-        changed = sorted(k for k in set(then) | set(now) if then.get(k) != now.get(k))
-        raise _differs(path, "recipe", changed, "the recipe that the run was started with")
+    defaults = _recipe_defaults(trainer)
+    then, now = (_used({**defaults, **json.loads(r)}, trainer) for r in (recipe, _recipe_json(trainer)))
+    longer = now["epochs"] > then["epochs"]
+    free = (*FREE, "epochs") if longer else FREE
+    if changed := sorted(k for k in set(then) | set(now) if k not in free and then.get(k) != now.get(k)):
+        raise _differs(path, "recipe", changed, "the recipe that the run was started with, or one with more epochs")
     # The examples must be the same too: classes in another order would give the old weights other names.
     data_then, data_now = json.loads(metadata.get("data", "{}")), _data(trainer)
     if changed := [name for name in data_then if data_then[name] != data_now.get(name)]:
         raise _differs(path, "data set", changed, "the examples that the run was started with")
+    remarks = [f"{key} is now {now[key]}, it was {then[key]}" for key in FREE if then.get(key) != now.get(key)]
+    if longer:
+        remarks.append(
+            f"the run of {then['epochs']} epochs goes on to {now['epochs']}: from epoch {epoch + 1} on, learning rate, missing "
+            f"sensors and pruning are those of a run of {now['epochs']} epochs"
+        )
 
     def part(prefix: str) -> dict[str, torch.Tensor]:
         return {n[len(prefix) :]: t for n, t in tensors.items() if n.startswith(prefix)}
@@ -84,6 +97,7 @@ def load_state(trainer: Trainer, folder: Path) -> None:
         ) from error
     trainer.teacher.load_state_dict(part("teacher."))
     trainer.epoch = epoch
+    return remarks
 
 
 def _differs(path: Path, what: str, names: list[str], expected: str) -> CheckpointError:
@@ -95,10 +109,19 @@ def _recipe_defaults(trainer: Trainer) -> dict[str, Any]:
     return json.loads(json.dumps(defaults))
 
 
+def _used(recipe: dict[str, Any], trainer: Trainer) -> dict[str, Any]:
+    """The recipe without what this stage does not read, and without the length of the second stage, which is in epochs."""
+    out = {key: value for key, value in recipe.items() if key not in trainer.UNUSED}
+    if isinstance(section := out.get("elastic"), dict):
+        out["elastic"] = {key: value for key, value in section.items() if key != "epochs"}
+    return out
+
+
 def _data(trainer: Trainer) -> dict[str, Any]:
     config = trainer.model.config
     return {
         "examples": len(trainer.examples),
+        "labels": hashlib.sha256(np.ascontiguousarray(trainer.examples.labels, np.int64).tobytes()).hexdigest()[:16],
         "classes": list(config.classes),
         "modalities": json.loads(json.dumps([spec.to_dict() for spec in config.modalities])),
     }

@@ -27,7 +27,7 @@ from .recipe import Recipe
 Mask = tuple[bool, ...]
 
 
-DRAWING_THREADS = 4  # while a GPU trains; numpy works in parallel on arrays of this size
+DRAWING_THREADS = 6  # while a GPU trains; numpy works in parallel on arrays of this size
 
 
 class DrawnBatch(NamedTuple):
@@ -43,6 +43,7 @@ class Batch(NamedTuple):
 
     inputs: dict[str, Tensor]  # modality name -> (B, *spec.shape), live modalities only
     labels: Tensor  # (B,)
+    steady: Tensor  # (B,) bool: whether the label holds throughout the example
     mask: Mask
 
 
@@ -55,6 +56,7 @@ class Trainer:
     """
 
     NAME = "first stage"
+    UNUSED: tuple[str, ...] = ("elastic",)  # keys of the recipe that this stage does not read
 
     def __init__(self, recipe: Recipe, examples: Examples, classes: Sequence[str], distributed: Distributed | None = None):
         torch.manual_seed(recipe.seed)
@@ -147,7 +149,8 @@ class Trainer:
 
     def _on_device(self, drawn: DrawnBatch) -> Batch:
         inputs = {n: torch.from_numpy(x).to(self.device) for n, x in drawn.windows.items()}
-        return Batch(inputs, torch.from_numpy(self.examples.labels[drawn.chosen]).to(self.device), drawn.mask)
+        labels, steady = (torch.from_numpy(of_all[drawn.chosen]) for of_all in (self.examples.labels, self.examples.steady))
+        return Batch(inputs, labels.to(self.device), steady.to(self.device), drawn.mask)
 
     def _step(self, batch: Batch, t: float, rng: np.random.Generator) -> StepLosses:
         recipe, schedule, model = self.recipe, self.recipe.schedule, self.model

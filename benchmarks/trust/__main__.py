@@ -1,0 +1,94 @@
+"""How many lies are noticed, what they cost, and how often a sensor that tells the truth is not believed.
+
+    python -m benchmarks.trust collect --model MODEL --worlds DRIVES --windows WINDOWS --cache DIR
+    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page PAGE
+
+DRIVES are the test drives of `sentryfuse simulate`, and WINDOWS what `sentryfuse dataset` made of them. `collect` takes minutes.
+With `--corruptions`, both do the same for corruptions of three severities, and give the accuracy as a share of that without them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from sentryfuse_ros.model.saved import load_checkpoint
+
+from .collect import collect, windows_of
+from .corruption_table import corruption_markdown, judge_corruptions
+from .corruptions import CORRUPTIONS
+from .judge import judge, markdown
+from .lies import LIES
+
+MARKS = {  # of the parts of docs/TRUST.md that are written here: with and without --corruptions
+    False: ("<!-- benchmarks.trust judge --page writes from here -->", "<!-- to here -->"),
+    True: ("<!-- benchmarks.trust judge --corruptions --page writes from here -->", "<!-- to here. -->"),
+}
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True)
+    for name in ("collect", "judge"):
+        step = steps.add_parser(name)
+        step.add_argument("--model", required=True, type=Path)
+        step.add_argument("--windows", required=True, help="data set of the test drives")
+        step.add_argument("--cache", required=True, type=Path, help="what collect writes")
+        step.add_argument("--corruptions", action="store_true", help="corruptions of three severities in place of lies")
+    of_collect, of_judge = steps.choices["collect"], steps.choices["judge"]
+    of_collect.add_argument("--worlds", required=True, type=Path, help="folder of the test drives")
+    of_collect.add_argument("--sensors", nargs="+", default=["camera", "imu", "audio", "lidar"])
+    of_collect.add_argument("--drives", type=int, default=36)
+    of_collect.add_argument("--stride", type=int, default=2, help="take every n-th window of a drive")
+    of_judge.add_argument("--training", help="data set that the model was trained on; not needed with --corruptions")
+    of_judge.add_argument("--json", type=Path)
+    of_judge.add_argument("--page", type=Path, help="write the tables into this page, between its marks")
+    return parser.parse_args()
+
+
+def run_collect(args: argparse.Namespace) -> None:
+    network, _ = load_checkpoint(args.model)
+    windows = windows_of(args.windows, args.drives, args.stride)
+    args.cache.mkdir(parents=True, exist_ok=True)
+    np.savez(args.cache / "windows.npz", labels=windows.labels, drives=np.array(windows.drives))
+    for sensor in args.sensors:
+        told = [lie for lie in (CORRUPTIONS if args.corruptions else LIES) if lie.sensor == sensor]
+        found = collect(network, windows, args.worlds, told, sensor)
+        arrays: dict[str, Any] = {f"{name}/{what}": values for name, own in found.items() for what, values in own.items()}
+        np.savez_compressed(args.cache / (f"{sensor}.corruptions.npz" if args.corruptions else f"{sensor}.npz"), **arrays)
+        print(f"{sensor}: {len(told)} kinds in {len(windows.index)} windows", flush=True)
+
+
+def run_judge(args: argparse.Namespace) -> None:
+    if args.corruptions:
+        result = judge_corruptions(args.model, args.cache)
+        text = corruption_markdown(result)
+    else:
+        result = judge(args.model, args.windows, args.training, args.cache)
+        text = markdown(result)
+    if args.json:
+        args.json.write_text(json.dumps(result, indent=1) + "\n")
+    if args.page:
+        begin, end = MARKS[args.corruptions]
+        before, _, rest = args.page.read_text().partition(begin)
+        args.page.write_text(f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
+    print(text)
+
+
+def main() -> int:
+    args = arguments()
+    torch.set_num_threads(1)
+    print("python -m benchmarks.trust " + shlex.join(sys.argv[1:]))
+    (run_collect if args.step == "collect" else run_judge)(args)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

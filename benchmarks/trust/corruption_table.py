@@ -1,0 +1,75 @@
+"""Accuracy under corruptions, as a share of that without them: one row per sensor and kind, one column per severity."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sentryfuse_ros.machine import machine
+from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.sensing.trust_table import Plausibility, tables_of
+
+from .collect import CLEAN
+from .corruptions import CORRUPTIONS, SEVERITIES
+from .judge import verdicts
+
+
+def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
+    """The whole network with all sensors, of which one is corrupted and judged by its trust table as on the robot."""
+    checkpoint = read_checkpoint(model)
+    tables = tables_of(checkpoint.trust, f"trust file of {model}")
+    stored = np.load(cache / "windows.npz")
+    labels = stored["labels"]
+    rows: list[dict[str, Any]] = []
+    for sensor in checkpoint.config.names:
+        arrays = np.load(cache / f"{sensor}.corruptions.npz")
+        clean, without = (float((arrays[f"{CLEAN}/{what}"] == labels).mean()) for what in ("predicted", "without"))
+        alone = arrays[f"{CLEAN}/without"]
+        for corruption in (c for c in CORRUPTIONS if c.sensor == sensor):
+            values, believed = arrays[f"{corruption.name}/quantities"], arrays[f"{corruption.name}/predicted"]
+            noticed = arrays[f"{corruption.name}/seen"] | (verdicts(tables[sensor], values) == Plausibility.IMPLAUSIBLE)
+            kept = float((np.where(noticed, alone, believed) == labels).mean())
+            rows.append(
+                {
+                    "sensor": sensor,
+                    "corruption": corruption.text,
+                    "severity": int(corruption.name.rpartition("/")[2]),
+                    "masked": round(float(noticed.mean()), 4),
+                    "believed": round(float((believed == labels).mean()) / clean, 4),
+                    "relative": round(kept / clean, 4),
+                    "unplugged": round(without / clean, 4),
+                }
+            )
+    return {
+        "machine": machine(1),
+        "model": checkpoint.info.get("name"),
+        "windows": len(labels),
+        "drives": len(set(stored["drives"].tolist())),
+        "mean_relative_accuracy": round(float(np.mean([r["relative"] for r in rows])), 4),
+        "lowest_relative_accuracy": min(r["relative"] for r in rows),
+        "worst_against_unplugged": round(min(r["relative"] - r["unplugged"] for r in rows), 4),
+        "rows": rows,
+    }
+
+
+def corruption_markdown(result: dict[str, Any]) -> str:
+    """The table of docs/TRUST.md."""
+    text = (
+        f"Mean over all cells {result['mean_relative_accuracy']:.3f}, lowest {result['lowest_relative_accuracy']:.3f}; the cell "
+        f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it ({result['windows']} "
+        f"windows of {result['drives']} drives). In brackets, the share of windows in which the sensor is masked."
+    )
+    lines = [
+        textwrap.fill(text, 140),
+        "",
+        "| sensor | corruption | " + " | ".join(f"severity {s}" for s in SEVERITIES) + " | unplugged |",
+        "|---|---|" + "---|" * (len(SEVERITIES) + 1),
+    ]
+    for sensor, corruption in dict.fromkeys((r["sensor"], r["corruption"]) for r in result["rows"]):
+        own = [r for r in result["rows"] if (r["sensor"], r["corruption"]) == (sensor, corruption)]
+        cells = " | ".join(f"{r['relative']:.3f}" + (f" ({r['masked']:.0%})" if r["masked"] else "") for r in own)
+        lines.append(f"| {sensor} | {corruption} | {cells} | {own[0]['unplugged']:.3f} |")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,32 @@
+"""`sentryfuse policy`: the access policy of SROS 2 for fuse_node with a parameter file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ..access_policy import access_of, to_xml
+from ..files import write_atomically
+from ..paths import share_path
+from ..settings import build_settings, read_yaml
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--params", type=Path, metavar="FILE", help="parameter file of the node (default: config/fuse.yaml)")
+    parser.add_argument("--node", default="fuse_node", help="name of the node (default: %(default)s)")
+    parser.add_argument("--namespace", default="/", help="namespace of the node (default: %(default)s)")
+    parser.add_argument("--enclave", metavar="PATH", help="path of the enclave (default: namespace and name of the node)")
+    parser.add_argument("--sim-time", action="store_true", help="the node runs with use_sim_time")
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write it to this file instead of the console")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print or write the policy. Raises SentryFuseError for parameters that are wrong."""
+    settings = build_settings(read_yaml(args.params or share_path("config", "fuse.yaml")))
+    enclave = args.enclave or f"{args.namespace.rstrip('/')}/{args.node}"
+    text = to_xml(access_of(settings, args.node, args.namespace, args.sim_time), enclave)
+    if args.out:
+        write_atomically(args.out, text)
+    else:
+        print(text, end="")
+    return 0

@@ -1,0 +1,155 @@
+"""From facts to sentences by chance, and back from any sentence to what it states."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+
+from .facts import CONDITIONS, SENSOR_STATES, USED, Facts, Statement
+from .wordings import EVIDENCE, HELD_OUT, LEARNED, SENSOR_NOUNS, Wordings
+
+# How often a sentence mentions a fact that is true; ground, change and what is wrong with a sensor always are.
+MENTIONED = {"ahead": 0.9, "speed": 0.75, "turn": 0.9, "condition": 0.9, "rests": 0.8}
+_SEPARATORS = (",", ";", ":", ".", "and")
+
+
+def compose(
+    facts: Facts, rng: np.random.Generator, wordings: Wordings = LEARNED, mentioned: Mapping[str, float] = MENTIONED
+) -> str:
+    """A sentence as words and punctuation with spaces between them, for instance "driving on sand ; the camera is frozen".
+
+    Phrases, frame, the order of the conditions and which of the facts are mentioned are drawn from ``rng``.
+    """
+
+    def phrase(key: str) -> str:
+        choices = wordings.phrases[key]
+        return choices[int(rng.integers(len(choices)))]
+
+    def says(kind: str) -> bool:
+        return bool(rng.random() < mentioned.get(kind, 1.0))
+
+    parts = dict.fromkeys(("travel", "speed", "place", "turn", "conditions", "ahead", "sensors", "rests"), "")
+    parts["travel"] = phrase("travel")
+    parts["place"] = phrase("change" if facts.left else "ground")
+    parts["place"] = parts["place"].format(g=facts.left or facts.ground, h=facts.ground)
+    if facts.ahead and says("ahead"):
+        parts["ahead"] = phrase("ahead").format(g=facts.ahead)
+    for kind, value in (("speed", facts.speed), ("turn", facts.turn)):
+        if value and says(kind):
+            parts[kind] = phrase(f"{kind} {value}")
+    there = [name for name in CONDITIONS if name in facts.conditions and says("condition")]
+    parts["conditions"] = _list([phrase(there[i]) for i in rng.permutation(len(there))])
+    by_state = {state: [n for n, s in facts.sensors.items() if s == state] for state in SENSOR_STATES if state != USED}
+    clauses = [_sensor_clause(phrase(state), names) for state, names in by_state.items() if names]
+    parts["sensors"] = " ; ".join(clauses)
+    if clauses and facts.used and says("rests"):
+        parts["rests"] = phrase("rests").format(l=_list([EVIDENCE.get(name, name) for name in facts.used]))
+    frame = wordings.frames[int(rng.integers(len(wordings.frames)))]
+    return _tidy(frame.format_map(parts))
+
+
+def written(sentence: str) -> str:
+    """A sentence as people write it: "Driving on sand; the camera is frozen."."""
+    text = re.sub(r" ([,;:.])", r"\1", sentence.strip(" ."))
+    return text[:1].upper() + text[1:] + "." if text else ""
+
+
+def _sensor_clause(phrase: str, names: list[str]) -> str:
+    many = len(names) > 1
+    text = phrase.format(s=_list([f"the {SENSOR_NOUNS.get(name, name)}" for name in names]))
+    return re.sub(r"(\w+)/(\w+)", lambda both: both[2 if many else 1], text)
+
+
+def _list(items: list[str]) -> str:
+    return " and ".join(filter(None, (" , ".join(items[:-1]), *items[-1:])))
+
+
+def _tidy(text: str) -> str:
+    """Without the separators of parts that are not there."""
+    text = re.sub(r"(?: *[,;:])+(?= *[,;:])", "", re.sub(r" +", " ", text))
+    return text.strip(" ,;:").replace("  ", " ")
+
+
+# --- the way back -------------------------------------------------------------------------------------------
+
+
+class Parsed(NamedTuple):
+    """What a sentence states, each statement once, and the words that belong to no phrase."""
+
+    statements: tuple[Statement, ...]
+    strange: tuple[str, ...]
+
+
+class _Pattern(NamedTuple):
+    key: str
+    regex: re.Pattern[str]
+
+
+def parse(sentence: str) -> Parsed:
+    """Read a sentence of either wording, written or in words; the longest phrase wins. Never raises."""
+    text = " ".join(re.findall(r"[\w/]+|[,;:.]", sentence.lower()))
+    found: dict[Statement, None] = {}
+    strange, at = [], 0
+    while at < len(text):
+        if text[at] == " ":
+            at += 1
+            continue
+        matches = [(m, p.key) for p in _patterns() if (m := p.regex.match(text, at))]
+        if matches:
+            match, key = max(matches, key=lambda found: found[0].end())
+            found.update(dict.fromkeys(_statements(key, match)))
+            at = match.end()
+            continue
+        word = text[at:].split(" ", 1)[0]
+        if word not in _SEPARATORS:
+            strange.append(word)
+        at += len(word)
+    return Parsed(tuple(found), tuple(strange))
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> list[_Pattern]:
+    sensor = r"the \w+"
+    slots = {
+        "g": r"(?P<g>\w+)",
+        "h": r"(?P<h>\w+)",
+        "s": rf"(?P<s>{sensor}(?: , {sensor})*(?: and {sensor})?)",
+        "l": r"(?P<l>\w+(?: , \w+)*(?: and \w+)?)",
+    }
+    patterns = []
+    for wordings in (LEARNED, HELD_OUT):
+        for key, phrases in wordings.phrases.items():
+            for phrase in phrases:
+                text = re.sub(r"(\w+)/(\w+)", r"(?:\1|\2)", phrase)
+                text = re.sub(r"\{(\w)\}", lambda slot: slots[slot[1]], text.lower())
+                patterns.append(_Pattern(key, re.compile(text + r"(?!\w)")))
+    return patterns
+
+
+def _statements(key: str, match: re.Match[str]) -> Iterable[Statement]:
+    kind, _, value = key.partition(" ")
+    if kind == "travel":
+        return
+    if kind in ("ground", "ahead"):
+        yield Statement(kind, match["g"])
+    elif kind == "change":
+        yield Statement(kind, match["g"], match["h"])
+    elif kind in ("speed", "turn"):
+        yield Statement(kind, value)
+    elif kind in CONDITIONS:
+        yield Statement("condition", kind)
+    elif kind == "rests":
+        yield Statement(kind, " ".join(sorted(_names(match["l"], EVIDENCE))))
+    else:
+        for name in _names(match["s"].replace("the ", ""), SENSOR_NOUNS):
+            yield Statement("sensor", name, kind)
+
+
+def _names(text: str, words: Mapping[str, str]) -> list[str]:
+    """Sensors by the words for them; a word for none of them counts as a sensor of that name, which is then not true."""
+    back = {word.lower(): name for name, word in words.items()}
+    return [back.get(word, word) for word in re.split(r" , | and ", text)]

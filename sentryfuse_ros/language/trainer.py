@@ -1,0 +1,168 @@
+"""Training a caption head on a frozen model, over sets of sensors, their faults, subnetworks and pruning levels of the head."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..model.subnetwork import whole_stems
+from .config import BEGIN, CaptionConfig
+from .decoder import CaptionDecoder, Percepts
+from .facts import Facts
+from .grammar import compose
+from .situations import Situation, Situations
+from .vocabulary import Vocabulary
+from .window_tokens import FrozenModel, WindowTokens
+
+VALIDATED = 256  # windows of the validation loss
+NO_WORD = -1  # in a batch of words, behind the end of a sentence
+
+
+@dataclass(frozen=True)
+class CaptionSchedule:
+    """How a head is trained."""
+
+    steps: int = 3000
+    batch: int = 96
+    learning_rate: float = 1.5e-3
+    warm_up: int = 150  # steps in which the learning rate rises
+    weight_decay: float = 0.05
+    dropout: float = 0.1
+    noise: float = 0.1  # on the tokens, as a share of their deviation
+    fewer_tokens: float = 0.5  # chance that a step leaves out up to half of the tokens
+    pruned: float = 0.4  # chance that a step trains one of the head's pruning levels instead of the whole head
+    seed: int = 0
+    stop_after_s: float = math.inf  # the learning rate falls to zero by then, if that is before the last step
+    report_every: int = 100
+
+    def rate(self, t: float, step: int) -> float:
+        """Learning rate at the share ``t`` of the training."""
+        return self.learning_rate * min(1.0, (step + 1) / self.warm_up) * (0.5 + 0.5 * math.cos(math.pi * min(t, 1.0)))
+
+
+class StepReport(NamedTuple):
+    """Mean loss per word since the last report, and that on the validation windows with all sensors."""
+
+    step: int
+    loss: float
+    validation: float
+    elapsed_s: float
+
+
+class CaptionTrainer:
+    """Trains on windows (n) with the facts of each, which come without sensors; ``validation`` windows are only looked at."""
+
+    def __init__(
+        self,
+        frozen: FrozenModel,
+        config: CaptionConfig,
+        windows: WindowTokens,
+        facts: Sequence[Facts],
+        validation: tuple[WindowTokens, Sequence[Facts]],
+        schedule: CaptionSchedule | None = None,
+        situations: Situations | None = None,
+    ):
+        self.frozen, self.config, self.windows, self.facts = frozen, config, windows, facts
+        self.schedule, self.situations = schedule or CaptionSchedule(), situations or Situations()
+        torch.manual_seed(self.schedule.seed)
+        self.decoder = CaptionDecoder(config, self.schedule.dropout).to(frozen.device)
+        self.vocabulary = Vocabulary(config.words)
+        self.rng = np.random.default_rng(self.schedule.seed)
+        decayed = [p for p in self.decoder.parameters() if p.ndim > 1]
+        others = [p for p in self.decoder.parameters() if p.ndim <= 1]
+        groups = [{"params": decayed, "weight_decay": self.schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        self._validation = self._validation_batch(*validation)
+        self.optimiser = torch.optim.AdamW(groups, self.schedule.learning_rate, betas=(0.9, 0.98))
+
+    def train(self, report: Callable[[StepReport], None] = lambda step: None) -> CaptionDecoder:
+        """Train to the end of the schedule; returns the decoder in evaluation mode."""
+        schedule, began_s = self.schedule, time.monotonic()
+        losses: list[Tensor] = []
+        for step in range(schedule.steps):
+            elapsed_s = time.monotonic() - began_s
+            t = max(step / schedule.steps, elapsed_s / schedule.stop_after_s)
+            if t >= 1:
+                break
+            for group in self.optimiser.param_groups:
+                group["lr"] = schedule.rate(t, step)
+            losses.append(self._step())
+            if (step + 1) % schedule.report_every == 0:
+                report(StepReport(step + 1, float(torch.stack(losses).mean()), self.validation_loss(), elapsed_s))
+                losses = []
+        return self.decoder.eval()
+
+    def _step(self) -> Tensor:
+        situation = self.situations.draw(self.frozen.config, self.rng)
+        index = self._windows_with(situation)
+        percepts, words = self._examples(situation, index, self.windows, self.facts, self.rng)
+        percepts = self._disturbed(percepts)
+        level = 0.0
+        if self.rng.random() < self.schedule.pruned:
+            level = self.config.ratio_levels[self.rng.integers(len(self.config.ratio_levels))]
+        loss = word_loss(self.decoder.train(), percepts, words, level)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.decoder.parameters(), 1.0)
+        self.optimiser.step()
+        return loss.detach()
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Loss per word of the whole head on validation windows, always the same sentences."""
+        return float(word_loss(self.decoder.eval(), *self._validation, level=0.0))
+
+    def _validation_batch(self, windows: WindowTokens, facts: Sequence[Facts]) -> tuple[Percepts, Tensor]:
+        everyone = (True,) * len(self.config.modalities)
+        situation = Situation(whole_stems(self.frozen.config, everyone, 0.0), everyone)
+        index = np.unique(np.linspace(0, len(windows) - 1, min(len(windows), VALIDATED)).astype(np.int64))
+        return self._examples(situation, index, windows, facts, np.random.default_rng(0))
+
+    def _windows_with(self, situation: Situation) -> np.ndarray:
+        """Windows in which the sensors that the part uses were live."""
+        used = np.array(situation.part.used)
+        index = self.rng.integers(len(self.windows), size=self.schedule.batch)
+        good = index[self.windows.live[index][:, used].all(1)]
+        return good if len(good) else index[:1]
+
+    def _examples(
+        self,
+        situation: Situation,
+        index: np.ndarray,
+        windows: WindowTokens,
+        facts: Sequence[Facts],
+        rng: np.random.Generator,
+    ) -> tuple[Percepts, Tensor]:
+        names = self.frozen.config.names
+        states = [situation.states(names, rng) for _ in index]
+        percepts = self.frozen.percepts(windows, index, situation.part, [[row[n] for n in names] for row in states])
+        sentences = [compose(facts[i].with_sensors(row), rng) for i, row in zip(index, states)]
+        words = torch.from_numpy(self.vocabulary.batch(sentences, self.config.longest)).to(self.frozen.device)
+        return percepts, words
+
+    def _disturbed(self, percepts: Percepts) -> Percepts:
+        """With noise on the tokens, and at times without some of them: drives are few, and their tokens must not be learned by
+        heart."""
+        noise = self.schedule.noise
+        stem, fused = (x + noise * x.std() * torch.randn_like(x) for x in (percepts.stem, percepts.fused))
+        percepts = percepts._replace(stem=stem, fused=fused)
+        if self.rng.random() >= self.schedule.fewer_tokens:
+            return percepts
+        count = len(percepts.places)
+        chosen = np.sort(self.rng.permutation(count)[: self.rng.integers(-(-count // 2), count + 1)])
+        keep = torch.from_numpy(chosen).to(stem.device)
+        return percepts._replace(stem=stem[:, keep], fused=fused[:, keep], places=percepts.places[keep])
+
+
+def word_loss(decoder: CaptionDecoder, percepts: Percepts, words: Tensor, level: float) -> Tensor:
+    """Mean cross-entropy of the next word. ``words`` (B, T) end with END and are filled up with NO_WORD."""
+    before = torch.cat([torch.full_like(words[:, :1], BEGIN), words[:, :-1].clamp(min=0)], 1)
+    logits = decoder(percepts, before, level)
+    return F.cross_entropy(logits.flatten(0, 1), words.flatten(), ignore_index=NO_WORD)

@@ -1,0 +1,104 @@
+"""What this process asks of the scheduler: to run before other programs, where the machine allows it.
+
+Beside busy programs a thread of an ordinary process may wait for a core for a second and more, above all where the kernel
+divides the cores between sessions or services first and between threads only then. A thread with a real-time policy waits for
+milliseconds. All threads of the process get it, because each may hold what another waits for: Python's lock, or those of the
+middleware.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+REALTIME, RAISED, ORDINARY = "real-time", "raised", "ordinary"
+FIFO_PRIORITY = 10  # of 1 to 99; interrupts are at 50, and what drives motors should be above this
+NICE = -10
+# A process that computes without a pause must not keep others from running: above this share of all cores over WATCH_S it is
+# given back its ordinary priority.
+LARGEST_SHARE = 0.45
+WATCH_S = 2.0
+
+
+class CpuPriority:
+    """The priority of all threads of this process: `take` it, `watch` its use, `give_back` in the end."""
+
+    def __init__(self) -> None:
+        self.level = ORDINARY
+        self._since_s = self._used_s = 0.0
+
+    def take(self) -> str:
+        """Ask for what is allowed: SCHED_FIFO, or else a lower nice value. Returns the level that was reached."""
+        self.level = _raise(list(_threads()))
+        self._since_s, self._used_s = time.monotonic(), time.process_time()
+        return self.level
+
+    def watch(self) -> bool:
+        """Call it often. Returns True when the process has used too much and was given back its ordinary priority."""
+        now_s = time.monotonic()
+        if self.level == ORDINARY or now_s - self._since_s < WATCH_S:
+            return False
+        used_s = time.process_time()
+        share = (used_s - self._used_s) / (now_s - self._since_s) / (os.cpu_count() or 1)
+        self._since_s, self._used_s = now_s, used_s
+        if share <= LARGEST_SHARE:
+            return False
+        self.give_back()
+        return True
+
+    def give_back(self) -> None:
+        """Be an ordinary process again."""
+        for thread in _threads() if self.level != ORDINARY else ():
+            if self.level == REALTIME:
+                _set_policy(thread, os.SCHED_OTHER, 0)
+            else:
+                _set_nice(thread, 0)
+        self.level = ORDINARY
+
+
+def allowed_level() -> str:
+    """What `CpuPriority.take` would reach; nothing changes."""
+    if not hasattr(os, "sched_setscheduler"):
+        return ORDINARY
+    before, parameter, nice = os.sched_getscheduler(0), os.sched_getparam(0), os.getpriority(os.PRIO_PROCESS, 0)
+    level = _raise([0])
+    if level == REALTIME:
+        os.sched_setscheduler(0, before, parameter)
+    elif level == RAISED:
+        _set_nice(0, nice)
+    return level
+
+
+def _raise(threads: list[int]) -> str:
+    if not hasattr(os, "sched_setscheduler"):  # not Linux
+        return ORDINARY
+    if all([_set_policy(thread, os.SCHED_FIFO, FIFO_PRIORITY) for thread in threads]):
+        return REALTIME
+    return RAISED if all([_set_nice(thread, NICE) for thread in threads]) else ORDINARY
+
+
+def _threads() -> Iterator[int]:
+    folder = Path("/proc/self/task")
+    return (int(task.name) for task in folder.iterdir()) if folder.exists() else iter(())
+
+
+def _set_policy(thread: int, policy: int, priority: int) -> bool:
+    try:
+        os.sched_setscheduler(thread, policy, os.sched_param(priority))
+    except ProcessLookupError:  # the thread has ended meanwhile
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def _set_nice(thread: int, nice: int) -> bool:
+    try:
+        os.setpriority(os.PRIO_PROCESS, thread, nice)  # of one thread, as Linux has it
+    except ProcessLookupError:
+        return True
+    except OSError:
+        return False
+    return True

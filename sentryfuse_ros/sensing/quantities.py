@@ -1,0 +1,85 @@
+"""Quantities of the newest part of a model input, by which a sensor that lies can be told (docs/TRUST.md).
+
+Every kind of sensor has a function ``(spec, part) -> Quantities`` in a file of its own, which `sensor_kinds` names. The robot and
+the fitting of a trust table call the same functions, so both see the same numbers. They depend on what the model is given, and
+not on its weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
+
+# Name -> value. Names say what it is and its unit. The values of names that begin with "log " are natural logarithms.
+Quantities = dict[str, float]
+
+LOG = "log "
+NEWEST_SHARE = 0.5  # of a window of steps, the newest half is judged: a lie fills it in half of the window's time
+LEAST_SHARE = 0.9  # of these steps must have data; with fewer the numbers are not those of whole windows
+_TINY = 1e-6
+
+
+def newest_part(spec: ModalitySpec, x: np.ndarray) -> np.ndarray | None:
+    """The part of a window (`spec.shape`, normalised by the spec) that is judged, in the units of the rows.
+
+    It is the newest frame (C, H, W), or those of the newest half of the steps that have data, (k, C). None where there is too
+    little to judge.
+    """
+    kind = sensor_kind(spec.kind)
+    if kind.made_of_frames:
+        part = x[-1]
+        if not part.any():
+            return None
+    else:
+        newest = x[len(x) - max(round(len(x) * NEWEST_SHARE), 1) :]
+        filled = newest.any(axis=1)
+        if np.count_nonzero(filled) < LEAST_SHARE * len(newest):
+            return None
+        part = newest[filled]
+    if not spec.mean and not spec.std:
+        return part
+    shape = (-1, 1, 1) if kind.made_of_frames else (-1,)
+    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).reshape(shape)
+    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).reshape(shape)
+    values = part * std + mean
+    if not kind.made_of_frames:
+        return values
+    return np.where(part.any(axis=0), values, np.float32(0))  # empty cells are exactly zero, normalised or not
+
+
+def judged_span_s(spec: ModalitySpec) -> float:
+    """How far before the newest row the judged part reaches [s]: 0 for a frame, which is one row."""
+    return 0.0 if sensor_kind(spec.kind).made_of_frames else spec.window_s * NEWEST_SHARE
+
+
+def quantities(spec: ModalitySpec, x: np.ndarray) -> Quantities | None:
+    """The quantities of a window (`spec.shape`) as the model is given it; None where there is too little to judge, or where the
+    kind has no quantities."""
+    function = sensor_kind(spec.kind).quantity_function()
+    part = None if function is None else newest_part(spec, x)
+    return None if part is None or function is None else function(spec, part)
+
+
+def quantity_names(spec: ModalitySpec) -> tuple[str, ...]:
+    """The names of the quantities of a model input; () where its kind has none."""
+    anything = np.random.default_rng(0).uniform(0.1, 1.0, spec.shape).astype(np.float32)
+    return tuple(quantities(replace(spec, mean=(), std=()), anything) or ())
+
+
+def log(values: np.ndarray | float) -> np.ndarray:
+    """Natural logarithm of numbers that are not negative."""
+    return np.asarray(np.log(np.maximum(values, _TINY)))
+
+
+def text_of(name: str, value: float) -> str:
+    """A quantity in words, such as "acceleration magnitude [m/s^2] 1.0"."""
+    return f"{name.removeprefix(LOG)} {number(name, value)}"
+
+
+def number(name: str, value: float) -> str:
+    """The value of a quantity, in its unit."""
+    return f"{float(np.exp(min(value, 50.0))) if name.startswith(LOG) else value:.3g}"

@@ -1,0 +1,119 @@
+"""Whether one sensor is believed, from the verdicts on its windows: a lie takes its bit away, and it returns as after a fault."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..nanoseconds import NS_PER_S
+from ..preprocessing import ModalitySpec
+from ..sensor_kinds import sensor_kind
+from .liveness import State, Status
+from .quantities import judged_span_s, quantities
+from .trust_table import Judgement, Plausibility, TrustTable
+
+OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
+PAUSE_S = 0.15  # at least so much new data between two judgements: windows that hardly differ say the same
+HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
+FAR_WORTH = 0.1  # what a window that is FAR counts on the way back; one that is NEAR counts 1
+
+
+class TrustWatch:
+    """Judges the windows of one sensor with the table of its model input.
+
+    With ``masks``, ``bad_windows`` implausible ones in a row make it distrusted, and ``good_windows`` good ones bring it back.
+    As many windows in a row that are FAR are warned of.
+    """
+
+    def __init__(self, spec: ModalitySpec, table: TrustTable, masks: bool, bad_windows: int, good_windows: int):
+        self._spec, self._table, self._masks = spec, table, masks
+        self._bad_windows, self._good_windows = bad_windows, good_windows
+        self._span_ns = round(judged_span_s(spec) * NS_PER_S)
+        kind = sensor_kind(spec.kind)
+        fills_holes = not kind.made_of_frames and not kind.row_rate_option
+        self._longest_hole_ns = round(HOLE_STEPS * spec.window_s / spec.shape[0] * NS_PER_S) if fills_holes else 0
+        self.reset()
+
+    def reset(self) -> None:
+        """Believe the sensor, as after a jump of the clock."""
+        self.distrusted = False
+        self._warned = False
+        self._judged_ns = 0  # newest row of the window judged last
+        self._bad_run = self._far_run = self._near_run = 0
+        self._good = 0.0
+        self._good_from_ns = 0  # first row of the first good window on the way back
+        self._text = ""  # of the last window that was not near
+
+    def due(self, newest_ns: int) -> bool:
+        """Whether a window whose newest row is at ``newest_ns`` should be judged."""
+        return newest_ns - self._judged_ns >= PAUSE_S * NS_PER_S or newest_ns < self._judged_ns
+
+    def waiting_ns(self, newest_ns: int) -> int:
+        """How much new data there is since the last judgement."""
+        return newest_ns - self._judged_ns
+
+    def look(self, x: np.ndarray, row_stamp_ns: np.ndarray) -> bool:
+        """Judge a window (`spec.shape`) of rows at these stamps (k,), k > 0.
+
+        Returns whether the sensor is now distrusted and was not. Where there is too little data to judge, nothing changes.
+        """
+        newest_ns = int(row_stamp_ns[-1])
+        self._judged_ns = newest_ns
+        found = None if self._has_holes(row_stamp_ns) else quantities(self._spec, x)
+        if found is None:
+            return False
+        judgement = self._table.judge(found)
+        self._follow_warning(judgement)
+        if self._masks and judgement.verdict == Plausibility.IMPLAUSIBLE:
+            self._bad_run += 1
+            self._good = 0.0
+            if self._bad_run >= self._bad_windows and not self.distrusted:
+                self.distrusted = True
+                return True
+            return False
+        self._bad_run = 0
+        if self.distrusted:
+            if not self._good:
+                self._good_from_ns = newest_ns - self._span_ns
+            self._good += 1.0 if judgement.verdict == Plausibility.NEAR else FAR_WORTH
+            if self._good >= self._good_windows - 1e-6:
+                self.distrusted = False
+        return False
+
+    def _has_holes(self, row_stamp_ns: np.ndarray) -> bool:
+        """Whether steps of the judged part were made up between rows that are far from each other."""
+        if not self._longest_hole_ns:
+            return False
+        judged = row_stamp_ns[np.searchsorted(row_stamp_ns, int(row_stamp_ns[-1]) - self._span_ns) :]
+        return len(judged) < 2 or int(np.diff(judged).max()) > self._longest_hole_ns
+
+    @property
+    def good_from_ns(self) -> int:
+        """Stamp before which rows are not believed [ns], once the sensor has come back."""
+        return self._good_from_ns
+
+    def _follow_warning(self, judgement: Judgement) -> None:
+        if judgement.verdict == Plausibility.NEAR:
+            self._far_run = 0
+            self._near_run += 1
+            if self._near_run >= self._good_windows:
+                self._warned = False
+            return
+        self._text = judgement.text
+        self._near_run = 0
+        self._far_run += 1
+        self._warned = self._warned or self._far_run >= self._bad_windows
+
+    def apply(self, status: Status) -> Status:
+        """The status of the sensor, given what liveness says. Whatever liveness has against it comes first."""
+        if status.state != State.OK:
+            return status
+        if self.distrusted:
+            if self._good:
+                reason = f"{int(self._good + 1e-6)} of {self._good_windows} plausible windows after IMPLAUSIBLE"
+                return replace(status, state=State.RECOVERING, reason=reason, alarm=True)
+            return replace(status, state=State.IMPLAUSIBLE, reason=self._text, alarm=True)
+        if self._warned:
+            return replace(status, reason=f"unlike what the model was trained on: {self._text}", suspect=True)
+        return status

@@ -1,0 +1,176 @@
+"""A caption head learns on a frozen model: what its tokens show, and what the sensors' states say."""
+
+import numpy as np
+import pytest
+import torch
+from tiny_model import tiny_model
+
+from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.language.config import CaptionConfig
+from sentryfuse_ros.language.controls import NearestSentence, template_sentence
+from sentryfuse_ros.language.decoder import checkpoint_of
+from sentryfuse_ros.language.facts import RESTING, SENSOR_STATES, USED, Facts, Statement, Truth
+from sentryfuse_ros.language.grammar import parse
+from sentryfuse_ros.language.sentence_scores import score_facts, score_wording
+from sentryfuse_ros.language.situations import Situations
+from sentryfuse_ros.language.speaker import Speaker
+from sentryfuse_ros.language.trainer import CaptionSchedule, CaptionTrainer
+from sentryfuse_ros.language.vocabulary import learned_words
+from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens
+from sentryfuse_ros.model.subnetwork import whole_stems
+
+CONDITIONS = ("fog", "mud")
+
+
+@pytest.fixture(scope="module")
+def frozen():
+    return FrozenModel(tiny_model(), {})
+
+
+def windows(frozen, count, seed):
+    """Windows whose tokens show the class and whether there is fog or mud, under noise; and these facts."""
+    rng = np.random.default_rng(seed)
+    signs = np.random.default_rng(7).standard_normal((6, frozen.config.d_model))
+    labels = rng.integers(4, size=count)
+    there = rng.random((count, 2)) < 0.5
+    shown = signs[labels] + there @ signs[4:]
+    tokens, empty = {}, {}
+    for place, length in enumerate(frozen.lengths):
+        rows = shown[:, None] + 0.3 * rng.standard_normal((count, length, frozen.config.d_model))
+        tokens[place, 0], empty[place] = rows.astype(np.float16), np.zeros((count, length), bool)
+    stamps = np.arange(count)
+    seen = WindowTokens(tokens, empty, ("drive",), np.zeros(count, int), stamps, np.ones((count, 3), bool))
+    facts = [
+        Facts(frozen.config.classes[label], conditions=frozenset(n for n, here in zip(CONDITIONS, row) if here))
+        for label, row in zip(labels, there)
+    ]
+    return seen, facts
+
+
+def truths_of(facts):
+    none = frozenset()
+    return [Truth(f, frozenset({f.ground}), none, none, none, none) for f in facts]
+
+
+@pytest.fixture(scope="module")
+def head(frozen):
+    words = learned_words(frozen.config.classes, frozen.config.names)
+    config = CaptionConfig.of(frozen.config, frozen.lengths, words, d_model=64, layers=2, ffn_dim=128)
+    schedule = CaptionSchedule(steps=300, batch=48, learning_rate=4e-3, warm_up=20, dropout=0.0, report_every=50)
+    often = Situations(not_live=(0.3, 0.5, 0.2))
+    trainer = CaptionTrainer(frozen, config, *windows(frozen, 600, 0), windows(frozen, 64, 1), schedule, often)
+    reports = []
+    decoder = trainer.train(reports.append)
+    return Speaker(checkpoint_of(decoder, {})), reports
+
+
+def test_the_loss_falls_on_windows_that_were_not_learned(head):
+    _, reports = head
+    assert [report.step for report in reports] == [50, 100, 150, 200, 250, 300]
+    assert reports[-1].validation < 0.9 and reports[-1].validation < reports[0].validation / 1.5
+
+
+@pytest.mark.parametrize("used", [(True, True, True), (False, True, True), (True, False, True)])
+def test_it_says_what_is_true_on_new_windows(frozen, head, used):
+    speaker, _ = head
+    seen, facts = windows(frozen, 60, 2)
+    states = {name: USED if here else "frozen" for name, here in zip(frozen.config.names, used)}
+    part = whole_stems(frozen.config, used, 0.0)
+    sentences = [speaker.say(window, states).words for window in frozen.fused_windows(seen, part)]
+    score = score_facts(sentences, [truth.with_sensors(states) for truth in truths_of(facts)])
+    assert score.true > 0.9 and score.said["ground"] > 0.9 and score.said["condition"] > 0.6
+    if not all(used):
+        assert score.said["sensor"] > 0.9
+
+
+def test_situations_reach_every_state_set_of_sensors_and_plan(frozen):
+    rng = np.random.default_rng(0)
+    drawn = [Situations().draw(frozen.config, rng) for _ in range(500)]
+    assert {s.part.used for s in drawn} >= {(True, True, True), (False, True, True), (True, False, False)}
+    assert {s.part.layers for s in drawn} == {1, 2} or {s.part.layers for s in drawn} == {2}
+    assert all(live or not used for s in drawn for live, used in zip(s.live, s.part.used))
+    states = [state for s in drawn for state in s.states(frozen.config.names, rng).values()]
+    assert set(states) == set(SENSOR_STATES)
+    for s in drawn:
+        for state, used, live in zip(s.states(frozen.config.names, rng).values(), s.part.used, s.live):
+            assert (state == USED) == used and (state == RESTING) == (live and not used)
+
+
+def test_tokens_come_back_from_their_file(frozen, tmp_path):
+    seen, _ = windows(frozen, 5, 0)
+    seen.save(tmp_path / "tokens.npz")
+    back = WindowTokens.read(tmp_path / "tokens.npz")
+    assert back.bags == seen.bags and set(back.tokens) == set(seen.tokens)
+    for stem, rows in seen.tokens.items():
+        np.testing.assert_array_equal(back.tokens[stem], rows)
+    np.testing.assert_array_equal(back.select(np.array([3])).stamp_ns, [3])
+    (tmp_path / "tokens.npz").write_bytes(b"no")
+    with pytest.raises(DataError, match="tokens.npz"):
+        WindowTokens.read(tmp_path / "tokens.npz")
+
+
+def test_the_frozen_model_gives_what_the_engine_gives(frozen):
+    """The tokens a head is trained on are those that the robot's engine gives."""
+    from tiny_model import SPECS, tiny_batch
+
+    from sentryfuse_ros.datasets.windows import WindowSet
+    from sentryfuse_ros.runtime.engine import Engine
+
+    batch = {name: x.numpy() for name, x in tiny_batch(3).items()}
+    three = np.zeros(3, int)
+    seen = frozen.stem_tokens(WindowSet(batch, three, three.astype(str), three, ("drive",), three.astype(float)), three)
+    engine = Engine.from_model(frozen.model)
+    engine.backend._gives_tokens = True
+    for used in ((True, True, True), (False, True, True)):
+        part = whole_stems(frozen.config, used, 0.0)
+        for i, window in enumerate(frozen.fused_windows(seen, part)):
+            inference = engine.infer({spec.name: batch[spec.name][i] for spec in SPECS}, np.array(used), 0.0)
+            np.testing.assert_allclose(window.stem, inference.tokens.stem, atol=2e-3)  # tokens are kept in half precision
+            np.testing.assert_allclose(window.fused, inference.tokens.fused, atol=2e-2)
+            np.testing.assert_allclose(window.probabilities, inference.probabilities, atol=5e-3)
+            assert inference.part == part
+
+
+def test_the_controls_say_what_they_know(frozen):
+    rng = np.random.default_rng(0)
+    sensors = {"camera": USED, "imu": "silent", "wheel": USED}
+    said = parse(template_sentence("jump", sensors, rng)).statements
+    assert Statement("ground", "jump") in said and Statement("sensor", "imu", "silent") in said
+    seen, facts = windows(frozen, 200, 3)
+    part = whole_stems(frozen.config, (True, False, True), 0.0)
+    known = list(frozen.fused_windows(seen, part))
+    nearest = NearestSentence(frozen.lengths, known, facts)
+    own = [parse(nearest.say(window, sensors, rng)).statements for window in known[:30]]
+    assert all(Statement("ground", f.ground) in said for said, f in zip(own, facts))
+    again, others = windows(frozen, 30, 4)
+    new = [nearest.say(window, sensors, rng) for window in frozen.fused_windows(again, part)]
+    assert score_facts(new, [t.with_sensors(sensors) for t in truths_of(others)]).true > 0.8
+
+
+def test_scores_of_facts_count_what_is_stated_and_what_is_left_unsaid():
+    facts = Facts("sand", conditions=frozenset({"fog"}), sensors={"camera": USED})
+    truths = truths_of([facts] * 3)
+    score = score_facts(["driving on sand in fog", "driving on grass", "driving on sand purple"], truths)
+    assert score.statements == 5 and score.true == pytest.approx(3 / 5) and score.all_true == pytest.approx(1 / 3)
+    assert score.by_kind == {"condition": (1, 1), "ground": (3, 2), "strange word": (1, 0)}
+    assert score.said == {"condition": pytest.approx(1 / 3), "ground": pytest.approx(2 / 3)}
+
+
+def test_scores_of_wording(monkeypatch):
+    monkeypatch.setenv("PATH", "")  # no Java, which METEOR would need half a minute to start
+    pytest.importorskip("pycocoevalcap", reason="pip install pycocoevalcap==1.2")
+    references = [["driving slowly on sand in fog", "slowly over sand in fog"], ["moving fast on grass", "fast over grass"]]
+    same = score_wording(["driving slowly on sand in fog", "moving fast on grass"], references)
+    other = score_wording(["driving fast on wood", "slowly over tiles"], references)
+    assert same["bleu4"] == pytest.approx(1) and same["rouge_l"] == pytest.approx(1) and same["cider"] > 1
+    assert all(other[name] < same[name] for name in ("bleu4", "rouge_l", "cider")) and np.isnan(same["meteor"])
+
+
+def test_training_uses_no_more_than_its_time(frozen):
+    words = learned_words(frozen.config.classes, frozen.config.names)
+    config = CaptionConfig.of(frozen.config, frozen.lengths, words, d_model=32, layers=1, head_dim=8, ffn_dim=32)
+    schedule = CaptionSchedule(steps=10**6, batch=4, stop_after_s=0.5, report_every=1)
+    steps = []
+    CaptionTrainer(frozen, config, *windows(frozen, 20, 0), windows(frozen, 8, 1), schedule).train(steps.append)
+    assert 0 < len(steps) < 10**5
+    assert torch.is_grad_enabled()

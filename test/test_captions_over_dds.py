@@ -1,0 +1,157 @@
+"""~/caption over real DDS: what is said belongs to a prediction, comes at its rate, and holds up no prediction."""
+
+import itertools
+import threading
+
+import numpy as np
+import pytest
+
+pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+
+from caption_head_maker import model_with_head
+from rclpy.lifecycle import LifecycleNode
+from ros_harness import QUICK, NodeUnderTest
+from std_msgs.msg import String
+
+from sentryfuse_ros.language.checkpoint import captions_path, read_captions
+from sentryfuse_ros.language.speaker import Speaker
+from sentryfuse_ros.msg import Caption
+from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher
+from sentryfuse_ros.preprocessing import empty_input
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.pipeline import Pipeline, Prediction
+from sentryfuse_ros.settings import build_settings
+
+RATE_HZ = 4.0
+
+
+@pytest.fixture(scope="module")
+def process(ros, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("captions")
+    model = model_with_head(folder, "utd_mhad_depth_imu")
+    arguments = ("-p", "autostart:=false", *QUICK[:2], "-p", f"model:={model}", "-p", f"caption_rate_hz:={RATE_HZ}")
+    shared = NodeUnderTest(folder, "fuse_node", *arguments)
+    yield shared
+    assert shared.alive(), f"the node ended by itself:\n{shared.log()}"
+    assert shared.stop() == 0, shared.log()
+
+
+@pytest.fixture
+def node(probe, process):
+    process.begin_log()
+    assert probe.set_parameter("captions", True).successful
+    probe.bring_to("active", process)
+    yield process
+    probe.bring_to("unconfigured", process)
+
+
+@pytest.fixture
+def fed(probe, node):
+    probe.feed_camera()
+    probe.feed_imu()
+    probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "a prediction from both sensors", node)
+    return node
+
+
+def stamp(message):
+    return message.header.stamp.sec, message.header.stamp.nanosec
+
+
+def test_a_sentence_belongs_to_a_prediction_and_is_said_twice(probe, fed):
+    texts, captions = probe.listen(String, "/fuse_node/caption"), probe.listen(Caption, "/fuse_node/caption_stamped")
+    probe.wait("captions", lambda: len(captions) > 3 and len(texts) > 3, fed)
+    for caption in captions[:3]:
+        prediction = probe.wait(
+            "the prediction of a caption",
+            lambda caption=caption: next((p for p in probe.predictions if p.sequence == caption.sequence), None),
+            fed,
+        )
+        assert stamp(caption) == stamp(prediction) and caption.header.frame_id == prediction.header.frame_id
+        assert caption.valid and caption.text.endswith(".") and caption.text[0].isupper()
+        assert 0 < caption.confidence <= 1 and caption.duration_ms > 0 and caption.ratio == 0
+        assert caption.text in {text.data for text in texts}
+
+
+def test_sentences_come_no_more_often_than_they_may(probe, fed):
+    captions = probe.listen(Caption, "/fuse_node/caption_stamped")
+    probe.wait("captions", lambda: len(captions) > 6, fed)
+    ticks = [caption.sequence for caption in captions]
+    assert all(b - a >= 10 / RATE_HZ - 1 for a, b in itertools.pairwise(ticks)), ticks  # of 10 predictions a second
+
+
+class WaitingSpeaker(Speaker):
+    """Says nothing before it may."""
+
+    def __init__(self, checkpoint):
+        super().__init__(checkpoint)
+        self.may_speak, self.begun = threading.Event(), threading.Event()
+
+    def say(self, window, states, ratio=0.0):
+        self.begun.set()
+        assert self.may_speak.wait(60)
+        return super().say(window, states, ratio)
+
+
+def test_who_offers_a_prediction_does_not_wait_for_the_sentence(probe, ros, tmp_path):
+    """Predictions that come while a sentence is being made are not waited for, and only the newest of them is described."""
+    model = model_with_head(tmp_path, "ground_robot")
+    speaker, settings = WaitingSpeaker(read_captions(captions_path(model))), build_settings({"caption_rate_hz": 10.0})
+    engine = Engine.load(model, gives_tokens=True)
+    pipeline = Pipeline(settings, engine)
+    blank = {spec.name: empty_input(spec) for spec in engine.specs}
+    inference = engine.infer(blank, np.ones(4, bool), 0.0)
+    offered = [Prediction(pipeline.snapshot(10**9 * k, 10**9 * k), True, "", inference, 10**9 * k) for k in (1, 2, 3)]
+    node = LifecycleNode("speaking_node")
+    captions = CaptionPublisher(node, speaker, engine.modalities, settings)
+    captions._period_s = 0.0  # every prediction is due
+    heard = probe.listen(Caption, "/speaking_node/caption_stamped")
+    try:
+        node.trigger_configure()
+        node.trigger_activate()
+        probe.wait("a subscriber", lambda: node.count_subscribers("/speaking_node/caption_stamped") and captions._is_heard())
+        captions.offer(offered[0])
+        assert speaker.begun.wait(60)
+        for prediction in offered[1:]:
+            captions.offer(prediction)  # returns, though nobody may speak yet
+        assert not heard
+        speaker.may_speak.set()
+        probe.wait("two captions", lambda: len(heard) == 2)
+        assert [caption.sequence for caption in heard] == [1, 3]
+    finally:
+        speaker.may_speak.set()
+        captions.destroy()
+        captions.destroy()
+        node.destroy_node()
+
+
+def test_the_head_is_pruned_with_the_model(probe, fed):
+    captions = probe.listen(Caption, "/fuse_node/caption_stamped")
+    assert probe.set_parameter("pruning_ratio_override", 0.6).successful
+    probe.wait("a caption of the pruned head", lambda: [c for c in captions if c.ratio == 0.75], fed)
+    assert probe.set_parameter("pruning_ratio_override", -1.0).successful
+    probe.wait("a caption of the whole head", lambda: captions[-1].ratio == 0, fed)
+
+
+def test_without_a_live_sensor_it_says_so(probe, node):
+    captions = probe.listen(Caption, "/fuse_node/caption_stamped")
+    caption = probe.wait("a caption", lambda: captions[-1] if captions else None, node)
+    assert not caption.valid and caption.text.startswith(NOTHING.format(reason="no live sensor: camera NEVER_SEEN")[:-1])
+    assert not caption.statements and caption.confidence == 0
+
+
+def test_nothing_is_said_unless_it_is_asked_for(probe, process):
+    process.begin_log()
+    assert probe.set_parameter("captions", False).successful
+    probe.bring_to("active", process)
+    topics = {name for name, _ in probe.node.get_publisher_names_and_types_by_node("fuse_node", "/")}
+    assert "/fuse_node/prediction" in topics and "/fuse_node/caption" not in topics
+    probe.bring_to("unconfigured", process)
+
+
+def test_a_model_without_a_head_cannot_be_configured_for_captions(probe, process):
+    process.begin_log()
+    model = probe.get_parameter("model").string_value
+    assert probe.set_parameter("captions", True).successful and probe.set_parameter("model", "utd_mhad_depth_imu").successful
+    assert not probe.change_state(1, process)  # configure
+    assert "caption head" in process.log() and "no such file" in process.log()
+    assert probe.set_parameter("model", model).successful and probe.set_parameter("captions", False).successful

@@ -1,0 +1,79 @@
+"""The scheduling policy of all threads of a process, in a process of its own, with what this machine allows."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from sentryfuse_ros.runtime.cpu_priority import ORDINARY, RAISED, REALTIME, allowed_level
+
+SCRIPT = """
+import os, threading
+from sentryfuse_ros.runtime import cpu_priority
+from sentryfuse_ros.runtime.cpu_priority import CpuPriority
+
+stop, began = threading.Event(), threading.Event()
+other = threading.Thread(target=lambda: (began.set(), stop.wait()))
+other.start()
+began.wait()
+
+def seen():
+    tasks = [int(name) for name in os.listdir("/proc/self/task")]
+    return sorted({(os.sched_getscheduler(t), os.getpriority(os.PRIO_PROCESS, t)) for t in tasks}), len(tasks)
+
+priority = CpuPriority()
+print(seen())
+print(priority.take(), seen(), priority.watch())
+EXTRA
+priority.give_back()
+priority.give_back()
+print(priority.level, seen())
+stop.set()
+"""
+BUSY = """
+cpu_priority.WATCH_S, cpu_priority.LARGEST_SHARE = 0.0, 0.0
+while not priority.watch():
+    pass
+print("given back", priority.level)
+"""
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="scheduling policies are Linux's")
+
+
+def outcome(extra="", prefix=()):
+    command = [*prefix, sys.executable, "-c", SCRIPT.replace("EXTRA", extra)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()
+
+
+def test_every_thread_gets_what_is_allowed_and_gives_it_back():
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    before, taken, after = outcome()
+    level = allowed_level()
+    expected = {REALTIME: (os.SCHED_FIFO, nice), RAISED: (os.SCHED_OTHER, -10), ORDINARY: (os.SCHED_OTHER, nice)}[level]
+    assert before == f"([({os.SCHED_OTHER}, {nice})], 2)"
+    assert taken == f"{level} ([{expected}], 2) False"
+    assert after.startswith(f"{ORDINARY} ([({os.SCHED_OTHER}, ") and after.endswith("], 2)")
+
+
+def test_a_process_that_computes_all_the_time_gets_its_ordinary_priority_back():
+    if allowed_level() == ORDINARY:
+        pytest.skip("this machine allows no other priority")
+    assert "given back ordinary" in outcome(BUSY)
+
+
+def test_asking_changes_nothing():
+    before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
+    assert allowed_level() in (REALTIME, RAISED, ORDINARY)
+    assert (os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)) == before
+
+
+def test_without_the_right_the_process_stays_ordinary():
+    if os.geteuid() != 0:
+        pytest.skip("only root can give the right up here")
+    setpriv = ("setpriv", "--bounding-set=-sys_nice", "--inh-caps=-sys_nice", "--reuid=65534", "--clear-groups")
+    if subprocess.run([*setpriv, sys.executable, "-c", "import sentryfuse_ros"], capture_output=True).returncode:
+        pytest.skip("setpriv is not here, or another user cannot read this installation")
+    assert outcome(prefix=setpriv)[1].startswith(ORDINARY)

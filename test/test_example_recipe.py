@@ -1,0 +1,95 @@
+"""`sentryfuse train --example`: a recipe for a recording and for a data set, which can be trained as it is."""
+
+import json
+
+import pytest
+import yaml
+from bag_maker import write_bag
+from series_maker import PARAMETERS, write_motor_bag
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.datasets.proposed_inputs import inputs_of_recording, steps_of, window_s
+from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.settings import build_settings
+from sentryfuse_ros.training.recipe import Recipe
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def params_file(path, parameters):
+    path.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
+    return path
+
+
+def fits(recipe):
+    """The network of a recipe can be made: tokens divide steps, strides fit, and so on."""
+    return FuseConfig.from_dict({**recipe.model, "modalities": [spec.to_dict() for spec in recipe.specs], "classes": ("a", "b")})
+
+
+def test_from_a_recording_to_a_model_with_nothing_written_by_hand(tmp_path, capsys):
+    for from_s, split in enumerate(("train", "val", "test")):
+        folder = write_motor_bag(tmp_path / "bags" / split, from_s=from_s)
+        (folder / "run.json").write_text(json.dumps({"split": split}))
+        text = (folder / "intervals.csv").read_text().splitlines()
+        begin_s, end_s, _ = text[1].split(",")
+        middle = f"{float(begin_s) + 3:.9f}"
+        (folder / "intervals.csv").write_text(f"{text[0]}\n{begin_s},{middle},gravel\n{middle},{end_s},mud\n")
+    params = params_file(tmp_path / "robot.yaml", PARAMETERS)
+    assert main(["train", "--example", "bags", "--params", "robot.yaml", "--out", "first.yaml"]) == 0
+    first = Recipe.read("first.yaml")
+    assert [(s.name, s.kind, s.shape) for s in first.specs] == [("wheels", "series", (100, 4)), ("command", "series", (100, 2))]
+    dataset = ["dataset", "bags", "--labels", "intervals.csv", "--config", "first.yaml", "--params", str(params)]
+    assert main([*dataset, "--stride", "0.1", "--out", "windows"]) == 0
+    assert main(["train", "--example", "windows", "--out", "second.yaml"]) == 0
+    text = (tmp_path / "second.yaml").read_text()
+    assert "as in the data set" in text and "train: 2" in text and "steps" in text
+    second = Recipe.read("second.yaml")
+    assert second.specs == first.specs and second.validation_groups == ("val",)
+    assert main(["train", "--config", "second.yaml", "--set", "epochs=1", "--set", "border_windows=true", "--out", "model"]) == 0
+    assert (tmp_path / "model" / "model.json").exists()
+    capsys.readouterr()
+    assert main(["train", "--example", "windows", "--out", "second.yaml"]) == 2 and "not there yet" in capsys.readouterr().err
+
+
+def test_inputs_of_the_simulated_robot(simulated, tmp_path):
+    assert main(["train", "--example", str(simulated), "--out", "ground.yaml"]) == 0
+    recipe = Recipe.read("ground.yaml")
+    fits(recipe)
+    specs = {spec.name: spec for spec in recipe.specs}
+    assert list(specs) == ["camera", "imu", "audio", "lidar"]
+    assert specs["camera"].encoding == "rgb" and specs["camera"].shape[:3] == (2, 3, 54)
+    assert specs["imu"].shape == (400, 6) and specs["audio"].shape == (80, 40)
+    lidar = specs["lidar"].options
+    assert -50 < lidar["min_elevation_deg"] < -30 < lidar["max_elevation_deg"] < 20 and lidar["max_range_m"] > 3
+
+
+def test_depth_pictures_and_a_slow_imu(tmp_path):
+    bag = write_bag(tmp_path / "b")
+    sensors = build_settings({"sensors": ["camera", "imu"], "camera.topic": "cam/depth", "imu.topic": "imu/raw"}).sensors
+    camera, imu = inputs_of_recording(bag, sensors, {}, frozenset())
+    assert camera.spec.encoding == "depth_m" and camera.spec.shape[1] == 1 and "/cam/depth" in camera.reason
+    assert imu.spec.shape == (100, 6) and "50 Hz" in imu.reason
+
+
+@pytest.mark.parametrize(
+    "rate_hz, length_s, steps",
+    [(6.5, 2.0, 12), (6.5, 5.0, 32), (100, 2.0, 200), (96.2, 2.0, 180), (1000, 2.0, 400), (0.2, 10.0, 2)],
+)
+def test_steps_never_outnumber_the_messages(rate_hz, length_s, steps):
+    assert steps_of(rate_hz, length_s) == steps
+
+
+@pytest.mark.parametrize("rates_hz, window", [([], 2.0), ([100.0], 2.0), ([100.0, 6.5], 2.0), ([4.0], 2.5), ([0.5, 50.0], 10.0)])
+def test_a_slow_series_gets_a_longer_window(rates_hz, window):
+    assert window_s(rates_hz) == window
+
+
+def test_a_recording_without_the_sensors_is_refused_with_what_it_has(tmp_path, capsys):
+    write_motor_bag(tmp_path / "b")
+    params_file(tmp_path / "robot.yaml", {"sensors": ["imu"], "imu": {"topic": "/imu/data"}})
+    assert main(["train", "--example", "b", "--params", "robot.yaml", "--out", "r.yaml"]) == 2
+    err = capsys.readouterr().err
+    assert "/joint_states" in err and "/imu/data" in err

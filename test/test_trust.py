@@ -1,0 +1,257 @@
+"""A sensor that lies: noticed from what the model was trained on, masked or warned of, and believed again."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from cdr_messages import imu, raw
+from trust_maker import IMU, imu_table, imu_windows, trusting_engine, windows_of
+from virtual_robot import Robot, tiny_engine
+
+from sentryfuse_ros.errors import CheckpointError
+from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing.normalise import normalise
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.sensing.liveness import State
+from sentryfuse_ros.sensing.quantities import quantities
+from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of, trust_record
+from sentryfuse_ros.training.trust import MARGIN, fit_table
+
+G = 9.80665
+
+
+@pytest.fixture(scope="module")
+def table():
+    return imu_table()
+
+
+@pytest.fixture(scope="module")
+def engine(table):
+    return trusting_engine(table)
+
+
+def in_g(robot):
+    def send(stamp):
+        accel = (robot.random.normal(0, 0.2, 3) + (0, 0, 9.8)) / G
+        return raw(imu(robot.random.normal(0, 0.2, 3), accel, stamp_ns=stamp))
+
+    return send
+
+
+def states(predictions, name="imu"):
+    return [p.tick.statuses[name].state for p in predictions]
+
+
+def agree(predictions):
+    """State and mask agree at every tick."""
+    return all(
+        p.tick.mask.tolist() == [p.tick.statuses[name].live for name in ("camera", "imu", "audio", "lidar")] for p in predictions
+    )
+
+
+def test_accelerations_in_g_are_masked_within_two_seconds_with_the_reason(engine):
+    robot = Robot(engine)
+    before = robot.run(3.0)
+    assert set(states(before)[10:]) == {State.OK} and agree(before)
+    robot.make["imu"] = in_g(robot)
+    lying = robot.run(4.0)
+    seen = states(lying)
+    assert State.IMPLAUSIBLE in seen[:20] and set(seen[20:]) == {State.IMPLAUSIBLE} and agree(lying)
+    status = lying[-1].tick.statuses["imu"]
+    assert status.alarm and not status.live and not lying[-1].tick.mask[1] and lying[-1].valid
+    assert "acceleration" in status.reason and "trained on" in status.reason and "accelerations in g" in status.reason
+
+
+def test_a_sensor_that_is_right_again_comes_back_without_the_rows_of_its_lie(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    assert states(robot.run(3.0))[-1] == State.IMPLAUSIBLE
+    robot.make["imu"] = robot.imu
+    back = robot.run(2.0)
+    assert State.RECOVERING in states(back) and states(back)[-1] == State.OK and agree(back)
+    first = next(p for p in back if p.tick.statuses["imu"].state == State.OK)
+    upright = first.tick.inputs["imu"][:, 5]
+    assert (upright[upright != 0] > 5).all()  # no row in g is left
+    recovering = next(p for p in back if p.tick.statuses["imu"].state == State.RECOVERING)
+    assert recovering.tick.statuses["imu"].reason.endswith("of 3 plausible windows after IMPLAUSIBLE")
+
+
+def test_a_lie_of_a_moment_takes_the_bit_for_no_longer_than_it_is_in_the_window(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    robot.run(0.1)
+    robot.make["imu"] = robot.imu
+    assert set(states(robot.run(3.0))[15:]) == {State.OK}
+
+
+def test_a_warning_leaves_the_bit_and_says_why(engine):
+    robot = Robot(engine, **{"imu.trust": "warn"})
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    last = robot.run(3.0)[-1]
+    status = last.tick.statuses["imu"]
+    assert status.state == State.OK and last.tick.mask[1] and status.suspect and not status.alarm
+    assert status.reason.startswith("unlike what the model was trained on: ")
+    robot.make["imu"] = robot.imu
+    status = robot.run(3.0)[-1].tick.statuses["imu"]
+    assert not status.suspect and status.reason == ""
+
+
+def test_off_does_not_look(engine):
+    robot = Robot(engine, **{"imu.trust": "off"})
+    robot.make["imu"] = in_g(robot)
+    status = robot.run(3.0)[-1].tick.statuses["imu"]
+    assert status.state == State.OK and not status.suspect and "imu" not in robot.pipeline.unjudged
+
+
+def test_a_checkpoint_without_tables_runs_as_before_and_says_so(engine):
+    robot = Robot(tiny_engine())
+    robot.make["imu"] = in_g(robot)
+    assert robot.run(3.0)[-1].tick.statuses["imu"].state == State.OK
+    assert robot.pipeline.unjudged == ("camera", "imu", "audio", "lidar")
+    assert Robot(engine).pipeline.unjudged == ("camera", "audio", "lidar")
+
+
+def test_a_spare_serves_in_the_place_of_a_sensor_that_lies(engine):
+    robot = Robot(
+        engine, sensors=["camera", "imu", "spare", "audio", "lidar"], **{"spare.kind": "imu", "spare.model_input": "imu"}
+    )
+    robot.rates["spare"] = 100
+    robot.make["spare"] = lambda stamp: Robot.imu(robot, stamp)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    ran = robot.run(3.0)
+    assert all(p.tick.mask[1] for p in ran)  # at no tick is there no IMU
+    assert ran[-1].tick.serving[1] == "spare" and states(ran)[-1] == State.IMPLAUSIBLE
+    robot.make["imu"] = lambda stamp: Robot.imu(robot, stamp)
+    assert robot.run(3.0)[-1].tick.serving[1] == "imu"
+
+
+def test_a_sensor_that_loses_messages_does_not_lie(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.rates["imu"] = 8  # interpolated, its windows are smooth as no IMU is
+    assert set(states(robot.run(3.0))) <= {State.OK, State.STALE, State.RECOVERING}
+    robot.rates["imu"] = 100
+    assert states(robot.run(2.0))[-1] == State.OK
+
+
+def test_silence_comes_before_implausibility_and_the_lie_is_remembered(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    robot.run(3.0)
+    robot.off.add("imu")
+    assert states(robot.run(1.0))[-1] == State.STALE
+    robot.off.clear()
+    ran = robot.run(2.0)
+    assert State.OK not in states(ran) and states(ran)[-1] == State.IMPLAUSIBLE and agree(ran)
+
+
+def test_a_jump_of_the_clock_forgets_the_lie(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    robot.run(3.0)
+    robot.make["imu"] = robot.imu
+    robot.pipeline.reset()
+    assert states(robot.run(1.0))[-1] == State.OK
+
+
+def test_a_table_survives_its_json(table):
+    again = tables_of(json.loads(json.dumps(trust_record({"imu": table}, "a command"))), "test")["imu"]
+    for x in (*imu_windows(20, seed=5), *imu_windows(20, seed=6) / np.float32(G)):
+        found = quantities(IMU, x)
+        assert again.judge(found).verdict == table.judge(found).verdict
+    assert again.names == table.names and again.windows == table.windows == 225
+
+
+def test_a_table_of_other_quantities_or_inputs_is_as_if_there_were_none(table):
+    record = trust_record({"imu": table, "nose": table}, "")
+    engine = Engine(replace(tiny_engine().checkpoint, trust=record), tiny_engine().backend)
+    assert set(engine.trust_tables) == {"imu"}
+    record["inputs"]["imu"]["quantities"] = {f"old {n}": v for n, v in record["inputs"]["imu"]["quantities"].items()}
+    engine = Engine(replace(engine.checkpoint, trust=record), engine.backend)
+    assert engine.trust_tables == {} and Robot(engine).pipeline.unjudged == ("camera", "imu", "audio", "lidar")
+
+
+def test_clean_windows_are_near_and_lies_are_not(table):
+    verdicts = [table.judge(quantities(IMU, x)).verdict for x in imu_windows(200, seed=9)]
+    assert np.count_nonzero(np.array(verdicts) == Plausibility.IMPLAUSIBLE) == 0
+    lies = imu_windows(50, seed=10)
+    lies[..., 5] -= 9.8  # gravity removed
+    assert {table.judge(quantities(IMU, x)).verdict for x in lies} == {Plausibility.IMPLAUSIBLE}
+
+
+@pytest.mark.parametrize("name", ["camera", "imu", "audio", "lidar"])
+def test_quantities_do_not_depend_on_how_an_input_is_normalised(name):
+    spec = next(s for s in read_checkpoint(model_path("ground_robot")).config.modalities if s.name == name)
+    plain = replace(spec, mean=(), std=())
+    random = np.random.default_rng(0)
+    x = random.uniform(0.1, 3, (1, *spec.shape)).astype(np.float32)
+    if name == "lidar":
+        x *= random.random((1, spec.shape[0], 1, *spec.shape[2:])) < 0.7  # cells without a return
+    assert spec.mean and spec.std
+    raw_numbers, numbers = quantities(plain, x[0]), quantities(spec, normalise(spec, x)[0])
+    assert list(raw_numbers) == list(numbers)
+    np.testing.assert_allclose(list(numbers.values()), list(raw_numbers.values()), rtol=1e-3, atol=2e-3)
+
+
+def test_a_window_with_too_few_steps_is_not_judged():
+    x = imu_windows(1)[0]
+    x[24:] = 0  # the newest half has 4 steps of 20
+    assert quantities(IMU, x) is None and quantities(IMU, np.zeros(IMU.shape, np.float32)) is None
+
+
+def test_a_condition_that_a_table_had_not_seen_widens_its_limit():
+    still, shaken = imu_windows(240), imu_windows(240, seed=3, shaken=12.0)
+    x = np.concatenate((still, shaken))
+    loose = fit_table(windows_of(x, {"vibration": np.arange(len(x)) >= 240}))
+    tight = fit_table(windows_of(x))
+    assert tight.implausible == pytest.approx(MARGIN * tight.far)
+    assert loose.implausible > 1.2 * tight.implausible
+
+
+def test_too_few_windows_make_no_table():
+    assert fit_table(windows_of(imu_windows(100))) is None
+
+
+@pytest.mark.parametrize(
+    ("damage", "expected"),
+    [
+        (lambda d: d.update(format_version=9), "format_version"),
+        (lambda d: d["inputs"]["imu"]["whiten"].pop(), "trust table of this version"),
+        (lambda d: d["inputs"]["imu"].update(far="near"), "could not convert"),
+        (lambda d: d["inputs"]["imu"].pop("lies"), "lies"),
+        (lambda d: d["inputs"]["imu"]["lies"][0]["weights"].append(1.0), "weights"),
+        (lambda d: d["inputs"]["imu"].update(far=float("inf")), "not finite"),
+    ],
+)
+def test_a_damaged_table_is_named(table, damage, expected):
+    record = json.loads(json.dumps(trust_record({"imu": table}, "")))
+    damage(record)
+    with pytest.raises(CheckpointError, match=expected):
+        tables_of(record, "trust file")
+
+
+def test_the_trust_file_lies_beside_the_weights_and_is_read_with_them(table, tmp_path):
+    shipped = model_path("ground_robot")
+    for file in ("model.safetensors", "model.json"):
+        (tmp_path / file).write_bytes((shipped / file).read_bytes())
+    assert read_checkpoint(tmp_path).trust == {}
+    assert write_trust(tmp_path, trust_record({"imu": table}, "")) == trust_path(tmp_path) == tmp_path / "model.trust.json"
+    assert isinstance(tables_of(read_checkpoint(tmp_path).trust, "")["imu"], TrustTable)
+    trust_path(tmp_path).write_text("{")
+    with pytest.raises(CheckpointError, match="model.trust.json"):
+        read_checkpoint(tmp_path)
+
+
+def test_the_reason_names_the_unusual_quantity(table):
+    x = imu_windows(1, seed=4)[0]
+    x[:, 5] += 10
+    text = replace(table, suspicions=()).judge(quantities(IMU, x)).text
+    assert text.startswith(("mean acceleration z [m/s^2] 19.", "acceleration magnitude [m/s^2] 19.")) and "trained on 9." in text

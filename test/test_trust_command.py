@@ -1,0 +1,56 @@
+"""`sentryfuse trust` on a real folder of windows: tables for the inputs, measured harm, and the weights as they were."""
+
+import json
+
+import pytest
+import torch
+from bag_maker import labelled
+from dataset_maker import SPECS, build
+from tiny_model import tiny_config
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import save_checkpoint
+from sentryfuse_ros.runtime.engine import Engine
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """A model and the windows that it was trained on, or could have been."""
+    root = tmp_path_factory.mktemp("trust")
+    bags = [labelled(root / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(6)]
+    build(bags, "intervals.csv", root / "set", stride_s=0.05)
+    torch.manual_seed(0)
+    config = tiny_config(modalities=SPECS, classes=("sand", "wood"), kv_stride={}, tokenizer={})
+    recipe = {"train_groups": [f"run{i}" for i in range(5)], "validation_groups": ["run5"]}
+    return save_checkpoint(SentryFuse(config), root / "model", {"recipe": recipe}), root / "set"
+
+
+def test_a_trust_file_is_made_of_the_groups_that_the_checkpoint_names(folders, capsys):
+    model, windows = folders
+    before = (model / "model.safetensors").read_bytes()
+    assert main(["trust", str(model), str(windows)]) == 0
+    out = " ".join(capsys.readouterr().out.split())
+    assert "imu: 55 quantities of 305 windows" in out and "written to" in out and "model.trust.json" in out
+    assert (model / "model.safetensors").read_bytes() == before
+    engine = Engine.load(model)
+    assert set(engine.trust_tables) == {"camera", "imu"}
+    lies = {lie.name: lie for lie in engine.trust_tables["imu"].suspicions}
+    assert "accel_in_g" in lies and lies["accel_in_g"].implausible >= lies["accel_in_g"].far + 1
+    record = json.loads((model / "model.trust.json").read_text())
+    assert record["command"].startswith("sentryfuse ")
+
+    record["inputs"]["camera"]["windows"] = 1  # to be recognised
+    (model / "model.trust.json").write_text(json.dumps(record))
+    assert main(["trust", str(model), str(windows), "--inputs", "imu"]) == 0
+    assert Engine.load(model).trust_tables["camera"].windows == 1  # the other table stays
+
+
+def test_what_cannot_be_done_is_said(folders, capsys):
+    model, windows = folders
+    assert main(["trust", str(model), str(windows), "--inputs", "nose"]) == 2
+    assert "nose" in capsys.readouterr().err
+    assert main(["trust", str(model), str(windows), "--groups", "run0"]) == 2
+    assert "too few windows" in capsys.readouterr().err
+    assert main(["trust", str(model), str(windows), "--groups", "run9"]) == 2
+    assert "run9" in capsys.readouterr().err
