@@ -9,14 +9,11 @@ from typing import Annotated
 import numpy as np
 import torch
 
-from ..datasets.repacked import read_ragged
-from ..datasets.utd_mhad import DEPTH_HZ
 from ..preprocessing import ModalitySpec
 from ..training.depth_clips import BODY_SCALE_M, DepthFrames
 from ..training.depth_room import FOCAL_PER_HEIGHT, Pose, measured, place_people, random_rooms, render_rooms
 from ..validation import one_of
 
-_ORIGIN = "the recordings are at https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
 LOW_MOTION_M_S = 0.25  # a picture is of a low-motion stretch while nine of ten joints are slower
 MOTIONS = ("still", "jitter", "pan")
 PAN_ONSET = 8  # pictures before the camera begins to move
@@ -53,12 +50,6 @@ class PeopleStream:
     subject: int
     low_motion: np.ndarray  # (T,) bool
     turn_rad_s: np.ndarray  # (T,) of the camera
-
-
-def load_frames() -> DepthFrames:
-    """All recordings. Raises DataError where the data is missing."""
-    depth, skeleton = (read_ragged("utd_mhad", name, _ORIGIN) for name in ("depth_60x80_u16mm.npz", "skeleton.npz"))
-    return DepthFrames.of_tables(depth, skeleton, DEPTH_HZ, "cpu")
 
 
 def people_streams(

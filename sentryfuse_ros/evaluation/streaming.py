@@ -19,8 +19,9 @@ from ..streaming.policy import StreamPolicy
 from ..streaming.stream_config import StreamConfig
 from ..streaming.window_encoder import WindowEncoder
 from ..training.depth_clips import DepthFrames
+from ..training.stream_run import load_frames
 from . import stream_controls
-from .people_streams import CameraMotion, load_frames, people_streams
+from .people_streams import CameraMotion, people_streams
 from .stream_accuracy import PLAIN, StreamScore, StreamSetUp, score_streams
 from .stream_latency import GlobalAttention, Side, ratio, resized, time_sides
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -23,28 +22,10 @@ from ..streaming.change_rule import ChangeRule
 from .depth_clips import Clips, DepthFrames
 from .optimiser import make_optimiser
 from .stale_tokens import FULL, LIGHT, REUSE, Encoded, encoded_anew, patch_view
+from .stream_recipe import StreamRecipe
 
 RUN = 4  # pictures for which a drawn branch stays
 REFRESH = 60  # pictures after which a window is encoded anew whatever its change
-
-
-@dataclass(frozen=True)
-class StreamRecipe:
-    """How a network learns a stream."""
-
-    rate_hz: float = 10.0
-    batch: int = 48
-    learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
-    max_grad_norm: float = 1.0
-    label_smoothing: float = 0.1
-    joints: float = 10.0  # weight of the auxiliary loss
-    distill: float = 1.0  # weight of the divergence of the second pass from the first
-    code_dropout: float = 0.1  # chance that a window's code is left out
-    streamed: float = 0.5  # share of the clips that are encoded as on the robot
-    branched: float = 0.6  # share of those in which branches change
-    ema_decay: float = 0.998
-    warmup: float = 0.03
 
 
 class StepReport(NamedTuple):
