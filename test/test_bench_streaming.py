@@ -92,7 +92,11 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     moving = report["moving"]["pan 2 px a picture"]
     assert moving["with a gyro"]["dense_pictures"] > 0.3 > still["change detection"]["dense_pictures"]
-    assert set(report["latency_ms"]["1200 tokens, camera still"]) >= {"encoder, dense", "encoder, stream", "encoder, global attention"}
+    assert set(report["latency_ms"]["1200 tokens, camera still"]) >= {
+        "encoder, dense",
+        "encoder, stream",
+        "encoder, global attention",
+    }
     assert "summary" in capsys.readouterr().out
 
 

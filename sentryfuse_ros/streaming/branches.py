@@ -108,7 +108,7 @@ class Thresholds:
 
 
 class ThresholdRouter:
-    """The control: fixed thresholds on the change, with hysteresis and dwell."""
+    """The control: fixed thresholds on the change, which rise with the pruning ratio, with hysteresis and dwell."""
 
     def __init__(self, thresholds: Thresholds | None = None, steadiness: Steadiness | None = None):
         self._thresholds, self._steadiness = thresholds or Thresholds(), steadiness or Steadiness()
@@ -121,10 +121,10 @@ class ThresholdRouter:
         # A branch that is in force is left only where the change is clearly below its threshold.
         ease = 1 - min(self._steadiness.margin, 0.9)
         at = self._dwell.branch
-        wanted = Branch.REUSE
-        if given.change > self._thresholds.light * (ease if at >= Branch.LIGHT else 1):
+        wanted, change = Branch.REUSE, given.change / (1 + given.ratio)
+        if change > self._thresholds.light * (ease if at >= Branch.LIGHT else 1):
             wanted = Branch.LIGHT
-        if given.change > self._thresholds.full * (ease if at >= Branch.FULL else 1):
+        if change > self._thresholds.full * (ease if at >= Branch.FULL else 1):
             wanted = Branch.FULL
         return self._dwell.settle(wanted)
 
@@ -146,7 +146,8 @@ class RouterWeights:
 
 
 class LearnedRouter:
-    """Takes the branch with the least expected error plus cost; leaving the branch in force costs ``margin`` more."""
+    """Takes the branch with the least expected error plus cost, which rises with the pruning ratio; leaving the branch in force
+    costs ``margin`` more."""
 
     def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
         self._steadiness = steadiness or Steadiness()
