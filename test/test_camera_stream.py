@@ -72,8 +72,8 @@ def test_every_window_is_refreshed_in_turn():
     [
         (StreamPolicy("top_k", most_windows=2, refresh_pictures=0), 0.0, 2),
         (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.0, 7),
-        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.5, 5),
-        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.9, 3),
+        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.5, 6),
+        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.9, 5),
     ],
 )
 def test_a_budget_bounds_the_windows_and_a_higher_ratio_means_fewer(policy, ratio, most):

@@ -58,8 +58,12 @@ def people_streams(
     spec: ModalitySpec,
     motion: CameraMotion | None = None,
     seed: int = 0,
+    steady_pictures: int = 0,
 ) -> Iterator[PeopleStream]:
-    """Streams at the rate of the spec. Room and noise of a recording depend on ``seed`` and its number alone."""
+    """Streams at the rate of the spec. Room and noise of a recording depend on ``seed`` and its number alone.
+
+    ``steady_pictures``: so many pictures of a person that stands still as in the first frame, in place of the whole recording.
+    """
     motion = motion or CameraMotion()
     rate_hz, size = spec.grid_rate_hz, (spec.shape[2], spec.shape[3])
     for number in recordings:
@@ -68,6 +72,8 @@ def people_streams(
         step = frames.rate_hz / rate_hz
         last = np.arange(stop - 1, start - 1, -step)[::-1]  # the newest frame is always among them
         index = torch.from_numpy(last.round().astype(np.int64))
+        if steady_pictures:
+            index = index[:1].repeat(steady_pictures)
         people = place_people(frames.people_mm[index].float()[None] * 1e-3, Pose(), size, random)[0]
         room = random_rooms(frames.farthest_m[number : number + 1], random)
         pan = motion.pan_px(len(index), np.random.default_rng([seed, int(number)]))
@@ -77,7 +83,8 @@ def people_streams(
             rooms = torch.cat([render_rooms(room, size, torch.tensor([float(px)])) for px in pan])
             people = torch.stack([_moved(picture, round(float(px))) for picture, px in zip(people, pan)])
         pictures = measured(torch.where(people > 0, people, rooms), random).numpy()[:, None]
-        low = _joint_speed(frames, start, stop)[index.numpy() - start] < LOW_MOTION_M_S
+        speed = _joint_speed(frames, start, stop)[index.numpy() - start]
+        low = np.full(len(index), True) if steady_pictures else speed < LOW_MOTION_M_S
         turn = motion.turn_rad_s(pan, rate_hz, size[0])
         yield PeopleStream(pictures, int(frames.labels[number]), int(frames.subjects[number]), low, turn)
 

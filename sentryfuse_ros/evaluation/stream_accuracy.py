@@ -52,7 +52,6 @@ class StreamScore:
     full: float
     switches_per_s: float
     dense_pictures: float  # share of the pictures that were encoded whole
-    switches_per_s_low_motion: float
 
 
 @dataclass
@@ -124,8 +123,6 @@ def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -
     branches = [b[1:] for b in tally.branches if len(b) > 1]
     shares = branch_share(np.concatenate(branches), rate_hz)
     switches = sum(int(np.count_nonzero(np.diff(b))) for b in branches) / sum(len(b) for b in branches) * rate_hz
-    calm = [(np.diff(b) != 0) & m[2:] for b, m in zip(branches, (m for m in tally.low if len(m) > 1))]
-    calm_count = sum(int(np.count_nonzero(m[2:])) for m in tally.low)
     rng = np.random.default_rng(0)
     picks = rng.integers(0, len(correct), (BOOTSTRAPS, len(correct)))
     kept = correct[picks].mean(1) / np.maximum(reference[picks].mean(1), 1e-9)
@@ -144,7 +141,6 @@ def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -
         full=_round(shares.full),
         switches_per_s=_round(switches),
         dense_pictures=_round(np.concatenate(tally.dense)[later].mean()),
-        switches_per_s_low_motion=_round(sum(int(c.sum()) for c in calm) / max(calm_count, 1) * rate_hz),
     )
 
 

@@ -83,14 +83,14 @@ class Steadiness:
 
 
 class _Dwell:
-    """Goes to a dearer branch at once, and to a cheaper one when it has been wanted for a while."""
+    """Goes to a dearer branch at once, and to a cheaper one when it has been wanted for a while. The first wish is granted."""
 
     def __init__(self, pictures: int):
         self._pictures = pictures
         self.reset()
 
     def reset(self) -> None:
-        self.branch, self._wanted = Branch.FULL, 0
+        self.branch, self._wanted = Branch.FULL, self._pictures - 1
 
     def settle(self, wanted: Branch) -> Branch:
         self._wanted = self._wanted + 1 if wanted < self.branch else 0

@@ -18,7 +18,7 @@ class StreamPolicy:
     """Which windows to encode, from how much each has changed.
 
     threshold: all that changed. top_k: of those at most ``most_windows``, the most changed first. budget: of those at most the
-    share ``most_share`` of all windows at pruning ratio 0, and the less the higher the ratio: half of it at 1.
+    share ``most_share`` of all windows at pruning ratio 0, and the less the higher the ratio: three quarters of it at 1.
     """
 
     kind: Annotated[str, one_of(POLICIES)] = "threshold"
@@ -36,7 +36,7 @@ class StreamPolicy:
             return windows
         if self.kind == "top_k":
             return min(self.most_windows, windows)
-        return max(1, int(windows * self.most_share * (1 - ratio / 2)))
+        return max(1, int(windows * self.most_share * (1 - ratio / 4)))
 
     def choose(self, scores: np.ndarray, count: int, ratio: float = 0.0) -> np.ndarray | None:
         """Windows to encode (indices, ascending) by their scores (windows,); None stands for all of them.
