@@ -6,8 +6,11 @@ import torch
 from stream_maker import SPEC, still_room, stream_model, stream_parts, with_box
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_detection import ChangeDetector
@@ -15,6 +18,7 @@ from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.ego_motion import EgoMotion, MotionVote
 from sentryfuse_ros.streaming.policy import StreamPolicy
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
+from sentryfuse_ros.streaming.stream_config import StreamConfig
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
 
 ALL_THE_TIME = StreamPolicy(refresh_pictures=0)
@@ -168,3 +172,23 @@ def test_a_model_with_a_stream_needs_no_torch_at_run_time():
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
     assert stream_model().config.tokenizer["depth"].stem_name == "patches"
+
+
+def test_the_shipped_model_streams_as_its_section_says_and_runs_in_the_engine():
+    checkpoint = read_checkpoint(model_path("utd_mhad_stream"))
+    config = StreamConfig.from_dict(checkpoint.info["streaming"])
+    encoder, part = WindowEncoder(checkpoint, "camera"), whole_stems(checkpoint.config, (True,), 0.0)
+    stream = StreamClassifier(checkpoint, config.make_stream(encoder), part)
+    plain = StreamClassifier(checkpoint, CameraStream(encoder), part)
+    rng = np.random.default_rng(0)
+    pictures = np.full((40, 1, 112, 112), 3.0, np.float32)
+    pictures[:, 0, 30:80, 50:66] = 2.0
+    pictures += 1.425e-3 * pictures**2 * rng.standard_normal(pictures.shape).astype(np.float32)
+    results = [(stream.update(picture), plain.update(picture)) for picture in pictures]
+    assert np.mean([streamed.step.encoded for streamed, _ in results[1:]]) < 0.05 * encoder.windows
+    assert {streamed.step.branch for streamed, _ in results[5:]} == {Branch.REUSE}
+    engine = Engine.load(model_path("utd_mhad_stream"))
+    window = (pictures[-32:] - 2.8) / 0.8
+    found = engine.run(engine.choice((True,), 0.0), {"camera": window.astype(np.float32)})
+    share = np.exp(results[-1][1].logits - results[-1][1].logits.max())
+    np.testing.assert_allclose(found.probabilities, share / share.sum(), atol=1e-4)

@@ -14,7 +14,6 @@ import numpy as np
 
 IR_VERSION = 9
 OPSET = 20  # the first with Gelu; LayerNormalization is older. Any ONNX Runtime from 1.18 on runs it
-MICROSOFT = "com.microsoft"  # domain of ONNX Runtime's own operations, in version 1
 FLOAT, INT64 = 1, 7  # TensorProto.DataType
 _DATA_TYPES = {"float32": FLOAT, "int64": INT64}
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
@@ -51,15 +50,12 @@ class OnnxGraph:
         self._constants[name] = _tensor(name, values)
         return name
 
-    def op(self, op_type: str, *inputs: str | np.ndarray | Sequence[int], domain: str = "", **attributes: Attribute) -> str:
-        """Append an operation with one output and return that output's name. Arrays become constants.
-
-        domain: "" for the operations of ONNX, MICROSOFT for those that only ONNX Runtime has.
-        """
+    def op(self, op_type: str, *inputs: str | np.ndarray | Sequence[int], **attributes: Attribute) -> str:
+        """Append an operation with one output and return that output's name. Arrays become constants."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         self._count += 1
         output = f"v{self._count}"
-        self._node(op_type, names, [output], domain, attributes)
+        self._node(op_type, names, [output], "", attributes)
         return output
 
     def reshape(self, value: str, *shape: int) -> str:
@@ -73,8 +69,7 @@ class OnnxGraph:
         graph += b"".join(_bytes(5, tensor) for tensor in self._constants.values())
         graph += b"".join(_bytes(11, value) for value in self._inputs)
         graph += b"".join(_bytes(12, value) for value in self._outputs)
-        opsets = _bytes(8, _varint_field(2, OPSET)) + _bytes(8, _bytes(1, MICROSOFT.encode()) + _varint_field(2, 1))
-        return _varint_field(1, IR_VERSION) + opsets + _bytes(7, graph)
+        return _varint_field(1, IR_VERSION) + _bytes(8, _varint_field(2, OPSET)) + _bytes(7, graph)
 
     def _node(
         self, op_type: str, inputs: Sequence[str], outputs: Sequence[str], domain: str, attributes: dict[str, Attribute]

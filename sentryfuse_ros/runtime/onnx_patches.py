@@ -11,7 +11,7 @@ import numpy as np
 
 from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
-from .onnx_graph import MICROSOFT, OnnxGraph
+from .onnx_graph import OnnxGraph
 from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool
 
 Weights = Mapping[str, np.ndarray]
@@ -111,36 +111,29 @@ def _norm(graph: OnnxGraph, x: str, weights: Weights, name: str) -> str:
 
 
 def _layer(graph: OnnxGraph, x: str, options: PatchTokenizerConfig, w: Weights, count: int) -> str:
-    """One transformer layer inside windows of ``count`` patches: x (n * count, width) -> the same.
-
-    MultiHeadAttention of ONNX Runtime does what takes eleven operations of the standard, whose calls would be most of the cost
-    of a few windows. It has a key for each query head, so those of a group are written out.
-    """
+    """One transformer layer inside windows of ``count`` patches: x (n * count, width) -> the same."""
     groups, dim, per_group = options.num_kv_heads, options.head_dim, options.heads_per_group
-    heads = groups * per_group
     y = _norm(graph, x, w, "norm_attention")
     source, keys = y, count
     if options.kv_stride > 1:
         picked = np.arange((count - 1) % options.kv_stride, count, options.kv_stride)
         source = graph.op("Gather", graph.reshape(y, -1, count, options.width), picked, axis=1)
         source, keys = graph.reshape(source, -1, options.width), len(picked)
-    q = graph.op("Gemm", y, w["query.weight"].T, w["query.bias"])
-    # Keys' biases change nothing, since softmax is blind to what all keys share; values' biases are folded into the output's,
-    # because attention weights sum to one.
-    k = graph.op("MatMul", source, _by_query_head(w["key.weight"], groups, per_group, dim).T)
-    v = graph.op("MatMul", source, _by_query_head(w["value.weight"], groups, per_group, dim).T)
-    rows = (graph.reshape(part, -1, length, heads * dim) for part, length in ((q, count), (k, keys), (v, keys)))
-    z = graph.op("MultiHeadAttention", *rows, domain=MICROSOFT, num_heads=heads)
+    scale = np.float32(dim**-0.5)
+    q = graph.op("Gemm", y, w["query.weight"].T * scale, w["query.bias"] * scale)
+    # The heads of a group see the same keys, so they are simply more queries. Keys' biases change nothing, since softmax is blind
+    # to what all keys share; values' biases are folded into the output's, because attention weights sum to one.
+    q = graph.op("Transpose", graph.reshape(q, -1, count, groups, per_group, dim), perm=[0, 2, 3, 1, 4])
+    q = graph.reshape(q, -1, groups, per_group * count, dim)
+    k = graph.op("MatMul", source, w["key.weight"].T)
+    k = graph.op("Transpose", graph.reshape(k, -1, keys, groups, dim), perm=[0, 2, 3, 1])
+    v = graph.op("MatMul", source, w["value.weight"].T)
+    v = graph.op("Transpose", graph.reshape(v, -1, keys, groups, dim), perm=[0, 2, 1, 3])
+    z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (n, groups, per_group * count, dim)
+    z = graph.op("Transpose", graph.reshape(z, -1, groups, per_group, count, dim), perm=[0, 3, 1, 2, 4])
     value_bias = np.repeat(w["value.bias"].reshape(groups, dim), per_group, 0).ravel()
     out = w["out.weight"]
-    x = graph.op("Add", x, graph.op("Gemm", graph.reshape(z, -1, heads * dim), out.T, w["out.bias"] + out @ value_bias))
+    z = graph.reshape(z, -1, groups * per_group * dim)
+    x = graph.op("Add", x, graph.op("Gemm", z, out.T, w["out.bias"] + out @ value_bias))
     h = graph.op("Gelu", graph.op("Gemm", _norm(graph, x, w, "norm_ffn"), w["up.weight"].T, w["up.bias"]))
     return graph.op("Add", x, graph.op("Gemm", h, w["down.weight"].T, w["down.bias"]))
-
-
-def _by_query_head(weights: np.ndarray, groups: int, per_group: int, dim: int) -> np.ndarray:
-    """(groups * dim, width) -> (heads * dim, width), each group once for every one of its query heads."""
-    by_group = weights.reshape(groups, 1, dim, -1)
-    return np.ascontiguousarray(np.broadcast_to(by_group, (groups, per_group, dim, by_group.shape[-1]))).reshape(
-        groups * per_group * dim, -1
-    )

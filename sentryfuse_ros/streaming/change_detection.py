@@ -26,7 +26,6 @@ class ChangeDetector:
             raise ParameterError("change rule pixel_step", step, f"a divisor of the patch, {options.patch}", "change either")
         channels, height, width = spec.shape[1], spec.shape[2] // step, spec.shape[3] // step
         self._window, self._shape = options.window, (channels, height, width)
-        self._side = options.patch * options.window // step
         self.grid = options.window_grid(spec)
         self._has_holes = spec.encoding == "depth_m"
         self._patches = (spec.shape[2] // options.patch, spec.shape[3] // options.patch)
@@ -96,11 +95,13 @@ class ChangeDetector:
             if valid is not None:
                 self._held_valid[...] = valid
         else:
-            row, column = np.divmod(windows, self.grid[1])
+            chosen = np.zeros(self.grid, np.uint8)
+            chosen.ravel()[windows] = 1
+            mask = cv2.resize(chosen, self._shape[:0:-1], interpolation=cv2.INTER_NEAREST)
             for held, now in zip(self._held, picture):
-                self._by_window(held)[row, :, column] = self._by_window(now)[row, :, column]
+                cv2.copyTo(now, mask, held)
             if valid is not None:
-                self._by_window(self._held_valid)[row, :, column] = self._by_window(valid)[row, :, column]
+                cv2.copyTo(valid, mask, self._held_valid)
         if valid is not None:
             self._held_share = self._mean(self._held_valid)
 
@@ -139,7 +140,3 @@ class ChangeDetector:
         if valid is not None:
             mean = mean / np.maximum(self._mean(valid), np.float32(1e-6))
         return np.asarray(self.rule.expected_noise(mean), np.float32)
-
-    def _by_window(self, pixels: np.ndarray) -> np.ndarray:
-        """View of (H, W) as (rows, side, columns, side)."""
-        return pixels.reshape(self.grid[0], self._side, self.grid[1], self._side)
