@@ -74,6 +74,32 @@ def _row_is_one_number(input_shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 @dataclass(frozen=True)
+class Stem:
+    """What makes tokens of a model input: a tokeniser in torch, its options, and the same as an ONNX graph."""
+
+    tokenizer: Loadable
+    """A `model.tokenizers.Tokenizer` class: (spec, d_model, options) -> torch module from (B, *spec.shape) to tokens
+    (B, N, d_model) and which are empty (B, N)."""
+    options: Loadable
+    """The record class of the tokeniser's options, a `model.tokenizer_config.TokenizerConfig`; it loads without torch."""
+    onnx: Loadable | None = None
+    """(graph, name, spec, options, weights) writes the tokeniser into a `runtime.onnx_graph.OnnxGraph`; without one, a model
+    with this stem runs on torch only."""
+
+    def tokenizer_class(self) -> Callable[..., Any]:
+        """Class of the network's tokeniser in torch."""
+        return _loaded(self.tokenizer)
+
+    def options_class(self) -> type[Any]:
+        """Record class of the tokeniser's options."""
+        return cast("type[Any]", _loaded(self.options))
+
+    def onnx_builder(self) -> Callable[..., Any] | None:
+        """What writes the tokeniser as an ONNX graph; None where there is none."""
+        return None if self.onnx is None else _loaded(self.onnx)
+
+
+@dataclass(frozen=True)
 class SensorKind:
     """One kind of sensor. Raises ParameterError for a record that contradicts itself.
 
@@ -91,14 +117,8 @@ class SensorKind:
     """(spec, x (n, *spec.shape)) -> bool mask that broadcasts with x: which cells hold data."""
     augmentation: Loadable
     """(x (n, *spec.shape), spec, Augment, numpy Generator) -> x changed at random; cells without data stay zero."""
-    tokenizer: Loadable
-    """A `model.tokenizers.Tokenizer` class: (spec, d_model, options) -> torch module from (B, *spec.shape) to tokens
-    (B, N, d_model) and which are empty (B, N)."""
-    tokenizer_options: Loadable
-    """The record class of the tokeniser's options, a `model.tokenizer_config.TokenizerConfig`; it loads without torch."""
-    onnx_tokenizer: Loadable | None = None
-    """(spec, options, weights) -> `runtime.onnx_graph.OnnxGraph`, the tokeniser without torch; without one, a model with this
-    kind runs on torch only."""
+    stems: Mapping[str, Stem]
+    """What makes tokens of the model input, by the name that a recipe gives under `stem`; "" is the one that it need not name."""
     options: tuple[str, ...] = ()
     """Names that `spec.options` may have; the file of the input builder explains them."""
     channels: int = 0
@@ -245,17 +265,17 @@ class SensorKind:
         """The lies of the kind that fit a spec."""
         return () if self.lies is None else tuple(_loaded(self.lies)(spec))
 
-    def tokenizer_class(self) -> Callable[..., Any]:
-        """Class of the network's tokeniser in torch."""
-        return _loaded(self.tokenizer)
-
-    def tokenizer_options_class(self) -> type[Any]:
-        """Record class of the tokeniser's options."""
-        return cast("type[Any]", _loaded(self.tokenizer_options))
-
-    def onnx_tokenizer_builder(self) -> Callable[..., Any] | None:
-        """What writes the tokeniser as an ONNX graph; None where the kind has none."""
-        return None if self.onnx_tokenizer is None else _loaded(self.onnx_tokenizer)
+    def stem(self, name: str) -> Stem:
+        """The stem that a recipe calls ``name``. Raises ParameterError where the kind has none of that name."""
+        if name not in self.stems:
+            named = ", ".join(repr(known) for known in self.stems if known)
+            raise ParameterError(
+                f"tokenizer stem of kind {self.name}",
+                repr(name),
+                f"{named}, or no stem named" if named else "no stem named",
+                "correct the tokenizer section of the model in the training YAML",
+            )
+        return self.stems[name]
 
 
 _registry: dict[str, SensorKind] = {}
@@ -322,6 +342,25 @@ RECEIVABLE_KINDS: Collection[str] = _ReceivableKinds()
 # ---- the kinds of this package; the input options are explained at the top of preprocessing/<kind>.py ---------------------
 
 _FRAME_SLOT_OPTIONS = ("max_gap_s", "hold_s")
+_FRAME_STEMS = {
+    "": Stem(
+        LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
+        LazyImport("sentryfuse_ros.model.tokenizer_config", "FrameTokenizerConfig"),
+        LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "frame_tokenizer"),
+    ),
+    "patches": Stem(
+        LazyImport("sentryfuse_ros.model.patch_tokenizer", "PatchTokenizer"),
+        LazyImport("sentryfuse_ros.model.patch_config", "PatchTokenizerConfig"),
+        LazyImport("sentryfuse_ros.runtime.onnx_patches", "patch_tokenizer"),
+    ),
+}
+_SERIES_STEMS = {
+    "": Stem(
+        LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
+        LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
+        LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
+    )
+}
 
 register(
     SensorKind(
@@ -333,9 +372,7 @@ register(
         quantities=LazyImport("sentryfuse_ros.sensing.camera_quantities", "camera_quantities"),
         weather=LazyImport("sentryfuse_ros.training.made_up_weather", "camera_weather"),
         lies=LazyImport("sentryfuse_ros.training.made_up_lies", "camera_lies"),
-        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
-        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "FrameTokenizerConfig"),
-        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "frame_tokenizer"),
+        stems=_FRAME_STEMS,
         options=(*_FRAME_SLOT_OPTIONS, "relative_depth", "centre_columns"),
         encodings={"depth_m": 1, "rgb": 3, "mono": 1},
         rows_adjoin=True,
@@ -358,9 +395,7 @@ register(
         quantities=LazyImport("sentryfuse_ros.sensing.series_quantities", "imu_quantities"),
         weather=LazyImport("sentryfuse_ros.training.made_up_weather", "imu_weather"),
         lies=LazyImport("sentryfuse_ros.training.made_up_lies", "imu_lies"),
-        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
-        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
-        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
+        stems=_SERIES_STEMS,
         options=("max_gap_s",),
         channels=6,
         channel_names="gyro xyz, accel xyz",
@@ -381,9 +416,7 @@ register(
         quantities=LazyImport("sentryfuse_ros.sensing.audio_quantities", "audio_quantities"),
         weather=LazyImport("sentryfuse_ros.training.made_up_weather", "audio_weather"),
         lies=LazyImport("sentryfuse_ros.training.made_up_lies", "audio_lies"),
-        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
-        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
-        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
+        stems=_SERIES_STEMS,
         options=("sample_rate_hz", "n_fft", "f_min_hz", "f_max_hz", "log_floor"),
         spec_check=LazyImport("sentryfuse_ros.preprocessing.audio", "check_spec"),
         row_shape=_row_is_one_number,
@@ -409,9 +442,7 @@ register(
         quantities=LazyImport("sentryfuse_ros.sensing.lidar_quantities", "lidar_quantities"),
         weather=LazyImport("sentryfuse_ros.training.made_up_weather", "lidar_weather"),
         lies=LazyImport("sentryfuse_ros.training.made_up_lies", "lidar_lies"),
-        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
-        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "FrameTokenizerConfig"),
-        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "frame_tokenizer"),
+        stems=_FRAME_STEMS,
         options=(
             *_FRAME_SLOT_OPTIONS,
             "polar",
@@ -443,9 +474,7 @@ register(
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_series"),
         quantities=LazyImport("sentryfuse_ros.sensing.series_quantities", "series_quantities"),
         weather=LazyImport("sentryfuse_ros.training.made_up_weather", "series_weather"),
-        tokenizer=LazyImport("sentryfuse_ros.model.tokenizers", "SeriesTokenizer"),
-        tokenizer_options=LazyImport("sentryfuse_ros.model.tokenizer_config", "SeriesTokenizerConfig"),
-        onnx_tokenizer=LazyImport("sentryfuse_ros.runtime.onnx_tokenizers", "series_tokenizer"),
+        stems=_SERIES_STEMS,
         options=("max_gap_s",),
         field_decoder=LazyImport("sentryfuse_ros.decoders.series", "SeriesDecoder"),
         queue_depth=200,

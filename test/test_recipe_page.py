@@ -8,6 +8,7 @@ from typing import Annotated, get_args, get_origin, get_type_hints
 import pytest
 
 from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.model.patch_config import PatchTokenizerConfig
 from sentryfuse_ros.model.tokenizer_config import FrameTokenizerConfig, SeriesTokenizerConfig, StemSize
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.sensor_kinds import sensor_kinds
@@ -24,6 +25,7 @@ SECTIONS = {
     "model": FuseConfig,
     "tokenizer, of an imu, a series or audio": SeriesTokenizerConfig,
     "tokenizer, of a camera or a lidar": FrameTokenizerConfig,
+    "tokenizer, of a camera or a lidar, with stem: patches": PatchTokenizerConfig,
     "sizes": StemSize,
     "schedule": Schedule,
     "elastic": Elastic,

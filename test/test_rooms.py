@@ -27,7 +27,7 @@ FLOORS = (  # each may import from the floors before it and from its own
     {"access_policy", "preprocessing"},
     {"decoders", "model"},
     {"pruning", "sensing", "bags", "simulation"},
-    {"runtime", "datasets", "replay"},
+    {"runtime", "streaming", "datasets", "replay"},
     {"training", "language"},
     {"evaluation"},
     {"reporting"},

@@ -30,6 +30,7 @@ from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensor_kinds import (
     RECEIVABLE_KINDS,
     SensorKind,
+    Stem,
     kind_of_message,
     register,
     registered,
@@ -105,8 +106,7 @@ RANGE_FINDER = SensorKind(
     input_builder=newest_distance,
     validity=nonzero,
     augmentation=scale,
-    tokenizer=SeriesTokenizer,
-    tokenizer_options=SeriesTokenizerConfig,
+    stems={"": Stem(SeriesTokenizer, SeriesTokenizerConfig)},
     options=("tilt_deg",),
     channels=1,
     channel_names="distance",
@@ -248,7 +248,8 @@ def test_a_record_that_contradicts_itself_is_refused(change, word):
 
 @pytest.mark.parametrize("kind", sensor_kinds(), ids=lambda kind: kind.name)
 def test_every_part_of_a_kind_can_be_imported(kind):
-    assert callable(kind.tokenizer_class())
+    for stem in kind.stems.values():
+        assert all(callable(part) for part in (stem.tokenizer_class(), stem.options_class(), stem.onnx_builder()))
     for part in (kind.input_builder, kind.validity, kind.augmentation, *([kind.spec_check] if kind.spec_check else [])):
         assert callable(part.load())
     for msg_type in kind.msg_types:

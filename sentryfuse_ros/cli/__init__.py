@@ -20,6 +20,7 @@ VERBS = {
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model by a recipe (a YAML file)",
     "train-captions": "train the caption head of a model, which says in sentences what it perceives, on simulated drives",
+    "train-stream": "train a network with a patch encoder on people before a depth camera",
     "trust": "let a model notice sensors that send plausible bytes with implausible content",
     "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
     "bench": "measure the inference time at each pruning ratio on this machine",

@@ -14,7 +14,7 @@ from ..evaluation.node_cost import BenchTask
 from ..files import write_atomically
 from ..nodes import door
 from ..paths import model_path
-from . import bench_faults
+from . import bench_faults, bench_streaming
 
 LATENCY = """\
 Inference time at batch size 1 for every pruning ratio of a model, with all sensors live and with each one missing. No
@@ -66,6 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "faults", help="every fault against the promises, over real topics", description=bench_faults.FAULTS
     )
     bench_faults.add_arguments(faults)
+    streaming = benches.add_parser(
+        "streaming", help="what a camera's stream saves and costs", description=bench_streaming.STREAMING
+    )
+    bench_streaming.add_arguments(streaming)
 
 
 def _add(benches: Any, name: str, text: str, description: str) -> argparse.ArgumentParser:
@@ -89,9 +93,10 @@ def run(args: argparse.Namespace) -> int:
     """Measure and print. Raises SentryFuseError."""
     if args.bench == "faults":
         return bench_faults.run(args)
-    if args.rounds is not None and args.rounds < 1:
+    if getattr(args, "rounds", None) is not None and args.rounds < 1:
         raise ParameterError("--rounds", args.rounds, "1 or more")
-    table, values = {"latency": _latency, "node": _node, "memory": _memory, "receive": _receive}[args.bench](args)
+    benches = {"latency": _latency, "node": _node, "memory": _memory, "receive": _receive, "streaming": _streaming}
+    table, values = benches[args.bench](args)
     print(table)
     if args.json:
         Path(args.json).parent.mkdir(parents=True, exist_ok=True)
@@ -136,6 +141,10 @@ def _receive(args: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
 
     report = door.measure_receiving(_task(args), _say)
     return receive_table(report), report.to_dict()
+
+
+def _streaming(args: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
+    return bench_streaming.measure(args, _say)
 
 
 def _task(args: argparse.Namespace) -> BenchTask:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attention import AttendWeights, KeyTokens, SentryAttend, attend, linear
+from .attention import AttendWeights, SentryAttend, attend, linear
 from .config import FuseConfig
 from .dropout import dropout as drop
 
@@ -94,14 +94,15 @@ def transform(
     x: Tensor,
     w: SiteWeights,
     head_dim: int,
-    keys: KeyTokens,
+    keys: Callable[[Tensor], Tensor],
     extra: Tensor | None = None,
     scales: SiteScales | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
     """Run one block: x (..., N, D) -> (..., N, D), leading axes as in `attend`.
 
-    Keys and values come from the tokens of x that ``keys`` picks, and from the tokens ``extra`` (..., E, D) if there are any.
+    Keys and values come from the tokens of x that ``keys`` picks (`KeyTokens`), and from the tokens ``extra`` (..., E, D) if
+    there are any.
     """
     y = norm(x, w.norm_attention, w.norm_attention_bias)
     source = keys(y)

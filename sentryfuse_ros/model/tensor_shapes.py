@@ -5,9 +5,13 @@ A robot checks a checkpoint by it without importing torch; a test holds it again
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from .config import FuseConfig
 from .sites import all_sites
-from .tokenizer_config import Shapes
+from .tokenizer_config import Shapes, leading_weights
 
 
 def token_counts(config: FuseConfig) -> tuple[int, ...]:
@@ -45,6 +49,14 @@ def tensor_shapes(config: FuseConfig) -> Shapes:
     shapes |= _linear("gate.hidden", config.gate_hidden, len(config.modalities))
     shapes |= {"gate.score.weight": (units, config.gate_hidden), "gate.static": (units,)}
     return shapes
+
+
+def stem_weights(config: FuseConfig, tensors: Mapping[str, np.ndarray], place: int, size: int) -> dict[str, np.ndarray]:
+    """The weights of one size of the stem at a place in the mask, by their names inside it, from those of the network."""
+    spec, prefix = config.modalities[place], f"tokenizers.{place}."
+    options = config.tokenizer[spec.name].at_size(size)
+    weights = {name[len(prefix) :]: w for name, w in tensors.items() if name.startswith(prefix)}
+    return leading_weights(weights, options.tensor_shapes(spec, config.d_model))
 
 
 def _linear(name: str, rows: int, columns: int) -> Shapes:

@@ -15,7 +15,7 @@ from ..preprocessing.spec import ModalitySpec
 from ..sensor_kinds import sensor_kind
 from ..validation import Count, Rule, ShareAboveZero, build, check, one_of
 
-_REMEDY = "correct the tokenizer section of the model in the training YAML"
+REMEDY = "correct the tokenizer section of the model in the training YAML"
 Shapes = dict[str, tuple[int, ...]]
 SERIES_KERNEL = 5  # steps that the stem of a series sees at once
 FIRST_KERNEL, LATER_KERNEL = 5, 3  # pixels, for the first convolution of a picture and those after it
@@ -31,6 +31,7 @@ class StemSize:
 
     channels: ShareAboveZero = 1.0  # share of the channels of every convolution, rounded up to a multiple of CHANNEL_STEP
     features: bool = True  # whether the features that are computed beside the convolutions stay: statistics, spectrum
+    layers: ShareAboveZero = 1.0  # share of the layers of a patch encoder, rounded up; a stem of convolutions keeps its own
 
     def kept(self, channels: int) -> int:
         """How many of ``channels`` stay."""
@@ -46,7 +47,12 @@ class TokenizerConfig(ABC):
     )  # smaller versions that a plan may run instead of the whole stem
 
     def __post_init__(self) -> None:
-        check(self, "tokenizer", _REMEDY)
+        check(self, "tokenizer", REMEDY)
+
+    @property
+    def stem_name(self) -> str:
+        """What a recipe's key `stem` calls the stem; empty for the one that the kind of sensor has by default."""
+        return ""
 
     def at_size(self: T, size: int) -> T:
         """The options of the stem at one of its sizes: 0 is the whole stem, 1 the first of ``sizes``. It has no sizes itself."""
@@ -90,11 +96,11 @@ class SeriesTokenizerConfig(TokenizerConfig):
         steps = spec.shape[0]
         if steps % self.steps_per_token:
             raise ParameterError(
-                f"tokenizer {spec.name!r} steps_per_token", self.steps_per_token, f"a divisor of {steps}", _REMEDY
+                f"tokenizer {spec.name!r} steps_per_token", self.steps_per_token, f"a divisor of {steps}", REMEDY
             )
         if self.spectrum_steps and not self.steps_per_token <= self.spectrum_steps <= steps:
             expected = f"0, or {self.steps_per_token} (steps_per_token) to {steps}"
-            raise ParameterError(f"tokenizer {spec.name!r} spectrum_steps", self.spectrum_steps, expected, _REMEDY)
+            raise ParameterError(f"tokenizer {spec.name!r} spectrum_steps", self.spectrum_steps, expected, REMEDY)
         return steps // self.steps_per_token
 
     def spectrum_bins(self) -> int:
@@ -104,12 +110,12 @@ class SeriesTokenizerConfig(TokenizerConfig):
     def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
         channels, stem = spec.shape[1], self.stem_channels
         shapes: Shapes = {
-            **_layer("conv", stem, channels + 1, SERIES_KERNEL),
-            **_layer("norm", stem),
-            **_layer("mix", d_model, stem, self.steps_per_token),
+            **layer_shapes("conv", stem, channels + 1, SERIES_KERNEL),
+            **layer_shapes("norm", stem),
+            **layer_shapes("mix", d_model, stem, self.steps_per_token),
         }
         if self.spectrum_steps:
-            shapes |= _layer("spectrum.mix", d_model, channels * self.spectrum_bins(), 1)
+            shapes |= layer_shapes("spectrum.mix", d_model, channels * self.spectrum_bins(), 1)
         return shapes
 
     def flops(self, spec: ModalitySpec, d_model: int) -> int:
@@ -143,15 +149,15 @@ class FrameTokenizerConfig(TokenizerConfig):
         frames = spec.shape[0]
         if frames % self.frames_per_token:
             raise ParameterError(
-                f"tokenizer {spec.name!r} frames_per_token", self.frames_per_token, f"a divisor of {frames}", _REMEDY
+                f"tokenizer {spec.name!r} frames_per_token", self.frames_per_token, f"a divisor of {frames}", REMEDY
             )
         rows, columns = spec.shape[2:]
         if self.crop_columns > columns:
-            raise ParameterError(f"tokenizer {spec.name!r} crop_columns", self.crop_columns, f"at most {columns}", _REMEDY)
+            raise ParameterError(f"tokenizer {spec.name!r} crop_columns", self.crop_columns, f"at most {columns}", REMEDY)
         parts = (rows, (self.crop_columns or columns) // 2**TEXTURE_SCALES)
         if self.statistics and not all(n <= most for n, most in zip(self.statistics, parts)):
             expected = f"[rows, columns] of at most {list(parts)}"
-            raise ParameterError(f"tokenizer {spec.name!r} statistics", list(self.statistics), expected, _REMEDY)
+            raise ParameterError(f"tokenizer {spec.name!r} statistics", list(self.statistics), expected, REMEDY)
         return frames // self.frames_per_token
 
     def planes(self, spec: ModalitySpec) -> int:
@@ -175,10 +181,10 @@ class FrameTokenizerConfig(TokenizerConfig):
         sizes = [self.planes(spec), *self.stem_channels]
         shapes: Shapes = {}
         for i, (kernel, before, after) in enumerate(zip(self.kernels(), sizes, sizes[1:])):
-            shapes |= _layer(f"convs.{i}", after, before, kernel, kernel) | _layer(f"norms.{i}", after)
-        shapes |= _layer("mix", d_model, sizes[-1] * self.grid[0] * self.grid[1])
+            shapes |= layer_shapes(f"convs.{i}", after, before, kernel, kernel) | layer_shapes(f"norms.{i}", after)
+        shapes |= layer_shapes("mix", d_model, sizes[-1] * self.grid[0] * self.grid[1])
         if self.statistics:
-            shapes |= _layer("statistics.mix", d_model, self.frames_per_token * self.statistics_size(spec))
+            shapes |= layer_shapes("statistics.mix", d_model, self.frames_per_token * self.statistics_size(spec))
         return shapes
 
     def flops(self, spec: ModalitySpec, d_model: int) -> int:
@@ -196,11 +202,12 @@ class FrameTokenizerConfig(TokenizerConfig):
 
 def tokenizer_config(spec: ModalitySpec, options: TokenizerConfig | Mapping[str, Any] | None = None) -> TokenizerConfig:
     """The options of a modality as a record, defaults filled in; raises ParameterError on an option it does not have."""
-    wanted = sensor_kind(spec.kind).tokenizer_options_class()
+    named = options.get("stem", "") if isinstance(options, Mapping) else options.stem_name if options is not None else ""
+    wanted = sensor_kind(spec.kind).stem(named).options_class()
     if options is None or isinstance(options, Mapping):
-        return build(wanted, options or {}, f"tokenizer {spec.name!r}", _REMEDY)
+        return build(wanted, options or {}, f"tokenizer {spec.name!r}", REMEDY)
     if not isinstance(options, wanted):
-        raise ParameterError(f"tokenizer {spec.name!r}", type(options).__name__, f"a {wanted.__name__}", _REMEDY)
+        raise ParameterError(f"tokenizer {spec.name!r}", type(options).__name__, f"a {wanted.__name__}", REMEDY)
     return options
 
 
@@ -209,6 +216,6 @@ def leading_weights(weights: Mapping[str, np.ndarray], shapes: Shapes) -> dict[s
     return {name: weights[name][tuple(slice(n) for n in shape)] for name, shape in shapes.items()}
 
 
-def _layer(name: str, out: int, *inner: int) -> Shapes:
+def layer_shapes(name: str, out: int, *inner: int) -> Shapes:
     """Weight (out, *inner) and bias (out,) of a layer."""
     return {f"{name}.weight": (out, *inner), f"{name}.bias": (out,)}

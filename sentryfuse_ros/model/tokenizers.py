@@ -247,4 +247,6 @@ class TextureStatistics(nn.Module):
 
 def make_tokenizer(spec: ModalitySpec, d_model: int, options: TokenizerConfig | Mapping[str, Any] | None = None) -> Tokenizer:
     """The tokeniser of a modality, defaults where options are left out; raises ParameterError on a wrong option."""
-    return sensor_kind(spec.kind).tokenizer_class()(spec, d_model, tokenizer_config(spec, options))
+    record = tokenizer_config(spec, options)
+    made: Tokenizer = sensor_kind(spec.kind).stem(record.stem_name).tokenizer_class()(spec, d_model, record)
+    return made

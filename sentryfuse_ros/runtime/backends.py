@@ -55,4 +55,6 @@ def load_backend(
 def _runs_on_onnx(checkpoint: Checkpoint) -> bool:
     if importlib.util.find_spec("onnxruntime") is None:
         return False
-    return all(sensor_kind(spec.kind).onnx_tokenizer_builder() is not None for spec in checkpoint.config.modalities)
+    config = checkpoint.config
+    stems = (sensor_kind(spec.kind).stem(config.tokenizer[spec.name].stem_name) for spec in config.modalities)
+    return all(stem.onnx is not None for stem in stems)

@@ -15,13 +15,14 @@ import numpy as np
 
 from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
+from ..model.patch_config import PatchTokenizerConfig
 from ..model.subnetwork import Subnetwork
-from ..model.tensor_shapes import token_counts
-from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig, leading_weights
+from ..model.tensor_shapes import stem_weights, token_counts
+from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig
 from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
-from . import onnx_fusion, onnx_tokenizers
+from . import onnx_fusion, onnx_patches, onnx_tokenizers
 from .backend import BackendOutput, FusedTokens
 from .onnx_graph import OnnxGraph
 from .onnx_session import make_session
@@ -75,7 +76,7 @@ class OnnxBackend:
         self._gives_tokens = gives_tokens
         self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
         self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
-        self._builders = [_builder(spec) for spec in checkpoint.config.modalities]
+        self._builders = [_builder(spec, self._config.tokenizer[spec.name]) for spec in self._config.modalities]
 
     def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> FusionSession:
         """Write the plan's graph and make its session, and those of its pictures that no earlier plan had."""
@@ -83,9 +84,14 @@ class OnnxBackend:
         for i, spec in enumerate(self._config.modalities):
             if not part.used[i]:
                 continue
-            if _keeps_tokens(self._config.tokenizer[spec.name]):
-                shape = [self._lengths[i], self._config.d_model]
+            options = self._config.tokenizer[spec.name]
+            if _keeps_tokens(options):
+                shape = [spec.shape[0], self._config.d_model]
                 tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
+                if isinstance(options, PatchTokenizerConfig):
+                    tokens[i] = onnx_patches.in_motion(
+                        graph, *tokens[i], options, stem_weights(self._config, self._weights, i, part.stems[i])
+                    )
                 pictures.append((spec.name, self._picture_session(i, part.stems[i])))
             else:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
@@ -118,9 +124,10 @@ class OnnxBackend:
 
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
-        prefix, options = f"tokenizers.{place}.", self._config.tokenizer[spec.name].at_size(size)
-        weights = {name[len(prefix) :]: w for name, w in self._weights.items() if name.startswith(prefix)}
-        weights = leading_weights(weights, options.tensor_shapes(spec, self._config.d_model))
+        options = self._config.tokenizer[spec.name].at_size(size)
+        weights = stem_weights(self._config, self._weights, place, size)
+        if isinstance(options, PatchTokenizerConfig):
+            return onnx_patches.picture_reader(graph, name, spec, options, weights)
         return self._builders[place](graph, name, spec, options, weights)
 
     def _picture_session(self, place: int, size: int) -> PictureSession:
@@ -133,18 +140,20 @@ class OnnxBackend:
 
 
 def _keeps_tokens(options: TokenizerConfig) -> bool:
-    """Whether every picture makes a token of its own, which stays the same from window to window."""
+    """Whether something is made of every picture by itself, which stays the same from window to window."""
+    if isinstance(options, PatchTokenizerConfig):
+        return True
     return isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none"
 
 
-def _builder(spec: ModalitySpec) -> Callable[..., onnx_tokenizers.TokenValues]:
-    builder = sensor_kind(spec.kind).onnx_tokenizer_builder()
+def _builder(spec: ModalitySpec, options: TokenizerConfig) -> Callable[..., onnx_tokenizers.TokenValues]:
+    builder = sensor_kind(spec.kind).stem(options.stem_name).onnx_builder()
     if builder is None:
         raise CheckpointError(
             f"model input {spec.name!r} of kind {spec.kind!r}",
             "a tokeniser in torch only",
             "one that can be written as an ONNX graph",
-            "set backend to torch, or give the sensor kind an onnx_tokenizer",
+            "set backend to torch, or give the stem of the sensor kind one in `onnx`",
         )
     return builder
 

@@ -62,7 +62,7 @@ def frame_tokenizer(
         rows, columns = -(-rows // 2), -(-columns // 2)
         gain, offset = weights[f"norms.{i}.weight"], weights[f"norms.{i}.bias"]
         x = graph.op("Gelu", _whole_norm(graph, x, gain, offset, (count, rows, columns)))
-    features = [_adaptive_pool(graph, x, rows, columns, options.grid, options.stem_channels[-1])]
+    features = [adaptive_pool(graph, x, rows, columns, options.grid, options.stem_channels[-1])]
     matrix, bias = [weights["mix.weight"]], weights["mix.bias"]
     if options.statistics:
         parts, upright = options.statistics, sensor_kind(spec.kind).rows_adjoin
@@ -174,7 +174,7 @@ def pooling_matrix(size: int, parts: int, border: bool = False) -> np.ndarray:
     return matrix
 
 
-def _adaptive_pool(graph: OnnxGraph, x: str, rows: int, columns: int, grid: tuple[int, ...], channels: int) -> str:
+def adaptive_pool(graph: OnnxGraph, x: str, rows: int, columns: int, grid: tuple[int, ...], channels: int) -> str:
     """(n, channels, rows, columns) -> (n, channels * grid), the means over the parts of a grid."""
     if (rows, columns) != grid:
         kernels, strides = [], []

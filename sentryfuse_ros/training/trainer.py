@@ -21,6 +21,7 @@ from ..pruning.slicing import choose_plan, slice_weights
 from .distributed import Distributed
 from .examples import Examples
 from .metrics import StepLosses
+from .optimiser import make_optimiser
 from .recipe import Recipe
 
 Mask = tuple[bool, ...]
@@ -238,14 +239,6 @@ def add_gumbel_noise(scores: Scores, tau: float) -> Scores:
 
 def _gumbel(scores: Tensor, tau: float) -> Tensor:
     return scores - tau * torch.log(-torch.log(torch.rand_like(scores).clamp(1e-9, 1 - 1e-7)))
-
-
-def make_optimiser(groups: list[dict[str, Any]]) -> torch.optim.Optimizer:
-    """AdamW that updates all weights in one call where torch can (on a CPU from 2.4 on), a tenth of a small network's step."""
-    try:
-        return torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=True)
-    except RuntimeError:
-        return torch.optim.AdamW(groups, betas=(0.9, 0.98))
 
 
 def class_weights(labels: np.ndarray, classes: int, power: float) -> torch.Tensor:

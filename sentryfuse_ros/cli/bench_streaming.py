@@ -1,0 +1,32 @@
+"""`sentryfuse bench streaming`: what a camera's stream saves, and what it costs in accuracy."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..model.checkpoint import read_checkpoint
+from ..paths import model_path
+
+STREAMING = """\
+Streams of a camera with patch tokens against the same model encoding every picture whole, at batch size 1: windows encoded
+anew, accuracy on whole labelled recordings, latency with both sides in turns, and the branches of the router. Needs the
+UTD-MHAD recordings under SENTRYFUSE_DATA, and torch, which simulates the rooms around the recorded people.
+"""
+MODEL = "utd_mhad_stream"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--model", default=MODEL, help="checkpoint folder or name (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true", help="few recordings and rounds, for a first impression")
+    parser.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
+
+
+def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Mapping[str, Any]]:
+    """The table and the numbers. Raises SentryFuseError."""
+    from ..evaluation.streaming import QUICK, Effort, measure_streaming
+    from ..reporting.streaming_table import streaming_table
+
+    report = measure_streaming(read_checkpoint(model_path(args.model)), QUICK if args.quick else Effort(), say)
+    return streaming_table(report), report.to_dict()

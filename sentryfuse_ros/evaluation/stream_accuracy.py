@@ -1,0 +1,153 @@
+"""What a stream's savings cost in accuracy: the same recordings through several set-ups of a stream, picture by picture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..model.checkpoint import Checkpoint
+from ..model.subnetwork import Subnetwork
+from ..streaming.branches import Branch, branch_share
+from ..streaming.camera_stream import CameraStream
+from ..streaming.stream_classifier import StreamClassifier
+from ..streaming.window_encoder import WindowEncoder
+from .people_streams import PeopleStream
+
+BOOTSTRAPS = 2000
+PLAIN = "plain"  # the set-up with which all others are compared
+
+
+@dataclass(frozen=True)
+class StreamSetUp:
+    """A way to run a stream."""
+
+    make: Callable[[WindowEncoder], CameraStream]
+    part: Subnetwork
+    ratio: float = 0.0
+    gyro: bool = False  # whether the stream is told the camera's rate of turn
+    reuse_predictions: bool = False  # see `StreamClassifier`
+
+    def run(self, checkpoint: Checkpoint, encoder: WindowEncoder) -> StreamClassifier:
+        """In its first state."""
+        return StreamClassifier(checkpoint, self.make(encoder), self.part, reuse_predictions=self.reuse_predictions)
+
+
+@dataclass(frozen=True)
+class StreamScore:
+    """One set-up over all recordings. Shares leave out the first picture of a recording, which is always encoded whole."""
+
+    accuracy: float  # of the prediction after the last picture of a recording
+    kept: float  # that, divided by the accuracy of the plain encoder on the same pictures
+    kept_ci95: tuple[float, float]  # bootstrap over recordings
+    same_prediction: float  # share of all pictures at which the most likely class is that of the plain encoder
+    windows_share: float  # windows encoded anew, of all
+    windows_share_with_first: float
+    flops_share: float  # of the plain encoder's FLOPs, read-out included
+    flops_share_low_motion: float
+    reuse: float
+    light: float
+    full: float
+    switches_per_s: float
+    dense_pictures: float  # share of the pictures that were encoded whole
+
+
+@dataclass
+class _Tally:
+    correct: list[bool] = field(default_factory=list)
+    same: list[np.ndarray] = field(default_factory=list)
+    windows: list[np.ndarray] = field(default_factory=list)
+    flops: list[np.ndarray] = field(default_factory=list)
+    low: list[np.ndarray] = field(default_factory=list)
+    branches: list[np.ndarray] = field(default_factory=list)
+    dense: list[np.ndarray] = field(default_factory=list)
+
+
+def score_streams(
+    checkpoint: Checkpoint, streams: Iterable[PeopleStream], set_ups: Mapping[str, StreamSetUp], rate_hz: float
+) -> dict[str, StreamScore]:
+    """Run every set-up over every stream. ``set_ups`` must hold PLAIN."""
+    (name,) = checkpoint.config.names
+    encoder = WindowEncoder(checkpoint, name)
+    runs = {key: set_up.run(checkpoint, encoder) for key, set_up in set_ups.items()}
+    tallies = {key: _Tally() for key in set_ups}
+    for stream in streams:
+        plain = np.zeros(0)
+        for key in sorted(runs, key=lambda k: k != PLAIN):
+            classes, tally = _run(runs[key], set_ups[key], stream, encoder, tallies[key])
+            plain = classes if key == PLAIN else plain
+            tally.same.append(classes == plain)
+    reference = np.array(tallies[PLAIN].correct)
+    return {key: _score(tally, reference, rate_hz, encoder.windows) for key, tally in tallies.items()}
+
+
+def _run(
+    run: StreamClassifier, set_up: StreamSetUp, stream: PeopleStream, encoder: WindowEncoder, tally: _Tally
+) -> tuple[np.ndarray, _Tally]:
+    run.reset()
+    classes, confidence = [], 1.0
+    windows, flops, branches, dense = [], [], [], []
+    for t, picture in enumerate(stream.pictures):
+        turn = float(stream.turn_rad_s[t]) if set_up.gyro else None
+        logits, step = run.update(picture, ratio=set_up.ratio, confidence=confidence, turn_rad_s=turn)
+        share = np.exp(logits - logits.max())
+        confidence = float(share.max() / share.sum())
+        classes.append(int(logits.argmax()))
+        windows.append(step.encoded)
+        flops.append(picture_flops(encoder, step.encoded, step.branch))
+        branches.append(int(step.branch))
+        dense.append(step.dense)
+    tally.correct.append(classes[-1] == stream.label)
+    for kept, values in ((tally.windows, windows), (tally.flops, flops), (tally.branches, branches), (tally.dense, dense)):
+        kept.append(np.array(values))
+    tally.low.append(stream.low_motion)
+    return np.array(classes), tally
+
+
+def picture_flops(encoder: WindowEncoder, windows: int, branch: Branch) -> float:
+    """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
+    if not windows:
+        return 0.0
+    options = encoder.options.at_size(encoder.sizes - 1 if branch == Branch.LIGHT else 0)
+    return float(windows * options.window_flops(encoder.spec) + options.read_flops(encoder.spec, encoder.d_model))
+
+
+def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -> StreamScore:
+    correct = np.array(tally.correct)
+    later = np.concatenate([np.arange(len(w)) > 0 for w in tally.windows])
+    low = np.concatenate(tally.low) & later
+    encoded, flops = np.concatenate(tally.windows), np.concatenate(tally.flops)
+    dense_flops = max(float(f[0]) for f in tally.flops)
+    branches = [b[1:] for b in tally.branches if len(b) > 1]
+    shares = branch_share(np.concatenate(branches), rate_hz)
+    switches = sum(int(np.count_nonzero(np.diff(b))) for b in branches) / sum(len(b) for b in branches) * rate_hz
+    rng = np.random.default_rng(0)
+    picks = rng.integers(0, len(correct), (BOOTSTRAPS, len(correct)))
+    kept = correct[picks].mean(1) / np.maximum(reference[picks].mean(1), 1e-9)
+    low_quantile, high_quantile = np.quantile(kept, (0.025, 0.975))
+    return StreamScore(
+        accuracy=_round(correct.mean()),
+        kept=_round(correct.mean() / max(reference.mean(), 1e-9)),
+        kept_ci95=(_round(low_quantile), _round(high_quantile)),
+        same_prediction=_round(np.concatenate(tally.same).mean()),
+        windows_share=_round(encoded[later].mean() / windows),
+        windows_share_with_first=_round(encoded.mean() / windows),
+        flops_share=_round(flops[later].mean() / dense_flops),
+        flops_share_low_motion=_round(flops[low].mean() / dense_flops) if low.any() else 0.0,
+        reuse=_round(shares.reuse),
+        light=_round(shares.light),
+        full=_round(shares.full),
+        switches_per_s=_round(switches),
+        dense_pictures=_round(np.concatenate(tally.dense)[later].mean()),
+    )
+
+
+def _round(value: Any) -> float:
+    return round(float(value), 4)
+
+
+def scores_to_dict(scores: Mapping[str, StreamScore]) -> dict[str, dict[str, Any]]:
+    """For JSON."""
+    return {key: asdict(score) for key, score in scores.items()}

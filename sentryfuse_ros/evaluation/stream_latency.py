@@ -1,0 +1,81 @@
+"""How long a picture takes as a stream and encoded whole, in turns, at batch size 1 in ONNX Runtime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..model.checkpoint import Checkpoint
+from ..model.config import FuseConfig
+from ..model.patch_config import PatchTokenizerConfig
+from ..model.tensor_shapes import stem_weights, tensor_shapes
+from ..preprocessing import ModalitySpec
+from ..runtime.onnx_graph import OnnxGraph
+from ..runtime.onnx_patches import encode_windows, read_picture
+from ..runtime.onnx_session import make_session
+from ..streaming.window_encoder import WindowEncoder
+from .people_streams import PeopleStream
+
+Side = Callable[[np.ndarray, float], Any]  # takes a picture and the camera's rate of turn
+
+
+def time_sides(
+    streams: Sequence[PeopleStream], sides: Mapping[str, Side], reset: Callable[[], None], rounds: int
+) -> dict[str, np.ndarray]:
+    """Seconds per picture of each side, (pictures,), the median over ``rounds``; the sides take turns in random order.
+
+    The first picture of every recording is left out: it is encoded whole by all of them.
+    """
+    rng = np.random.default_rng(0)
+    took: dict[str, list[list[float]]] = {name: [] for name in sides}
+    for _ in range(rounds):
+        now: dict[str, list[float]] = {name: [] for name in sides}
+        for stream in streams:
+            reset()
+            for t, (picture, turn) in enumerate(zip(stream.pictures, stream.turn_rad_s)):
+                for name in rng.permutation(list(sides)):
+                    started = time.perf_counter()
+                    sides[name](picture, float(turn))
+                    if t:
+                        now[name].append(time.perf_counter() - started)
+        for name, seconds in now.items():
+            took[name].append(seconds)
+    return {name: np.median(seconds, axis=0) for name, seconds in took.items()}
+
+
+def ratio(slow: np.ndarray, fast: np.ndarray) -> float:
+    """How many times as fast, over all pictures together."""
+    return round(float(slow.sum() / fast.sum()), 3)
+
+
+def resized(checkpoint: Checkpoint, height: int, width: int, seed: int = 0) -> Checkpoint:
+    """A network like a checkpoint's, for pictures of another size and with random weights: good for timing alone."""
+    config = checkpoint.config
+    (spec,) = config.modalities
+    larger: ModalitySpec = replace(spec, shape=(*spec.shape[:2], height, width))
+    made = FuseConfig.from_dict({**config.to_dict(), "modalities": [larger.to_dict()]})
+    rng = np.random.default_rng(seed)
+    tensors = {name: (0.05 * rng.standard_normal(shape)).astype(np.float32) for name, shape in tensor_shapes(made).items()}
+    return Checkpoint(made, tensors, {})
+
+
+class GlobalAttention:
+    """The same encoder as a user would write it: every patch attends to all patches of the picture."""
+
+    def __init__(self, checkpoint: Checkpoint, encoder: WindowEncoder, threads: int = 1):
+        (name,) = checkpoint.config.names
+        spec, options = encoder.spec, checkpoint.config.tokenizer[name]
+        assert isinstance(options, PatchTokenizerConfig)
+        graph, weights = OnnxGraph(), stem_weights(checkpoint.config, checkpoint.tensors, 0, 0)
+        patches = graph.input("patches", [encoder.windows, options.window**2, spec.channels * options.patch**2])
+        codes = encode_windows(graph, patches, spec, options, weights, everywhere=True)
+        graph.output(read_picture(graph, codes, spec, options, weights), "picture")
+        self._session, self._encoder = make_session(graph, threads), encoder
+
+    def __call__(self, picture: np.ndarray, turn_rad_s: float) -> np.ndarray:
+        found: np.ndarray = self._session.run(None, {"patches": self._encoder.patches(picture)})[0]
+        return found

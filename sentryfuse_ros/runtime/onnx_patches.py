@@ -1,0 +1,139 @@
+"""The patch encoder of `model.patch_tokenizer` as ONNX graphs: the whole stem, or its parts for a stream (`streaming/`).
+
+The parts are `encode_windows`, whose number of windows may differ from call to call, `read_picture`, and `in_motion`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig
+from ..preprocessing import ModalitySpec
+from .onnx_graph import OnnxGraph
+from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool
+
+Weights = Mapping[str, np.ndarray]
+
+
+def patch_tokenizer(
+    graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
+) -> TokenValues:
+    """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first."""
+    pictures, seen = picture_reader(graph, name, spec, options, weights)
+    return in_motion(graph, pictures, seen, options, weights)
+
+
+def picture_reader(
+    graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
+) -> TokenValues:
+    """What a PatchTokenizer knows of pictures by themselves: input ``name`` (n, C, H, W) -> (n, D), and seen (n,)."""
+    _, channels, height, width = spec.shape
+    rows, columns = options.window_grid(spec)
+    window, patch = options.window, options.patch
+    frames = graph.input(name, ["n", channels, height, width])
+    seen = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
+    x = graph.reshape(frames, -1, channels, rows, window, patch, columns, window, patch)
+    x = graph.op("Transpose", x, perm=[0, 2, 5, 3, 6, 1, 4, 7])
+    codes = encode_windows(graph, graph.reshape(x, -1, window**2, channels * patch**2), spec, options, weights)
+    return read_picture(graph, codes, spec, options, weights), seen
+
+
+def encode_windows(
+    graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights, everywhere: bool = False
+) -> str:
+    """Windows as patches (n, patches, C * pixels) -> codes (n, code), for any number of windows.
+
+    ``everywhere``: attention reaches over the whole picture, of which all windows must be given; for comparison only.
+    """
+    count, channels, pixels = options.window**2, spec.channels, options.patch**2
+    x = graph.reshape(patches, -1, channels * pixels)
+    if options.validity_mask != "none":
+        size = graph.op("Abs", x)
+        if options.validity_mask == "one" and channels > 1:
+            size = graph.op("ReduceMax", graph.reshape(size, -1, channels, pixels), [1], keepdims=0)
+        x = graph.op("Concat", x, graph.op("Sign", size), axis=1)
+    x = graph.op("Gemm", x, weights["embed.weight"].T, weights["embed.bias"])
+    x = graph.op("Add", graph.reshape(x, -1, count, options.width), weights["place"])
+    x = graph.reshape(x, -1, options.width)
+    for i in range(options.layers):
+        x = _layer(graph, x, options, _part(weights, f"layers.{i}."), options.patch_tokens(spec) if everywhere else count)
+    x = graph.reshape(_norm(graph, x, weights, "norm"), -1, count * options.width)
+    return graph.op("Gemm", x, weights["pack.weight"].T, weights["pack.bias"])
+
+
+def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
+    """Codes of all windows of pictures (n * windows, code) -> (n, D)."""
+    rows, columns = options.window_grid(spec)
+    x = graph.op("Transpose", graph.reshape(codes, -1, rows * columns, options.code), perm=[0, 2, 1])
+    x = graph.op(
+        "Conv",
+        graph.reshape(x, -1, options.code, rows, columns),
+        weights["read.weight"],
+        weights["read.bias"],
+        kernel_shape=[READ_KERNEL, READ_KERNEL],
+        strides=[READ_STRIDE, READ_STRIDE],
+        pads=[READ_KERNEL // 2] * 4,
+    )
+    x = adaptive_pool(graph, graph.op("Gelu", x), *options.read_grid(spec), options.grid, options.read_channels)
+    return graph.op("Gemm", x, weights["mix.weight"].T, weights["mix.bias"])
+
+
+def in_motion(graph: OnnxGraph, pictures: str, seen: str, options: PatchTokenizerConfig, weights: Weights) -> TokenValues:
+    """What is known of successive pictures (K, D), seen (K,) -> tokens (N, D), seen (N,)."""
+    share, d_model = options.pictures_per_token, len(weights["motion.bias"])
+    pictures = graph.op("Mul", pictures, graph.reshape(seen, -1, 1))
+    x = graph.op("Transpose", graph.reshape(pictures, 1, -1, d_model), perm=[0, 2, 1])
+    x = graph.op(
+        "Conv",
+        x,
+        weights["motion.weight"],
+        weights["motion.bias"],
+        kernel_shape=[options.motion_steps],
+        strides=[share],
+        pads=[MOTION_CONTEXT] * 2,
+    )
+    x = graph.op("Transpose", graph.reshape(graph.op("Gelu", x), d_model, -1), perm=[1, 0])
+    mean = pictures
+    if share > 1:
+        mean = graph.op("ReduceMean", graph.reshape(pictures, -1, share, d_model), [1], keepdims=0)
+        seen = graph.op("ReduceMax", graph.reshape(seen, -1, share), [1], keepdims=0)
+    return graph.op("Add", x, mean), seen
+
+
+def _part(weights: Weights, prefix: str) -> Weights:
+    return {name.removeprefix(prefix): w for name, w in weights.items() if name.startswith(prefix)}
+
+
+def _norm(graph: OnnxGraph, x: str, weights: Weights, name: str) -> str:
+    return graph.op("LayerNormalization", x, weights[f"{name}.weight"], weights[f"{name}.bias"], axis=-1, epsilon=NORM_EPSILON)
+
+
+def _layer(graph: OnnxGraph, x: str, options: PatchTokenizerConfig, w: Weights, count: int) -> str:
+    """One transformer layer inside windows of ``count`` patches: x (n * count, width) -> the same."""
+    groups, dim, per_group = options.num_kv_heads, options.head_dim, options.heads_per_group
+    y = _norm(graph, x, w, "norm_attention")
+    source, keys = y, count
+    if options.kv_stride > 1:
+        picked = np.arange((count - 1) % options.kv_stride, count, options.kv_stride)
+        source = graph.op("Gather", graph.reshape(y, -1, count, options.width), picked, axis=1)
+        source, keys = graph.reshape(source, -1, options.width), len(picked)
+    scale = np.float32(dim**-0.5)
+    q = graph.op("Gemm", y, w["query.weight"].T * scale, w["query.bias"] * scale)
+    # The heads of a group see the same keys, so they are simply more queries. Keys' biases change nothing, since softmax is blind
+    # to what all keys share; values' biases are folded into the output's, because attention weights sum to one.
+    q = graph.op("Transpose", graph.reshape(q, -1, count, groups, per_group, dim), perm=[0, 2, 3, 1, 4])
+    q = graph.reshape(q, -1, groups, per_group * count, dim)
+    k = graph.op("MatMul", source, w["key.weight"].T)
+    k = graph.op("Transpose", graph.reshape(k, -1, keys, groups, dim), perm=[0, 2, 3, 1])
+    v = graph.op("MatMul", source, w["value.weight"].T)
+    v = graph.op("Transpose", graph.reshape(v, -1, keys, groups, dim), perm=[0, 2, 1, 3])
+    z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (n, groups, per_group * count, dim)
+    z = graph.op("Transpose", graph.reshape(z, -1, groups, per_group, count, dim), perm=[0, 3, 1, 2, 4])
+    value_bias = np.repeat(w["value.bias"].reshape(groups, dim), per_group, 0).ravel()
+    out = w["out.weight"]
+    z = graph.reshape(z, -1, groups * per_group * dim)
+    x = graph.op("Add", x, graph.op("Gemm", z, out.T, w["out.bias"] + out @ value_bias))
+    h = graph.op("Gelu", graph.op("Gemm", _norm(graph, x, w, "norm_ffn"), w["up.weight"].T, w["up.bias"]))
+    return graph.op("Add", x, graph.op("Gemm", h, w["down.weight"].T, w["down.bias"]))

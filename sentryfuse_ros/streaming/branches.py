@@ -1,0 +1,189 @@
+"""The branches of a camera's encoder, and the routers that choose one for every picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+from ..preprocessing import ModalitySpec
+from ..validation import Count, NotNegative, Positive, Share, check
+
+TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
+
+
+class Branch(IntEnum):
+    """What is done with a picture."""
+
+    REUSE = 0  # the token of the picture before stands for it
+    LIGHT = 1  # its changed windows go through the smallest size of the encoder
+    FULL = 2  # its changed windows go through the whole encoder
+
+
+class RouterInput(NamedTuple):
+    """What a router is told of a picture; `features` lists the same numbers."""
+
+    change: float  # mean of the largest patch scores; above 1 counts as changed
+    changed_share: float  # of the windows
+    texture: float  # mean step between neighbouring pixels, in units of the spec's standard deviation
+    confidence: float  # of the prediction before
+    ratio: float  # pruning ratio in force
+
+    def features(self) -> np.ndarray:
+        """(5,), changes on a logarithmic scale."""
+        return np.array([np.log1p(self.change), self.changed_share, self.texture, self.confidence, self.ratio], np.float32)
+
+
+class Router(Protocol):
+    """Chooses a branch for every picture of a stream."""
+
+    def choose(self, given: RouterInput) -> Branch:
+        """The branch of the next picture."""
+        ...
+
+    def reset(self) -> None:
+        """Forget the pictures before."""
+        ...
+
+
+def top_change(patch_scores: np.ndarray) -> float:
+    """Mean of the largest patch scores."""
+    scores = patch_scores.ravel()
+    count = min(TOP_PATCHES, len(scores))
+    return float(np.partition(scores, len(scores) - count)[-count:].mean())
+
+
+def texture(thin: np.ndarray, spec: ModalitySpec) -> float:
+    """Mean step between neighbouring pixels in every second row of a thinned picture (C, h, w), in standard deviations."""
+    rows = thin[0, ::2]
+    return float(np.abs(rows[:, 1:] - rows[:, :-1]).mean()) / (spec.std[0] if spec.std else 1.0)
+
+
+class AlwaysFull:
+    """Every picture takes the whole encoder: change detection alone."""
+
+    def choose(self, given: RouterInput) -> Branch:
+        return Branch.FULL
+
+    def reset(self) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Steadiness:
+    """What keeps a router from going back and forth."""
+
+    dwell_pictures: Count = 3  # a cheaper branch is taken only after it was wanted for so many pictures in a row
+    margin: NotNegative = 0.3  # how much better another branch must be: a share of a threshold, or a difference of costs
+
+    def __post_init__(self) -> None:
+        check(self, "router steadiness", "correct the streaming section")
+
+
+class _Dwell:
+    """Goes to a dearer branch at once, and to a cheaper one when it has been wanted for a while. The first wish is granted."""
+
+    def __init__(self, pictures: int):
+        self._pictures = pictures
+        self.reset()
+
+    def reset(self) -> None:
+        self.branch, self._wanted = Branch.FULL, self._pictures - 1
+
+    def settle(self, wanted: Branch) -> Branch:
+        self._wanted = self._wanted + 1 if wanted < self.branch else 0
+        if wanted > self.branch or self._wanted >= self._pictures:
+            self.branch, self._wanted = wanted, 0
+        return self.branch
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Changes from which on a picture is worth a branch."""
+
+    light: Positive = 1.5
+    full: Positive = 3.0
+
+
+class ThresholdRouter:
+    """The control: fixed thresholds on the change, which rise with the pruning ratio, with hysteresis and dwell."""
+
+    def __init__(self, thresholds: Thresholds | None = None, steadiness: Steadiness | None = None):
+        self._thresholds, self._steadiness = thresholds or Thresholds(), steadiness or Steadiness()
+        self._dwell = _Dwell(self._steadiness.dwell_pictures)
+
+    def reset(self) -> None:
+        self._dwell.reset()
+
+    def choose(self, given: RouterInput) -> Branch:
+        # A branch that is in force is left only where the change is clearly below its threshold.
+        ease = 1 - min(self._steadiness.margin, 0.9)
+        at = self._dwell.branch
+        wanted, change = Branch.REUSE, given.change / (1 + given.ratio)
+        if change > self._thresholds.light * (ease if at >= Branch.LIGHT else 1):
+            wanted = Branch.LIGHT
+        if change > self._thresholds.full * (ease if at >= Branch.FULL else 1):
+            wanted = Branch.FULL
+        return self._dwell.settle(wanted)
+
+
+@dataclass(frozen=True)
+class RouterWeights:
+    """A learned router: a small perceptron that expects the error of each branch, and what a branch costs."""
+
+    hidden: tuple[tuple[float, ...], ...]  # (h, 5) on the features less ``mean`` over ``scale``
+    hidden_bias: tuple[float, ...]
+    out: tuple[tuple[float, ...], ...]  # (2, h): expected error of reuse and of light
+    out_bias: tuple[float, float]
+    mean: tuple[float, ...]  # (5,)
+    scale: tuple[float, ...]
+    costs: tuple[float, float, float]  # of the branches, in units of error
+
+    def __post_init__(self) -> None:
+        check(self, "router weights", "take them from the training again")
+
+
+class LearnedRouter:
+    """Takes the branch with the least expected error plus cost, which rises with the pruning ratio; leaving the branch in force
+    costs ``margin`` more."""
+
+    def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
+        self._steadiness = steadiness or Steadiness()
+        self._dwell = _Dwell(self._steadiness.dwell_pictures)
+        w = weights
+        parts = (w.hidden, w.hidden_bias, w.out, w.out_bias, w.mean, w.scale, w.costs)
+        self._hidden, self._hidden_bias, self._out, self._out_bias, self._mean, self._scale, self._costs = (
+            np.array(part, np.float32) for part in parts
+        )
+
+    def reset(self) -> None:
+        self._dwell.reset()
+
+    def choose(self, given: RouterInput) -> Branch:
+        total = self.expected_errors(given.features()) + self._costs * (1 + given.ratio)
+        total[self._dwell.branch] -= self._steadiness.margin
+        return self._dwell.settle(Branch(int(total.argmin())))
+
+    def expected_errors(self, features: np.ndarray) -> np.ndarray:
+        """Of reuse, light and full, (3,); that of full is 0."""
+        x = np.tanh(self._hidden @ ((features - self._mean) / self._scale) + self._hidden_bias)
+        return np.append(np.logaddexp(np.float32(0), self._out @ x + self._out_bias), np.float32(0))
+
+
+@dataclass(frozen=True)
+class BranchShare:
+    """How often each branch was taken, and how often it changed."""
+
+    reuse: Share
+    light: Share
+    full: Share
+    switches_per_s: NotNegative
+
+
+def branch_share(branches: np.ndarray, rate_hz: float) -> BranchShare:
+    """Of the branches of successive pictures (n,), n at least 1."""
+    shares = np.bincount(branches, minlength=3) / len(branches)
+    switches = np.count_nonzero(np.diff(branches)) / max(len(branches) - 1, 1)
+    return BranchShare(float(shares[0]), float(shares[1]), float(shares[2]), float(switches * rate_hz))

@@ -1,0 +1,58 @@
+"""How many of the windows that changed are encoded anew, and when all of them are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+
+from ..validation import Count, Rule, ShareAboveZero, check, one_of
+
+POLICIES = ("threshold", "top_k", "budget")
+_Refresh = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
+
+
+@dataclass(frozen=True)
+class StreamPolicy:
+    """Which windows to encode, from how much each has changed.
+
+    threshold: all that changed. top_k: of those at most ``most_windows``, the most changed first. budget: of those at most the
+    share ``most_share`` of all windows at pruning ratio 0, and the less the higher the ratio: three quarters of it at 1.
+    """
+
+    kind: Annotated[str, one_of(POLICIES)] = "threshold"
+    most_windows: Count = 6
+    most_share: ShareAboveZero = 0.25
+    refresh_pictures: _Refresh = 60  # every window is encoded once in so many pictures, whatever its change; 0: never
+    dense_above: ShareAboveZero = 0.7  # with a larger share of the windows to encode, all are
+
+    def __post_init__(self) -> None:
+        check(self, "stream policy", "correct the streaming section")
+
+    def limit(self, windows: int, ratio: float) -> int:
+        """At most so many windows may be encoded because they changed, at a pruning ratio in force."""
+        if self.kind == "threshold":
+            return windows
+        if self.kind == "top_k":
+            return min(self.most_windows, windows)
+        return max(1, int(windows * self.most_share * (1 - ratio / 4)))
+
+    def choose(self, scores: np.ndarray, count: int, ratio: float = 0.0) -> np.ndarray | None:
+        """Windows to encode (indices, ascending) by their scores (windows,); None stands for all of them.
+
+        count: pictures since the last one that was encoded whole, which decides whose turn the refresh is.
+        """
+        windows = len(scores)
+        chosen = scores > 1
+        most = self.limit(windows, ratio)
+        if most < windows and np.count_nonzero(chosen) > most:
+            best = np.argpartition(-scores, most - 1)[:most]
+            chosen = np.zeros(windows, bool)
+            chosen[best] = True
+        if self.refresh_pictures:
+            turn = count % self.refresh_pictures
+            first, stop = (-(-k * windows // self.refresh_pictures) for k in (turn, turn + 1))
+            chosen[first:stop] = True
+        index = np.flatnonzero(chosen)
+        return None if len(index) > self.dense_above * windows else index

@@ -1,0 +1,56 @@
+"""How a model streams, as its checkpoint says under ``streaming``, and the stream that follows from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+from ..validation import build, check, one_of
+from .branches import AlwaysFull, LearnedRouter, Router, RouterWeights, Steadiness, ThresholdRouter, Thresholds
+from .camera_stream import CameraStream
+from .change_detection import ChangeDetector
+from .change_rule import ChangeRule
+from .ego_motion import EgoMotion, MotionLimits, MotionVote
+from .policy import StreamPolicy
+from .window_encoder import WindowEncoder
+
+_REMEDY = "correct the streaming section of the model's JSON"
+
+
+@dataclass(frozen=True)
+class StreamConfig:
+    """Change detection, policy, router and ego-motion of a camera's stream."""
+
+    rule: ChangeRule = field(default_factory=ChangeRule)
+    policy: StreamPolicy = field(default_factory=StreamPolicy)
+    # none: every picture takes the whole encoder.
+    router: Annotated[str, one_of(("none", "threshold", "learned"))] = "none"
+    thresholds: Thresholds = field(default_factory=Thresholds)
+    weights: RouterWeights | None = None
+    steadiness: Steadiness = field(default_factory=Steadiness)
+    watch_motion: bool = True  # whether the stream looks for motion of the camera
+    motion: MotionLimits = field(default_factory=MotionLimits)
+
+    def __post_init__(self) -> None:
+        check(self, "streaming", _REMEDY)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> StreamConfig:
+        """From JSON; raises ParameterError on an unknown key, or a value that its key cannot have."""
+        return build(cls, values, "streaming", _REMEDY)
+
+    def make_router(self) -> Router:
+        """A router in its first state."""
+        if self.router == "learned" and self.weights is not None:
+            return LearnedRouter(self.weights, self.steadiness)
+        if self.router == "threshold":
+            return ThresholdRouter(self.thresholds, self.steadiness)
+        return AlwaysFull()
+
+    def make_stream(self, encoder: WindowEncoder) -> CameraStream:
+        """A stream in its first state."""
+        spec = encoder.spec
+        motion = EgoMotion(MotionVote(encoder.options.window_grid(spec), 1.0, self.motion)) if self.watch_motion else None
+        detector = ChangeDetector(spec, encoder.options, self.rule)
+        return CameraStream(encoder, detector, self.policy, self.make_router(), motion)

@@ -1,0 +1,78 @@
+"""The YAML of a stream's training as records: every key that exists, with its default and its range."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..errors import ParameterError
+from ..preprocessing import ModalitySpec
+from ..validation import Count, NotNegative, Positive, Share, ShareBelowOne, build, check
+
+_WHAT, _REMEDY = "stream recipe", "correct the training YAML"
+
+
+@dataclass(frozen=True)
+class StreamRecipe:
+    """How a network learns a stream."""
+
+    rate_hz: Positive = 10.0
+    batch: Count = 48  # clips
+    learning_rate: Positive = 1.5e-3
+    weight_decay: NotNegative = 0.05
+    max_grad_norm: Positive = 1.0
+    label_smoothing: ShareBelowOne = 0.1
+    joints: NotNegative = 10.0  # weight of the auxiliary loss: where the joints of the people are
+    distill: NotNegative = 1.0  # weight of the divergence of the second pass, through a part of the backbone, from the first
+    code_dropout: ShareBelowOne = 0.1  # chance that a window's code is left out
+    streamed: Share = 0.5  # share of the clips that are encoded as on the robot
+    branched: Share = 0.6  # share of those in which branches change
+    ema_decay: ShareBelowOne = 0.998
+    warmup: ShareBelowOne = 0.03  # share of the training over which the learning rate rises
+
+    def __post_init__(self) -> None:
+        check(self, _WHAT, _REMEDY)
+
+
+@dataclass(frozen=True)
+class StreamTraining:
+    """One training run on the depth of UTD-MHAD."""
+
+    camera: Mapping[str, Any]  # the model input; see preprocessing/spec.py
+    model: Mapping[str, Any]  # the fields of FuseConfig, except modalities and classes
+    train_subjects: tuple[int, ...] = (1, 3, 5, 7)
+    validation_subjects: tuple[int, ...] = ()  # for accuracies and for the router; not trained on
+    steps: Count = 3000
+    seed: int = 0
+    streaming: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # the section `streaming` of the model; see streaming/stream_config.py
+    recipe: StreamRecipe = field(default_factory=StreamRecipe)
+
+    def __post_init__(self) -> None:
+        check(self, _WHAT, _REMEDY)
+        both = set(self.train_subjects) & set(self.validation_subjects)
+        if both:
+            raise ParameterError(f"{_WHAT} validation_subjects", sorted(both), "subjects that are not trained on", _REMEDY)
+
+    @property
+    def spec(self) -> ModalitySpec:
+        """The model input."""
+        return ModalitySpec.from_dict(self.camera)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain dict for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, path: str | Path) -> StreamTraining:
+        """From a YAML file; raises ParameterError where it is missing, not YAML, or wrong."""
+        try:
+            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ParameterError(f"{_WHAT} {path}", str(error), "a readable YAML file", "see config/") from error
+        return build(cls, values, _WHAT, _REMEDY)

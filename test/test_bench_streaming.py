@@ -1,0 +1,105 @@
+"""`sentryfuse bench streaming` and `train-stream` from the command line, on a made-up data set in the layout of UTD-MHAD."""
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from stream_maker import STEM
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.model.checkpoint import read_checkpoint
+
+SUMMARY = {
+    "sttf_token_reduction",
+    "sttf_accuracy_kept",
+    "sttf_latency_ratio_196",
+    "sttf_latency_ratio_1200",
+    "sttf_latency_ratio_1200_vs_global",
+    "anc_flops_reduction_low_motion",
+    "anc_accuracy_loss_points",
+    "anc_switches_per_s",
+    "moving_camera_latency_ratio",
+    "together_latency_ratio",
+}
+RECIPE = {
+    "steps": 2,
+    "camera": {
+        "name": "camera",
+        "kind": "camera",
+        "encoding": "depth_m",
+        "window_s": 1.2,
+        "shape": [12, 1, 64, 64],
+        "mean": [2.8],
+        "std": [0.8],
+    },
+    "model": {
+        "d_model": 16,
+        "layers": 2,
+        "head_dim": 4,
+        "ffn_dim": 32,
+        "fusion_sizes": [[2, 0.0], [1, 0.5]],
+        "tokenizer": {"camera": {**STEM, "grid": [2, 2]}},
+    },
+    "streaming": {"policy": {"kind": "top_k", "most_windows": 3}, "router": "threshold"},
+    "recipe": {"batch": 4},
+}
+
+
+@pytest.fixture
+def people(tmp_path, monkeypatch):
+    """16 recordings of 42 frames at 30 Hz: a body that stands, and in the odd ones an arm that swings."""
+    folder = tmp_path / "data" / "utd_mhad"
+    folder.mkdir(parents=True)
+    depth, joints = np.zeros((16, 42, 60, 80), np.uint16), np.zeros((16, 42, 20, 3), np.float32)
+    depth[:, :, 15:55, 35:45] = 2500
+    for i in range(1, 16, 2):
+        for t in range(42):
+            depth[i, t, 17 + t // 2 : 22 + t // 2, 45:60] = 2400
+            joints[i, t, 0, 1] = -0.05 * t
+    ids = np.array([(1 + i % 2, 1 + i // 2, 1) for i in range(16)], np.int16)
+    offset = np.arange(17) * 42
+    for name, data in (("depth_60x80_u16mm", depth), ("skeleton", joints)):
+        np.savez(folder / f"{name}.npz", data=data.reshape(-1, *data.shape[2:]), offset=offset, ids=ids)
+    monkeypatch.setenv("SENTRYFUSE_DATA", str(tmp_path))
+    return tmp_path
+
+
+def trained(folder, *options):
+    config = folder / "recipe.yaml"
+    config.write_text(yaml.safe_dump(RECIPE))
+    assert main(["train-stream", "--config", str(config), "--out", str(folder / "model"), *options]) == 0
+    return folder / "model"
+
+
+def test_a_stream_is_trained_and_its_checkpoint_says_how_it_streams(people):
+    checkpoint = read_checkpoint(trained(people, "--validate-on", "7"))
+    assert checkpoint.info["data"]["train_groups"] == [1, 3, 5]
+    assert set(checkpoint.info["metrics"]) == {f"validation_accuracy_{name}" for name in ("whole", "light", "streamed")}
+    assert checkpoint.info["streaming"]["router"] == "threshold"
+
+
+def test_the_bench_reports_every_number_and_both_sides(people, capsys):
+    model, out = trained(people), people / "streaming.json"
+    assert main(["bench", "streaming", "--model", str(model), "--quick", "--json", str(out)]) == 0
+    report = json.loads(out.read_text())
+    assert set(report["summary"]) >= SUMMARY
+    still = report["still"]
+    assert still["plain"]["same_prediction"] == still["plain"]["windows_share"] == still["plain"]["flops_share"] == 1
+    assert still["change detection"]["windows_share"] <= 3 / 16 + 1 / 60 + 0.05
+    assert still["every change"]["windows_share"] < 0.5
+    shares = [still["router"][name] for name in ("reuse", "light", "full")]
+    assert sum(shares) == pytest.approx(1, abs=1e-3)
+    moving = report["moving"]["pan 2 px a picture"]
+    assert moving["with a gyro"]["dense_pictures"] > 0.3 > still["change detection"]["dense_pictures"]
+    assert set(report["latency_ms"]["1200 tokens, camera still"]) >= {
+        "encoder, dense",
+        "encoder, stream",
+        "encoder, global attention",
+    }
+    assert "summary" in capsys.readouterr().out
+
+
+def test_a_model_that_does_not_stream_is_refused(people, capsys):
+    assert main(["bench", "streaming", "--model", "ground_robot", "--quick"]) == 2
+    assert "streaming" in capsys.readouterr().err

@@ -1,0 +1,194 @@
+"""A camera's stream: exact where everything is encoded, few windows where little changes, and an explicit reset."""
+
+import numpy as np
+import pytest
+import torch
+from stream_maker import SPEC, still_room, stream_model, stream_parts, with_box
+
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.model.saved import checkpoint_of
+from sentryfuse_ros.model.subnetwork import whole_stems
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
+from sentryfuse_ros.streaming.camera_stream import CameraStream
+from sentryfuse_ros.streaming.change_detection import ChangeDetector
+from sentryfuse_ros.streaming.change_rule import ChangeRule
+from sentryfuse_ros.streaming.ego_motion import EgoMotion, MotionVote
+from sentryfuse_ros.streaming.policy import StreamPolicy
+from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
+from sentryfuse_ros.streaming.stream_config import StreamConfig
+from sentryfuse_ros.streaming.window_encoder import WindowEncoder
+
+ALL_THE_TIME = StreamPolicy(refresh_pictures=0)
+
+
+def moving_box(count=12, seed=0):
+    return with_box(still_room(count, np.random.default_rng(seed)), [10 + 4 * t for t in range(count)])
+
+
+def test_threshold_0_is_the_plain_encoder_to_the_last_bit():
+    model, encoder, _ = stream_parts()
+    every = CameraStream(encoder, ChangeDetector(SPEC, encoder.options, ChangeRule(factor=0)), ALL_THE_TIME)
+    plain = CameraStream(encoder)
+    for picture in moving_box():
+        np.testing.assert_array_equal(every.update(picture).token, plain.update(picture).token)
+
+
+@pytest.mark.parametrize("size", (0, 1))
+def test_some_windows_have_the_same_codes_as_among_all(size):
+    _, encoder, _ = stream_parts()
+    picture = moving_box()[3]
+    everything = encoder.encode(picture, size=size)
+    for chosen in ([5], [0, 7, 35], list(range(0, 36, 2))):
+        np.testing.assert_array_equal(encoder.encode(picture, np.array(chosen), size), everything[chosen])
+
+
+def test_the_plain_stream_is_torchs_network():
+    model, encoder, _ = stream_parts()
+    pictures = moving_box(8)
+    classifier = StreamClassifier(checkpoint_of(model), CameraStream(encoder), whole_stems(model.config, (True,), 0.0))
+    for picture in pictures:
+        found = classifier.update(picture)
+    valid = pictures > 0
+    window = np.where(valid, (pictures - 2.8) / 0.8, 0).astype(np.float32)
+    expected = model({"depth": torch.from_numpy(window)[None]}).logits[0].numpy()
+    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+
+
+def test_a_still_scene_costs_next_to_nothing_and_a_moving_one_some_windows():
+    _, encoder, stream = stream_parts(policy=ALL_THE_TIME)
+    still = [stream.update(picture) for picture in still_room(20, np.random.default_rng(0))]
+    assert still[0].dense and sum(step.encoded for step in still[1:]) <= 0.02 * 36 * 19
+    moving = [stream.update(picture) for picture in moving_box(20)]
+    assert 2 <= np.mean([step.encoded for step in moving[1:]]) <= 9
+
+
+def test_every_window_is_refreshed_in_turn():
+    _, encoder, stream = stream_parts(policy=StreamPolicy(refresh_pictures=9))
+    steps = [stream.update(picture) for picture in still_room(10, np.random.default_rng(0), noise=0.1)]
+    assert [step.encoded for step in steps[1:]] == [4] * 9
+
+
+@pytest.mark.parametrize(
+    "policy, ratio, most",
+    [
+        (StreamPolicy("top_k", most_windows=2, refresh_pictures=0), 0.0, 2),
+        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.0, 7),
+        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.5, 6),
+        (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.9, 5),
+    ],
+)
+def test_a_budget_bounds_the_windows_and_a_higher_ratio_means_fewer(policy, ratio, most):
+    _, _, stream = stream_parts(policy=policy)
+    frames = still_room(2, np.random.default_rng(0))
+    frames[1, 0, :48] -= 0.5  # half of the picture changes
+    stream.update(frames[0])
+    assert stream.update(frames[1], ratio=ratio).encoded == most
+
+
+def test_the_most_changed_windows_come_first():
+    _, encoder, stream = stream_parts(policy=StreamPolicy("top_k", most_windows=1, refresh_pictures=0))
+    frames = still_room(2, np.random.default_rng(0))
+    frames[1, 0, :16, :16] -= 0.2
+    frames[1, 0, 32:48, 32:48] -= 0.6
+    first = stream.update(frames[0]).token.copy()
+    expected = encoder.encode(frames[0])
+    expected[14] = encoder.encode(frames[1], np.array([14]))[0]
+    step = stream.update(frames[1])
+    np.testing.assert_array_equal(step.token, encoder.read(expected))
+    assert not np.array_equal(step.token, first)
+
+
+def test_a_picture_that_changed_nearly_everywhere_is_encoded_whole():
+    _, _, stream = stream_parts()
+    frames = still_room(2, np.random.default_rng(0))
+    frames[1] -= 0.5
+    stream.update(frames[0])
+    assert stream.update(frames[1]).dense
+
+
+def test_reset_makes_the_next_picture_a_first_one():
+    _, encoder, stream = stream_parts()
+    frames = still_room(3, np.random.default_rng(0))
+    stream.update(frames[0])
+    assert not stream.update(frames[1]).dense
+    stream.reset()
+    assert stream.update(frames[2]).dense
+
+
+def test_branches_reuse_light_and_full():
+    router = ThresholdRouter(Thresholds(light=1.5, full=4.0), Steadiness(margin=0.0))
+    _, encoder, stream = stream_parts(policy=ALL_THE_TIME, router=router)
+    frames = still_room(9, np.random.default_rng(0))
+    token = [stream.update(frame) for frame in frames[:5]][-1]
+    assert token.branch == Branch.REUSE and token.encoded == 0
+    frames[5:, 0, :16, :16] -= 0.07
+    light = stream.update(frames[5])
+    assert (light.branch, light.encoded) == (Branch.LIGHT, 1)
+    frames[6:, 0, 32:48, 32:48] -= 1.0
+    assert stream.update(frames[6]).branch == Branch.FULL
+    # A cheaper branch must be wanted for three pictures in a row.
+    assert [stream.update(frames[k]).branch for k in (7, 8, 8)] == [Branch.FULL, Branch.FULL, Branch.REUSE]
+
+
+def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
+    _, encoder, _ = stream_parts()
+    motion = EgoMotion(MotionVote((6, 6), 1.0))
+    stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
+    frames = still_room(8, np.random.default_rng(0))
+    turns = [0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]
+    dense = [stream.update(frame, turn_rad_s=turn).dense for frame, turn in zip(frames, turns)]
+    assert dense == [True, False, True, True, True, False, False, False]
+
+
+@pytest.mark.parametrize("step_px", (1, 2, 3))
+def test_without_a_gyro_the_windows_see_a_pan(step_px):
+    rng = np.random.default_rng(0)
+    wide = 2.5 + 0.4 * np.sin(np.arange(300) / 3.0) * (np.arange(300) % 29 < 14)
+    wide = np.repeat(wide[None].astype(np.float32), 96, 0)
+    vote = EgoMotion(MotionVote((6, 6), 1.0))
+    still = [vote.moving(wide[:, :96] + 0.01 * rng.standard_normal((96, 96)).astype(np.float32)) for _ in range(10)]
+    pan = [vote.moving(np.ascontiguousarray(wide[:, t * step_px : t * step_px + 96])) for t in range(1, 6)]
+    assert not any(still) and any(pan[:3])
+
+
+def test_an_encoder_of_convolutions_cannot_stream():
+    from tiny_model import tiny_model
+
+    with pytest.raises(ParameterError, match="patches"):
+        WindowEncoder(checkpoint_of(tiny_model()), "camera")
+
+
+def test_a_model_with_a_stream_needs_no_torch_at_run_time():
+    import subprocess
+    import sys
+
+    code = (
+        "import sys\n"
+        "import sentryfuse_ros.streaming.stream_classifier, sentryfuse_ros.streaming.ego_motion\n"
+        "assert 'torch' not in sys.modules\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
+    assert stream_model().config.tokenizer["depth"].stem_name == "patches"
+
+
+def test_the_shipped_model_streams_as_its_section_says_and_runs_in_the_engine():
+    checkpoint = read_checkpoint(model_path("utd_mhad_stream"))
+    config = StreamConfig.from_dict(checkpoint.info["streaming"])
+    encoder, part = WindowEncoder(checkpoint, "camera"), whole_stems(checkpoint.config, (True,), 0.0)
+    stream = StreamClassifier(checkpoint, config.make_stream(encoder), part)
+    plain = StreamClassifier(checkpoint, CameraStream(encoder), part)
+    rng = np.random.default_rng(0)
+    pictures = np.full((40, 1, 112, 112), 3.0, np.float32)
+    pictures[:, 0, 30:80, 50:66] = 2.0
+    pictures += 1.425e-3 * pictures**2 * rng.standard_normal(pictures.shape).astype(np.float32)
+    results = [(stream.update(picture), plain.update(picture)) for picture in pictures]
+    assert np.mean([streamed.step.encoded for streamed, _ in results[1:]]) < 0.05 * encoder.windows
+    assert {streamed.step.branch for streamed, _ in results[5:]} == {Branch.REUSE}
+    engine = Engine.load(model_path("utd_mhad_stream"))
+    window = (pictures[-32:] - 2.8) / 0.8
+    found = engine.run(engine.choice((True,), 0.0), {"camera": window.astype(np.float32)})
+    share = np.exp(results[-1][1].logits - results[-1][1].logits.max())
+    np.testing.assert_allclose(found.probabilities, share / share.sum(), atol=1e-4)

@@ -1,0 +1,132 @@
+"""Clips of people in simulated rooms, the training of a network on them, and the training of a router."""
+
+import numpy as np
+import pytest
+import torch
+from stream_maker import STEM
+from tiny_model import tiny_config
+
+from sentryfuse_ros.model.fuse import SentryFuse
+from sentryfuse_ros.model.saved import checkpoint_of
+from sentryfuse_ros.model.subnetwork import whole_stems
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.streaming.branches import LearnedRouter, RouterInput
+from sentryfuse_ros.streaming.camera_stream import CameraStream
+from sentryfuse_ros.streaming.change_rule import ChangeRule
+from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
+from sentryfuse_ros.streaming.window_encoder import WindowEncoder
+from sentryfuse_ros.training.depth_clips import DepthFrames
+from sentryfuse_ros.training.depth_room import NOISE_PER_M, Pose, measured, place_people, random_rooms, render_rooms
+from sentryfuse_ros.training.router_training import router_examples, train_router
+from sentryfuse_ros.training.stale_tokens import FULL, encoded_anew, patch_view
+from sentryfuse_ros.training.stream_trainer import StreamRecipe, StreamTrainer, clip_logits
+
+SPEC = ModalitySpec("depth", "camera", 1.2, (12, 1, 48, 48), "depth_m", mean=(2.8,), std=(0.8,))
+
+
+def frames_of_arms():
+    """Eight recordings of a body with an arm that is up (class 0) or down (class 1), 10 to 17 frames at 10 Hz."""
+    depth, joints, first, ids = [], [], [0], []
+    for i in range(8):
+        length, down = 10 + i, i % 2
+        people = np.zeros((length, 60, 80), np.int16)
+        people[:, 15:55, 35:45] = 2500
+        rows = slice(34, 38) if down else slice(17, 21)
+        people[:, rows, 45:60] = 2400
+        depth.append(people)
+        position = np.zeros((length, 20, 3), np.float32)
+        position[:, 0, 1] = 0.5 - down
+        joints.append(position)
+        first.append(first[-1] + length)
+        ids.append((1 + down, i, 1))
+    offset, ids = np.array(first), np.array(ids)
+    tables = ({"data": np.concatenate(part), "offset": offset, "ids": ids} for part in (depth, joints))
+    return DepthFrames.of_tables(*tables, 10.0, "cpu")
+
+
+def network():
+    torch.manual_seed(0)
+    options = {**STEM, "grid": [2, 2], "pictures_per_token": 2}
+    return SentryFuse(
+        tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": options}, fusion_sizes=[[2, 0.0], [1, 0.5]])
+    )
+
+
+def test_a_clip_ends_with_the_recording_and_fills_the_last_slots():
+    frames = frames_of_arms()
+    clips = frames.clips(
+        torch.tensor([0, 7]), 12, (48, 48), 10.0, torch.Generator().manual_seed(0), pose=Pose(), speed=0.0, partial=0.0
+    )
+    assert clips.valid.sum(1).tolist() == [10, 12] and clips.valid[:, -1].all()
+    assert clips.labels.tolist() == [0, 1]
+    person = (clips.depth_m[0, -1] > 2.3) & (clips.depth_m[0, -1] < 2.6)
+    assert person[20:36, 20:27].float().mean() > 0.9  # the body stands in the middle
+
+
+def test_people_stand_before_the_room_and_a_wider_picture_shows_more_of_the_room_only():
+    frames = frames_of_arms()
+    people = frames.people_mm[:1].float()[None] * 1e-3
+    random = torch.Generator().manual_seed(0)
+    square = place_people(people, Pose(), (48, 48), random)[0, 0]
+    wide = place_people(people, Pose(), (48, 64), random)[0, 0]
+    torch.testing.assert_close(wide[:, 8:56], square)
+    room = random_rooms(torch.tensor([2.5]), random)
+    assert room.wall_m > 2.5 and render_rooms(room, (48, 64)).shape == (1, 48, 64)
+
+
+def test_a_pan_moves_the_room():
+    room = random_rooms(torch.tensor([2.5]), torch.Generator().manual_seed(0))
+    still, moved = render_rooms(room, (48, 48)), render_rooms(room, (48, 48), torch.tensor([3.0]))
+    torch.testing.assert_close(moved[..., 3:], still[..., :-3])
+
+
+def test_noise_grows_with_the_square_of_the_depth():
+    random = torch.Generator().manual_seed(0)
+    for depth in (1.0, 3.0):
+        seen = measured(torch.full((200, 48, 48), depth), random)
+        seen = seen[seen > 0]
+        # The steps of the resolution, two standard deviations wide, add their own share to the noise.
+        assert seen.std().item() == pytest.approx(NOISE_PER_M * depth**2, rel=0.25)
+        assert seen.mean().item() == pytest.approx(depth, rel=2e-3)
+
+
+def test_a_few_steps_teach_a_network_where_the_arm_is():
+    torch.manual_seed(1)
+    frames = frames_of_arms()
+    trainer = StreamTrainer(network(), frames, range(8), StreamRecipe(batch=8, learning_rate=1e-2, ema_decay=0.5), seed=0)
+    batches = trainer.batches()
+    reports = [trainer.step(next(batches), k / 60) for k in range(60)]
+    assert np.mean([float(r.loss) for r in reports[-5:]]) < 0.8 * np.mean([float(r.loss) for r in reports[:5]])
+    assert 0 < np.mean([float(r.anew) for r in reports]) < 0.8
+    clips = frames.clips(
+        torch.arange(8), 12, (48, 48), 10.0, torch.Generator().manual_seed(5), pose=Pose(), speed=0.0, partial=0.0
+    )
+    patches = patch_view(clips.depth_m, 8, 2)
+    shape = patches.shape[:3]
+    none = torch.zeros(shape[:2], dtype=torch.bool)
+    whole = encoded_anew(
+        patches, clips.valid, ChangeRule(), torch.full((8,), 9), none, torch.zeros(shape, dtype=torch.bool), torch.ones(8) > 0
+    )
+    found = clip_logits(trainer.ema_model, clips, whole, torch.full(shape[:2], FULL))
+    assert (found.argmax(1) == clips.labels).float().mean() >= 0.75
+    window = torch.where(clips.depth_m > 0, (clips.depth_m - 2.8) / 0.8, 0.0) * clips.valid[..., None, None]
+    expected = trainer.ema_model.eval()({"depth": window.unsqueeze(2)}).logits
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_a_router_learns_that_a_picture_with_more_change_is_worth_more():
+    model = network().eval()
+    checkpoint = checkpoint_of(model)
+    encoder = WindowEncoder(checkpoint, "depth")
+    classifier = StreamClassifier(checkpoint, CameraStream(encoder), whole_stems(model.config, (True,), 0.0))
+    rng = np.random.default_rng(0)
+    streams = []
+    for _ in range(6):
+        pictures = (3 + 0.013 * rng.standard_normal((20, 1, 48, 48))).astype(np.float32)
+        pictures[10:, 0, 8:24, 8:24] -= rng.uniform(0.3, 1.5)
+        streams.append(pictures)
+    examples = router_examples(encoder, classifier, streams, ChangeRule())
+    assert examples.features.shape == (6 * 19, 5) and examples.errors.shape == (6 * 19, 3)
+    router = LearnedRouter(train_router(examples, (0.0, 0.01, 0.02)))
+    calm, busy = (router.expected_errors(RouterInput(c, c / 20, 0.1, 0.9, 0.0).features()) for c in (0.8, 10.0))
+    assert busy[0] > calm[0] and calm[2] == busy[2] == 0
