@@ -74,6 +74,7 @@ MADE_UP = {
 }
 # The sensors that a nuisance of the simulation disturbs.
 DISTURBED = {"darkness": "camera", "fog": "camera", "mud": "camera", "wind": "audio", "dust": "lidar", "vibration": "imu"}
+ENOUGH = 0.95  # share of the windows
 APART_S = 0.75  # windows of a data set that are no farther apart follow each other
 HARM_POINTS = 1.0  # a lie that costs more than this against the unplugged sensor, if believed, should be noticed
 
@@ -123,7 +124,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
                     "unplugged": _points(without),
                 }
             )
-    harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= 0.5]
+    harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= ENOUGH]
     worst = min(rows, key=lambda r: r["masked"] - r["unplugged"])
     known, strange, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
     new = _new_nuisances(checkpoint, windows, training)
@@ -134,7 +135,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "drives": len(set(stored["drives"].tolist())),
         "lies": len(rows),
         "lies_that_harm": len(harmful),
-        "lies_flagged": sum(r["noticed"] >= 0.95 for r in harmful),
+        "lies_flagged": sum(r["noticed"] >= ENOUGH for r in harmful),
         "worst_lie_vs_unplugged_points": round(worst["masked"] - worst["unplugged"], 2),
         "worst_lie": f"{worst['sensor']} {worst['lie']}",
         "false_mask_share": known,
