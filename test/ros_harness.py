@@ -295,5 +295,6 @@ class Probe:
             thread.join(5)
         self._stop.set()
         self._spinner.join(5)
+        self._executor.shutdown()  # else it keeps the participant alive
         self.node.destroy_node()
         self.context.try_shutdown()
