@@ -99,6 +99,11 @@ def test_every_drawn_part_is_one_that_may_be_deployed():
     assert {part.fusion_size for part in drawn} == {*config.fusion_sizes, (2, 0.3)}
 
 
+def tiny_whole():
+    """A network that the second stage can start from."""
+    return Trainer(recipe(model={**RECIPE["model"], **SIZES}), RecordingExamples(recordings()), CLASSES).model
+
+
 def test_the_second_stage_starts_from_the_first_and_makes_its_parts_useful(made_up, tmp_path):
     folder = train(elastic_recipe(40, epochs=40), tmp_path / "elastic", console=QUIET)
     whole, info = load_checkpoint(tmp_path / "elastic" / "whole")
@@ -154,6 +159,26 @@ def test_pooled_folds_give_the_accuracies_of_parts_too(made_up, tmp_path):
     pooled = [load_checkpoint(f)[1]["metrics"]["validation_plan_accuracy"]["21"][1] for f in folds]
     assert info["metrics"]["cross_validation_plan_accuracy"]["21"][1] == pytest.approx(np.mean(pooled), abs=1e-4)
     assert len(info["plan_temperatures"]) == 8
+
+
+def test_what_ships_may_keep_a_share_of_the_weights_that_the_stage_began_with(made_up):
+    elastic = Elastic(epochs=1, learning_rate=3e-3, start_share=0.25)
+    trainer = ElasticTrainer(replace(elastic_recipe(), elastic=elastic), RecordingExamples(recordings()), CLASSES, tiny_whole())
+    before = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    list(trainer.run_epoch())
+    after = {name: tensor.clone() for name, tensor in trainer.ema_model.state_dict().items()}
+    shipped = trainer.shipped_network().state_dict()
+    name = "backbone.layers.0.up.weight"
+    assert not torch.allclose(before[name], after[name])
+    torch.testing.assert_close(shipped[name], 0.25 * before[name] + 0.75 * after[name])
+
+
+def test_the_first_stage_is_not_imitated_where_the_label_changes(made_up):
+    examples = RecordingExamples(recordings())
+    trainer = ElasticTrainer(elastic_recipe(1), examples, CLASSES, tiny_whole())
+    assert next(trainer.run_epoch()).distill > 0
+    examples.steady[:] = False
+    assert next(trainer.run_epoch()).distill == 0
 
 
 def test_a_first_stage_that_does_not_fit_is_named(made_up, tmp_path):

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..model.config import FuseConfig
 from ..model.subnetwork import Mask, Subnetwork
-from ..validation import NotNegative, Positive, Rule, Share, check
+from ..validation import NotNegative, Positive, Rule, Share, ShareBelowOne, check
 
 _Whole = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
 
@@ -28,6 +28,9 @@ class Elastic:
     learning_rate: Positive = 3e-4  # a higher one costs the whole network its accuracy
     imitate: NotNegative = 1.0  # weight of the divergence from the network of the first stage, on windows of one label
     labels: NotNegative = 0.2  # weight of the loss on the labels
+    # Share of the weights that the stage began with in those that ship: for a network that was elastic already and is trained on.
+    # The mean of both keeps more of what the old one knew (Wortsman et al., Robust fine-tuning, arXiv 2109.01903).
+    start_share: ShareBelowOne = 0.0
     whole_stems: Share = 0.2  # chance that the drawn part has whole stems
     least_stems: Share = 0.2  # chance that it has the smallest ones; otherwise each sensor draws its own size
 

@@ -45,6 +45,15 @@ class ElasticTrainer(Trainer):
         stage = replace(recipe, epochs=recipe.elastic.epochs, learning_rate=recipe.elastic.learning_rate)
         super().__init__(stage, examples, classes, distributed)
         self.whole = whole.to(self.device).eval().requires_grad_(False)
+        self._start = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+
+    @torch.no_grad()
+    def shipped_network(self) -> SentryFuse:
+        """The averaged network, blended with the one that the stage began with by the recipe's `start_share`."""
+        for name, tensor in self.ema_model.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(self._start[name], self.elastic.start_share)
+        return self.ema_model
 
     def first_network(self, classes: Sequence[str]) -> SentryFuse:
         """The network of the first stage, in the sizes of the recipe, its stems' channels sorted by what they matter."""

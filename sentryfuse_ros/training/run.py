@@ -130,7 +130,7 @@ def _trained(
         for remark in load_state(trainer, folder):
             console.print(remark, markup=False)
     fit(trainer, folder, validation, console)
-    return trainer.ema_model
+    return trainer.shipped_network()
 
 
 def _measure(
