@@ -24,11 +24,11 @@ Side = Callable[[np.ndarray, float], Any]  # takes a picture and the camera's ra
 
 
 def time_sides(
-    streams: Sequence[PeopleStream], sides: Mapping[str, Side], reset: Callable[[], None], rounds: int
+    streams: Sequence[PeopleStream], sides: Mapping[str, Side], reset: Callable[[], None], rounds: int, first: int = 1
 ) -> dict[str, np.ndarray]:
     """Seconds per picture of each side, (pictures,), the median over ``rounds``; the sides take turns in random order.
 
-    The first picture of every recording is left out: it is encoded whole by all of them.
+    Pictures before number ``first`` of every recording are left out; number 0 is encoded whole by all sides.
     """
     rng = np.random.default_rng(0)
     took: dict[str, list[list[float]]] = {name: [] for name in sides}
@@ -40,7 +40,7 @@ def time_sides(
                 for name in rng.permutation(list(sides)):
                     started = time.perf_counter()
                     sides[name](picture, float(turn))
-                    if t:
+                    if t >= first:
                         now[name].append(time.perf_counter() - started)
         for name, seconds in now.items():
             took[name].append(seconds)

@@ -70,10 +70,14 @@ class CameraStream:
         detector = self._detector
         if detector is None:
             return self._encode_all(picture, None, False)
-        thin = detector.thin(picture)
-        moving = self._motion is not None and self._motion.moving(thin[0], turn_rad_s, speed_m_s)
-        if moving or not detector.holds_picture:
-            return self._encode_all(picture, thin, moving)
+        measured = turn_rad_s is not None or speed_m_s is not None
+        thin = None if measured and self._motion is not None else detector.thin(picture)
+        if self._motion is not None and self._motion.moving(None if thin is None else thin[0], turn_rad_s, speed_m_s):
+            detector.reset()  # nothing is compared until the camera stands, so nothing is held either
+            return self._encode_all(picture, None, True)
+        thin = detector.thin(picture) if thin is None else thin
+        if not detector.holds_picture:
+            return self._encode_all(picture, thin, False)
         patch_scores = detector.patch_scores(thin)
         scores = detector.window_scores(patch_scores)
         branch = self._branch(thin, patch_scores, scores, ratio, confidence)

@@ -19,7 +19,7 @@ _CONFLICT_M = 0.2  # a depth is compared up to this difference, so that an edge 
 class MotionLimits:
     """From when on the camera counts as moving, and for how long after that."""
 
-    turn_rad_s: Positive = 0.05  # rate of turn
+    turn_rad_s: Positive = 0.02  # rate of turn: half a pixel per picture at 10 Hz is twice this
     speed_m_s: Positive = 0.05
     most_shift: Count = 3  # largest shift that the vote tries, in pixels
     agreeing: Count = 4  # at least so many windows must agree that the picture moved,
@@ -105,10 +105,12 @@ class EgoMotion:
         self._vote.reset()
         self._since_motion, self._count = self._limits.still_pictures, 0
 
-    def moving(self, picture: np.ndarray, turn_rad_s: float | None = None, speed_m_s: float | None = None) -> bool:
-        """Whether the camera moves at this picture (H, W). A rate that is not measured is None; without any, the windows vote."""
+    def moving(self, picture: np.ndarray | None, turn_rad_s: float | None = None, speed_m_s: float | None = None) -> bool:
+        """Whether the camera moves at this picture (H, W). A rate that is not measured is None; without any, the windows vote,
+        and only then the picture is needed.
+        """
         limits = self._limits
-        if turn_rad_s is None and speed_m_s is None:
+        if turn_rad_s is None and speed_m_s is None and picture is not None:
             sign = self._count % limits.vote_every == 0 and self._vote.moved(picture)
             self._count += 1
         else:
