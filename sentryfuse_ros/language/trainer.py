@@ -13,7 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..model.subnetwork import whole_stems
+from .checkpoint import CaptionCheckpoint
 from .config import BEGIN, CaptionConfig
 from .decoder import CaptionDecoder, Percepts
 from .facts import Facts
@@ -81,6 +83,14 @@ class CaptionTrainer:
         groups = [{"params": decayed, "weight_decay": self.schedule.weight_decay}, {"params": others, "weight_decay": 0.0}]
         self._validation = self._validation_batch(*validation)
         self.optimiser = torch.optim.AdamW(groups, self.schedule.learning_rate, betas=(0.9, 0.98))
+
+    def start_from(self, head: CaptionCheckpoint) -> None:
+        """Begin with the weights of a head of the same shape and words. Raises CheckpointError."""
+        if head.config != self.config:
+            own, other = self.config.to_dict(), head.config.to_dict()
+            odd = next(name for name in own if own[name] != other[name])
+            raise CheckpointError(f"caption head to start from, {odd}", other[odd], own[odd], "train a new one")
+        self.decoder.load_state_dict({name: torch.tensor(values) for name, values in head.tensors.items()})
 
     def train(self, report: Callable[[StepReport], None] = lambda step: None) -> CaptionDecoder:
         """Train to the end of the schedule; returns the decoder in evaluation mode."""
