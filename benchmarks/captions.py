@@ -1,6 +1,6 @@
 """How well a caption head says what is true, beside two controls, and how long a sentence takes (docs/CAPTIONS.md).
 
-    .venv/bin/python benchmarks/captions.py --dataset runs/ground/windows --drives runs/ground/worlds
+    .venv/bin/python -m benchmarks.captions --dataset runs/ground/windows --drives runs/ground/worlds
 
 Every window of the test drives is described with all sensors, and with each one missing in turn. References are composed in
 wordings that no training has seen. The controls are a template that is filled from the classifier's answer, and the sentence of

@@ -19,7 +19,7 @@ from .checkpoint import CaptionCheckpoint
 from .config import BEGIN, CaptionConfig
 from .decoder import CaptionDecoder, Percepts
 from .facts import Facts
-from .grammar import compose
+from .grammar import compose, learned_chances
 from .situations import Situation, Situations
 from .vocabulary import Vocabulary
 from .window_tokens import FrozenModel, WindowTokens
@@ -153,7 +153,7 @@ class CaptionTrainer:
         names = self.frozen.config.names
         states = [situation.states(names, rng) for _ in index]
         percepts = self.frozen.percepts(windows, index, situation.part, [[row[n] for n in names] for row in states])
-        sentences = [compose(facts[i].with_sensors(row), rng) for i, row in zip(index, states)]
+        sentences = [compose(facts[i].with_sensors(row), rng, mentioned=learned_chances(row)) for i, row in zip(index, states)]
         words = torch.from_numpy(self.vocabulary.batch(sentences, self.config.longest)).to(self.frozen.device)
         return percepts, words
 
