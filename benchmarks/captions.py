@@ -36,11 +36,12 @@ from sentryfuse_ros.language.wordings import HELD_OUT, LEARNED
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.saved import load_checkpoint
 from sentryfuse_ros.model.subnetwork import Subnetwork, whole_stems
+from sentryfuse_ros.runtime.engine import Engine
 
 REFERENCES = 5  # per window
 RESAMPLES = 1000  # of the drives, for an interval
 FAULTS = SENSOR_STATES[2:]
-SENTENCES_TIMED = 200
+SENTENCES_TIMED, INFERENCES_TIMED = 200, 500
 PERCEIVED = ("ground", "change", "ahead", "speed", "turn", "condition")  # kinds of facts that no liveness tells
 
 
@@ -141,6 +142,19 @@ class Bench:
         return {**found, "words": float(np.mean(words))}
 
 
+def inference_ms(model: Path) -> dict[str, float]:
+    """Median time of an inference with all sensors, without a caption head and with one (which needs tokens), in turns [ms]."""
+    engines = {name: Engine.load(model, gives_tokens=gives) for name, gives in (("without_head", False), ("with_head", True))}
+    rng = np.random.default_rng(0)
+    taken: dict[str, list[float]] = {name: [] for name in engines}
+    for _ in range(INFERENCES_TIMED):
+        for name, engine in engines.items():
+            window = {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in engine.specs}
+            engine.prime(window)
+            taken[name].append(engine.infer(window, np.ones(len(engine.specs), bool), 0.0).duration_s * 1e3)
+    return {name: float(np.median(times)) for name, times in taken.items()}
+
+
 def cases(frozen: FrozenModel) -> list[Case]:
     """All sensors, each one missing, and two pruned plans."""
     config, count = frozen.config, len(frozen.config.names)
@@ -201,7 +215,7 @@ def main() -> None:
     bench = Bench(args.model, test, known, frozen)
     if args.time_only:
         report = json.loads(args.json.read_text())
-        report |= {"times": bench.time_ms(), "timed_on": machine(1)}
+        report |= {"times": bench.time_ms(), "inference_ms": inference_ms(args.model), "timed_on": machine(1)}
         report["summary"] = summary(report["cases"], report["times"])
     else:
         results = []
@@ -216,6 +230,7 @@ def main() -> None:
             "known_windows": len(known),
             "cases": results,
             "times": times,
+            "inference_ms": inference_ms(args.model),
             "timed_on": machine(1),
             "summary": summary(results, times),
         }
