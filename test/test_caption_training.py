@@ -166,7 +166,7 @@ def test_scores_of_wording(monkeypatch):
     same = score_wording(["driving slowly on sand in fog", "moving fast on grass"], references)
     other = score_wording(["driving fast on wood", "slowly over tiles"], references)
     assert same["bleu4"] == pytest.approx(1) and same["rouge_l"] == pytest.approx(1) and same["cider"] > 1
-    assert all(other[name] < same[name] for name in ("bleu4", "rouge_l", "cider")) and np.isnan(same["meteor"])
+    assert all(other[name] < same[name] for name in ("bleu4", "rouge_l", "cider")) and "meteor" not in same
 
 
 def test_training_goes_on_from_a_head(frozen, head):
