@@ -35,6 +35,7 @@ train: setup
 	$(BIN)/sentryfuse trust $(RUN)/model $(RUN)/windows
 	$(BIN)/sentryfuse evaluate $(RUN)/model $(RUN)/windows --json $(RUN)/evaluation.json --csv $(RUN)/evaluation.csv \
 	    --html $(RUN)/evaluation.html
+	$(BIN)/sentryfuse train-captions --model $(RUN)/model --dataset $(RUN)/windows --drives $(RUN)/worlds
 
 lint: setup
 	@$(BIN)/ruff check .
