@@ -67,13 +67,15 @@ def test_a_sleeping_lidar_is_switched_off_and_comes_back(probe, start, driver, l
     probe.wait("the first request", lambda: listened and listened[-1].requests[0].wanted, node)
     assert probe.set_parameter("pruning_ratio_override", 0.9).successful
     probe.wait_state("lidar", S.ASLEEP, node)
+    probe.wait("the request", lambda: not listened[-1].requests[0].wanted, node)  # it is published after the state
     (request,) = listened[-1].requests
     assert request.sensor == "lidar" and request.topic == "/lidar/points" and not request.wanted
     assert not probe.status_of("lidar").alarm and "the plan has not used it" in probe.status_of("lidar").reason
     assert probe.node.count_publishers("/lidar/points") == 1  # its driver is there, and silent
     assert probe.set_parameter("pruning_ratio_override", -1.0).successful
     p = probe.wait_new_prediction(lambda p: list(p.used) == [False, True, True, True], "the LiDAR's return", node)
-    assert p.valid and listened[-1].requests[0].wanted
+    probe.wait("the second request", lambda: listened[-1].requests[0].wanted, node)
+    assert p.valid
     assert "lidar: not wanted, the plan has not used it" in node.log() and "lidar: wanted again, the plan uses it" in node.log()
 
 

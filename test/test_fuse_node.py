@@ -27,7 +27,8 @@ from sentryfuse_ros.srv import SetSensor
 @pytest.fixture(scope="module")
 def process(ros, tmp_path_factory):
     """A process that many tests share: loading it takes longer than most of them."""
-    shared = NodeUnderTest(tmp_path_factory.mktemp("shared"), "fuse_node", "-p", "autostart:=false", *QUICK)
+    roots = ("-p", f"model_roots:={tmp_path_factory.getbasetemp()}")
+    shared = NodeUnderTest(tmp_path_factory.mktemp("shared"), "fuse_node", "-p", "autostart:=false", *roots, *QUICK)
     yield shared
     assert shared.alive(), f"the node ended by itself:\n{shared.log()}"
     assert shared.stop() == 0, shared.log()
