@@ -42,7 +42,7 @@ with rig(stage("live"), topics, samples, False, 0.1) as made:
     made.all_live()
     for name, options in scenarios._restarts(samples["camera"][0]).items():
         if name in ("a third of the rate", "best effort", "another frame_id"):
-            rows.append(scenarios._restart(made, name, **options))
+            rows.append(scenarios._restart(made, "camera", name, **options))
     rows += [scenarios._mask(made, live, ["camera", "imu"]) for live in (("imu",), (), ("camera", "imu"))]
     rows.append(scenarios._starved(made, "starved CPU"))
     rows.append(scenarios._slow_consumer(made, "slow consumer"))
