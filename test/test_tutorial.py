@@ -103,7 +103,7 @@ def test_every_command_of_the_page(clone, start, probe):
 def launched(arguments, start, probe):
     """What the launch file starts, with its parameters. test_launch.py tests `ros2 launch` itself, where it is installed."""
     assert set(arguments) == {"params_file", "model"} and Path(arguments["model"]).is_dir()
-    start("--params-file", arguments["params_file"], "-p", f"model:={arguments['model']}")
+    start("--params-file", arguments["params_file"], "-p", f"model:={arguments['model']}", "-p", "warm_up:=false")
     info = probe.wait("the model's description", lambda: probe.infos and probe.infos[-1])
     assert list(info.modalities) == ["imu", "wheels", "motors"]
 
