@@ -89,3 +89,22 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     report = (tmp_path / "out" / "report.html").read_text()
     assert "camera" in report and "Traceback" not in report and len(report) > 100_000 and 'src="http' not in report
     assert "simulating" in out and "camera FROZEN" in out and str(tmp_path / "out" / "report.html") in out
+
+
+def test_a_real_robot_is_replayed_without_a_simulation(tmp_path):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    process = demo(tmp_path, "--robot", "husky", "--duration", 11, "--headless")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    assert not list((tmp_path / "cache").rglob("*.mcap")) and "simulating" not in out and "imu FROZEN" in out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert summary["valid_predictions"] > 80 and summary["never_seen"] == [] and summary["never_ok"] == {}
+    # The first fourteen seconds are on one ground, of a run that the shipped model has never seen.
+    assert summary["truth"]["all_sensors"]["accuracy"] > 0.6
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "flooring" in report and "Traceback" not in report and len(report) > 50_000
+
+
+def test_a_recording_has_no_seed(tmp_path, capsys):
+    assert main(["demo", "--robot", "husky", "--seed", "4", "--out", str(tmp_path / "out")]) == 2
+    assert "--seed: saw 4" in capsys.readouterr().err

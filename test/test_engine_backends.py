@@ -77,7 +77,7 @@ def test_auto_takes_onnxruntime_on_a_cpu(folder):
     assert Engine.load(folder).backend.name == "onnxruntime"
 
 
-@pytest.mark.parametrize("name", ("ground_robot", "utd_mhad_depth_imu"))
+@pytest.mark.parametrize("name", ("ground_robot", "husky_terrain", "utd_mhad_depth_imu"))
 @pytest.mark.parametrize("backend", ("onnxruntime", "auto"))
 def test_a_shipped_model_runs_without_torch(name, backend):
     script = [sys.executable, "-c", INFER_WITHOUT_TORCH, name, backend]

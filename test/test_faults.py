@@ -83,3 +83,10 @@ def test_the_faults_of_the_demo_name_its_sensors_and_leave_time_to_recover():
     assert max(f.to_s for f in script.faults) < 59.0
     alone = [f for _, _, f in segments(script, 60.0)]
     assert any(len(f) == 4 for f in alone) and any(len(f) == 2 for f in alone) and alone[-1] == ()
+
+
+def test_the_faults_of_the_husky_name_its_sensors_and_leave_time_to_recover():
+    script = read_script(share_path("config", "faults", "husky_demo.yaml"))
+    assert set(script.sensors()) == {"imu", "wheels", "motors"} and script.battery
+    alone = [f for _, _, f in segments(script, 70.0)]
+    assert any(len(f) == 3 for f in alone) and any(len(f) == 2 for f in alone) and alone[-1] == ()

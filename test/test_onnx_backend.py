@@ -110,7 +110,7 @@ def test_random_networks(seed):
             assert_same(model, backend, mask, ratio, seed, ("noise", "half"))
 
 
-@pytest.mark.parametrize("name", ("ground_robot", "utd_mhad_depth_imu"))
+@pytest.mark.parametrize("name", ("ground_robot", "husky_terrain", "utd_mhad_depth_imu"))
 def test_the_shipped_models(name):
     model, _ = load_checkpoint(model_path(name))
     backend = backend_of(model)

@@ -79,7 +79,7 @@ def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():
     assert Recipe.from_dict(read.to_dict()) == read
 
 
-@pytest.mark.parametrize("name", ["train_ground", "train_utd_mhad"])
+@pytest.mark.parametrize("name", ["train_ground", "train_husky", "train_utd_mhad"])
 def test_shipped_recipes_are_read_as_they_are_written(name):
     path = Path(__file__).parents[1] / "config" / f"{name}.yaml"
     given, read = yaml.safe_load(path.read_text()), Recipe.read(path).to_dict()

@@ -47,7 +47,7 @@ def test_random_networks(seed):
     assert_same(random_config(seed))
 
 
-@pytest.mark.parametrize("name", ("ground_robot", "utd_mhad_depth_imu"))
+@pytest.mark.parametrize("name", ("ground_robot", "husky_terrain", "utd_mhad_depth_imu"))
 def test_the_shipped_models(name):
     assert_same(read_checkpoint(model_path(name)).config)
 

@@ -11,7 +11,7 @@ from ..errors import SentryFuseError
 
 # Listed here and not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
-    "demo": "show a minute of a simulated drive with sensor losses and a draining battery, live and in a report",
+    "demo": "show a minute of a drive, simulated or real, with sensor losses and a draining battery, live and in a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
     "view": "open what a replay wrote with --mcap in the Rerun viewer",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",

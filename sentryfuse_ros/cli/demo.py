@@ -1,4 +1,4 @@
-"""`sentryfuse demo`: a simulated robot loses its sensors one by one while its battery drains, and a report shows the run."""
+"""`sentryfuse demo`: a robot loses its sensors one by one while its battery drains, and a report shows the run."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-from ..errors import SentryFuseError
+from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path, share_path
 from ..replay.recording_cache import Drive, cache_folder, find, make
 from ..replay.session import ReplayTask
@@ -16,12 +17,26 @@ from ..reporting.run_console import print_summary
 from ..reporting.run_files import RunFiles
 from . import replay
 
-MODEL = "ground_robot"
-FAULTS = "ground_demo.yaml"
 SEED = 3  # of the test split; the drive crosses all six grounds in a minute, in darkness and dust
 DURATION_S = 60.0
 BATTERY_WH = 1.0  # used up in about a minute
+RECORDING = "recording"  # folder of a real recording beside its model
 SHOWN = ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "overhead_ms_p99")
+
+
+class Robot(NamedTuple):
+    """What a demo shows. The files are in the package's config/ and models/."""
+
+    model: str
+    faults: str
+    params: str
+    recorded: bool  # a real recording beside the model; otherwise the drive is simulated
+
+
+ROBOTS = {
+    "ground": Robot("ground_robot", "ground_demo.yaml", "fuse.yaml", recorded=False),
+    "husky": Robot("husky_terrain", "husky_demo.yaml", "fuse_husky.yaml", recorded=True),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -32,25 +47,45 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=Path("out/demo"),
         help="folder for the report, the timeline and the picture (default: %(default)s)",
     )
+    parser.add_argument(
+        "--robot",
+        choices=ROBOTS,
+        default="ground",
+        help="ground: a simulated robot with camera, IMU, sound and LiDAR; husky: a recording of a real one with IMU, wheel "
+        "velocities and motor currents (default: %(default)s)",
+    )
     parser.add_argument("--headless", action="store_true", help="print a line for every change instead of the live view")
-    parser.add_argument("--seed", type=int, default=SEED, metavar="N", help="which drive, 0 to 999999 (default: %(default)s)")
-    parser.add_argument("--duration", type=float, default=DURATION_S, metavar="S", help="length [s] (default: %(default)g)")
-    parser.add_argument("--model", default=MODEL, help="checkpoint folder or name (default: %(default)s)")
-    parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: config/fuse.yaml)")
+    parser.add_argument(
+        "--seed", type=int, metavar="N", help=f"which drive of the simulated robot, 0 to 999999 (default: {SEED})"
+    )
+    parser.add_argument(
+        "--duration", type=float, metavar="S", help=f"length [s] (default: {DURATION_S:g}, or the whole of a recording)"
+    )
+    parser.add_argument("--model", help="checkpoint folder or name (default: the robot's)")
+    parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: the robot's)")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a promise was broken")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns 0 if predictions were made. Raises SentryFuseError."""
-    model_path(args.model)  # a wrong name is reported before the simulation, which takes time
+    robot = ROBOTS[args.robot]
+    model = str(model_path(args.model or robot.model))  # a wrong name is reported before the simulation, which takes time
+    if robot.recorded and args.seed is not None:
+        raise ParameterError("--seed", args.seed, f"none with --robot {args.robot}, which has one recording")
     replay.require_ros()
-    drive = Drive("test", args.seed, args.duration, BATTERY_WH, 1.0)
+    if robot.recorded:
+        bag, to_s = share_path("models", robot.model, RECORDING), args.duration
+        print(f"recording: {bag}")
+    else:
+        to_s = args.duration or DURATION_S
+        drive = Drive("test", SEED if args.seed is None else args.seed, to_s, BATTERY_WH, 1.0)
+        bag = recording(drive, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
     task = ReplayTask(
-        bag=recording(drive, [folder for folder in (cache_folder(), args.out / "recordings") if folder]),
-        faults=share_path("config", "faults", FAULTS),
-        params_file=args.params_file,
-        model=args.model,
-        to_s=args.duration,
+        bag=bag,
+        faults=share_path("config", "faults", robot.faults),
+        params_file=args.params_file or (share_path("config", robot.params) if robot.recorded else None),
+        model=model,
+        to_s=to_s,
     )
     report = args.out / "report.html"
     result = replay.replay(task, RunFiles(args.out, report), live_view=not args.headless and sys.stdout.isatty(), narrate=True)
