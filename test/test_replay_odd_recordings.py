@@ -61,7 +61,8 @@ def test_early_topic_silence_cut_and_missing_type_in_one_recording(tmp_path):
     data = file.read_bytes()
     file.write_bytes(data[: data.rindex(b"\x0f\x04")])  # up to the end of the data: as a recorder leaves it that is killed
     (tmp_path / "bag" / "metadata.yaml").unlink()
-    summary, out = replay(tmp_path, tmp_path / "bag")
+    (tmp_path / "p.yaml").write_text("/**:\n  ros__parameters:\n    imu: {trust: warn}\n")  # these data are made up
+    summary, out = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml")
     assert "breaks off" in summary["damage"] and "used in part" in out
     assert "begins with the first message that is played, 1600000000.0 s after" in out
     assert f"/audio is not played, because {AUDIO_TYPE} is not installed" in out
