@@ -22,7 +22,7 @@ from sentryfuse_ros.replay.ros_domain import free_domain
 
 SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 AUDIO_TYPE = "audio_common_msgs/msg/AudioData"
-PARAMETERS = "/**:\n  ros__parameters:\n    sensors: [imu]\n    imu: {kind: imu, topic: /imu/data}\n"
+PARAMETERS = "/**:\n  ros__parameters:\n    sensors: [imu]\n    imu: {kind: imu, trust: warn, topic: /imu/data}\n"
 
 
 def replay(tmp_path, *arguments, status=0, environment=None):
