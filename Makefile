@@ -26,7 +26,7 @@ demo: setup
 
 train: setup
 	$(BIN)/sentryfuse simulate --seed 0 --count 800 --duration 15 --split train --out $(RUN)/worlds --jobs $(JOBS)
-	$(BIN)/sentryfuse simulate --seed 0 --count 100 --duration 15 --split val --out $(RUN)/worlds --jobs $(JOBS)
+	$(BIN)/sentryfuse simulate --seed 0 --count 300 --duration 15 --split val --out $(RUN)/worlds --jobs $(JOBS)
 	$(BIN)/sentryfuse simulate --seed 0 --count 150 --duration 15 --split test --out $(RUN)/worlds --jobs $(JOBS)
 	$(BIN)/sentryfuse dataset $(RUN)/worlds --labels intervals.csv --config config/train_ground.yaml --out $(RUN)/windows \
 	    --jobs $(JOBS)
@@ -35,6 +35,7 @@ train: setup
 	$(BIN)/sentryfuse trust $(RUN)/model $(RUN)/windows
 	$(BIN)/sentryfuse evaluate $(RUN)/model $(RUN)/windows --json $(RUN)/evaluation.json --csv $(RUN)/evaluation.csv \
 	    --html $(RUN)/evaluation.html
+	$(BIN)/sentryfuse train-captions --model $(RUN)/model --dataset $(RUN)/windows --drives $(RUN)/worlds
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -12,6 +12,7 @@ from xml.etree import ElementTree as ET
 from .settings import Settings
 
 OWN_TOPICS = ("prediction", "mask", "pruning", "model_info", "image", "markers", "classification", "transition_event")
+CAPTION_TOPICS = ("caption", "caption_stamped")
 PARAMETER_SERVICES = (
     "describe_parameters",
     "get_parameter_types",
@@ -48,7 +49,7 @@ def access_of(
 
     sensors = tuple(absolute(sensor.topic) for sensor in settings.sensors)
     switched = [sensor for sensor in settings.sensors if sensor.may_switch_off]
-    own = [*OWN_TOPICS, *(["sensor_request"] if switched else [])]
+    own = [*OWN_TOPICS, *(["sensor_request"] if switched else []), *(CAPTION_TOPICS if settings["captions"] else ())]
     drivers = [f"{sensor.driver_node}/change_state" for sensor in switched if sensor.driver_node]
     everywhere = ("/parameter_events",)
     main = NodeAccess(

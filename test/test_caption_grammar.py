@@ -5,7 +5,7 @@ import pytest
 
 from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.language.facts import CONDITIONS, SENSOR_STATES, SPEEDS, TURNS, USED, Facts, Statement, Truth
-from sentryfuse_ros.language.grammar import compose, parse, written
+from sentryfuse_ros.language.grammar import compose, learned_chances, parse, written
 from sentryfuse_ros.language.vocabulary import Vocabulary, learned_words
 from sentryfuse_ros.language.wordings import HELD_OUT, LEARNED
 
@@ -49,6 +49,20 @@ def test_what_is_not_mentioned_is_left_out_but_never_changed():
         unsaid += said < set(facts.statements())
         assert {s for s in facts.statements() if s.kind in ("ground", "change", "sensor")} <= said
     assert unsaid > 50
+
+
+def test_what_the_sensors_in_use_hardly_show_is_learned_seldom():
+    facts = Facts("sand", "", "grass", "slow", "left", frozenset(), dict.fromkeys(SENSORS, USED))
+    blind = facts.with_sensors({**facts.sensors, "imu": "frozen"})
+    rng = np.random.default_rng(3)
+
+    def share(given, kind):
+        said = [parse(compose(given, rng, mentioned=learned_chances(given.sensors))).statements for _ in range(400)]
+        return np.mean([any(statement.kind == kind for statement in statements) for statements in said])
+
+    assert share(facts, "turn") > 0.8 > 0.3 > share(blind, "turn")
+    assert share(facts, "speed") > 0.65 > 0.5 > share(blind, "speed")
+    assert 0.3 < share(facts, "ahead") < 0.5
 
 
 def test_a_sentence_as_people_write_it():

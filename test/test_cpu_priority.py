@@ -58,6 +58,32 @@ def test_every_thread_gets_what_is_allowed_and_gives_it_back():
     assert after.startswith(f"{ORDINARY} ([({os.SCHED_OTHER}, ") and after.endswith("], 2)")
 
 
+BACKGROUND = """
+back, go_on = threading.Event(), threading.Event()
+def background():
+    cpu_priority.step_back()
+    back.set()
+    go_on.wait()
+thread = threading.Thread(target=background)
+thread.start()
+back.wait()
+print("stepped back", os.sched_getparam(thread.native_id).sched_priority, os.getpriority(os.PRIO_PROCESS, thread.native_id))
+priority.give_back()
+priority.take()
+print("taken again", os.sched_getparam(thread.native_id).sched_priority, os.sched_getparam(0).sched_priority)
+go_on.set()
+thread.join()
+"""
+
+
+def test_a_thread_that_has_stepped_back_stays_behind_the_others():
+    lines = outcome(BACKGROUND)
+    realtime = allowed_level() == REALTIME
+    policy, nice = [line for line in lines if line.startswith("stepped back")][0].split()[2:]
+    assert policy == "1" if realtime else (policy, nice) == ("0", "10")
+    assert [line for line in lines if line.startswith("taken again")][0].split()[2:] == (["1", "10"] if realtime else ["0", "0"])
+
+
 def test_a_process_that_computes_all_the_time_gets_its_ordinary_priority_back():
     if allowed_level() == ORDINARY:
         pytest.skip("this machine allows no other priority")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from sentryfuse_ros.language.speaker import Speaker
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.runtime.engine import Engine
 
@@ -104,6 +105,27 @@ def test_simulate_dataset_train_evaluate(sentryfuse, tmp_path):
     # A few short drives teach little, but more than to name the most frequent class (39 % of the test windows).
     assert report["summary"]["accuracy_all"] > 0.4 and report["summary"]["ece_mean"] < 0.5
     assert (tmp_path / "out.html").stat().st_size > 50_000 and len((tmp_path / "out.csv").read_text().splitlines()) == 46
+
+    head = (
+        "train-captions",
+        "--model",
+        "model",
+        "--dataset",
+        "windows",
+        "--drives",
+        "worlds",
+        "--tokens",
+        "tokens",
+        "--batch",
+        8,
+    )
+    assert "stated facts are true" in sentryfuse(*head, "--steps", 3)
+    assert {path.name.rsplit("_", 1)[1] for path in (tmp_path / "tokens").iterdir()} == {"train.npz", "val.npz"}
+    assert Speaker.load(tmp_path / "model", info["sha256"]).info["data"]["val"].endswith("windows of 2 drives")
+    again = sentryfuse(*head, "--steps", 2, "--start-from", "model/captions.safetensors", "--out", "other.safetensors")
+    assert "written to other.safetensors" in again
+    (tmp_path / "worlds" / "val_000001" / "truth.csv").unlink()
+    assert "truth of drive val_000001" in sentryfuse(*head, "--steps", 1, status=2)
 
 
 def test_errors_are_one_clear_line(sentryfuse, tmp_path):

@@ -7,16 +7,19 @@ import numpy as np
 import pytest
 from cdr_messages import imu, raw
 from trust_maker import IMU, imu_table, imu_windows, trusting_engine, windows_of
-from virtual_robot import Robot, tiny_engine
+from virtual_robot import T0, Robot, tiny_engine
 
 from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import quantities
 from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of, trust_record
+from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.trust import MARGIN, fit_table
 
 G = 9.80665
@@ -255,3 +258,17 @@ def test_the_reason_names_the_unusual_quantity(table):
     x[:, 5] += 10
     text = replace(table, suspicions=()).judge(quantities(IMU, x)).text
     assert text.startswith(("mean acceleration z [m/s^2] 19.", "acceleration magnitude [m/s^2] 19.")) and "trained on 9." in text
+
+
+def test_the_shipped_model_does_not_believe_an_imu_that_never_sent_anything_but_g():
+    pipeline = Pipeline(build_settings({"sensors": ["imu"]}), Engine.load(model_path("ground_robot")))
+    random, now = np.random.default_rng(0), T0
+    for _ in range(30):
+        stamps = np.arange(now, now + NS // 10, NS // 200)
+        sent = [raw(imu(random.normal(0, 0.02, 3), random.normal(0, 0.01, 3) + (0, 0, 1.0), stamp_ns=int(t))) for t in stamps]
+        now += NS // 10
+        pipeline.feed("imu", sent, stamps, now, now)
+        last = pipeline.tick(now)
+    status = last.tick.statuses["imu"]
+    assert status.state == State.IMPLAUSIBLE and not last.valid and "imu IMPLAUSIBLE" in last.reason
+    assert "acceleration" in status.reason and "accelerations in g" in status.reason

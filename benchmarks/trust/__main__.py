@@ -2,6 +2,7 @@
 
     python -m benchmarks.trust collect --model MODEL --worlds DRIVES --windows WINDOWS --cache DIR
     python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page PAGE
+    python -m benchmarks.trust cost --model MODEL --windows WINDOWS
 
 DRIVES are the test drives of `sentryfuse simulate`, and WINDOWS what `sentryfuse dataset` made of them. `collect` takes minutes.
 With `--corruptions`, both do the same for corruptions of three severities, and give the accuracy as a share of that without them.
@@ -24,6 +25,7 @@ from sentryfuse_ros.model.saved import load_checkpoint
 from .collect import collect, windows_of
 from .corruption_table import corruption_markdown, judge_corruptions
 from .corruptions import CORRUPTIONS
+from .cost import judgement_ms
 from .judge import judge, markdown
 from .lies import LIES
 
@@ -36,10 +38,12 @@ MARKS = {  # of the parts of docs/TRUST.md that are written here: with and witho
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
     steps = parser.add_subparsers(dest="step", required=True)
-    for name in ("collect", "judge"):
+    for name in ("collect", "judge", "cost"):
         step = steps.add_parser(name)
         step.add_argument("--model", required=True, type=Path)
         step.add_argument("--windows", required=True, help="data set of the test drives")
+        if name == "cost":
+            continue
         step.add_argument("--cache", required=True, type=Path, help="what collect writes")
         step.add_argument("--corruptions", action="store_true", help="corruptions of three severities in place of lies")
     of_collect, of_judge = steps.choices["collect"], steps.choices["judge"]
@@ -86,7 +90,10 @@ def main() -> int:
     args = arguments()
     torch.set_num_threads(1)
     print("python -m benchmarks.trust " + shlex.join(sys.argv[1:]))
-    (run_collect if args.step == "collect" else run_judge)(args)
+    if args.step == "cost":
+        print("ms per judgement:", judgement_ms(args.model, args.windows))
+    else:
+        (run_collect if args.step == "collect" else run_judge)(args)
     return 0
 
 

@@ -35,8 +35,7 @@ MADE_UP = {
     "exposed_3": ("over",),
     "exposed_quarter": ("under",),
     "defocused": ("blurred",),
-    "noisy": ("noisy", "random"),
-    "random": ("random", "noisy"),
+    "random": ("random",),
     "covered_white": ("flat",),
     "blocks": ("blocks",),
     "accel_in_g": ("accel_in_g",),
@@ -75,6 +74,8 @@ MADE_UP = {
 }
 # The sensors that a nuisance of the simulation disturbs.
 DISTURBED = {"darkness": "camera", "fog": "camera", "mud": "camera", "wind": "audio", "dust": "lidar", "vibration": "imu"}
+ENOUGH = 0.95  # share of the windows
+APART_S = 0.75  # windows of a data set that are no farther apart follow each other
 HARM_POINTS = 1.0  # a lie that costs more than this against the unplugged sensor, if believed, should be noticed
 
 
@@ -123,9 +124,9 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
                     "unplugged": _points(without),
                 }
             )
-    harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= 0.5]
+    harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= ENOUGH]
     worst = min(rows, key=lambda r: r["masked"] - r["unplugged"])
-    known, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
+    known, strange, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
     new = _new_nuisances(checkpoint, windows, training)
     return {
         "machine": machine(1),
@@ -134,10 +135,11 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "drives": len(set(stored["drives"].tolist())),
         "lies": len(rows),
         "lies_that_harm": len(harmful),
-        "lies_flagged": sum(r["noticed"] >= 0.95 for r in harmful),
+        "lies_flagged": sum(r["noticed"] >= ENOUGH for r in harmful),
         "worst_lie_vs_unplugged_points": round(worst["masked"] - worst["unplugged"], 2),
         "worst_lie": f"{worst['sensor']} {worst['lie']}",
         "false_mask_share": known,
+        "false_implausible_share": strange,
         "false_mask_share_by_sensor": false_by_sensor,
         "false_mask_share_new_nuisance": max(n["masked"] for n in new),
         "new_nuisances": new,
@@ -167,18 +169,30 @@ def _test_windows(windows: str, specs: Any) -> WindowSet:
     return loaded
 
 
-def _false_masks(specs: Any, tables: dict[str, TrustTable], windows: str) -> tuple[float, dict[str, float]]:
-    """Share of all test windows, under all nuisances, in which a sensor that tells the truth is implausible: any, and each."""
+def masked(implausible: np.ndarray, loaded: WindowSet) -> np.ndarray:
+    """Which windows, in order of time, find the bit cleared: they and the one half a second before are implausible, as are then
+    the three judgements between."""
+    here, before = np.arange(1, len(loaded)), np.arange(len(loaded) - 1)
+    follows = (loaded.recording[here] == loaded.recording[before]) & (loaded.end_s[here] - loaded.end_s[before] < APART_S)
+    return np.concatenate(([False], implausible[here] & implausible[before] & follows))
+
+
+def _false_masks(specs: Any, tables: dict[str, TrustTable], windows: str) -> tuple[float, float, dict[str, float]]:
+    """Of all test windows, under all nuisances, in which a sensor tells the truth: the share with a sensor that is masked, the
+    share with one whose window is implausible, and the former for each sensor."""
     loaded = _test_windows(windows, specs)
-    masked = {
+    strange = {
         spec.name: verdicts(tables[spec.name], _values(spec, loaded.rows(spec.name, np.arange(len(loaded)))))
         == Plausibility.IMPLAUSIBLE
         for spec in specs
         if spec.name in tables
     }
-    return round(float(np.any(list(masked.values()), axis=0).mean()), 5), {
-        n: round(float(m.mean()), 5) for n, m in masked.items()
-    }
+    cleared = {name: masked(flags, loaded) for name, flags in strange.items()}
+    return (
+        round(float(np.any(list(cleared.values()), axis=0).mean()), 5),
+        round(float(np.any(list(strange.values()), axis=0).mean()), 5),
+        {name: round(float(flags.mean()), 5) for name, flags in cleared.items()},
+    )
 
 
 def _new_nuisances(checkpoint: Any, windows: str, training: str) -> list[dict[str, Any]]:
@@ -201,14 +215,15 @@ def _new_nuisances(checkpoint: Any, windows: str, training: str) -> list[dict[st
             table = replace(
                 table, suspicions=tuple(replace(s, masks=s.name not in harmless[spec.name]) for s in table.suspicions)
             )
-            index = np.flatnonzero(test.conditions[nuisance])
-            level = verdicts(table, _values(spec, test.rows(spec.name, index)))
+            under = test.select(test.conditions[nuisance])
+            level = verdicts(table, _values(spec, under.rows(spec.name, np.arange(len(under)))))
             found.append(
                 {
                     "sensor": spec.name,
                     "nuisance": nuisance,
-                    "windows": len(index),
-                    "masked": _share(level == Plausibility.IMPLAUSIBLE),
+                    "windows": len(under),
+                    "masked": _share(masked(level == Plausibility.IMPLAUSIBLE, under)),
+                    "implausible": _share(level == Plausibility.IMPLAUSIBLE),
                     "warned": _share(level >= Plausibility.FAR),
                 }
             )
@@ -235,8 +250,9 @@ def markdown(result: dict[str, Any]) -> str:
         "sensor, are noticed in at least 95 % of the windows.",
         f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points "
         "below that without the sensor.",
-        f"- Of all windows of the test set, under all nuisances, {result['false_mask_share']:.2%} have a sensor that is "
-        f"implausible although it tells the truth ({by_sensor}).",
+        f"- In {result['false_mask_share']:.2%} of all windows of the test set, under all nuisances, a sensor that tells the "
+        f"truth is masked, that is, implausible there and half a second before ({by_sensor}). In "
+        f"{result['false_implausible_share']:.2%}, one is implausible.",
         "- Under a nuisance that was left out of the fit, with every drive that has it, it is at most "
         f"{result['false_mask_share_new_nuisance']:.2%}.",
     )
@@ -253,9 +269,13 @@ def markdown(result: dict[str, Any]) -> str:
             f"| {r['sensor']} | {r['text']} | {r['noticed']:.0%}{by} | {r['noticed_if_unknown']:.0%} | {r['believed']:.1f} | "
             f"{harm}{r['masked']:.1f}{harm} | {r['unplugged']:.1f} |"
         )
-    lines += ["", "| nuisance left out of the fit | sensor | windows | masked | warned of |", "|---|---|---|---|---|"]
     lines += [
-        f"| {n['nuisance']} | {n['sensor']} | {n['windows']} | {n['masked']:.2%} | {n['warned']:.1%} |"
+        "",
+        "| nuisance left out of the fit | sensor | windows | masked | implausible | warned of |",
+        "|---|---|---|---|---|---|",
+    ]
+    lines += [
+        f"| {n['nuisance']} | {n['sensor']} | {n['windows']} | {n['masked']:.2%} | {n['implausible']:.2%} | {n['warned']:.1%} |"
         for n in result["new_nuisances"]
     ]
     return "\n".join((*summary, *lines)) + "\n"

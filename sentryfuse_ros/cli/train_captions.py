@@ -17,8 +17,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: captions.safetensors beside the model)")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="keep the tokens of the windows here, for another run")
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="FILE",
+        help="begin with this head, for instance after the model was trained on; a few hundred steps are then enough",
+    )
     parser.add_argument("--steps", type=int, help="steps to train")
     parser.add_argument("--batch", type=int, help="windows in a step")
+    parser.add_argument("--learning-rate", type=float, help="highest learning rate")
     parser.add_argument("--minutes", type=float, help="finish within this time, whatever the number of steps")
     parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
 
@@ -30,7 +37,12 @@ def run(args: argparse.Namespace) -> int:
     from ..language.trainer import CaptionSchedule
     from ..language.training import CaptionTask, train_captions
 
-    given = {"steps": args.steps, "batch": args.batch, "stop_after_s": args.minutes and 60.0 * args.minutes}
+    given = {
+        "steps": args.steps,
+        "batch": args.batch,
+        "learning_rate": args.learning_rate,
+        "stop_after_s": args.minutes and 60.0 * args.minutes,
+    }
     result = train_captions(
         CaptionTask(
             args.model,
@@ -39,6 +51,7 @@ def run(args: argparse.Namespace) -> int:
             args.out,
             args.tokens,
             schedule=replace(CaptionSchedule(), **{name: value for name, value in given.items() if value is not None}),
+            start_from=args.start_from,
             device=args.device,
             command="sentryfuse " + shlex.join(sys.argv[1:]),
         ),

@@ -13,8 +13,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-
 from ..errors import SentryFuseError
 from .facts import Truth
 from .grammar import parse
@@ -59,9 +57,8 @@ def score_facts(sentences: Sequence[str], truths: Sequence[Truth]) -> FactScore:
     )
 
 
-def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> dict[str, float]:
-    """Compare sentences with references of the same moments: "cider", "bleu4", "rouge_l", and "meteor", NaN where there is no
-    Java.
+def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]], with_meteor: bool = True) -> dict[str, float]:
+    """Compare sentences with references of the same moments: "cider", "bleu4", "rouge_l" and, where there is Java, "meteor".
 
     Raises SentryFuseError where pycocoevalcap is not installed.
     """
@@ -80,8 +77,10 @@ def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]])
         bleu, _ = Bleu(4).compute_score(wanted, said)
         cider, _ = Cider().compute_score(wanted, said)
         rouge, _ = Rouge().compute_score(wanted, said)
-        meteor = Meteor().compute_score(wanted, said)[0] if shutil.which("java") else np.nan
-    return {"cider": float(cider), "bleu4": float(bleu[3]), "meteor": float(meteor), "rouge_l": float(rouge)}
+        found = {"cider": float(cider), "bleu4": float(bleu[3]), "rouge_l": float(rouge)}
+        if with_meteor and shutil.which("java"):
+            found["meteor"] = float(Meteor().compute_score(wanted, said)[0])
+    return found
 
 
 def plain(sentence: str) -> str:

@@ -13,11 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..errors import CheckpointError
 from ..model.subnetwork import whole_stems
+from .checkpoint import CaptionCheckpoint
 from .config import BEGIN, CaptionConfig
 from .decoder import CaptionDecoder, Percepts
 from .facts import Facts
-from .grammar import compose
+from .grammar import compose, learned_chances
 from .situations import Situation, Situations
 from .vocabulary import Vocabulary
 from .window_tokens import FrozenModel, WindowTokens
@@ -82,6 +84,14 @@ class CaptionTrainer:
         self._validation = self._validation_batch(*validation)
         self.optimiser = torch.optim.AdamW(groups, self.schedule.learning_rate, betas=(0.9, 0.98))
 
+    def start_from(self, head: CaptionCheckpoint) -> None:
+        """Begin with the weights of a head of the same shape and words. Raises CheckpointError."""
+        if head.config != self.config:
+            own, other = self.config.to_dict(), head.config.to_dict()
+            odd = next(name for name in own if own[name] != other[name])
+            raise CheckpointError(f"caption head to start from, {odd}", other[odd], own[odd], "train a new one")
+        self.decoder.load_state_dict({name: torch.tensor(values) for name, values in head.tensors.items()})
+
     def train(self, report: Callable[[StepReport], None] = lambda step: None) -> CaptionDecoder:
         """Train to the end of the schedule; returns the decoder in evaluation mode."""
         schedule, began_s = self.schedule, time.monotonic()
@@ -143,7 +153,7 @@ class CaptionTrainer:
         names = self.frozen.config.names
         states = [situation.states(names, rng) for _ in index]
         percepts = self.frozen.percepts(windows, index, situation.part, [[row[n] for n in names] for row in states])
-        sentences = [compose(facts[i].with_sensors(row), rng) for i, row in zip(index, states)]
+        sentences = [compose(facts[i].with_sensors(row), rng, mentioned=learned_chances(row)) for i, row in zip(index, states)]
         words = torch.from_numpy(self.vocabulary.batch(sentences, self.config.longest)).to(self.frozen.device)
         return percepts, words
 

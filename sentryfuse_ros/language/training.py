@@ -13,7 +13,7 @@ from ..datasets.window_folder import WindowFolder
 from ..errors import DataError
 from ..model.saved import load_checkpoint
 from ..model.subnetwork import whole_stems
-from .checkpoint import captions_path, model_digest, write_captions
+from .checkpoint import captions_path, model_digest, read_captions, write_captions
 from .config import CaptionConfig
 from .decoder import checkpoint_of
 from .examples import CaptionExamples, tokens_of_folder, with_truth
@@ -33,7 +33,8 @@ class CaptionTask:
 
     model: folder of the trained model. dataset: folder of `sentryfuse dataset`. drives: folders that the recordings lie in. out:
     file to write, None for the one beside the model. tokens: folder in which the tokens of the windows are kept for another run,
-    None to keep none. every: only every so many-th window, because neighbours are alike.
+    None to keep none. every: only every so many-th window, because neighbours are alike. start_from: the head to begin with, as
+    that of earlier weights of the model, None for a new one.
     """
 
     model: Path
@@ -42,6 +43,7 @@ class CaptionTask:
     out: Path | None = None
     tokens: Path | None = None
     every: int = 2
+    start_from: Path | None = None
     schedule: CaptionSchedule = field(default_factory=CaptionSchedule)
     device: str = "cpu"
     command: str = ""
@@ -70,7 +72,10 @@ def train_captions(
     classes, names = frozen.config.classes, frozen.config.names
     config = CaptionConfig.of(frozen.config, frozen.lengths, learned_words(classes, names))
     learned, validation = ((examples[split].windows, examples[split].facts) for split in ("train", "val"))
-    decoder = CaptionTrainer(frozen, config, *learned, validation, task.schedule).train(report)
+    trainer = CaptionTrainer(frozen, config, *learned, validation, task.schedule)
+    if task.start_from is not None:
+        trainer.start_from(read_captions(task.start_from))
+    decoder = trainer.train(report)
     checkpoint = checkpoint_of(decoder, {})
     truth = check(Speaker(checkpoint), frozen, _some(examples["val"], CHECKED))
     path = task.out or captions_path(task.model)

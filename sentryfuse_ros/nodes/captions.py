@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -16,12 +15,12 @@ from ..language.grammar import parse
 from ..language.sensor_states import sensor_states
 from ..language.speaker import FusedWindow, Speaker
 from ..msg import Caption
+from ..runtime.cpu_priority import step_back
 from ..runtime.pipeline import Prediction
 from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .messages import to_time
 
-NICE = 10  # of the thread, against 0 of the one that infers
 NOTHING = "Nothing can be perceived: {reason}."
 
 
@@ -79,10 +78,7 @@ class CaptionPublisher:
     def _yield_to_others(self) -> None:
         if self._yielding is not threading.current_thread():
             self._yielding = threading.current_thread()
-            try:
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICE)  # Linux has priorities per thread
-            except (AttributeError, OSError):  # elsewhere it runs like any other
-                pass
+            step_back()
 
     def _on_error(self, error: Exception) -> None:
         self._node.get_logger().error(f"caption failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)

@@ -27,8 +27,7 @@ Samples = Mapping[str, Sequence[bytes]]
 Say = Callable[[str], None]
 Scenario = Callable[[Rig, str], MatrixRow]
 BACK_S = 3.0  # a restarted driver is heard again within this: discovery, a new rate, three good messages
-CAMERA = "camera"
-LATE_SENSOR = "lidar"
+IMAGE, CLOUD, SOUND = "sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2", "sentryfuse_ros/msg/AudioChunk"
 WATCH_S = 3.0
 FUZZ_HZ = 60.0
 
@@ -41,6 +40,11 @@ def _pause(gap: float | None, limit: float = GAP_PERIODS) -> list[str]:
     if gap is None:
         return ["no predictions"]
     return [f"a pause of {gap} periods between predictions"] if gap > limit else []
+
+
+def _sensor_with(topics: Mapping[str, Topic], msg_type: str) -> str:
+    """The first sensor whose messages have this type, or the last of all."""
+    return next((name for name, topic in topics.items() if topic.msg_type == msg_type), list(topics)[-1])
 
 
 def _not_back(made: Rig, limit_s: float = BACK_S) -> list[str]:
@@ -155,10 +159,12 @@ def live_scenarios(
     """Late start, restarts, all masks, load, hostile messages. model_inputs: the sensors that serve the model."""
     with rig(stage, topics, samples, False, period_s) as made:
         say("late start")
-        rows = [_late_start(made)]
-        for name, options in _restarts(samples[CAMERA][0]).items():
-            say(f"restart with {name}")
-            rows.append(_restart(made, name, **options))
+        rows = [_late_start(made, _sensor_with(topics, CLOUD))]
+        camera = next((name for name, topic in topics.items() if topic.msg_type == IMAGE), None)
+        if camera is not None:
+            for name, options in _restarts(samples[camera][0]).items():
+                say(f"restart with {name}")
+                rows.append(_restart(made, camera, name, **options))
         for live in _all_masks(model_inputs):
             say(f"only {', '.join(live) or 'nothing'}")
             rows.append(_mask(made, live, model_inputs))
@@ -167,7 +173,7 @@ def live_scenarios(
         for name, scenario in {"starved CPU": _starved, "slow consumer": _slow_consumer}.items():
             say(name)
             rows.append(scenario(made, name))
-        for sensor, raws in _hostile(samples).items():
+        for sensor, raws in _hostile(topics, samples).items():
             say(f"hostile {sensor}")
             rows.append(_hostile_message(made, sensor, raws))
         say(f"{fuzzed} mutated messages over DDS")
@@ -175,27 +181,27 @@ def live_scenarios(
     return rows
 
 
-def _late_start(made: Rig) -> MatrixRow:
+def _late_start(made: Rig, sensor: str) -> MatrixRow:
     """A driver that starts after the grace: NEVER_SEEN until then, never in the way of the others."""
-    others = [name for name in made.feeds if name != LATE_SENSOR]
+    others = [name for name in made.feeds if name != sensor]
     made.switch(others)
     troubles = (
         [] if made.until(lambda: made.live() == set(others), 60.0) is not None else ["the other sensors did not become live"]
     )
     before = len(made.collector.predictions)
     made.wait(6.0)
-    state = made.states().get(LATE_SENSOR)
-    said = next((row.states[LATE_SENSOR].reason for row in reversed(made.collector.statuses)), "")
+    state = made.states().get(sensor)
+    said = next((row.states[sensor].reason for row in reversed(made.collector.statuses)), "")
     if state != "NEVER_SEEN":
         troubles.append(f"{state} before its first message")
     made.switch(list(made.feeds))
     troubles += _not_back(made)
     gap = made.gap_since(before)
-    return _row(LATE_SENSOR, "late start", troubles + _pause(gap), gap, said)
+    return _row(sensor, "late start", troubles + _pause(gap), gap, said)
 
 
 def _restarts(raw: bytes) -> dict[str, dict[str, Any]]:
-    image_class = message_class("sensor_msgs/msg/Image")
+    image_class = message_class(IMAGE)
     image = deserialize_message(raw, image_class)
     other = "bgr8" if image.encoding == "rgb8" else "rgb8"
 
@@ -227,19 +233,21 @@ def _restarts(raw: bytes) -> dict[str, dict[str, Any]]:
     return restarts | {name: {"change": change} for name, change in changes.items()}
 
 
-def _restart(made: Rig, name: str, every: int = 1, qos: QoSProfile = RELIABLE, change: Change | None = None) -> MatrixRow:
+def _restart(
+    made: Rig, sensor: str, name: str, every: int = 1, qos: QoSProfile = RELIABLE, change: Change | None = None
+) -> MatrixRow:
     before = len(made.collector.predictions)
-    made.stop(CAMERA)
-    troubles = [] if made.until(lambda: CAMERA not in made.live(), 2.0) is not None else ["its end was not noticed"]
-    made.restart(CAMERA, every, qos, change)
+    made.stop(sensor)
+    troubles = [] if made.until(lambda: sensor not in made.live(), 2.0) is not None else ["its end was not noticed"]
+    made.restart(sensor, every, qos, change)
     troubles += _not_back(made)
     returned = len(made.collector.statuses)
     made.wait(1.0)
-    lost = {row.of(CAMERA).state for row in made.collector.statuses[returned:]} - {"OK"}
+    lost = {row.of(sensor).state for row in made.collector.statuses[returned:]} - {"OK"}
     if lost and not troubles:
         troubles.append(f"lost again: {', '.join(sorted(lost))}")
     gap = made.gap_since(before)
-    return _row(CAMERA, f"restarted, {name}", troubles + _pause(gap), gap)
+    return _row(sensor, f"restarted, {name}", troubles + _pause(gap), gap)
 
 
 def _all_masks(names: Sequence[str]) -> Iterator[tuple[str, ...]]:
@@ -309,23 +317,22 @@ rclpy.spin(node)
     return _row("load", name, troubles + _pause(gap) + _not_back(made), gap)
 
 
-def _hostile(samples: Samples) -> dict[str, list[bytes]]:
+def _hostile(topics: Mapping[str, Topic], samples: Samples) -> dict[str, list[bytes]]:
     """By sensor, messages that are as large, as many or as long as messages may be."""
     out = {}
     for sensor, raws in samples.items():
-        message_type = {"camera": "sensor_msgs/msg/Image", "lidar": "sensor_msgs/msg/PointCloud2"}.get(sensor)
-        if sensor == "audio":
-            message = deserialize_message(raws[0], message_class("sentryfuse_ros/msg/AudioChunk"))
-            message.samples = np.random.default_rng(0).integers(-3000, 3000, 1_000_000).astype(np.int16)
-        elif message_type is None:  # small ones can only be many
+        msg_type = topics[sensor].msg_type
+        if msg_type not in (IMAGE, CLOUD, SOUND):  # small ones can only be many
             out[sensor] = [raws[index % len(raws)] for index in range(1500)]
             continue
+        message = deserialize_message(raws[0], message_class(msg_type))
+        if msg_type == SOUND:
+            message.samples = np.random.default_rng(0).integers(-3000, 3000, 1_000_000).astype(np.int16)
         else:
-            message = deserialize_message(raws[0], message_class(message_type))
-            row = bytes(message.data)[: message.row_step if sensor == "lidar" else message.step]
+            row = bytes(message.data)[: message.row_step if msg_type == CLOUD else message.step]
             times = 1 + 12_000_000 // len(row)
-            message.height, message.data = (times, row * times) if sensor == "camera" else (1, row * times)
-            if sensor == "lidar":
+            message.height, message.data = (times, row * times) if msg_type == IMAGE else (1, row * times)
+            if msg_type == CLOUD:
                 message.width = len(row) * times // message.point_step
                 message.row_step = message.width * message.point_step
         out[sensor] = [bytes(serialize_message(message))]

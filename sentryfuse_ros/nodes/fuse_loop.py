@@ -18,6 +18,7 @@ from typing import NamedTuple
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
+from rclpy.node import Node
 from rclpy.timer import Timer
 
 from ..runtime.cpu_priority import CpuPriority
@@ -36,7 +37,7 @@ from .diagnostics import loop_statuses
 from .driver_control import DriverControl
 from .power_inputs import PowerInputs
 from .publishers import FuserPublishers
-from .receive import TopicReceiver, make_receive_node
+from .receive import TopicReceiver
 from .views import Views
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
@@ -71,8 +72,10 @@ class FuseLoop:
         publishers: FuserPublishers,
         views: Views,
         drivers: DriverControl,
+        receive_node: Node,
         captions: CaptionPublisher | None = None,
     ):
+        """``receive_node``: for the sensors' subscriptions (`receive.make_receive_node`); it outlives the loop."""
         self._node, self._settings, self._pipeline, self._publishers, self._views = node, settings, pipeline, publishers, views
         self._drivers, self._captions = drivers, captions
         self._pictures: dict[str, bytes] = {}  # newest message of each camera, while somebody looks at ~/image
@@ -89,7 +92,7 @@ class FuseLoop:
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
         self._closed = False
-        self._receive_node = make_receive_node(node)
+        self._receive_node = receive_node
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
         self._ended = threading.Event()
         self._metronome = threading.Thread(target=self._take_missed_ticks, name="metronome", daemon=True)
@@ -146,7 +149,6 @@ class FuseLoop:
             receiver.destroy()
         if self._power is not None:
             self._power.destroy()
-        self._receive_node.destroy_node()
         self._pipeline.requests.reset()  # nobody looks after the sensors from now on
         self._drivers.follow(self._pipeline.requests)
 

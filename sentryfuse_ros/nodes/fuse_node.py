@@ -18,6 +18,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
@@ -40,6 +41,7 @@ from .manager_bond import ManagerBond
 from .message_types import message_class, message_definition
 from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
+from .receive import make_receive_node
 from .sensor_service import SensorService
 from .spin import release_garbage, run, settle_garbage
 from .stop_signals import STOP, StopRequested
@@ -73,6 +75,7 @@ class FuseNode(LifecycleNode):
         guard_change_state(self)
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
+        self._receive_node: Node | None = None  # made once: rclpy keeps 0.1 MB of every node that was ever made
         self._bond = ManagerBond(self)
         self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
@@ -201,7 +204,18 @@ class FuseNode(LifecycleNode):
         if self._configured is None:
             raise SentryFuseError("activate", "a node without model", "a configured one", "configure it first")
         parts = self._configured
-        self._loop = FuseLoop(self, parts.settings, parts.pipeline, parts.publishers, parts.views, parts.drivers, parts.captions)
+        if self._receive_node is None:
+            self._receive_node = make_receive_node(self)
+        self._loop = FuseLoop(
+            self,
+            parts.settings,
+            parts.pipeline,
+            parts.publishers,
+            parts.views,
+            parts.drivers,
+            self._receive_node,
+            parts.captions,
+        )
         self._loop.start()
         self._bond.start()
         self._diagnostics.restart(parts.settings["diagnostics_rate_hz"])
@@ -230,6 +244,13 @@ class FuseNode(LifecycleNode):
             self._configured.drivers.destroy()
             self._configured = None
             release_garbage()
+
+    def destroy_node(self) -> None:
+        """Leave the graph, with the companion node."""
+        if self._receive_node is not None:
+            self._receive_node.destroy_node()
+            self._receive_node = None
+        super().destroy_node()
 
     # --- parameters ----------------------------------------------------------------------------------------
 

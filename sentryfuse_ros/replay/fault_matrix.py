@@ -21,13 +21,14 @@ from .schedule import Delivery, DeliveryLog
 
 BESIDE = "other publisher"  # beside the sensor's own, on its topic; no kind of the injector, because it is a node of its own
 ALL = "all"  # row of the fault that takes every sensor at once
-KINDS = ("off", "freeze", "garbage", "slow", "delay", "intermittent", "corrupt", "burst", BESIDE)
+KINDS = ("off", "freeze", "garbage", "slow", "delay", "intermittent", "corrupt", "burst", "lie", BESIDE)
 FIRST_S = 8.0  # when the first fault begins: every sensor is up by then
 FAULT_S = {
     "burst": 5.0,
+    "lie": 4.0,
     BESIDE: 4.0,
     "intermittent": 4.0,
-}  # length of a fault [s]; a burst must be learnt, a publisher discovered
+}  # length of a fault [s]; a burst must be learnt, a publisher discovered, a lie fill the window
 OTHERWISE_S = 3.0
 REST_S = 2.5  # from the end of one fault to the next
 OPTIONS: Mapping[str, Mapping[str, Any]] = {
@@ -187,7 +188,7 @@ class _Judge:
             ),
             "",
         )
-        if verdict.mask_clear_s is not None and fault.kind in ("off", "freeze", "garbage", "delay") and not said:
+        if verdict.mask_clear_s is not None and fault.kind in ("off", "freeze", "garbage", "delay", "lie") and not said:
             troubles.append("diagnostics did not name the sensor")
         return MatrixRow(
             fault.kind,

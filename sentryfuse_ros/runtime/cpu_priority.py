@@ -9,6 +9,7 @@ middleware.
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,10 +17,29 @@ from pathlib import Path
 REALTIME, RAISED, ORDINARY = "real-time", "raised", "ordinary"
 FIFO_PRIORITY = 10  # of 1 to 99; interrupts are at 50, and what drives motors should be above this
 NICE = -10
+BACKGROUND_FIFO_PRIORITY, BACKGROUND_NICE = 1, 10  # of threads that have stepped back
 # A process that computes without a pause must not keep others from running: above this share of all cores over WATCH_S it is
 # given back its ordinary priority.
 LARGEST_SHARE = 0.45
 WATCH_S = 2.0
+
+
+_background: set[int] = set()  # the threads of this process that have stepped back
+
+
+def step_back() -> None:
+    """Let the other threads of this process run before the calling one, whatever priority the process has or will take.
+
+    Under a real-time policy it keeps the lowest such priority: it may hold Python's lock, which the others wait for.
+    """
+    thread = threading.get_native_id()
+    _background.add(thread)
+    if not hasattr(os, "sched_setscheduler"):
+        return
+    if os.sched_getscheduler(thread) == os.SCHED_FIFO:
+        _set_policy(thread, os.SCHED_FIFO, BACKGROUND_FIFO_PRIORITY)
+    else:
+        _set_nice(thread, BACKGROUND_NICE)
 
 
 class CpuPriority:
@@ -53,7 +73,9 @@ class CpuPriority:
         for thread in _threads() if self.level != ORDINARY else ():
             if self.level == REALTIME:
                 _set_policy(thread, os.SCHED_OTHER, 0)
-            else:
+                if thread in _background:
+                    _set_nice(thread, BACKGROUND_NICE)
+            elif thread not in _background:
                 _set_nice(thread, 0)
         self.level = ORDINARY
 
@@ -74,9 +96,11 @@ def allowed_level() -> str:
 def _raise(threads: list[int]) -> str:
     if not hasattr(os, "sched_setscheduler"):  # not Linux
         return ORDINARY
-    if all([_set_policy(thread, os.SCHED_FIFO, FIFO_PRIORITY) for thread in threads]):
+    _background.intersection_update(_threads())
+    behind = BACKGROUND_FIFO_PRIORITY
+    if all([_set_policy(t, os.SCHED_FIFO, behind if t in _background else FIFO_PRIORITY) for t in threads]):
         return REALTIME
-    return RAISED if all([_set_nice(thread, NICE) for thread in threads]) else ORDINARY
+    return RAISED if all([_set_nice(t, NICE) for t in threads if t not in _background]) else ORDINARY
 
 
 def _threads() -> Iterator[int]:

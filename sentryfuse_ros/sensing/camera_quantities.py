@@ -35,6 +35,7 @@ def _light(p: np.ndarray) -> Quantities:
     across, down = _rms(dx), _rms(dy)
     bend = dx[:, 1:] - dx[:, :-1]
     by_column = np.abs(dx).mean(axis=0)
+    blocks, detail = _coarse(grey, bend)
     found = {
         f"{LOG}brightness": float(log(mean + _DIM)),
         f"{LOG}contrast": float(log(size / (mean + 2 * _DIM) + _FINE)),
@@ -51,7 +52,8 @@ def _light(p: np.ndarray) -> Quantities:
         f"{LOG}step down over step across": float(log((down + _FINE) / (across + _FINE))),
         f"{LOG}step at every eighth column": float(log((by_column[7::8].mean() + _FINE) / (by_column.mean() + _FINE))),
         "skewness of the brightness": (mean - float(np.median(grey))) / (size + _FLAT),
-        "correlation of brightness and fine detail": float(np.corrcoef(*_coarse(grey, bend))[0, 1]),
+        f"{LOG}contrast of blocks over that of samples": float(log((blocks.std() + _FINE) / (size + _FLAT))),
+        "correlation of brightness and fine detail": float(np.corrcoef(blocks, detail)[0, 1]),
     }
     for name, third in zip(_THIRDS, np.array_split(dx, 3, axis=0)):
         found[f"{LOG}step across in the {name} third"] = float(log((_rms(third) + _FINE) / (mean + _DIM)))

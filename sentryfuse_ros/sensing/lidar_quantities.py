@@ -8,6 +8,8 @@ from ..preprocessing import ModalitySpec
 from .quantities import LOG, Quantities, log
 
 _SECTORS = 4
+_FAR_SHARE = 0.06  # of the returns of a row lie beyond its far range
+_BELOW = 1000.0  # every height is lower [m]
 _NAMED = ("range", "height", "count", "intensity", "relief")
 
 
@@ -18,11 +20,11 @@ def lidar_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
     in_row = np.maximum(seen.sum(axis=1), 1)
     distance = part[0]
     found: Quantities = {}
-    share = seen.mean(axis=1)
-    mean_range = log(distance.sum(axis=1, dtype=np.float64) / in_row + 0.1)
+    share, far = seen.mean(axis=1), _far(distance)
+    far_range = log(far + 0.1)
     for row in range(len(share)):
         found[f"share of returns in row {row}"] = float(share[row])
-        found[f"{LOG}mean range in row {row} [m]"] = float(mean_range[row])
+        found[f"{LOG}far range in row {row} [m]"] = float(far_range[row])
     both = seen[:, 1:] & seen[:, :-1]
     step = np.abs(np.where(both, distance[:, 1:] - distance[:, :-1], np.float32(0)))
     steps = step[both]
@@ -33,14 +35,14 @@ def lidar_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
     sector = np.arange(part.shape[2]) * _SECTORS // part.shape[2]
     for k in range(_SECTORS):
         own = seen[:, sector == k]
-        inside = max(int(np.count_nonzero(own)), 1)
+        inside = _far(distance[:, sector == k])
         found[f"share of returns in quarter {k}"] = float(own.mean())
-        found[f"{LOG}mean range in quarter {k} [m]"] = float(log(distance[:, sector == k].sum(dtype=np.float64) / inside + 0.1))
-        if len(part) > 1:
-            found[f"mean height in quarter {k} [m]"] = float(part[1][:, sector == k].sum(dtype=np.float64) / inside)
+        found[f"{LOG}far range in quarter {k} [m]"] = float(log(inside.mean() + 0.1))
     if len(part) > 1:
-        heights = part[1].sum(axis=1, dtype=np.float64) / in_row
-        found.update((f"mean height in row {row} [m]", float(h)) for row, h in enumerate(heights))
+        # What dust returns lies nearer and higher than what is behind it, which the far and the low end do not see.
+        ground = -_far(np.where(seen, np.float32(_BELOW) - part[1], np.float32(0))) + _BELOW
+        for row, height in enumerate(np.where(seen.any(axis=1), ground, 0.0).tolist()):
+            found[f"low height in row {row} [m]"] = height
         inside_heights = part[1][seen] if seen.any() else np.zeros(1, np.float32)
         low, high = np.quantile(inside_heights, (0.05, 0.95))
         found["low height [m]"], found["high height [m]"] = float(low), float(high)
@@ -57,3 +59,11 @@ def lidar_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
             rows = part[place].sum(axis=1, dtype=np.float64) / in_row
             found[f"{LOG}spread of the {name} over the rows"] = float(log(rows.std() / (total and values.mean() + 1e-3) + 1e-2))
     return found
+
+
+def _far(values: np.ndarray) -> np.ndarray:
+    """For each row of (H, W) the value that few of its cells exceed, of those that are not 0; 0 without any: (H,)."""
+    count = np.count_nonzero(values, axis=1)
+    place = values.shape[1] - 1 - (_FAR_SHARE * count).astype(np.int64)
+    ascending = np.sort(values, axis=1)
+    return np.asarray(np.take_along_axis(ascending, place[:, None], axis=1)[:, 0], np.float64)

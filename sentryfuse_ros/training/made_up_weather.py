@@ -38,7 +38,7 @@ def camera_weather(spec: ModalitySpec, x: np.ndarray, random: np.random.Generato
         colour = np.float32(random.uniform(0.02, 0.5)) * np.exp(random.normal(0, 0.2, (channels, 1, 1))).astype(np.float32)
         out = out * (1 - blot) + blot * colour * np.clip(out.mean() * 3, 0.05, 1)
     # Whoever exposes the dark as if it were bright gets its noise as well.
-    photon, read = (random.uniform(0, 0.25), random.uniform(0, 0.12)) if chosen[3] else (0.0, 0.0)
+    photon, read = (random.uniform(0, 0.4), random.uniform(0, 0.2)) if chosen[3] else (0.0, 0.0)
     out += random.normal(0, 1, x.shape).astype(np.float32) * np.sqrt(photon**2 * np.maximum(out, 0) + max(read, _READ_NOISE) ** 2)
     out = np.rint(np.clip(out, 0, 1) * _STEPS) / np.float32(_STEPS)
     out[~filled] = 0
@@ -84,22 +84,23 @@ def audio_weather(spec: ModalitySpec, x: np.ndarray, random: np.random.Generator
 def lidar_weather(spec: ModalitySpec, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
     """Dust, rain and wet ground: lost returns, single or in clouds, false returns in the air, and other reflections."""
     out = x.astype(np.float32)
-    slots, channels, height, width = x.shape
+    _, channels, height, width = x.shape
     elevation = np.radians(
         np.linspace(spec.options.get("max_elevation_deg", 30.0), spec.options.get("min_elevation_deg", -30.0), 2 * height + 1)
     )[1::2, None]
-    lost, false, reach = random.uniform(0, 0.75), random.uniform(0, 0.35), random.uniform(0.1, 1)
+    lost, false, reach = random.uniform(0, 1), random.uniform(0, 1), random.uniform(0.3, 1)
     gain = np.exp(random.uniform(np.log(0.4), np.log(1.6)))
     for frame in out:
         seen = frame[0] > 0
         if not seen.any():
             continue
-        cloud = np.convolve(np.tile(random.normal(0, 1, width), 3), np.ones(9) / 3, "same")[width : 2 * width]
-        gone = random.random((height, width)) < lost * np.clip(0.5 + cloud * random.uniform(0, 1), 0, 1)
-        frame[:, gone] = 0
-        near = random.random((height, width)) < false * np.clip(0.5 + cloud, 0, 1) * random.random()
-        usual = np.where(seen, x[0, 0] if slots == 1 else frame[0], np.float32(0))
-        usual = np.where(usual > 0, usual, float(np.median(x[:, 0][x[:, 0] > 0])))
+        waves = np.convolve(np.tile(random.normal(0, 1, width), 3), np.ones(9) / 3, "same")[width : 2 * width]
+        cloud = np.clip(0.6 + random.uniform(0, 1) * waves, 0, 1)
+        # The longer the way through the air, the more is in it.
+        usual = np.where(seen, frame[0], np.float32(np.median(frame[0][seen])))
+        way = np.clip(usual / usual.max(), 0.05, 1) ** random.uniform(0, 1.5)
+        frame[:, random.random((height, width)) < lost * cloud * way] = 0
+        near = random.random((height, width)) < false * cloud * way
         at = (usual * random.uniform(0.05, reach, (height, width))).astype(np.float32)
         frame[0] = np.where(near, at, frame[0])
         if channels > 3:
@@ -112,5 +113,5 @@ def lidar_weather(spec: ModalitySpec, x: np.ndarray, random: np.random.Generator
         if channels > 4:
             limit = spec.options.get("relief_limit_m", 0.05)
             frame[4] = np.where(near, random.uniform(-limit, limit, (height, width)), frame[4])
-            frame[4] += np.where(frame[0] > 0, random.normal(0, random.uniform(0, 0.006), (height, width)), 0).astype(np.float32)
+            frame[4] += np.where(frame[0] > 0, random.normal(0, random.uniform(0, 0.02), (height, width)), 0).astype(np.float32)
     return out

@@ -21,7 +21,7 @@ from .made_up_lies import MadeUpLie
 
 MARGIN, LOGIT_MARGIN = 1.3, 1.0  # between the limits at least: a factor on the distance, a difference of logits
 RARE = 0.0005  # of the windows of the training may lie beyond the first limit
-LEFT_OUT_RARE = 0.005  # of the windows under a condition that was left out may lie beyond the second limit
+LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
 LEFT_OUT_SPARE = 1.1
 LEAST_WINDOWS = 200  # for a table
 LEAST_OF_CONDITION = 50  # for a condition to be left out
