@@ -6,7 +6,7 @@ and the heads and channels of the layers that stay (`model.subnetwork`). Of the 
 error of the most accurate one on the validation recordings count as equally good, because choosing the best of many candidates
 on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, those that use most sensors are taken, since they
 lean on no single one, and of these the one that uses most of the budget. A plan that loses more accuracy than is allowed is no
-candidate. Where no candidate fits, those that take up to a third longer than the cheapest one count as fitting, as long as they
+candidate. Where no candidate fits, those that take up to 15 % longer than the cheapest one count as fitting, as long as they
 take no longer than the plan of the ratio below.
 """
 
@@ -24,7 +24,7 @@ from ..model.config import FuseConfig
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
-NEARLY_CHEAPEST = 4 / 3  # of the cheapest plan's time, where no plan fits the budget
+NEARLY_CHEAPEST = 1.15  # of the cheapest plan's time, where no plan fits the budget
 TOLERANCE = 1e-9
 
 
