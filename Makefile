@@ -1,7 +1,7 @@
 # make demo    run the whole system on a simulated robot and write a report (70 s)
 # make test    run the linters and all tests
 # make lint    run the linters alone: ruff and mypy
-# make train   train the default model from scratch (about two hours on two cores)
+# make train   train the default model from scratch (about two and a half hours on two cores)
 # make clean   remove .venv and everything else that can be made again, except runs/
 #
 # Everything is installed into .venv, which the first of these commands creates. `make train` writes to runs/; it may be
