@@ -15,13 +15,13 @@ CAMERA = SensorLimits(timeout_s=0.2, good_samples=3, frozen_samples=10, invalid_
 LIMITS = Limits(TICK_S, {"camera": CAMERA})
 
 
-def statuses(states, end_s=10.0):
-    """One row per tick; `states` maps a time range to a state, OK elsewhere."""
+def statuses(states, end_s=10.0, asleep_until_s=0.0):
+    """One row per tick; `states` maps a time range to a state, OK elsewhere. Until ``asleep_until_s`` the camera is asleep."""
     rows = []
     for i in range(int(end_s / TICK_S)):
         t = i * TICK_S
         state = next((s for (a, b), s in states.items() if a <= t < b), "OK")
-        rows.append(StatusRow(t, {"camera": SensorStatus(state, 30.0, "")}))
+        rows.append(StatusRow(t, {"camera": SensorStatus(state, 30.0, "", t < asleep_until_s)}))
     return rows
 
 
@@ -50,6 +50,16 @@ def test_a_good_run_keeps_every_promise():
     assert s.mask_clear_s == [pytest.approx(0.3)] and s.mask_return_s[0] < 0.2
     assert s.predictions == 100 and s.max_gap_s == pytest.approx(0.1) and s.ratios_seen == (0.0, 0.5)
     assert s.overhead_ms_p99 == 4.0 and s.missed_sequences == 0 and s.never_seen == ()
+
+
+def test_a_sensor_that_is_asleep_may_be_noticed_half_a_second_later():
+    late = {(2.8, 5.15): "STALE"}
+    for asleep_until_s, kept in ((2.2, True), (1.5, False)):  # asleep when the fault begins at 2 s, or awake again by then
+        rows = statuses(late, asleep_until_s=asleep_until_s)
+        verdict = judge_fault(OFF, rows, delivered(OFF), LIMITS, 10.0)
+        assert verdict.kept == kept and verdict.clear_limit_s == pytest.approx(0.85 if kept else 0.35)
+    too_late = statuses({(3.0, 5.15): "STALE"}, asleep_until_s=3.0)
+    assert not judge_fault(OFF, too_late, delivered(OFF), LIMITS, 10.0).kept
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,16 @@ class SensorTopics:
     absent: Mapping[str, str]
     remarks: tuple[str, ...] = ()
 
+    def check_any(self, bag: Bag) -> None:
+        """Raise BagError if no sensor has a topic in the recording."""
+        if not self.topics:
+            raise BagError(
+                f"bag {bag.path}",
+                "topics " + ", ".join(f"{t.name} ({t.msg_type}, {t.count} messages)" for t in bag.topics.values()),
+                "a topic for one of the sensors",
+                "; ".join(f"{name}: {why}" for name, why in self.absent.items()),
+            )
+
 
 class _NoTopic(Exception):
     """Why a sensor has no topic."""

@@ -51,13 +51,7 @@ def inputs_of_recording(
     """
     with Bag(path) as bag:
         found = match_sensors(bag, sensors, chosen, named)
-        if not found.topics:
-            raise BagError(
-                f"bag {path}",
-                "topics " + ", ".join(f"{t.name} ({t.msg_type})" for t in bag.topics.values()),
-                "a topic for one of the sensors",
-                "; ".join(f"{name}: {why}" for name, why in found.absent.items()),
-            )
+        found.check_any(bag)
         rates_hz = {name: topic_facts(bag, topic).rate_hz for name, topic in found.topics.items()}
         by_name = {sensor.name: sensor for sensor in sensors}
         length_s = window_s([rates_hz[name] for name in found.topics if by_name[name].kind in ("imu", "series")])

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from ..sensing.rest import LONGEST_REST_S
 from .faults import InjectedFault
 from .recorded_state import RecordedState
 from .run_record import StatusRow
@@ -88,7 +89,8 @@ def judge_fault(
     seen_as = tuple(dict.fromkeys(row.states[name].state for row in during if row.states[name].state != "OK"))
     times = [row.t_s for row in statuses]
     ok = [row.of(name).state == "OK" for row in statuses]
-    cleared = _judge_clear(fault, times, ok, limits)
+    asleep = [row.of(name).asleep for row in statuses]
+    cleared = _judge_clear(fault, times, ok, asleep, limits)
     returned = _Step(None, None, True, "")
     if cleared.seconds is not None:
         distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
@@ -108,8 +110,13 @@ def judge_fault(
     )
 
 
-def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], limits: Limits) -> _Step:
-    """When the mask cleared after the start of a fault, and whether that was soon enough."""
+def _judge_clear(
+    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], asleep: Sequence[bool], limits: Limits
+) -> _Step:
+    """When the mask cleared after the start of a fault, and whether that was soon enough.
+
+    A sensor that is asleep when the fault begins, or falls asleep before it must be noticed, is looked at less often.
+    """
     sensor = limits.sensors[fault.sensor]
     worst_s = {
         "off": sensor.timeout_s,
@@ -135,7 +142,10 @@ def _judge_clear(fault: InjectedFault, times: Sequence[float], ok: Sequence[bool
         note = "messages kept coming within the timeout"
     if worst_s is None:
         return _Step(seconds, None, True, note)
-    limit_s = round(worst_s + TICK_ALLOWANCE * limits.fuse_period_s, 3)
+    worst_s += TICK_ALLOWANCE * limits.fuse_period_s
+    if any(asleep[max(first - 1, 0) : bisect.bisect_right(times, fault.from_s + worst_s)]):
+        worst_s += LONGEST_REST_S
+    limit_s = round(worst_s, 3)
     if seconds is None:
         return _Step(None, limit_s, False, note or "the mask never cleared")
     return _Step(seconds, limit_s, bool(seconds <= limit_s), note)

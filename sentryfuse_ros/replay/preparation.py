@@ -40,13 +40,7 @@ def prepare(task: ReplayTask) -> PreparedReplay:
     # The shipped parameter file names topics too, but only a file of the user's own says what this robot's topics are.
     named = named_topics(flat) if task.params_file else frozenset()
     found = match_sensors(bag, settings.sensors, task.topics, named)
-    if not found.topics:
-        raise BagError(
-            f"bag {task.bag}",
-            "topics " + ", ".join(f"{t.name} ({t.msg_type}, {t.count} messages)" for t in bag.topics.values()),
-            "a topic for one of the sensors",
-            "; ".join(f"{name}: {why}" for name, why in found.absent.items()),
-        )
+    found.check_any(bag)
     names = {s.name for s in settings.sensors}
     for fault in script.faults:
         if fault.sensor not in names:

@@ -39,6 +39,7 @@ class SensorStatus(NamedTuple):
     state: str  # name of a `sensing.liveness.State`
     rate_hz: float
     reason: str
+    asleep: bool = False  # live, but the plan in force has no use for it
 
 
 NEVER_SEEN = SensorStatus("NEVER_SEEN", 0.0, "")
