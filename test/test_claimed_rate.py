@@ -50,6 +50,11 @@ def test_lost_chunks_are_no_wrong_rate(every):
     assert not decoder().decode(chunks(16000, every=every)).fault.any()
 
 
+def test_a_microphone_that_comes_and_goes_claims_no_wrong_rate():
+    kept = [chunk for i, chunk in enumerate(chunks(16000, count=600)) if i % 50 < 20]
+    assert not decoder().decode(kept).fault.any()
+
+
 def test_white_noise_cannot_tell_lost_chunks_from_a_wrong_rate():
     noise = np.random.default_rng(0).normal(0, 3000, (150, 320)).astype(np.int16)
     batch = decoder().decode([raw(audio(s, 32000, stamp_ns=T0 + LENGTH_NS * i)) for i, s in enumerate(noise)])

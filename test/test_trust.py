@@ -13,6 +13,7 @@ from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing.audio import log_mel
 from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
@@ -202,6 +203,22 @@ def test_quantities_do_not_depend_on_how_an_input_is_normalised(name):
     raw_numbers, numbers = quantities(plain, x[0]), quantities(spec, normalise(spec, x)[0])
     assert list(raw_numbers) == list(numbers)
     np.testing.assert_allclose(list(numbers.values()), list(raw_numbers.values()), rtol=1e-3, atol=2e-3)
+
+
+def test_sound_that_is_sent_twice_is_less_new_than_any_other_sound():
+    spec = next(s for s in read_checkpoint(model_path("ground_robot")).config.modalities if s.name == "audio")
+    spec = replace(spec, mean=(), std=())
+    random = np.random.default_rng(0)
+    hum = 0.2 * np.sin(2 * np.pi * 120 * np.arange(32000) / 16000)
+    sounds = [random.normal(0, level, 32000) + share * hum for level in (0.01, 0.1) for share in (0.0, 1.0)]
+
+    def novelty(sound):
+        return quantities(spec, log_mel(sound.astype(np.float32), spec))["log novelty of a frame"]
+
+    def twice(sound):
+        return np.tile(sound.reshape(-1, 8000)[:, :4000], 2).reshape(-1)
+
+    assert max(novelty(twice(sound)) for sound in sounds) < min(novelty(sound) for sound in sounds) - 1
 
 
 def test_a_window_with_too_few_steps_is_not_judged():

@@ -51,7 +51,7 @@ MADE_UP = {
     "floats": ("bytes",),
     "u8": ("bytes",),
     "white_noise": ("noise",),
-    "played_fast": ("fast",),
+    "played_fast": ("fast", "repeated"),
     "rate_aliased": ("mirrored",),
     "s32": ("mirrored",),
     "stereo_as_mono": ("mirrored",),

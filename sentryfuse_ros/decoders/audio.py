@@ -48,6 +48,7 @@ _JITTER_S = 0.01  # a stamp within this of the sample clock, or within half a ch
 _LONGEST_S = 10.0  # of a chunk where there is no model
 _MOST_SAMPLES = 4_000_000  # of a chunk, all channels together; a longer one is cut
 _WHOLE_BYTES = 1 << 16  # of a longer chunk, the fingerprint is taken from a part
+_FULL = 0.99  # of full scale, from which a sample counts as at full scale
 _TWO_LEVELS = 0.9  # share of the samples of a chunk at its lowest and its highest level above which it is no sound
 _FEW_STEPS = 64  # of 16 bits; quieter chunks may well have two levels
 _PULL = 1 / 8  # share of the deviation of a stamp that the sample clock follows per chunk
@@ -255,8 +256,8 @@ class AudioDecoder(MessageDecoder[Sound]):
                 f"an RMS of at least {limits['silent_rms']:g} of full scale",
                 "check the microphone, or lower its parameter limits.silent_rms (-1: never silent)",
             )
-        # The last step below full scale counts as well, because many sound cards stop there.
-        top = sound.full_scale * (1 - 2.0**-15)
+        # Many sound cards stop a little below full scale, and so do bytes of 8-bit samples that are read as 16 bits.
+        top = sound.full_scale * _FULL
         if high - sound.zero >= top or low - sound.zero <= -top:
             at_full = np.count_nonzero(samples >= top + sound.zero) + np.count_nonzero(samples <= sound.zero - top)
             if at_full > limits["clipped_share"] * count:

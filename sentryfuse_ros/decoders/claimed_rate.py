@@ -2,8 +2,8 @@
 
 A chunk of n samples at a claimed rate lasts n / rate. Chunks that follow each other before they have ended were recorded at a
 higher rate than they claim. Chunks that follow each other long after they have ended either miss the sound in between, or were
-recorded at a lower rate; in that case their samples adjoin, and the step from the last sample of one to the first of the next
-is no larger than the steps inside them.
+recorded at a lower rate; in that case their samples adjoin there, and the step from the last sample of one to the first of the
+next is no larger than the steps inside them.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ class ClaimedRate:
             self._lasting_s = _KEPT * self._lasting_s + self._length_s
             self._longest_s = max(_KEPT * self._longest_s, step_s)
             if self._apart_s > self._lasting_s:
-                self._compare(samples)
+                if step_s > _HIGH * self._length_s:  # elsewhere chunks adjoin also where others were lost
+                    self._compare(samples)
             else:
                 self._compared, self._adjoining = 0, False
                 self._between = self._inside = self._spread = 0.0
@@ -61,7 +62,7 @@ class ClaimedRate:
         return rate_hz * self._lasting_s / max(self._apart_s, 1e-3) if overlap or hole else 0.0
 
     def _compare(self, samples: np.ndarray) -> None:
-        """Take in how a chunk joins the one before."""
+        """Take in how a chunk joins the one before, which ended long before it."""
         values = samples.astype(np.float32)
         steps = values[1:] - values[:-1]
         self._compared += 1

@@ -1,4 +1,5 @@
-"""Quantities of sound, of its mel bands: level, spectrum, how it fluctuates, and whether its upper half mirrors its lower."""
+"""Quantities of sound, of its mel bands: level, spectrum, how it fluctuates and repeats, and whether its upper half mirrors its
+lower."""
 
 from __future__ import annotations
 
@@ -11,6 +12,8 @@ from ..preprocessing.audio import band_edges_hz
 from .quantities import LOG, Quantities, log
 
 _SPECTRUM, _CHANGE = 20, 10  # groups of neighbouring bands that are told apart
+_APART = 3  # frames that are nearer than this overlap, or belong to the same sound
+_FINE = 1e-3
 
 
 def audio_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
@@ -35,10 +38,27 @@ def audio_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
                 mean[:third].mean() - mean[-third:].mean(),
                 alike.mean() if alike.size else 0.0,
                 (folded.mean(axis=0) - mean[upper]).std() if alike.size else 0.0,
+                _novelty(x),
             ],
         )
     )
     return dict(zip(names, values.tolist(), strict=True))
+
+
+def _novelty(x: np.ndarray) -> float:
+    """Logarithm of how far frames (k, n_mels) are from the one that is most like them, over how far they are from the others.
+
+    A buffer that is sent again has a frame that is equal to each of its frames.
+    """
+    if len(x) <= 2 * _APART:
+        return 0.0
+    square = (x * x).sum(axis=1)
+    distance = np.sqrt(np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0))
+    place = np.arange(len(x))
+    apart = np.abs(place[:, None] - place) >= _APART
+    nearest = np.where(apart, distance, np.inf).min(axis=1)
+    typical = (distance * apart).sum() / apart.sum()
+    return float(log((np.median(nearest) + _FINE) / (typical + _FINE)))
 
 
 @lru_cache(maxsize=16)
@@ -75,6 +95,7 @@ def _plan_of(bands: int, edges: tuple[float, ...]) -> tuple[np.ndarray, np.ndarr
         "fall of the spectrum",
         "likeness of the lower and the upper half of the spectrum",
         "deviation between the halves of the spectrum",
+        f"{LOG}novelty of a frame",
     )
     return coarse, fine, fold, upper, names
 

@@ -165,11 +165,20 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
             "an upper half of the spectrum that mirrors the lower: samples repeated, or others between them",
             lambda x, r: _mirrored(spec, x, r),
         ),
+        MadeUpLie("repeated", "a piece of sound that is sent again and again", _repeated),
         MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40))),
         MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26))),
         MadeUpLie("muffled", "sound without its upper half", lambda x, r: _cut(spec, x, r.uniform(150, 1500), True)),
         MadeUpLie("thin", "sound without its lower half", lambda x, r: _cut(spec, x, r.uniform(1500, 5000), False)),
     )
+
+
+def _repeated(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Every second piece of 0.05 to 0.25 of the window is the piece before it, as of a driver that reads a buffer twice."""
+    length = max(int(len(x) * random.uniform(0.05, 0.25)), 1)
+    place = np.arange(len(x)) + int(random.integers(length * 2))
+    source = np.arange(len(x)) - np.where(place // length % 2 == 1, length, 0)
+    return np.asarray(x[np.where(source < 0, np.arange(len(x)), source)], np.float32)
 
 
 def _floor(spec: ModalitySpec) -> float:
