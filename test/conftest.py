@@ -13,6 +13,8 @@ import pytest
 sys.path.append(str(Path(__file__).parents[1]))
 
 
+pytest_plugins = ["launch_fixtures"]
+
 DOMAINS = range(215, 233)  # Free on Linux as 0 to 101 are (the ports between are ephemeral); `sentryfuse replay` takes 1 to 100.
 
 

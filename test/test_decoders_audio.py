@@ -203,7 +203,9 @@ one_step = np.zeros(320, np.int16)
 one_step[100] = 1
 clipped = np.clip(tone(320, 16000).astype(int) * 4, -32768, 32767).astype(np.int16)
 grazing = np.clip(tone(320, 16000, level=1.0).astype(int) * 1.04, -32768, 32767).astype(np.int16)
-eight_bits = np.repeat((tone(160, 16000, level=0.01).astype(int) // 256 + 128).astype(np.uint8), 4).view(np.int16)  # read as 16 bits
+eight_bits = np.repeat((tone(160, 16000, level=0.01).astype(int) // 256 + 128).astype(np.uint8), 4).view(
+    np.int16
+)  # read as 16 bits
 quiet_room = np.random.default_rng(4).integers(-1, 2, 320).astype(np.int16)
 faint = (np.random.default_rng(4).random(320) < 0.03).astype(np.int16)
 
@@ -223,7 +225,19 @@ faint = (np.random.default_rng(4).random(320) < 0.03).astype(np.int16)
         (noise(), {"channels": 0}, PayloadFault.MALFORMED),
         (noise(321), {"channels": 2}, PayloadFault.MALFORMED),
     ],
-    ids=["zeros", "constant", "offset", "clipped", "clipped below", "8 bits", "empty", "rate 0", "rate huge", "no channel", "odd"],
+    ids=[
+        "zeros",
+        "constant",
+        "offset",
+        "clipped",
+        "clipped below",
+        "8 bits",
+        "empty",
+        "rate 0",
+        "rate huge",
+        "no channel",
+        "odd",
+    ],
 )
 def test_bad_audio_has_a_fault(samples, settings, fault):
     batch = decoder().decode([raw(audio(samples, **settings)), raw(audio(noise()))])
