@@ -1,7 +1,7 @@
 """How many lies are noticed, what they cost, and how often a sensor that tells the truth is not believed.
 
     python -m benchmarks.trust collect --model MODEL --worlds DRIVES --windows WINDOWS --cache DIR
-    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page PAGE
+    python -m benchmarks.trust judge --model MODEL --windows WINDOWS --training WINDOWS --cache DIR --json FILE --page PAGE --keep
     python -m benchmarks.trust cost --model MODEL --windows WINDOWS
 
 DRIVES are the test drives of `sentryfuse simulate`, and WINDOWS what `sentryfuse dataset` made of them. `collect` takes minutes.
@@ -20,7 +20,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from sentryfuse_ros.model.checkpoint import read_checkpoint, write_trust
 from sentryfuse_ros.model.saved import load_checkpoint
+from sentryfuse_ros.sensing.trust_table import MEASURED
 
 from .collect import collect, windows_of
 from .corruption_table import corruption_markdown, judge_corruptions
@@ -54,6 +56,7 @@ def arguments() -> argparse.Namespace:
     of_judge.add_argument("--training", help="data set that the model was trained on; not needed with --corruptions")
     of_judge.add_argument("--json", type=Path)
     of_judge.add_argument("--page", type=Path, help="write the tables into this page, between its marks")
+    of_judge.add_argument("--keep", action="store_true", help="write the summary into the model's trust file")
     return parser.parse_args()
 
 
@@ -77,6 +80,9 @@ def run_judge(args: argparse.Namespace) -> None:
     else:
         result = judge(args.model, args.windows, args.training, args.cache)
         text = markdown(result)
+        if args.keep:
+            record = read_checkpoint(args.model).trust
+            write_trust(args.model, {**record, "measured": {name: result[name] for name in MEASURED}})
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if args.page:

@@ -51,10 +51,10 @@ MADE_UP = {
     "floats": ("bytes",),
     "u8": ("bytes",),
     "white_noise": ("noise",),
-    "played_fast": ("fast", "repeated"),
-    "rate_aliased": ("mirrored",),
-    "s32": ("mirrored",),
-    "stereo_as_mono": ("mirrored",),
+    "played_fast": ("fast",),
+    "rate_aliased": ("doubled", "interleaved"),
+    "s32": ("doubled", "interleaved"),
+    "stereo_as_mono": ("doubled", "interleaved"),
     "gain_minus_15": ("quiet",),
     "gain_minus_30": ("quiet",),
     "gain_plus_12": ("loud",),
@@ -136,6 +136,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "lies": len(rows),
         "lies_that_harm": len(harmful),
         "lies_flagged": sum(r["noticed"] >= ENOUGH for r in harmful),
+        "harmful_windows_flagged": round(float(np.mean([r["noticed"] for r in harmful])), 4),
         "worst_lie_vs_unplugged_points": round(worst["masked"] - worst["unplugged"], 2),
         "worst_lie": f"{worst['sensor']} {worst['lie']}",
         "false_mask_share": known,
@@ -247,7 +248,8 @@ def markdown(result: dict[str, Any]) -> str:
         "three in a row, the bit is cleared within two seconds. *Believed* is the accuracy in percent with the lying sensor, "
         "*masked* that in which the noticed windows are predicted without it, *unplugged* that without the sensor.",
         f"- {flagged} of the {harmful} lies that the decoder refuses, or that cost more than a point against the unplugged "
-        "sensor, are noticed in at least 95 % of the windows.",
+        f"sensor, are noticed in at least 95 % of the windows; of the windows of all {harmful}, "
+        f"{result['harmful_windows_flagged']:.1%} are.",
         f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points "
         "below that without the sensor.",
         f"- In {result['false_mask_share']:.2%} of all windows of the test set, under all nuisances, a sensor that tells the "

@@ -26,6 +26,8 @@ from .quantities import Quantities, number, quantity_names, text_of
 
 CLIP = 30.0  # deviations; farther than this is equally far
 SUSPICION_CLIP = 8.0
+# What a trust file may tell under "measured": how the tables did on recordings that they were not fitted on.
+MEASURED = ("lies", "lies_flagged", "worst_lie_vs_unplugged_points", "false_mask_share", "false_mask_share_new_nuisance")
 _FORMAT_VERSION = 1
 _AGAIN = "make the table again with sentryfuse trust"
 

@@ -158,14 +158,19 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
     return (
         MadeUpLie("bytes", "bytes that are no samples", lambda x, r: _noise(spec, x, r.uniform(0.2, 0.6), r)),
         MadeUpLie("noise", "white noise", lambda x, r: _noise(spec, x, np.exp(r.uniform(np.log(0.003), np.log(0.2))), r)),
-        MadeUpLie("fast", "sound at about twice its rate", lambda x, r: _at_rate(spec, x, r.uniform(1.7, 2.3))),
-        MadeUpLie("slow", "sound at about half its rate", lambda x, r: _at_rate(spec, x, r.uniform(0.43, 0.58))),
+        # Half of the time is left over; were it left out, the stamps would tell the decoder.
         MadeUpLie(
-            "mirrored",
-            "an upper half of the spectrum that mirrors the lower: samples repeated, or others between them",
-            lambda x, r: _mirrored(spec, x, r),
+            "fast",
+            "sound at about twice its rate, repeated to fill the time",
+            lambda x, r: _repeated(_at_rate(spec, x, r.uniform(1.7, 2.3)), r),
         ),
-        MadeUpLie("repeated", "a piece of sound that is sent again and again", _repeated),
+        MadeUpLie("slow", "sound at about half its rate", lambda x, r: _at_rate(spec, x, r.uniform(0.43, 0.58))),
+        MadeUpLie("doubled", "each sample sent twice", lambda x, _: _mirrored(spec, x, True)),
+        MadeUpLie(
+            "interleaved",
+            "samples with zeros or others between them",
+            lambda x, r: _mirrored(spec, x, False, r.choice((0.25, 1.0))),
+        ),
         MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40))),
         MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26))),
         MadeUpLie("muffled", "sound without its upper half", lambda x, r: _cut(spec, x, r.uniform(150, 1500), True)),
@@ -225,15 +230,14 @@ def _at_rate(spec: ModalitySpec, x: np.ndarray, ratio: float) -> np.ndarray:
     return _filled(x, moved)
 
 
-def _mirrored(spec: ModalitySpec, x: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def _mirrored(spec: ModalitySpec, x: np.ndarray, held: bool, share: float = 1.0) -> np.ndarray:
+    """An upper half of the spectrum that mirrors the lower. ``held``: each sample is repeated, which damps high frequencies; else
+    a ``share`` of the power stays at all of them."""
     middle, width, nyquist = _bands(spec)
     density = np.exp(x) / width
-    lower = middle < nyquist / 2
     image = np.stack([np.interp(nyquist - middle, middle, row) for row in np.log(density)])
-    whole = np.where(lower, density, np.exp(image))
-    shape = (
-        np.cos(np.pi * middle / (2 * nyquist)) ** 2 if random.random() < 0.5 else np.full(len(middle), random.choice((0.25, 1.0)))
-    )
+    whole = np.where(middle < nyquist / 2, density, np.exp(image))
+    shape = np.cos(np.pi * middle / (2 * nyquist)) ** 2 if held else np.full(len(middle), share)
     return _filled(x, np.log(whole * shape * width + _floor(spec)))
 
 

@@ -20,6 +20,7 @@ from ..sensor_kinds import sensor_kind
 from .made_up_lies import MadeUpLie
 
 MARGIN, LOGIT_MARGIN = 1.3, 1.0  # between the limits at least: a factor on the distance, a difference of logits
+EVEN = 0.0  # logit at which a window is as likely to be of the lie as of the training; below it nothing is masked
 RARE = 0.0005  # of the windows of the training may lie beyond the first limit
 LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
 LEFT_OUT_SPARE = 1.1
@@ -99,7 +100,7 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
     return replace(
         table,
         implausible=table.far * margin,
-        suspicions=tuple(replace(s, implausible=s.far + float(m)) for s, m in zip(table.suspicions, logit_margins)),
+        suspicions=tuple(replace(s, implausible=max(s.far + float(m), EVEN)) for s, m in zip(table.suspicions, logit_margins)),
     )
 
 
