@@ -78,7 +78,7 @@ def test_configure_refuses_parts_that_do_not_fit(probe, start, tmp_path, changes
     probe.wait("the reason in the log", lambda: told in node.log(), node)
 
 
-def test_replay_breaks_one_topic_at_a_time_and_keeps_its_promises(tmp_path):
+def test_replay_breaks_one_topic_at_a_time(tmp_path):
     bag = write_wheel_bag(tmp_path / "bag", seconds=9.0)
     entries = [
         {"sensor": "wheel_right", "kind": "off", "from": 3, "to": 4},
@@ -86,7 +86,7 @@ def test_replay_breaks_one_topic_at_a_time_and_keeps_its_promises(tmp_path):
     ]
     (tmp_path / "faults.yaml").write_text(yaml.safe_dump({"faults": entries}))
     command = ["replay", bag, "--params-file", parameter_file(tmp_path), "--faults", tmp_path / "faults.yaml"]
-    command += ["--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless", "--strict"]
+    command += ["--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless"]
     done = subprocess.run(
         [SENTRYFUSE, *map(str, command)],
         capture_output=True,
