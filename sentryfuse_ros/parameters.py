@@ -275,7 +275,16 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "model_input",
         "",
         "Model input that the sensor serves. If empty, the input of the instance's name. If several sensors serve one input, "
-        "the first live one in the order of `sensors` is used.",
+        "the first live one in the order of `sensors` is used, unless they have the parameter part.",
+    ),
+    Parameter(
+        "part",
+        0,
+        "Place of the sensor's fields among the channels of its model input, where several sensors of kind series make it up "
+        "together: 1 for the first, 2 for the next (docs/SERIES.md). The input is live when all of them are. 0 means that the "
+        "sensor serves the whole input.",
+        0,
+        64,
     ),
     Parameter(
         "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0

@@ -7,7 +7,7 @@ tests read the same YAML file without a node.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ class SensorSettings:
     field_min: tuple[float, ...]
     field_max: tuple[float, ...]
     model_input: str
+    part: int  # place among the sensors that make up the model input together, from 1; 0: the sensor serves all of it
     queue_depth: int
     expected_rate_hz: float
     timeout_s: float
@@ -119,6 +120,7 @@ def check_settings(flat: Mapping[str, Any]) -> tuple[Settings, list[ParameterErr
     for name in names:
         own = {p.name: checked(p, f"{name}.{p.name}", sensor_default(name, p), name + ".") for p in SENSOR_PARAMETERS}
         sensors.append(_sensor_settings(name, own, _limits(name, flat, errors)))
+    errors += _wrong_parts(sensors)
     return Settings(tuple(sensors), values), errors
 
 
@@ -129,6 +131,20 @@ def _sensor_settings(name: str, own: dict[str, Any], limits: dict[str, float]) -
     own["model_input"] = own["model_input"] or name
     own["queue_depth"] = own["queue_depth"] or kind.queue_depth
     return SensorSettings(name=name, limits=limits, **own)
+
+
+def _wrong_parts(sensors: Sequence[SensorSettings]) -> list[ParameterError]:
+    """What is wrong with the parts that sensors are of model inputs."""
+    errors = []
+    for sensor in sensors:
+        own = [s for s in sensors if s.model_input == sensor.model_input]
+        name, others = f"parameter {sensor.name}.part", ", ".join(f"{s.name} {s.part}" for s in own)
+        if sensor.part and not sensor_kind(sensor.kind).field_decoder:
+            errors.append(ParameterError(name, f"{sensor.part} of kind {sensor.kind}", "0", "only sensors with fields are parts"))
+        elif any(s.part for s in own) and sorted(s.part for s in own) != list(range(1, len(own) + 1)) and sensor == own[0]:
+            expected = f"1 to {len(own)} for the sensors of the model input {sensor.model_input}, each once, or 0 for all"
+            errors.append(ParameterError(name, others, expected))
+    return errors
 
 
 def _limits(sensor: str, flat: Mapping[str, Any], errors: list[ParameterError]) -> dict[str, float]:

@@ -2,20 +2,15 @@
 
 import hashlib
 import os
-import re
 import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
+from dask_cluster import dask_cluster
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, ParameterError
 from sentryfuse_ros.executors import executor
-
-DEADLINE_S = 60
 
 
 def double(number):
@@ -45,34 +40,10 @@ def test_results_come_in_the_order_of_the_tasks(jobs):
 
 @pytest.fixture(scope="module")
 def scheduler(tmp_path_factory):
-    """Address of a Dask scheduler with two workers, processes of their own in a folder of their own."""
+    """Address of a Dask scheduler with two workers."""
     pytest.importorskip("distributed", reason="pip install distributed")
-    folder = tmp_path_factory.mktemp("cluster")
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    started = []
-
-    def start(*arguments):
-        log = folder / f"{len(started)}.log"
-        with log.open("wb") as out:
-            command = [sys.executable, "-m", "distributed.cli." + arguments[0], *arguments[1:]]
-            started.append(subprocess.Popen(command, cwd=folder, env=env, stdout=out, stderr=subprocess.STDOUT))
-        return log
-
-    def wait(log, pattern):
-        end = time.monotonic() + DEADLINE_S
-        while not (found := re.search(pattern, log.read_text(errors="replace"))):
-            assert time.monotonic() < end and started[-1].poll() is None, log.read_text(errors="replace")
-            time.sleep(0.05)
-        return found
-
-    address = wait(start("dask_scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"), r"tcp://([\d.]+:\d+)")[1]
-    for _ in range(2):  # each with a nanny, which starts a worker again that died
-        wait(start("dask_worker", address, "--nthreads", "1", "--no-dashboard", "--memory-limit", "0"), r"Registered to")
-    yield address
-    for process in reversed(started):
-        process.terminate()
-    for process in started:
-        process.wait(30)
+    with dask_cluster(tmp_path_factory.mktemp("cluster"), [Path(__file__).parent]) as address:
+        yield address
 
 
 def test_a_cluster_gives_the_same_results_and_errors(scheduler):

@@ -11,7 +11,8 @@ from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.sensor_kinds import sensor_kinds
 from sentryfuse_ros.settings import build_settings, flatten, read_yaml, unknown_names
 
-SERIES_PARAMETERS = ("fields", "field_min", "field_max")  # shown in a comment, because no sensor of the default model has them
+# Shown in a comment, because no sensor of the default model has them.
+SERIES_PARAMETERS = ("fields", "field_min", "field_max", "part")
 
 
 def test_shipped_yaml_has_every_parameter_at_its_default():

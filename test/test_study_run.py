@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from dask_cluster import dask_cluster
 from made_up_task import MADE_UP, installed
 
 from benchmarks.pruning import measurement, store
@@ -27,7 +28,7 @@ from benchmarks.pruning.store import read_result, run_or_read
 from benchmarks.pruning.study import execute, finished, report
 from benchmarks.pruning.tasks import TASKS
 from benchmarks.pruning.training import trained
-from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.errors import DataError, ParameterError
 from sentryfuse_ros.masks import all_masks
 from sentryfuse_ros.training.trainer import Trainer
 
@@ -104,6 +105,27 @@ def test_static_plans_of_a_criterion_are_its_plan_for_all_sensors(made_up, tmp_p
         assert all(np.array_equal(x, y) for x, y in zip(keep[:3], there[keep.site][:3]))
     streams = 1 if backbone == "early" else 3
     assert len(there) == streams * len(plans[one][keys[1]])
+
+
+def test_a_cluster_gives_the_same_results(made_up, tmp_path):
+    pytest.importorskip("distributed", reason="pip install distributed")
+    wanted = all_runs(("made_up",), ("early",), (0,), ("joint", "normal"))
+    near = list(execute(wanted, tmp_path / "near"))[-1]
+    (tmp_path / "preload.py").write_text(
+        "from pytest import MonkeyPatch\nfrom made_up_task import installed\nkept = installed(MonkeyPatch())\nnext(kept)\n"
+    )
+    here = Path(__file__).parent
+    said = []
+    with dask_cluster(tmp_path, [here, here.parent], "--preload", str(tmp_path / "preload.py")) as address:
+        far = list(execute(wanted, tmp_path / "far", on_result=said.append, scheduler=address))[-1]
+    assert [result.run for result in said] == wanted and finished(wanted, tmp_path / "far") == far
+
+    def untimed(results):
+        return {run: replace(result, train_s=0.0, measure_s=0.0) for run, result in results.items()}
+
+    assert untimed(far) == untimed(near)
+    with pytest.raises(ParameterError, match="--scheduler: saw '127.0.0.1:9'"):
+        list(execute([*wanted, Run("made_up", "early", "joint", 1)], tmp_path / "far", scheduler="127.0.0.1:9"))
 
 
 def test_stopped_study_is_resumed_without_training_again(made_up, tmp_path, monkeypatch):

@@ -72,6 +72,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--docs", type=Path, metavar="DIR", help=f"fill the tables of DIR/{PAGE} and draw its pictures")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, a core each (default: %(default)s)")
+    parser.add_argument("--scheduler", default="", metavar="HOST:PORT", help="run on the Dask cluster of this scheduler instead")
     parser.add_argument("--no-run", action="store_true", help="only report the runs that are finished")
     return parser.parse_args(arguments)
 
@@ -112,10 +113,10 @@ def compare(args: argparse.Namespace, command: str) -> None:
     if args.no_run:
         stages = iter([finished(runs, args.cache, archive)])
     else:
-        stages = execute(runs, args.cache, args.jobs, archive, say)
+        stages = execute(runs, args.cache, args.jobs, archive, say, args.scheduler)
     found: dict[str, Any] = {}
     for results in stages:
-        left = "" if args.no_run else time_left(runs, results, args.jobs)
+        left = "" if args.no_run or args.scheduler else time_left(runs, results, args.jobs)
         console.print(f"{len(results)} of {len(runs)} runs finished{left}", highlight=False)
         found = report(runs, results, command, machine_of(target) if args.no_run else machine(1))
         if target is not None and results:

@@ -1,4 +1,4 @@
-"""All runs in their order, in this process or in several, and the report after each one that is finished."""
+"""All runs in their order, in this process, in several or on a cluster, and the report after each one that is finished."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sentryfuse_ros.executors import executor
 
 from .run_result import RunResult
 from .runs import Run
@@ -30,11 +33,17 @@ def execute(
     jobs: int = 1,
     archive: Archive = NO_ARCHIVE,
     on_result: Callable[[RunResult], None] = lambda result: None,
+    scheduler: str = "",
 ) -> Iterator[Results]:
-    """Do the runs that have no result yet; yields all results so far, at the start and after each new one."""
+    """Do the runs that have no result yet; yields all results so far, at the start and after each new one.
+
+    ``jobs``: runs at a time on this machine. ``scheduler``: HOST:PORT of a Dask cluster that does them instead, whose workers see
+    the cache and the data sets under the same paths. Raises ParameterError if it does not answer.
+    """
     results = finished(runs, cache, archive)
     yield results
-    for result in _each([run for run in runs if run not in results], cache, jobs):
+    left = [run for run in runs if run not in results]
+    for result in _on_cluster(left, cache, scheduler) if scheduler else _each(left, cache, jobs):
         results[result.run] = result
         on_result(result)
         yield results
@@ -52,6 +61,11 @@ def _each(runs: Sequence[Run], cache: Path, jobs: int) -> Iterator[RunResult]:
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _on_cluster(runs: Sequence[Run], cache: Path, scheduler: str) -> Iterator[RunResult]:
+    with executor(scheduler=scheduler) as cluster:
+        yield from cluster.run(partial(run_or_read, cache=cache.absolute()), runs)
 
 
 def end_with_parent() -> None:

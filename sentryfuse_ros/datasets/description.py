@@ -20,6 +20,7 @@ class SensorTopic(NamedTuple):
     kind: str
     topic: str
     model_input: str
+    part: int = 0
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ class DatasetDescription:
             chosen=settings.chosen,
             named=settings.named,
             specs=settings.specs,
-            sensors=tuple(SensorTopic(s.name, s.kind, s.topic, s.model_input) for s in settings.sensors),
+            sensors=tuple(SensorTopic(s.name, s.kind, s.topic, s.model_input, s.part) for s in settings.sensors),
             sensor_settings=tuple(s.to_dict() for s in settings.sensors),
         )
 

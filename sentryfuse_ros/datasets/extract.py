@@ -100,7 +100,7 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
     _check_rates(bag, wanted, facts, settings.specs)
     sensors = {s.name: _sensor(bag, s, matched[s.name], settings.specs) for s in wanted if s.name in matched}
     topics = {name: topic.name for name, topic in matched.items()}
-    extraction = _Extraction(sensors, labels, settings, bag.start_ns)
+    extraction = _Extraction(sensors, wanted, labels, settings, bag.start_ns)
     extraction.run(bag, topics)
     return BagWindows(
         {
@@ -156,7 +156,15 @@ def _check_rates(
 class _Extraction:
     """Plays a bag into sensors and collects windows."""
 
-    def __init__(self, sensors: Mapping[str, Sensor], all_labels: Labels, settings: WindowSettings, start_ns: int):
+    def __init__(
+        self,
+        sensors: Mapping[str, Sensor],
+        wanted: Sequence[SensorSettings],
+        all_labels: Labels,
+        settings: WindowSettings,
+        start_ns: int,
+    ):
+        """``wanted``: the settings of all sensors that serve the model, those without a topic in the bag included."""
         self.inputs: list[dict[str, np.ndarray]] = []
         self.labels: list[str] = []
         self.end_ns: list[int] = []
@@ -165,7 +173,7 @@ class _Extraction:
         self.since_change_s: list[float] = []
         self.skipped: Counter[str] = Counter()
         self._sensors, self._all_labels, self._settings = sensors, all_labels, settings
-        self._slots = slots_of(sensors.values(), [spec.name for spec in settings.specs])
+        self._slots = slots_of(sensors, settings.specs, wanted)
         self._blank = {spec.name: empty_input(spec) for spec in settings.specs}
         self._window_ns = round(max(spec.window_s for spec in settings.specs) * NS_PER_S)
         self._first_end_ns = start_ns + self._window_ns - self._window_ns // FILLING_SHARE
@@ -217,7 +225,7 @@ class _Extraction:
                 self._was_ok.add(name)
             elif status.state in REFUSING:
                 self._bad[name] = status.reason
-        taken = extract_inputs(self._slots, self._settings.specs, statuses, now_ns)
+        taken = extract_inputs(self._slots, statuses, now_ns)
         end_ns = taken.snapshot.end_ns
         label = self._all_labels.at(end_ns - 1)  # the sample at the end belongs to the time before it
         steady = len(self._all_labels.covering(end_ns - self._window_ns, end_ns)) == 1

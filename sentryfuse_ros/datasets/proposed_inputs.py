@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
@@ -58,8 +58,17 @@ def inputs_of_recording(
         inputs: dict[str, ProposedInput] = {}
         for name, topic in found.topics.items():
             sensor = by_name[name]
-            inputs.setdefault(sensor.model_input, _PROPOSERS[sensor.kind](bag, sensor, topic, rates_hz[name], length_s))
+            proposed = _PROPOSERS[sensor.kind](bag, sensor, topic, rates_hz[name], length_s)
+            known = inputs.setdefault(sensor.model_input, proposed)
+            if sensor.part and known is not proposed:
+                inputs[sensor.model_input] = _joined(known, proposed)
     return list(inputs.values())
+
+
+def _joined(one: ProposedInput, other: ProposedInput) -> ProposedInput:
+    """The input of which two are parts: the channels of both, on the grid of the slower one."""
+    steps, channels = min(one.spec.shape[0], other.spec.shape[0]), one.spec.shape[1] + other.spec.shape[1]
+    return ProposedInput(replace(one.spec, shape=(steps, channels)), f"{one.reason}; {other.reason}")
 
 
 def window_s(rates_hz: Sequence[float]) -> float:

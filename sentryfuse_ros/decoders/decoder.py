@@ -32,6 +32,7 @@ class Decoder(ABC):
     msg_types: ClassVar[tuple[str, ...]] = ()
     default_limits: ClassVar[Mapping[str, float]] = {}
     headerless = False  # True: messages have no header, so they are stamped with the time of arrival
+    value_names: Sequence[str] = ()  # of the values in a row, where fields were selected
 
     def __init__(
         self,

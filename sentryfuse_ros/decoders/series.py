@@ -67,29 +67,31 @@ class SeriesDecoder(Decoder):
         self.headerless = not reading.definition.has_header
         by_path = [select([path], reading.definition) for path in reading.paths]
         self._selections: tuple[Selection, ...] = tuple(selection for found in by_path for selection in found)
-        self._names = [name for selection in self._selections for name in selection.value_names()]
+        self.value_names = [name for selection in self._selections for name in selection.value_names()]
         self._reader = LayoutReader(reading.definition, self._selections)
         widths = [sum(selection.width for selection in found) for found in by_path]
         self._low, self._high = (_per_value(n, v, widths) for n, v in (("field_min", reading.low), ("field_max", reading.high)))
         for column in np.flatnonzero(~(self._low <= self._high)):
             raise ParameterError(
-                "field_min", f"{self._low[column]:g} for {self._names[column]}", f"at most its field_max {self._high[column]:g}"
+                "field_min",
+                f"{self._low[column]:g} for {self.value_names[column]}",
+                f"at most its field_max {self._high[column]:g}",
             )
-        if spec is not None and spec.channels != len(self._names):
+        if spec is not None and spec.channels != len(self.value_names):
             raise ParameterError(
                 f"model input {spec.name!r}",
-                f"{len(self._names)} values: {', '.join(self._names)}",
+                f"{len(self.value_names)} values: {', '.join(self.value_names)}",
                 f"{spec.channels} values, one for each of its channels",
                 "correct the sensor's parameter fields, or its model_input",
             )
         self._layouts: dict[int, Layout] = {}  # by the size of the message, the newest of each
-        self._mix = (np.arange(1, len(self._names) + 1, dtype=np.uint64) * _GOLDEN) | np.uint64(1)
+        self._mix = (np.arange(1, len(self.value_names) + 1, dtype=np.uint64) * _GOLDEN) | np.uint64(1)
 
     def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | np.ndarray | None = None) -> Batch:
         """See `Decoder`."""
         count = len(messages)
         stamp_ns, fault = np.zeros(count, np.int64), np.zeros(count, np.uint8)
-        values = np.zeros((count, len(self._names)))  # float64: in float32 unequal payloads could get equal fingerprints
+        values = np.zeros((count, len(self.value_names)))  # float64: in float32 unequal payloads could get equal fingerprints
         error = ""
         for i in self._read_together(messages, stamp_ns, values):
             try:
@@ -150,7 +152,7 @@ class SeriesDecoder(Decoder):
                 raise
             return self._read_object(self.deserialize(raw))
         self._keep(layout)
-        stamp_ns, values = np.zeros(1, np.int64), np.zeros((1, len(self._names)))
+        stamp_ns, values = np.zeros(1, np.int64), np.zeros((1, len(self.value_names)))
         layout.read([raw], stamp_ns, values)
         return int(stamp_ns[0]), values[0]
 
@@ -174,7 +176,7 @@ class SeriesDecoder(Decoder):
         fault[bad] = np.where(finite, PayloadFault.OUT_OF_RANGE, PayloadFault.NAN)
         last = bad[-1]
         column = int(np.flatnonzero(~(inside if finite[-1] else np.isfinite(values))[last])[0])
-        seen, name = f"{values[last, column]:g}", self._names[column]
+        seen, name = f"{values[last, column]:g}", self.value_names[column]
         if not finite[-1]:
             return str(DecodeError(f"{self.msg_type} {name}", seen, "a finite number", "check the driver"))
         return str(

@@ -16,6 +16,7 @@ _WORDS = {
     State.FROZEN: "frozen",
     State.INVALID: "invalid",
     State.RECOVERING: "recovering",
+    State.IMPLAUSIBLE: "invalid",
     State.DISABLED: "off",
     State.ASLEEP: RESTING,
 }
@@ -31,4 +32,5 @@ def sensor_states(tick: Tick, modalities: Sequence[str], candidates: Mapping[str
 
 
 def _fault(statuses: Sequence[Status]) -> str:
-    return _WORDS[statuses[0].state] if statuses else "missing"
+    failing = [status for status in statuses if not status.live]  # a part of an input may be live alone
+    return _WORDS[failing[0].state] if failing else "missing"

@@ -12,7 +12,7 @@ from rclpy.lifecycle import LifecycleNode
 from ..runtime.loop_health import Health, LoopHealth
 from ..runtime.pipeline import Pipeline, SensorView
 from ..runtime.power_governor import GovernorState
-from ..sensing.liveness import State, Status
+from ..sensing.liveness import Status
 from .messages import age_s
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -115,12 +115,10 @@ def _sensor_status(view: SensorView, status: Status, topic: str, unheard: str) -
 
 
 def _model_status(pipeline: Pipeline) -> DiagnosticStatus:
-    serving = [view.status for view in pipeline.sensors.values() if view.serves_model]
-    some_live = any(status is not None and status.state == State.OK for status in serving)
     return _status(
-        OK if some_live else WARN,
+        OK if pipeline.predicts else WARN,
         "model",
-        "predicting" if some_live else "no live sensor of the model",
+        "predicting" if pipeline.predicts else "no live sensor of the model",
         model=pipeline.model_name,
         inputs=" ".join(pipeline.modalities),
         inference_p95_ms=pipeline.latency_p95_ms(),

@@ -9,6 +9,9 @@ the data are zero, as the wheel speeds of a robot at rest, the cells hold `REST`
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 
 from ..nanoseconds import NS_PER_S
@@ -60,6 +63,23 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     if spec.std:
         seen /= np.asarray(spec.std, np.float32)
     return out
+
+
+def joined_input(windows: Sequence[tuple[np.ndarray, np.ndarray]], end_ns: int, spec: ModalitySpec) -> np.ndarray:
+    """Windows of several sensors, whose columns stand beside each other -> (T, C) float32 as of `model_input`.
+
+    windows: stamps (k,) [ns] and rows (k, C_i) of each sensor, with the C_i adding up to C. Every sensor is put on the grid by
+    itself, at its own rate. A cell that one of them leaves empty is empty.
+    """
+    out, column = np.zeros(spec.shape, np.float32), 0
+    filled = np.ones((spec.shape[0], 1), bool)
+    for stamps, rows in windows:
+        own = slice(column, column + rows.shape[1])
+        part = replace(spec, shape=(spec.shape[0], rows.shape[1]), mean=spec.mean[own], std=spec.std[own])
+        out[:, own] = model_input(stamps, rows, end_ns, part)
+        filled &= out[:, own].any(axis=1, keepdims=True)
+        column = own.stop
+    return np.where(filled, out, np.float32(0))
 
 
 def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:

@@ -128,7 +128,7 @@ def fuzz(
                 prediction = pipeline.tick(now_ns)
                 result.ticks += 1
                 statuses = prediction.tick.statuses
-                lying = [name for name in prediction.tick.serving if name and not statuses[name].live]
+                lying = [s for name in prediction.tick.serving if name for s in name.split("+") if not statuses[s].live]
                 result.escaped += [f"tick {result.ticks}: {name} serves in state {statuses[name].state.name}" for name in lying]
             except Exception as error:
                 result.escaped.append(f"tick after message {index}: {type(error).__name__}: {error}")

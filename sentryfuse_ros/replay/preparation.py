@@ -15,6 +15,7 @@ from ..model.checkpoint import read_checkpoint
 from ..nanoseconds import NS_PER_S
 from ..paths import model_path, share_path
 from ..preprocessing import ModalitySpec
+from ..sensing.input_source import candidates
 from ..settings import Settings, build_settings, named_topics, read_yaml, unknown_names
 from .faults import FaultScript, read_script
 from .schedule import Schedule
@@ -111,7 +112,8 @@ def input_warnings(
     """Inputs of the model that no sensor serves, or one that is too slow for them, and recordings shorter than a window."""
     warnings = []
     for spec in specs:
-        serving = [s for s in settings.sensors if s.model_input == spec.name and s.name in found.topics]
+        sources = [parts for parts in candidates(settings.sensors, spec.name) if all(s.name in found.topics for s in parts)]
+        serving = [sensor for parts in sources for sensor in parts]
         if not serving:
             warnings.append(f"no sensor for the model's input {spec.name}: it is predicted without it")
         warnings += [

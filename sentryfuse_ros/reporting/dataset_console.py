@@ -13,6 +13,7 @@ from ..bags.run_description import SPLITS
 from ..datasets.class_names import look_alike
 from ..datasets.description import DatasetDescription, total
 from ..datasets.splits import origins_apart
+from ..sensing.input_source import candidates
 
 SAME_RATE = 1.02  # rates that differ by less than this factor are shown as one
 DIFFERENT_RATE = 1.2  # rates of one sensor that differ by more than this factor are remarked on
@@ -105,7 +106,7 @@ def notes(data: DatasetDescription) -> list[str]:
         spec.name
         for bag in data.bags
         for spec in data.specs
-        if not any(sensor.model_input == spec.name and sensor.name in bag.topics for sensor in data.sensors)
+        if not any(all(part.name in bag.topics for part in parts) for parts in candidates(data.sensors, spec.name))
     )
     for name, count in missing.items():
         why = Counter(

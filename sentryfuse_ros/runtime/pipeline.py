@@ -19,6 +19,7 @@ import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..sensing.input_source import InputSource
 from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import extract_inputs, slots_of
@@ -47,7 +48,7 @@ class Tick:
     inputs: dict[str, np.ndarray]
     mask: np.ndarray  # bool (M,): the live inputs
     used: tuple[bool, ...]  # (M,): those of them that the ratio's plan uses
-    serving: tuple[str, ...]  # the sensor of each model input, "" where none
+    serving: tuple[str, ...]  # the sensor of each model input, with + between those that make it up together; "" where none
     power: GovernorState
     statuses: dict[str, Status]
     newest_age_s: float  # time since the newest sample of the serving sensors arrived
@@ -115,8 +116,8 @@ class Pipeline:
         }
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
-        self._slots = slots_of(self._sensors.values(), engine.modalities)
-        self._slot_names = [[s.name for s in candidates] for candidates in self._slots]
+        self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
+        self._slot_names = [[s.name for source in sources for s in source.sensors] for sources in self._slots]
         measures_power = settings["power_measurement"] != "none"
         self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
         self.override(settings["pruning_ratio_override"])
@@ -124,7 +125,7 @@ class Pipeline:
         self._governor.reset()
         self._inference_ms = RecentTimes()
         self._sequence = 0
-        self._serving: tuple[str, ...] = ()  # the sensors of the newest tick
+        self._serving: tuple[InputSource | None, ...] = ()  # what served in the newest tick, per model input
         self._last_node_ns = 0
         self._resets = 0
 
@@ -255,9 +256,9 @@ class Pipeline:
         it so, while another one feeds.
         """
         if make_rows:  # of the sensors that have served so far, without keeping others waiting
-            for name in self._serving:
-                if name and not self._sensors[name].asleep:
-                    self._sensors[name].make_rows()
+            for source in self._serving:
+                if source is not None and not source.asleep:
+                    source.make_rows()
         with self._lock:
             return self._take_snapshot(now_node_ns, now_arrival_ns, make_rows)
 
@@ -268,24 +269,26 @@ class Pipeline:
         def choose(live: Sequence[bool]) -> Sequence[bool]:
             return self._engine.choice(live, power.ratio).used
 
-        taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose, make_rows)
-        lying = judge_due(self._sensors.values(), taken, statuses) if make_rows else []
+        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
+        lying = judge_due(self._slots, taken, statuses) if make_rows else []
         if lying:  # a spare may serve in its place
-            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in lying}
-            taken = extract_inputs(self._slots, self._engine.specs, statuses, now_node_ns, choose, make_rows)
+            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for source in lying for s in source.sensors}
+            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
-        for serving, live in zip(taken.serving, mask):
-            if serving is not None and not live:
-                statuses[serving.name] = serving.without_rows(snapshot.end_ns)  # state and mask always agree
+        for sources, serving, live in zip(self._slots, taken.serving, mask, strict=True):
+            for source in sources:  # state and mask always agree
+                if not live and source is serving or source.joined and not source.live(statuses):
+                    source.note_absence(statuses, snapshot.end_ns)
         self._sequence += 1
-        idle = {s.name for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used}
+        idle = [s for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used]
+        asleep = {sensor.name for source in idle for sensor in source.sensors}
         for sensor in self._sensors.values():
-            sensor.sleep(sensor.name in idle)
+            sensor.sleep(sensor.name in asleep)
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
         self.requests.decide(self._slot_names, mask.tolist(), choose, statuses, now_arrival_ns * 1e-9)
-        self._serving = tuple(s.name if s and live else "" for s, live in zip(taken.serving, mask, strict=True))
+        self._serving = tuple(s if s and live else None for s, live in zip(taken.serving, mask, strict=True))
         return Tick(
             sequence=self._sequence,
             node_ns=now_node_ns,
@@ -293,7 +296,7 @@ class Pipeline:
             inputs=taken.inputs,
             mask=mask,
             used=taken.used,
-            serving=self._serving,
+            serving=tuple(source.name if source else "" for source in self._serving),
             power=power,
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
@@ -322,10 +325,10 @@ class Pipeline:
     def _why_blind(self, statuses: Mapping[str, Status]) -> str:
         """Why there is nothing to predict from, in one line."""
         parts = []
-        for candidates, name in zip(self._slots, self._engine.modalities, strict=True):
-            if not candidates:
+        for names, name in zip(self._slot_names, self._engine.modalities, strict=True):
+            if not names:
                 parts.append(f"{name}: no sensor is configured for it")
-            parts += [f"{s.name} {statuses[s.name].state.name}" for s in candidates]
+            parts += [f"{sensor} {statuses[sensor].state.name}" for sensor in names]
         return "no live sensor: " + ", ".join(parts)
 
     # ---- what can be read -------------------------------------------------------------------------------------
@@ -344,6 +347,11 @@ class Pipeline:
     def unjudged(self) -> tuple[str, ...]:
         """The sensors that should be judged by their parameter `trust`, and for whose model input the checkpoint has no table."""
         return tuple(s.name for s in self._sensors.values() if s.spec and s.trust is None and s.settings.trust != OFF)
+
+    @property
+    def predicts(self) -> bool:
+        """Whether the newest tick had a live input."""
+        return any(self._serving)
 
     @property
     def power(self) -> GovernorState:
@@ -383,9 +391,9 @@ class Pipeline:
         return False
 
 
-def _newest_age_s(serving: Sequence[Sensor | None], statuses: Mapping[str, Status]) -> float:
+def _newest_age_s(serving: Sequence[InputSource | None], statuses: Mapping[str, Status]) -> float:
     """Time since the serving sensor with the newest row heard its newest message [s]; 0 where no sensor serves."""
-    rows = [(s.buffer.newest_ns, s.name) for s in serving if s is not None and s.buffer is not None]
+    rows = [(s.newest_ns, s.name) for source in serving if source is not None for s in source.sensors]
     if not rows:
         return 0.0
     _, name = max(rows, key=lambda row: row[0])

@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
+from .input_source import InputSource
 from .liveness import State, Status
 from .model_inputs import ModelInputs
-from .sensor import Sensor
 
-JUDGED_PER_TICK = 2  # sensors, so that a tick never pays for all of them
+JUDGED_PER_TICK = 2  # model inputs, so that a tick never pays for all of them
 
 
-def judge_due(sensors: Iterable[Sensor], taken: ModelInputs, statuses: Mapping[str, Status]) -> list[Sensor]:
-    """Judge the newest windows of the sensors that were not judged for longest; those that have just lost their trust.
+def judge_due(slots: Sequence[Sequence[InputSource]], taken: ModelInputs, statuses: Mapping[str, Status]) -> list[InputSource]:
+    """Judge the newest windows of what was not judged for longest; those that have just lost their trust.
 
-    A sensor that serves is judged by what was ``taken`` for the model, and one that is not believed by a window of its own.
+    What serves is judged by what was ``taken`` for the model, and what is not believed by a window of its own.
     """
-    due = [(sensor.trust.waiting_ns(sensor.newest_ns), sensor) for sensor in sensors if sensor.trust and sensor.judgement_due]
+    due = [
+        (source.trust.waiting_ns(source.newest_ns), source)
+        for sources in slots
+        for source in sources
+        if source.trust and source.judgement_due
+    ]
     lying, judged = [], 0
-    for _, sensor in sorted(due, key=lambda pair: pair[0], reverse=True):
+    for _, source in sorted(due, key=lambda pair: pair[0], reverse=True):
         if judged == JUDGED_PER_TICK:
             break
-        assert sensor.spec is not None and sensor.trust is not None
+        assert source.trust is not None
         x = None
-        if sensor in taken.serving:
-            x = taken.inputs.get(sensor.spec.name)  # absent while the plan in force leaves it out
-        elif sensor.trust.distrusted and statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING):
-            x = sensor.window_while_distrusted(taken.snapshot.end_ns)
+        if source in taken.serving:
+            x = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
+        elif source.trust.distrusted and all(
+            statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING) for sensor in source.sensors
+        ):
+            x = source.window_while_distrusted(taken.snapshot.end_ns)
         if x is not None:
             judged += 1
-            if sensor.judge(x):
-                lying.append(sensor)
+            if source.judge(x):
+                lying.append(source)
     return lying

@@ -16,7 +16,7 @@ from ..decoders import FieldReading, make_decoder
 from ..decoders.batch import Batch
 from ..decoders.message_definition import Message
 from ..nanoseconds import NS_PER_S
-from ..preprocessing import ModalitySpec, model_input
+from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .liveness import LivenessConfig, SensorLiveness, State, Status
@@ -78,7 +78,9 @@ class Sensor:
         if not settings.trust_stamps:
             limits["use_arrival_stamp"] = 1.0
         reading = FieldReading(settings.fields, settings.field_min, settings.field_max, definition)
-        self.decoder = make_decoder(settings.kind, settings.msg_type, self.spec, limits, deserialize, reading)
+        # A part has some of the input's channels only; `InputSource` checks that all parts have them together.
+        whole_spec = None if settings.part else self.spec
+        self.decoder = make_decoder(settings.kind, settings.msg_type, whole_spec, limits, deserialize, reading)
         headerless = self.decoder.headerless or settings.msg_type in self.kind.headerless_types
         # Elsewhere a stamp of zero is a fault of the driver and must not be replaced by the time of arrival.
         self.stamp_by_arrival = not settings.trust_stamps or headerless
@@ -237,29 +239,6 @@ class Sensor:
         if self.trust is not None:
             self.status = self.trust.apply(self.status)
         return self.status
-
-    @property
-    def judgement_due(self) -> bool:
-        """Whether its newest window should be judged."""
-        return self.trust is not None and self.newest_ns > 0 and self.trust.due(self.newest_ns)
-
-    def window_while_distrusted(self, end_ns: int) -> np.ndarray | None:
-        """The window that ends at ``end_ns`` of a sensor that does not serve because it is not believed; None without rows."""
-        assert self.spec is not None
-        self.make_rows()
-        if self.buffer is None:
-            return None
-        stamps, rows = self.buffer.window(end_ns)
-        return model_input(self.spec, stamps, rows, end_ns) if len(stamps) else None
-
-    def judge(self, x: np.ndarray) -> bool:
-        """Judge its newest window (`spec.shape`); returns whether it is now distrusted and was not."""
-        assert self.trust is not None and self.buffer is not None
-        before = self.trust.distrusted
-        lost = self.trust.look(x, self.buffer.window(self.newest_ns)[0])
-        if before and not self.trust.distrusted:
-            self.buffer.forget_before(self.trust.good_from_ns)  # rows of the time of the lie must not be part of a later window
-        return lost
 
     @staticmethod
     def _is_clock_trouble(status: Status) -> bool:

@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import ParameterError
 from .window_buffer import WindowBuffer
 
+Window = tuple[np.ndarray, np.ndarray]  # stamps int64 (k,) [ns], rows (k, ...)
+
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
@@ -17,7 +19,7 @@ class Snapshot:
 
     end_ns: int
     mask: np.ndarray  # bool (M,): live, and with at least one row in the window
-    windows: dict[str, tuple[np.ndarray, np.ndarray]]  # name -> stamps int64 (k,), rows (k, ...); only where mask is set
+    windows: dict[str, Window]  # by the name of the buffer; only where there are rows
     newest_ns: int  # stamp of the newest row in any window, 0 when there is none
 
 
@@ -29,7 +31,7 @@ def take_snapshot(buffers: Mapping[str, WindowBuffer | None], mask: Sequence[boo
     """
     if len(mask) != len(buffers):
         raise ParameterError("take_snapshot mask", f"{len(mask)} bits", f"{len(buffers)}", "pass one bit for each buffer")
-    windows: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+    windows: dict[str, Window] = {}
     newest_ns, used = 0, np.zeros(len(buffers), bool)
     for slot, (name, buffer) in enumerate(buffers.items()):
         if not mask[slot] or buffer is None:
