@@ -192,6 +192,21 @@ def test_a_lie_is_noticed_and_forgiven_within_two_seconds(states, kept):
     assert ("not noticed" in v.note) is (states == {})
 
 
+def test_a_sensor_that_was_implausible_before_the_fault_need_not_return():
+    """The recording is unlike what the model was trained on, which is not the fuser's doing."""
+    delay = InjectedFault("camera", "delay", 2.0, 5.0, by_s=1.5)
+    v = judge_fault(
+        delay,
+        statuses({(1.3, 2.3): "IMPLAUSIBLE", (2.3, 5.2): "STALE", (5.9, 10.0): "IMPLAUSIBLE"}),
+        delivered(delay),
+        LIMITS,
+        10.0,
+    )
+    assert v.kept and v.mask_return_s is None and "implausible before the fault too" in v.note
+    v = judge_fault(delay, statuses({(2.3, 9.0): "STALE"}), delivered(delay), LIMITS, 10.0)
+    assert not v.kept
+
+
 def test_a_sensor_whose_damaged_data_were_implausible_may_take_as_long():
     fault = InjectedFault("camera", "corrupt", 2.0, 5.0)
     assert judge_fault(fault, statuses({(3.0, 6.8): "IMPLAUSIBLE"}), delivered(fault), LIMITS, 10.0).kept

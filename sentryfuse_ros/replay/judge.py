@@ -92,7 +92,10 @@ def judge_fault(
     asleep = [row.of(name).asleep for row in statuses]
     cleared = _judge_clear(fault, times, ok, asleep, limits)
     returned = _Step(None, None, True, "")
-    if cleared.seconds is not None:
+    before = next((row.of(name).state for row in reversed(statuses) if row.t_s < fault.from_s), "")
+    if before == "IMPLAUSIBLE":
+        returned = _Step(None, None, True, "what it sends was implausible before the fault too, so no return is promised")
+    elif cleared.seconds is not None:
         distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
         returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded, distrusted)
     return FaultVerdict(
