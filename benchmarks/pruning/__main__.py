@@ -145,8 +145,10 @@ def compare(args: argparse.Namespace, command: str) -> None:
                 console.print(f"{archive_file}: dropped {dropped} outdated runs", style="yellow", markup=False)
     if args.docs and found["finished"]:
         insert(args.docs / PAGE, network_tables(found) if network else tables(found))
-        if found["combinations"]:
-            (save_network_picture if network else save_pictures)(found, args.docs)
+        if network:
+            save_network_picture(found, args.docs)
+        elif found["combinations"]:
+            save_pictures(found, args.docs)
     (print_gains if network else print_figures)(found, console)
 
 

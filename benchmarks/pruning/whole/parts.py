@@ -46,7 +46,8 @@ class PartUnits:
     """Which units of a network its parts keep.
 
     ``scores`` ranks the units for the sensors used (M,), by default the network's gate. ``budget_mode`` and ``spend_freed`` are
-    those of `budgets.study_plan`. With the defaults the units are those of `pruning.units.subnetwork_units`.
+    those of `budgets.study_plan`. With the defaults the units are those of `pruning.units.subnetwork_units`. The scores must not
+    change while an object of this class is used.
     """
 
     def __init__(
@@ -61,15 +62,18 @@ class PartUnits:
         self.scores = scores or (lambda used: gate_scores(model, used))
         self.budget_mode, self.layer_mode = budget_mode, layer_mode
         self.sites = all_sites(model.config)
+        self._all_layers: dict[tuple[Mask, float], list[SiteKeep]] = {}  # the same for many parts
 
     def __call__(self, part: Subnetwork) -> list[SiteKeep]:
         """Units that stay in the sites of a part, in the order of `all_sites`."""
-        config, lengths, scores = self.model.config, self.model.lengths, self.scores(part.used)
-        compete = scores if self.budget_mode == "global" else None
-        budgets = study_budget(config, lengths, part.used, part.units_level, self.spend_freed, compete)
-        units = fill_budgets(config, lengths, part.used, budgets, as_arrays(scores))
+        key = (part.used, part.units_level)
+        if key not in self._all_layers:
+            config, lengths, scores = self.model.config, self.model.lengths, self.scores(part.used)
+            compete = scores if self.budget_mode == "global" else None
+            budgets = study_budget(config, lengths, part.used, part.units_level, self.spend_freed, compete)
+            self._all_layers[key] = fill_budgets(config, lengths, part.used, budgets, as_arrays(scores))
         kept = set(self.layers(part))
-        return [keep for keep in units if self.sites[keep.site].layer in kept]
+        return [keep for keep in self._all_layers[key] if self.sites[keep.site].layer in kept]
 
     def layers(self, part: Subnetwork) -> list[int]:
         """The layers that a part runs."""

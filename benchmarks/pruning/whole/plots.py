@@ -61,6 +61,8 @@ def _gains(panel: Axes, report: Mapping[str, Any]) -> None:
 
 def _accuracies(panel: Axes, report: Mapping[str, Any]) -> None:
     rows = [row for row in controls_shown(report["plans"]) if row["variant"] in ("normal", "joint")][:SHOWN_CONTROLS]
+    if not report["combinations"]:
+        return
     ours = [np.mean([line["ours"] for line in report["combinations"] if line["ratio"] == r]) for r in RATIOS]
     panel.plot(RATIOS, 100 * np.array(ours), "o-", color=BY_MISSING[0], label="ours", markersize=4)
     for row, colour in zip(rows, (BY_MISSING[3], BY_MISSING[2], BY_MISSING[1], FAINT)):
