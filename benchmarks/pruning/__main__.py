@@ -143,7 +143,7 @@ def compare(args: argparse.Namespace, command: str) -> None:
         if archive_file is not None and results:
             if dropped := write_archive(archive_file, {run.name: result for run, result in results.items()}):
                 console.print(f"{archive_file}: dropped {dropped} outdated runs", style="yellow", markup=False)
-    if args.docs and found["finished"]:
+    if args.docs and (network or found["finished"]):  # the page of the network budget has figures of the first study too
         insert(args.docs / PAGE, network_tables(found) if network else tables(found))
         if network:
             save_network_picture(found, args.docs)

@@ -32,7 +32,8 @@ def network_picture(report: Mapping[str, Any]) -> Figure:
         for panel in (left, right):
             panel.set_xlabel("pruning ratio r")
             panel.grid(axis="y", color=FAINT, alpha=0.3)
-            panel.legend(loc="upper left" if panel is left else "lower left", frameon=False, fontsize=8)
+            if panel.lines:
+                panel.legend(loc="upper left" if panel is left else "lower left", frameon=False, fontsize=8)
     return figure
 
 
