@@ -24,17 +24,25 @@ from sentryfuse_ros.model.config import BACKBONES
 from .archive import read_archive, write_archive
 from .plots import save_pictures
 from .run_result import RunResult
-from .runs import Run, all_runs
+from .runs import BUDGETS, NETWORK, UNITS, Run, all_runs, network_runs
 from .study import Results, execute, finished, report
+from .summary import summarise
 from .tables import FIGURES, NOT_RUN, insert, tables
 from .tasks import TASKS
 from .variants import VARIANTS
+from .whole.measurement import NETWORK_VARIANTS
+from .whole.plots import save_network_picture
+from .whole.summary import summarise_network
+from .whole.tables import FIGURES as GAINS
+from .whole.tables import SIDES, network_tables
 
 EPILOG = """The data sets are read from $SENTRYFUSE_DATA. Two criteria need torch-pruning: pip install torch-pruning==1.6.1.
 All runs together take some ten hours on one core. benchmarks/pruning/README.md says what is compared."""
 CACHE = Path("runs/pruning")
 RESULTS = Path("benchmarks/results/pruning.json")
 ARCHIVE = Path("benchmarks/results/pruning_nets.jsonl")
+NETWORK_RESULTS = Path("benchmarks/results/pruning_network.json")
+NETWORK_ARCHIVE = Path("benchmarks/results/pruning_network_nets.jsonl")
 PAGE = "README.md"
 
 
@@ -48,6 +56,13 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--quick", action="store_true", help="one task, one backbone, one seed, a third of the training: takes some minutes"
     )
+    parser.add_argument(
+        "--budget",
+        choices=BUDGETS,
+        default=UNITS,
+        help="what a pruning ratio is a share of: heads and FFN channels (units, the first study), or everything that a plan may "
+        "leave out (network: whole/README.md); default: %(default)s",
+    )
     for name, text in (
         ("tasks", "utd_mhad, borealtc, av_digits, and four for accuracy at r = 0 alone; default: all"),
         ("backbones", "early, bottleneck, cross_modal; default: all"),
@@ -60,7 +75,8 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         "--json",
         type=Path,
         metavar="FILE",
-        help=f"the results, written again after each run (default: {RESULTS} if all runs are asked for, else none)",
+        help=f"the results, written again after each run (default: {RESULTS} or {NETWORK_RESULTS} if all runs are asked for, "
+        "else none)",
     )
     parser.add_argument(
         "--archive",
@@ -68,7 +84,7 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="FILE",
         help="results of finished runs: those in it are not trained again, and new ones are added, also with --no-run; "
         "a new FILE together with a new --cache trains everything anew "
-        f"(default: {ARCHIVE} if all runs are asked for, else none)",
+        f"(default: {ARCHIVE} or {NETWORK_ARCHIVE} if all runs are asked for, else none)",
     )
     parser.add_argument("--docs", type=Path, metavar="DIR", help=f"fill the tables of DIR/{PAGE} and draw its pictures")
     parser.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at a time, a core each (default: %(default)s)")
@@ -92,10 +108,11 @@ def compare(args: argparse.Namespace, command: str) -> None:
     """Do the runs that are not finished, print the figures, write the files. Raises SentryFuseError."""
     runs = chosen_runs(args)
     everything = not (args.quick or args.tasks or args.backbones or args.variants or args.seeds)
-    console, target = Console(), args.json or (RESULTS if everything else None)
-    archive_file = args.archive or (ARCHIVE if everything else None)
+    network = args.budget == NETWORK
+    console, target = Console(), args.json or ((NETWORK_RESULTS if network else RESULTS) if everything else None)
+    archive_file = args.archive or ((NETWORK_ARCHIVE if network else ARCHIVE) if everything else None)
     archive = {} if archive_file is None else read_archive(archive_file)
-    if find_spec("torch_pruning") is None:
+    if not network and find_spec("torch_pruning") is None:
         console.print(
             "torch-pruning is not installed, so its two criteria are left out; to measure them too: "
             "pip install torch-pruning==1.6.1",
@@ -118,18 +135,21 @@ def compare(args: argparse.Namespace, command: str) -> None:
     for results in stages:
         left = "" if args.no_run or args.scheduler else time_left(runs, results, args.jobs)
         console.print(f"{len(results)} of {len(runs)} runs finished{left}", highlight=False)
-        found = report(runs, results, command, machine_of(target) if args.no_run else machine(1))
+        where = machine_of(target) if args.no_run else machine(1)
+        found = report(runs, results, command, where, summarise_network if network else summarise)
         if target is not None and results:
             target.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(target, json.dumps(found, indent=1) + "\n")
         if archive_file is not None and results:
             if dropped := write_archive(archive_file, {run.name: result for run, result in results.items()}):
                 console.print(f"{archive_file}: dropped {dropped} outdated runs", style="yellow", markup=False)
-    if args.docs and found["finished"]:
-        insert(args.docs / PAGE, tables(found))
-        if found["combinations"]:
+    if args.docs and (network or found["finished"]):  # the page of the network budget has figures of the first study too
+        insert(args.docs / PAGE, network_tables(found) if network else tables(found))
+        if network:
+            save_network_picture(found, args.docs)
+        elif found["combinations"]:
             save_pictures(found, args.docs)
-    print_figures(found, console)
+    (print_gains if network else print_figures)(found, console)
 
 
 def machine_of(target: Path | None) -> dict[str, Any]:
@@ -154,12 +174,16 @@ def time_left(runs: Sequence[Run], results: Results, jobs: int) -> str:
 
 def chosen_runs(args: argparse.Namespace) -> list[Run]:
     """The runs that are asked for; raises ParameterError on an unknown name, or numbers that make no sense."""
+    network = args.budget == NETWORK
     tasks = choose("tasks", args.tasks, tuple(TASKS), ("av_digits",) if args.quick else None)
-    backbones = choose("backbones", args.backbones, BACKBONES, ("early",) if args.quick else None)
-    variants = choose("variants", args.variants, tuple(VARIANTS), ("joint", "normal") if args.quick else None)
+    shapes, trainings = (("early",), NETWORK_VARIANTS) if network else (BACKBONES, tuple(VARIANTS))
+    backbones = choose("backbones", args.backbones, shapes, ("early",) if args.quick else None)
+    variants = choose("variants", args.variants, trainings, ("joint", "normal") if args.quick else None)
     seeds = tuple(dict.fromkeys(args.seeds or ((0,) if args.quick else (0, 1, 2))))
     if args.jobs < 1:
         raise ParameterError("--jobs", args.jobs, "1 or more", "give the number of cores to use")
+    if network:
+        return network_runs(tasks, seeds, variants, args.quick)
     return all_runs(tasks, backbones, seeds, variants, args.quick)
 
 
@@ -186,6 +210,15 @@ def print_figures(report: dict[str, Any], console: Console) -> None:
         shown.add_row(f"accuracy at r = 0, {task}", f"{100 * value:.1f} %", "-", seeds)
     for backbone, value in summary["flops_saving"].items():
         shown.add_row(f"FLOPs saved by SentryAttend, {backbone}", f"{100 * value:.1f} %", "-", "-")
+    console.print(shown)
+
+
+def print_gains(report: dict[str, Any], console: Console) -> None:
+    """The relative gains by kind of budget."""
+    shown = Table("figure", *SIDES.values(), box=box.SIMPLE_HEAD)
+    for name, words in GAINS.items():
+        found = [report["gains"][side].get(name) for side in SIDES]
+        shown.add_row(words, *(NOT_RUN if f is None else f"{100 * f['value']:.1f} % ({f['seeds']} seeds)" for f in found))
     console.print(shown)
 
 

@@ -77,7 +77,7 @@ def unit_scores(
         raise ParameterError(f"pruning criterion {criterion}", "no calibration samples", "some of the training split")
     if criterion == "oracle" and mask is None:
         raise ParameterError("pruning criterion oracle", "no mask", "the mask that the plan is for")
-    with _evaluating(model):
+    with evaluating(model):
         if criterion == "random":
             return random_scores(model, seed)
         if criterion.startswith("torch_pruning"):
@@ -214,7 +214,7 @@ def _stack(pairs: Iterator[Scores]) -> Scores:
 
 
 @contextmanager
-def _evaluating(model: SentryFuse) -> Iterator[None]:
+def evaluating(model: SentryFuse) -> Iterator[None]:
     """Run without dropout, and with gradients whatever the caller has set."""
     was = model.training
     model.eval()

@@ -12,7 +12,7 @@ from torch import Tensor
 from sentryfuse_ros.datasets import dataset
 from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.training.examples import Examples, examples_of
+from sentryfuse_ros.training.examples import Examples, WindowExamples, examples_of
 from sentryfuse_ros.training.recipe import Recipe
 
 from .people import PeopleExamples
@@ -24,6 +24,7 @@ class Held(NamedTuple):
 
     inputs: dict[str, Tensor]  # name -> (n, *spec.shape), normalised
     labels: np.ndarray  # (n,)
+    recording: np.ndarray  # (n,) examples with the same number are of one recording
 
 
 @lru_cache(maxsize=12)
@@ -44,4 +45,5 @@ def held_examples(name: str, split: str, specs: tuple[ModalitySpec, ...]) -> Hel
     most = TASKS[name].held // (1 if split == "test" else 2)
     index = np.unique(np.linspace(0, len(examples) - 1, min(most, len(examples))).round().astype(int))
     inputs = {n: torch.from_numpy(x) for n, x in examples.inputs(index, specs).items()}
-    return Held(inputs, examples.labels[index])
+    of_recording = examples.windows.recording if isinstance(examples, WindowExamples) else np.arange(len(examples))
+    return Held(inputs, examples.labels[index], of_recording[index])

@@ -23,9 +23,11 @@ from .criteria import Calibration
 from .examples import held_examples, load_examples
 from .plans import Asked, Modes, Ranking, choose_modes, make_plans, plan_accuracies
 from .run_result import PlanResults, RunResult
-from .runs import Run
+from .runs import NETWORK, Run
 from .tasks import TASKS, ordinary_attention
 from .variants import VARIANTS
+from .whole.measurement import NETWORK_VERSION, measure_network_plans, network_plan_names
+from .whole.stages import RATIOS as NETWORK_RATIOS
 
 CALIBRATION = 256  # training examples that criteria are measured on
 VERSION = 1  # to be raised when something is measured differently; results of another version are measured again
@@ -35,6 +37,8 @@ def plan_names(run: Run) -> tuple[str, ...]:
     """What ranks the units of a run's network in turn; the criteria of torch-pruning only where it is installed."""
     if not TASKS[run.task].pruning:
         return ()
+    if run.budget == NETWORK:
+        return network_plan_names(run.variant)
     library = find_spec("torch_pruning") is not None
     return tuple(p for p in VARIANTS[run.variant].plans if library or not p.startswith("torch_pruning"))
 
@@ -42,6 +46,8 @@ def plan_names(run: Run) -> tuple[str, ...]:
 def evaluation_hash(run: Run) -> str:
     """Eight hex digits of how a trained network is measured."""
     values = [VERSION, RATIOS, CALIBRATION, TASKS[run.task].held]
+    if run.budget == NETWORK:
+        values = [NETWORK_VERSION, NETWORK_RATIOS, CALIBRATION, TASKS[run.task].held]
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:8]
 
 
@@ -79,6 +85,8 @@ def measure_plans(run: Run, model: SentryFuse, names: Sequence[str], known: Mode
     everyone = (True,) * len(config.names)
     train, _ = load_examples(run.task, "train")
     rank = Ranking(model, Calibration.draw(train, config.modalities, CALIBRATION), run.seed)
+    if run.budget == NETWORK:
+        return measure_network_plans(run, rank, names)
     modes = choose_modes(model, held_examples(run.task, "validation", config.modalities), names, rank, known)
     held = held_examples(run.task, "test", config.modalities)
     dense: dict[str, float] = {}

@@ -96,7 +96,7 @@ def plan_accuracies(model: SentryFuse, held: Held, mask: Mask, plans: Mapping[Ke
     device = model.gate.static.device
     alike: dict[tuple, list[Key]] = {}
     for key, plan in plans.items():
-        alike.setdefault(tuple(_units(keep) for keep in plan), []).append(key)
+        alike.setdefault(tuple(unit_key(keep) for keep in plan), []).append(key)
     weights = [slice_weights(model, plans[keys[0]]) for keys in alike.values()]
     correct = np.zeros(len(alike), np.int64)
     for start in range(0, len(held.labels), BATCH):
@@ -107,5 +107,6 @@ def plan_accuracies(model: SentryFuse, held: Held, mask: Mask, plans: Mapping[Ke
     return {key: round(float(n / len(held.labels)), 5) for keys, n in zip(alike.values(), correct) for key in keys}
 
 
-def _units(keep: SiteKeep) -> tuple:
+def unit_key(keep: SiteKeep) -> tuple:
+    """Equal for two choices of units of one site that are the same."""
     return (keep.site,) if keep.whole else (keep.site, tuple(keep.heads.tolist()), tuple(keep.channels.tolist()))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from .runs import Run
@@ -21,7 +21,9 @@ class PlanResults:
     dense: ByMask  # accuracy at r = 0
     whole: dict[str, list[str]]  # ratio -> masks whose budget leaves nothing to prune
     test: dict[str, dict[str, ByMask]]  # plan -> ratio -> mask -> accuracy
-    spent: dict[str, ByRatio]  # plan -> ratio -> share of the prunable FLOPs, mean over the masks
+    spent: dict[str, ByRatio]  # plan -> ratio -> share of the FLOPs that the budget is of, mean over the masks
+    # Where the budget is over the whole network: plan -> ratio -> mask -> what runs, as `whole.measurement.part_name` writes it.
+    parts: dict[str, dict[str, dict[str, str]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -44,11 +46,14 @@ class RunResult:
         """Plain dict for JSON; the plans' results stand beside the others."""
         out = {k: v for k, v in asdict(self).items() if k not in ("run", "plans", "accuracy")}
         plans = {} if self.plans is None else asdict(self.plans)
+        if not plans.get("parts"):
+            plans.pop("parts", None)
         return {"run": self.run._asdict(), **out, **plans, "accuracy": self.accuracy}
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> RunResult:
         """Inverse of `to_dict`. Raises KeyError or TypeError where the values are not those of a result."""
         own = {f.name: values[f.name] for f in fields(cls) if f.name not in ("run", "plans")}
-        plans = PlanResults(**{f.name: values[f.name] for f in fields(PlanResults)}) if "test" in values else None
+        names = [f.name for f in fields(PlanResults) if f.name in values or f.name != "parts"]
+        plans = PlanResults(**{n: values[n] for n in names}) if "test" in values else None
         return cls(run=Run(**values["run"]), plans=plans, **own)

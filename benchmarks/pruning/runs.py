@@ -12,9 +12,12 @@ from sentryfuse_ros.training.recipe import Recipe
 from . import people
 from .tasks import TASKS, Task
 from .variants import GROUPS, RATIO_MAX, RICH, VARIANTS, Variant
+from .whole.stages import with_stages
 
 TRAINING = 1  # to be raised when the product trains differently from the same specification; runs are then trained again
 QUICK_SHARE = 3  # --quick trains for so many times fewer epochs
+# What a pruning ratio is a share of: the heads and FFN channels alone, or everything that a plan may leave out.
+UNITS, NETWORK = BUDGETS = ("units", "network")
 
 
 class Run(NamedTuple):
@@ -25,11 +28,13 @@ class Run(NamedTuple):
     variant: str
     seed: int
     quick: bool = False
+    budget: str = UNITS
 
     @property
     def name(self) -> str:
         """Folder in the cache and line in the archive; the hash makes a run with another specification another run."""
-        return f"{self.task}-{self.backbone}-{self.variant}-{self.seed}-{run_hash(self)}"
+        kind = "" if self.budget == UNITS else f"{self.budget}-"
+        return f"{kind}{self.task}-{self.backbone}-{self.variant}-{self.seed}-{run_hash(self)}"
 
 
 def specification(run: Run) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def specification(run: Run) -> dict[str, Any]:
     }
     if run.quick:
         stated["epochs"] = max(1, stated.get("epochs", Recipe.epochs) // QUICK_SHARE)
-    return stated
+    return with_stages(stated) if run.budget == NETWORK else stated
 
 
 def _model(task: Task, backbone: str, variant: Variant) -> dict[str, Any]:
@@ -75,6 +80,17 @@ def run_hash(run: Run) -> str:
     if TASKS[run.task].people:
         values["people"] = [people.TURN_DEG, people.BUILD, people.MOUNT_DEG, people.SCALE]
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def network_runs(tasks: Sequence[str], seeds: Sequence[int], variants: Sequence[str], quick: bool = False) -> list[Run]:
+    """All runs with the budget over the whole network, early fusion; those that say most first.
+
+    These are the comparison itself and its controls with the first seed, and then, seed by seed, with the others.
+    """
+    pair = [v for v in variants if v in ("joint", "normal")]
+    controls = [v for v in variants if v not in pair]
+    kinds = [(seed, some) for seed in seeds for some in (pair, controls)]
+    return [Run(t, "early", v, seed, quick, NETWORK) for seed, some in kinds for t in tasks if TASKS[t].pruning for v in some]
 
 
 def all_runs(

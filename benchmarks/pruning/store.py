@@ -18,7 +18,7 @@ from sentryfuse_ros.training.metrics import METRICS_FILE
 from .measurement import evaluation_hash, measure, measure_plans, missing_plans
 from .run_result import PlanResults, RunResult
 from .runs import Run
-from .training import recipe_of, trained
+from .training import FIRST_STAGE, recipe_of, trained
 
 RESULT_FILE = "result.json"
 Archive = Mapping[str, RunResult]  # name of a run, with the hash of its specification -> result
@@ -73,5 +73,9 @@ def _merge(old: PlanResults, new: PlanResults) -> PlanResults:
 
 def _training_seconds(folder: Path) -> float:
     """How long the epochs of a training took, in all the processes that it was done in."""
-    with (folder / METRICS_FILE).open(newline="", encoding="utf-8") as file:
-        return round(sum(float(line["seconds"]) for line in csv.DictReader(file)), 1)
+    total = 0.0
+    for stage in (folder / FIRST_STAGE, folder):
+        if (stage / METRICS_FILE).exists():
+            with (stage / METRICS_FILE).open(newline="", encoding="utf-8") as file:
+                total += sum(float(line["seconds"]) for line in csv.DictReader(file))
+    return round(total, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from pathlib import Path
@@ -80,12 +80,18 @@ def end_with_parent() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-def report(runs: Sequence[Run], results: Results, command: str, machine: Mapping[str, Any]) -> dict[str, Any]:
+def report(
+    runs: Sequence[Run],
+    results: Results,
+    command: str,
+    machine: Mapping[str, Any],
+    figures: Callable[[Iterable[RunResult]], dict[str, Any]] = summarise,
+) -> dict[str, Any]:
     """The content of the results file."""
     return {
         "command": command,
         "machine": machine,
         "asked": len(runs),
         "finished": len(results),
-        **summarise([results[run] for run in runs if run in results]),
+        **figures([results[run] for run in runs if run in results]),
     }

@@ -63,8 +63,8 @@ def summarise(results: Iterable[RunResult]) -> dict[str, Any]:
         "summary": total.figures,
         "basis": total.basis,
         "combinations": [_line(table, c, str(best)) for c in combinations],
-        "plans": [row for plan in CONTROLS if not VARIANTS[plan.variant].explains and (row := _against_ours(table, plan))],
-        "plans_explained": [row for plan in CONTROLS if (row := _against_ours(table, plan, [explained_on]))],
+        "plans": [row for plan in CONTROLS if not VARIANTS[plan.variant].explains and (row := against_ours(table, plan))],
+        "plans_explained": [row for plan in CONTROLS if (row := against_ours(table, plan, [explained_on]))],
         "explained_on": explained_on,
         "accuracy": [
             {**r.run._asdict(), "accuracy": r.accuracy, "params": r.params, "flops": r.flops, "train_s": r.train_s}
@@ -98,14 +98,16 @@ def _explained_on(table: ResultTable) -> str | None:
     return next((b for v in VARIANTS if VARIANTS[v].explains for _, b in table.pairs("joint", v)), None)
 
 
-def _against_ours(table: ResultTable, plan: Plan, backbones: Sequence[str | None] = BACKBONES) -> dict[str, Any] | None:
+def against_ours(
+    table: ResultTable, plan: Plan, backbones: Sequence[str | None] = BACKBONES, ratios: Sequence[float] = RATIOS
+) -> dict[str, Any] | None:
     """One plan beside ours, by ratio, on the combinations of these backbones that both have and on the same seeds."""
     variants = PAIR if plan.variant in PAIR else ("joint", plan.variant)
-    combinations = [c for c in table.combinations(*variants) if c.backbone in backbones]
+    combinations = [c for c in table.combinations(*variants, ratios=ratios) if c.backbone in backbones]
     if plan.plan not in table.plans(plan.variant) or not combinations:
         return None
     by_ratio = {}
-    for ratio in RATIOS:
+    for ratio in ratios:
         pairs = [ours_and(table, c, plan, variants) for c in combinations if c.ratio == ratio]
         by_ratio[str(ratio)] = {
             "ours": mean(a for a, _ in pairs),
@@ -121,7 +123,7 @@ def _against_ours(table: ResultTable, plan: Plan, backbones: Sequence[str | None
         for pair in dict.fromkeys(c.pair for c in combinations)
         for s in table.seeds(pair, variants)
         if (result := table.of(pair, plan.variant)[s]).plans is not None and plan.plan in result.plans.spent
-        for r in RATIOS
+        for r in ratios
     )
     return {
         "variant": plan.variant,

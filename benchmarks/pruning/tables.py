@@ -10,7 +10,7 @@ from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.files import write_atomically
 
 from .conditions import RATIOS
-from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, STATIC, USUAL, VARIANTS
+from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, SCORES_ALONE, STATIC, USUAL, VARIANTS
 
 NOT_RUN = "not run yet"
 WORDS = {
@@ -71,12 +71,12 @@ FIGURES = {
 def tables(report: Mapping[str, Any]) -> dict[str, str]:
     """Name of a place in the document -> Markdown."""
     return {
-        "progress": _progress(report),
+        "progress": progress(report),
         "figures": _figures(report),
         "criteria": _criteria(report),
-        "controls": _controls(report["plans"]),
-        "controls_explained": _controls(report["plans_explained"]),
-        "combinations": _combinations(report),
+        "controls": control_rows(report["plans"]),
+        "controls_explained": control_rows(report["plans_explained"]),
+        "combinations": combination_rows(report),
         "attend": _attend(report),
         "groups": _groups(report),
         "accuracy": _accuracy(report),
@@ -125,12 +125,13 @@ def _points(value: float | None) -> str:
     return "-" if value is None else f"{value:+.1f}"
 
 
-def _seeds(by_seed: Mapping[str, float], words: Callable[[float], str]) -> str:
+def seed_values(by_seed: Mapping[str, float], words: Callable[[float], str]) -> str:
     """How far seeds are apart; nothing of one alone."""
     return f" (by seed: {', '.join(map(words, by_seed.values()))})" if len(by_seed) > 1 else ""
 
 
-def _progress(report: Mapping[str, Any]) -> str:
+def progress(report: Mapping[str, Any]) -> str:
+    """How many runs are finished, and the command."""
     return f"{report['finished']} of {report['asked']} runs are finished. Command: `{report['command']}`.\n"
 
 
@@ -140,7 +141,7 @@ def _figures(report: Mapping[str, Any]) -> str:
         value, on = summary.get(name), basis.get(name, {})
         share = figure.unit == "share"
         shown = NOT_RUN if value is None else f"{percent(value)} %" if share else f"{value:+.1f}"
-        shown += _seeds(on.get("by_seed", {}), percent if share else _points)
+        shown += seed_values(on.get("by_seed", {}), percent if share else _points)
         what = (
             f"{on['combinations']} combinations"
             if "combinations" in on
@@ -171,7 +172,7 @@ def _criteria(report: Mapping[str, Any]) -> str:
     return table(("criterion", *(f"{training}, r = {r:g}" for training in ("normal", "joint") for r in RATIOS)), rows)
 
 
-def _controls(plans: Sequence[Mapping[str, Any]]) -> str:
+def control_rows(plans: Sequence[Mapping[str, Any]], ratios: Sequence[float] = RATIOS) -> str:
     """Ours less each control, on the combinations that both have."""
     rows = []
     for row in controls_shown(plans):
@@ -180,8 +181,8 @@ def _controls(plans: Sequence[Mapping[str, Any]]) -> str:
                 f"{row['variant']}: {VARIANTS[row['variant']].what}",
                 ranked_by(row),
                 _points(row["points_r0"]),
-                *(_points(row["by_ratio"][str(r)]["points"]) for r in RATIOS),
-                _points(row["points"]) + _seeds(row["by_seed"], _points),
+                *(_points(row["by_ratio"][str(r)]["points"]) for r in ratios),
+                _points(row["points"]) + seed_values(row["by_seed"], _points),
                 percent(row["spent"]),
                 str(row["combinations"]),
                 str(row["seeds"]),
@@ -191,7 +192,7 @@ def _controls(plans: Sequence[Mapping[str, Any]]) -> str:
         (
             "training",
             "ranked by",
-            *(f"r = {r:g}" for r in (0, *RATIOS)),
+            *(f"r = {r:g}" for r in (0, *ratios)),
             "mean, r > 0",
             "FLOPs spent, %",
             "combinations",
@@ -205,7 +206,8 @@ def controls_shown(plans: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
     """Of the plans compared with ours: of the usual criteria on one kind of training only the strongest."""
     best: dict[str, Mapping[str, Any]] = {}
     for row in plans:
-        key = row["variant"] + ("" if row["plan"] in USUAL else row["plan"])
+        alone = row["plan"].endswith(SCORES_ALONE)
+        key = row["variant"] + ("" if row["plan"] in USUAL else SCORES_ALONE if alone else row["plan"])
         if key not in best or row["points"] < best[key]["points"]:
             best[key] = row
     return list(best.values())
@@ -213,10 +215,12 @@ def controls_shown(plans: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
 
 def ranked_by(row: Mapping[str, Any]) -> str:
     """What orders the units of a plan, in words."""
+    if row["plan"].endswith(SCORES_ALONE):
+        return f"best usual criterion, its scores alone ({row['plan'].removesuffix(SCORES_ALONE)})"
     return WORDS.get(row["plan"], f"best usual criterion ({row['plan']})")
 
 
-def _combinations(report: Mapping[str, Any]) -> str:
+def combination_rows(report: Mapping[str, Any], ratios: Sequence[float] = RATIOS) -> str:
     """Ours / strongest baseline by application, backbone and condition."""
     rows: dict[tuple, dict[float, str]] = {}
     for line in report["combinations"]:
@@ -224,8 +228,8 @@ def _combinations(report: Mapping[str, Any]) -> str:
         cell = f"{percent(line['ours'])} / {percent(line['strongest'])}" + ("" if line["pruned_share"] else " *")
         rows.setdefault(key, {0.0: f"{percent(line['dense_ours'])} / {percent(line['dense_normal'])}"})[line["ratio"]] = cell
     return table(
-        ("task", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *RATIOS))),
-        [(a, b, c.replace("_", " "), *(row.get(r, "-") for r in (0.0, *RATIOS))) for (a, b, c), row in rows.items()],
+        ("task", "backbone", "sensors", *(f"r = {r:g}" for r in (0, *ratios))),
+        [(a, b, c.replace("_", " "), *(row.get(r, "-") for r in (0.0, *ratios))) for (a, b, c), row in rows.items()],
     )
 
 
@@ -237,7 +241,7 @@ def _attend(report: Mapping[str, Any]) -> str:
         (
             b,
             f"{percent(saving)} %",
-            _points(gaps[b]) + _seeds(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
+            _points(gaps[b]) + seed_values(on["by_seed"][b], _points) if b in gaps else NOT_RUN,
             *(_points(by_network.get(f"{t}-{b}")) for t in tasks),
             str(on["seeds"]),
         )
@@ -254,7 +258,7 @@ def _groups(report: Mapping[str, Any]) -> str:
         (
             VARIANTS[name].what.removeprefix("as ours, "),
             f"{percent(row['flops_of_ours'])} %",
-            _points(row["points_r0"]) + _seeds(row["points_r0_by_seed"], _points),
+            _points(row["points_r0"]) + seed_values(row["points_r0_by_seed"], _points),
             _points(row["points"]),
             str(row["tasks"]),
             str(row["seeds"]),

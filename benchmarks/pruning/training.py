@@ -14,7 +14,10 @@ from torch import Tensor
 from sentryfuse_ros.model.fuse import SentryFuse, Tokens
 from sentryfuse_ros.model.gate import Scores
 from sentryfuse_ros.model.saved import load_checkpoint, save_checkpoint
+from sentryfuse_ros.model.subnetwork import Subnetwork
 from sentryfuse_ros.pruning.slicing import slice_weights
+from sentryfuse_ros.pruning.units import SiteKeep
+from sentryfuse_ros.training.elastic_trainer import ElasticTrainer
 from sentryfuse_ros.training.examples import Examples
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.run import fit
@@ -25,6 +28,9 @@ from sentryfuse_ros.validation import one_of
 from .budgets import study_plan
 from .examples import load_examples
 from .runs import Run, specification
+from .whole.parts import PartUnits
+
+FIRST_STAGE = "first"  # folder of the first stage, where there are two
 
 
 @dataclass(frozen=True)
@@ -91,23 +97,46 @@ class StudyTrainer(Trainer):
         super().teach(mask, measured)
 
 
+class StudyElasticTrainer(ElasticTrainer):
+    """The product's second stage with the switches of `StudyRecipe`. The gate stays as the first stage made it."""
+
+    recipe: StudyRecipe
+
+    def channel_saliency(self, model: SentryFuse) -> list[list[Tensor]]:
+        """Of the stems' channels too, a fixed order is random."""
+        if self.recipe.gate != "fixed":
+            return super().channel_saliency(model)
+        generator = torch.Generator().manual_seed(self.recipe.seed)
+        return [[torch.rand(conv.out_channels, generator=generator) for conv, _ in s.convolutions()] for s in model.stems]
+
+    def units(self, part: Subnetwork) -> list[SiteKeep]:
+        return PartUnits(self.model, spend_freed=self.recipe.spend_freed)(part)
+
+
 def trained(run: Run, cache: Path) -> SentryFuse:
     """The trained network of a run, in evaluation mode. Trains it where the cache has none, and resumes a stopped training.
 
     Two processes must not do so at once: `store.run_or_read` lets one wait for the other.
     """
     folder = cache / run.name
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "model.json").exists():
-        _train(run, folder)
+    if not _finished(folder):
+        recipe, (examples, classes) = recipe_of(run), load_examples(run.task, "train")
+        first = folder / FIRST_STAGE if recipe.elastic.epochs else folder
+        if not _finished(first):
+            _train(run, StudyTrainer(recipe, examples, classes), first)
+        if recipe.elastic.epochs:
+            _train(run, StudyElasticTrainer(recipe, examples, classes, load_checkpoint(first)[0]), folder)
     return load_checkpoint(folder)[0]
 
 
-def _train(run: Run, folder: Path) -> None:
-    examples, classes = load_examples(run.task, "train")
-    trainer = StudyTrainer(recipe_of(run), examples, classes)
+def _finished(folder: Path) -> bool:
+    return (folder / "model.json").exists()
+
+
+def _train(run: Run, trainer: StudyTrainer | StudyElasticTrainer, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     if (folder / STATE_FILE).exists():
         load_state(trainer, folder)
     fit(trainer, folder, None, Console(quiet=True))
-    save_checkpoint(trainer.ema_model, folder, {"data": {"run": list(run), "train_examples": len(examples)}})
+    save_checkpoint(trainer.ema_model, folder, {"data": {"run": list(run), "train_examples": len(trainer.examples)}})
     (folder / STATE_FILE).unlink()

@@ -17,6 +17,7 @@ GATE_BLIND = "gate_blind"  # the network's order for all sensors, whatever is mi
 # Criteria used as they are published: one plan per ratio, whatever is missing; the freed budget is not spent. These three lost
 # least in the first round.
 STATIC = {"l2_one_plan": "l2", "snip_one_plan": "snip", "taylor_one_plan": "taylor"}
+SCORES_ALONE = "_alone"  # ends the name of a criterion whose scores choose the part of the network too (`whole.measurement`)
 
 
 @dataclass(frozen=True)

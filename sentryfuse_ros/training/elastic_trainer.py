@@ -13,8 +13,9 @@ from torch import Tensor
 from ..errors import ParameterError
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse, Tokens
+from ..model.subnetwork import Subnetwork
 from ..pruning.slicing import as_arrays, gate_scores, slice_weights
-from ..pruning.units import subnetwork_units
+from ..pruning.units import SiteKeep, subnetwork_units
 from .distributed import Distributed
 from .examples import Examples
 from .metrics import StepLosses
@@ -27,7 +28,8 @@ RANKED_ON = 512  # examples from which the channels of the stems get their order
 class ElasticTrainer(Trainer):
     """Starts from the network of the first stage, whose gate it keeps as it is.
 
-    ``whole``: that network. Raises ParameterError where the recipe describes another one.
+    ``whole``: that network. Raises ParameterError where the recipe describes another one. A subclass may order or choose the
+    parts in another way: it overrides `channel_saliency` or `units`.
     """
 
     NAME = "elastic stage"
@@ -63,11 +65,11 @@ class ElasticTrainer(Trainer):
         model = SentryFuse(config)
         _check_same(self.whole, model, [spec.name for spec in self.recipe.specs], classes)
         model.load_state_dict(self.whole.state_dict())
-        for stem, saliency in zip(model.stems, self._channel_saliency(model)):
+        for stem, saliency in zip(model.stems, self.channel_saliency(model)):
             stem.sort_channels(saliency)
         return model
 
-    def _channel_saliency(self, model: SentryFuse) -> list[list[Tensor]]:
+    def channel_saliency(self, model: SentryFuse) -> list[list[Tensor]]:
         """Mean |dL/dm| of a multiplier m = 1 on every channel, per tokeniser and convolution; see `pruning.saliency`."""
         rng = np.random.default_rng(self.recipe.seed)
         index = np.sort(rng.choice(len(self.examples), min(RANKED_ON, len(self.examples)), replace=False))
@@ -92,6 +94,11 @@ class ElasticTrainer(Trainer):
     def gate_learns(self) -> bool:
         return False
 
+    def units(self, part: Subnetwork) -> list[SiteKeep]:
+        """Units that stay in the sites of a part."""
+        scores = as_arrays(gate_scores(self.model, part.used))
+        return subnetwork_units(self.model.config, self.model.lengths, part, scores)
+
     def _step(self, batch: Batch, t: float, rng: np.random.Generator) -> StepLosses:
         schedule, model = self.recipe.schedule, self.model
         for group in self.optimiser.param_groups:
@@ -101,9 +108,8 @@ class ElasticTrainer(Trainer):
         full = model(batch.inputs, batch.mask).logits
 
         part = self.elastic.draw(model.config, batch.mask, float(rng.uniform(0, schedule.ratio_max)), rng)
-        scores = as_arrays(gate_scores(model, part.used))
-        units = subnetwork_units(model.config, model.lengths, part, scores)
-        pruned = model.fuse(model.tokens(batch.inputs, part.used, part.stems), slice_weights(model, units)).logits
+        weights = slice_weights(model, self.units(part))
+        pruned = model.fuse(model.tokens(batch.inputs, part.used, part.stems), weights).logits
 
         losses = [self.cross_entropy(logits, batch.labels) for logits in (full, pruned)]
         apart = [self._divergence(logits, wanted, batch.steady) for logits in (full, pruned)]
