@@ -175,7 +175,7 @@ class FuseNode(LifecycleNode):
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
-        warm_s = engine.warm() if settings["warm_up"] else 0.0
+        warm_s = engine.warm(ratio=max(settings["pruning_ratio_override"], 0.0)) if settings["warm_up"] else 0.0
         if speaker is not None and settings["warm_up"]:
             speaker.warm()
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
