@@ -96,7 +96,7 @@ class MemoryReport:
     machine: dict[str, Any]
     load: str
     node_runs: tuple[NodeRun, ...]  # at ratio 0
-    plan_mb: dict[str, tuple[float, ...]]  # ratio -> private memory that loading the model and running that plan adds [MB]
+    plan_mb: dict[str, tuple[float, ...]]  # ratio -> memory that loading the model and running that plan adds [MB]
 
     @property
     def summary(self) -> dict[str, float]:
