@@ -109,7 +109,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "backend",
         "auto",
-        "Which library runs the model. auto takes ONNX Runtime where it is installed and can run the model, and torch otherwise.",
+        "Which library runs the model. auto measures those that can run it, in another process and once per model and machine, "
+        "and takes the fastest; with warm_up false it does not measure, and takes ONNX Runtime if it can.",
         choices=("auto", "onnxruntime", "torch"),
     ),
     Parameter(

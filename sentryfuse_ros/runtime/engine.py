@@ -74,6 +74,7 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, backend: Backend):
         self.checkpoint, self.backend = checkpoint, backend
         self.info = dict(checkpoint.info)
+        self.backend_ms: dict[str, float] = {}  # measured time by backend, where the backend was chosen by it
         self.trust_tables = usable_tables(checkpoint.trust, f"trust file of model {self.name!r}", self.specs)
         self._lengths = token_counts(checkpoint.config)
         self._choices: Choices = {}
@@ -119,6 +120,12 @@ class Engine:
     def name(self) -> str:
         """The model's name in its checkpoint, "" without one."""
         return str(self.info.get("name", ""))
+
+    @property
+    def runs_on(self) -> str:
+        """The library that runs the model, where, and the times that it was chosen by, if it was."""
+        times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in self.backend_ms.items())
+        return f"{self.backend.name} on {self.backend.device}" + (f", measured: {times}" if times else "")
 
     @property
     def specs(self) -> tuple[ModalitySpec, ...]:
