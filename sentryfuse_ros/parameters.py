@@ -109,7 +109,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "backend",
         "auto",
-        "Which library runs the model. auto takes ONNX Runtime where it is installed and can run the model, and torch otherwise.",
+        "Which library runs the model. auto measures those that can run it, in another process and once per model and machine, "
+        "and takes the fastest; with warm_up false it does not measure, and takes ONNX Runtime if it can.",
         choices=("auto", "onnxruntime", "torch"),
     ),
     Parameter(
@@ -163,8 +164,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "warm_up",
         True,
-        "Whether the plans for all sensors, and for each one missing, are built and run once at configure, for every ratio. "
-        "Other plans are built when they are first needed, which takes some milliseconds.",
+        "Whether the plans that the next change of ratio or sensors may need are built ahead of it: at configure for all "
+        "sensors, and after a change between two predictions. Other plans are built when they are first needed, which takes "
+        "some milliseconds.",
     ),
     Parameter("battery_topic", "battery_state", "Topic of the sensor_msgs/BatteryState messages."),
     Parameter(

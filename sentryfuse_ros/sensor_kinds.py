@@ -157,7 +157,8 @@ class SensorKind:
     default_topic: str = ""
     """Topic of the sensor instance that bears the kind's name; empty: that name. Other instances default to their own name."""
     queue_depth: int = 10
-    """Depth of the subscription's queue: two fuse periods and more at the usual rate."""
+    """Depth of the subscription's queue: two fuse periods and more at the usual rate. Fast DDS keeps memory for as many messages
+    as the queue ever held."""
     row_rate_hz: float = 100.0
     """Rows per second that the buffer first makes room for when the sensor's rate is unknown; the buffer grows by itself."""
     row_rate_option: str = ""
@@ -382,6 +383,7 @@ register(
         },
         picture=LazyImport("sentryfuse_ros.decoders.picture", "read_picture"),
         default_topic="camera/image_raw",
+        queue_depth=6,
         row_rate_hz=60.0,
     )
 )
@@ -462,6 +464,7 @@ register(
             "sensor_msgs/msg/LaserScan": LazyImport("sentryfuse_ros.decoders.laser_scan", "ScanDecoder"),
         },
         default_topic="lidar/points",
+        queue_depth=4,
         row_rate_hz=40.0,
     )
 )

@@ -122,19 +122,53 @@ def test_missing_or_misshapen_input_is_named(engine):
         engine.infer({**tiny_inputs(), "imu": np.zeros((3, 6), np.float32)}, ALL, 0.0)
 
 
-def test_warm_builds_every_plan_once_and_infer_adds_none():
+def counted_compiles(engine, monkeypatch) -> list:
+    """The parts that the engine's backend compiles from now on."""
+    built: list = []
+    real = engine.backend.compile
+    monkeypatch.setattr(engine.backend, "compile", lambda part, units: built.append(part) or real(part, units))
+    return built
+
+
+def test_a_warm_engine_compiles_nothing_at_the_next_change(monkeypatch):
     engine = Engine.from_model(tiny_model())
     assert engine.warm() > 0
-    assert len(engine._plans) == 4 * 10  # 3 sensors: all, and three with one missing
-    plans = {key: id(plan) for key, plan in engine._plans.items()}
-    engine.infer(tiny_inputs(), ALL, 0.4)
-    assert {key: id(plan) for key, plan in engine._plans.items()} == plans
+    assert len(engine._plans) == 10 + 3  # of three sensors at every level, and of each two of them at the level in force
+    built = counted_compiles(engine, monkeypatch)
+    for level in engine.ratio_levels:
+        engine.infer(tiny_inputs(), ALL, level)
+    for lost in range(3):
+        engine.infer(tiny_inputs(), np.arange(3) != lost, 0.0)
+    assert not built
 
 
-def test_warm_takes_chosen_masks_and_ratios():
+def test_after_a_change_the_plans_around_it_are_prepared_one_by_one(monkeypatch):
     engine = Engine.from_model(tiny_model())
-    engine.warm(masks=[(True, False, True)], ratios=[0.0, 0.45])
-    assert {(part.used, part.units_level) for part in engine._plans} == {((True, False, True), 0.0), ((True, False, True), 0.5)}
+    mask = (True, False, True)
+    engine.warm(mask, 0.45)
+    built = counted_compiles(engine, monkeypatch)
+    assert not engine.prepare(mask, 0.5)
+    while engine.prepare((True, True, True), 0.5):
+        pass
+    assert [part.units_level for part in built if all(part.used)] == [level for level in engine.ratio_levels if level != 0.5]
+    assert [(part.used, part.units_level) for part in built if not all(part.used)] == [
+        ((False, True, True), 0.5),
+        ((True, True, False), 0.5),
+    ]
+    built.clear()
+    for live in ((True, True, True), mask, (False, True, True)):
+        engine.infer(tiny_inputs(), np.array(live), 0.5)
+    assert not built
+
+
+def test_preparing_changes_no_answer(tmp_path):
+    folder = save_checkpoint(tiny_model(), tmp_path)
+    prepared, plain, x = Engine.load(folder), Engine.load(folder), tiny_inputs()
+    for ratio in (0.0, 0.9, 0.0):
+        answers = [engine.infer(x, ALL, ratio).probabilities for engine in (prepared, plain)]
+        np.testing.assert_array_equal(*answers)
+        while prepared.prepare(ALL, ratio):
+            pass
 
 
 def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(tmp_path, monkeypatch):

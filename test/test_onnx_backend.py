@@ -1,12 +1,13 @@
 """ONNX Runtime gives torch's numbers: every backbone, mask and ratio, every option of the tokenisers."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 import torch
 from model_family import ELASTIC, FAMILY, random_config
-from tiny_model import tiny_config
+from tiny_model import tiny_config, tiny_model
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks
@@ -222,6 +223,46 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
         fresh = other.run(other.compile(part, kept_units(model, part)), {"m": shown})
         np.testing.assert_array_equal(ours.logits, fresh.logits)
     assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
+
+
+def test_tokens_that_no_later_window_needs_are_dropped():
+    spec = ModalitySpec("m", "camera", 1.0, (2, 3, 18, 26), "rgb")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
+    backend, part = backend_of(model), whole_stems(model.config, (True,), 0.0)
+    compiled = backend.compile(part, kept_units(model, part))
+    ((_, tokenizer),) = compiled.pictures
+    pictures = np.random.default_rng(0).standard_normal((12, 3, 18, 26)).astype(np.float32)
+    for newest in range(3, 12):  # the older picture of a window is the newest of three windows before
+        backend.run(compiled, {"m": pictures[[newest - 3, newest]]})
+    assert [kept.picture[0, 0, 0] for kept in tokenizer._kept.values()] == pictures[8:, 0, 0, 0].tolist()
+
+
+def test_weights_of_plans_are_held_once_and_freed_with_the_last_plan():
+    backend = backend_of(model := tiny_model())
+    parts = [whole_stems(model.config, (True, True, wheel), 0.0) for wheel in (True, False)]
+    first, second = (backend.compile(part, kept_units(model, part)) for part in parts)
+    shared = {id(v): v for v in first.session.shared_weights.values()}
+    other = [id(v) for v in second.session.shared_weights.values()]
+    assert len(set(other) & set(shared)) >= len(set(other)) - 2  # all but what depends on the sensors
+    weight = model.backbone.layers[0].up.weight.detach().numpy().T
+    assert any(v.shape() == list(weight.shape) and np.array_equal(v.numpy(), weight) for v in shared.values())
+    del first, second, shared
+    backend._pictures.clear()
+    assert not len(backend._shared._values)
+
+
+def test_a_plan_keeps_nothing_in_python_but_shared_weights():
+    backend = backend_of(model := tiny_model())
+    part = whole_stems(model.config, (True, True, True), 0.0)
+    units, kept = kept_units(model, part), []
+    kept.append(backend.compile(part, units))
+    tracemalloc.start()
+    for _ in range(10):
+        kept.append(backend.compile(part, units))
+    grown, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    weights = sum(v.numpy().nbytes for v in kept[0].session.shared_weights.values())
+    assert grown / 10 < 0.25 * weights
 
 
 @pytest.mark.parametrize(

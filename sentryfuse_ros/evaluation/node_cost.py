@@ -44,6 +44,15 @@ class NodeSide:
 
 
 @dataclass(frozen=True)
+class LoopCost:
+    """CPU time of the node's loop in one process without middleware and inference (`nodes.bench_loop`), medians."""
+
+    ratio: float
+    feed_ms: float  # reading and checking what comes in 100 ms
+    tick_ms: float  # the snapshot: rows of pictures, liveness, trust, and model inputs
+
+
+@dataclass(frozen=True)
 class NodeReport:
     """Costs of whole nodes, measured in turns."""
 
@@ -53,6 +62,7 @@ class NodeReport:
     load: str
     seconds: float  # measured in each run
     sides: tuple[NodeSide, ...]
+    loops: tuple[LoopCost, ...] = ()  # one per round and ratio
 
     def side(self, ratio: float, before: bool = False) -> NodeSide | None:
         """The side of a ratio, None where it was not measured."""
@@ -60,13 +70,16 @@ class NodeReport:
 
     @property
     def summary(self) -> dict[str, float]:
-        """cpu_r90_vs_r0, and with another installation cpu_r0_vs_before; ratios of medians."""
+        """cpu_r90_vs_r0, and with another installation cpu_r0_vs_before: ratios of medians. feed_ms and tick_ms at ratio 0."""
         out = {}
         dense, sparse, before = self.side(0.0), self.side(0.9), self.side(0.0, before=True)
         if dense and sparse:
             out["cpu_r90_vs_r0"] = round(sparse.median("cpu_percent") / dense.median("cpu_percent"), 3)
         if dense and before:
             out["cpu_r0_vs_before"] = round(dense.median("cpu_percent") / before.median("cpu_percent"), 3)
+        if whole := [loop for loop in self.loops if loop.ratio == 0]:
+            out["feed_ms"] = round(median(loop.feed_ms for loop in whole), 2)
+            out["tick_ms"] = round(median(loop.tick_ms for loop in whole), 2)
         return out
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +96,7 @@ class MemoryReport:
     machine: dict[str, Any]
     load: str
     node_runs: tuple[NodeRun, ...]  # at ratio 0
-    plan_mb: dict[str, tuple[float, ...]]  # ratio -> private memory that loading the model and running that plan adds [MB]
+    plan_mb: dict[str, tuple[float, ...]]  # ratio -> memory that loading the model and running that plan adds [MB]
 
     @property
     def summary(self) -> dict[str, float]:

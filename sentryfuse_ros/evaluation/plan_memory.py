@@ -24,6 +24,11 @@ def private_mb(pid: int | str = "self") -> float:
     return sum(_fields(f"/proc/{pid}/smaps_rollup", ("Private_Clean", "Private_Dirty")))
 
 
+def written_mb() -> float:
+    """Memory that this process has written to and shares with none [MB] (Linux). Code of libraries is not part of it."""
+    return sum(_fields("/proc/self/smaps_rollup", ("Private_Dirty",)))
+
+
 def resident_mb(pid: int | str = "self") -> float:
     """Resident memory of a process, including what it shares with others [MB] (Linux)."""
     return sum(_fields(f"/proc/{pid}/status", ("VmRSS",)))
@@ -35,10 +40,8 @@ def _fields(path: str, names: tuple[str, ...]) -> list[float]:
 
 
 def plan_memory_mb(model: str, ratio: float) -> float:
-    """Private memory that loading a model and running its plan of a ratio takes in a fresh process [MB].
-
-    Raises SentryFuseError.
-    """
+    """Memory that loading a model and running its plan of a ratio takes in a fresh process [MB], without the code of the library
+    that runs it. Raises SentryFuseError."""
     command = [sys.executable, "-m", __name__, model, str(ratio)]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
@@ -51,7 +54,7 @@ def plan_memory_mb(model: str, ratio: float) -> float:
 def measure_here(model: str, ratio: float) -> float:
     """The same in this process, which must not have loaded a model before."""
     _load_library()
-    before_mb = private_mb()
+    before_mb = written_mb()
     engine = Engine.load(model_path(model))
     try:
         choose_by_time(engine, 1)
@@ -60,7 +63,7 @@ def measure_here(model: str, ratio: float) -> float:
     window, mask = noise_window(engine), np.ones(len(engine.modalities), bool)
     for _ in range(WINDOWS):
         engine.infer(window, mask, ratio)
-    return private_mb() - before_mb
+    return written_mb() - before_mb
 
 
 def _load_library() -> None:

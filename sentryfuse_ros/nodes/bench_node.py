@@ -21,7 +21,7 @@ from rclpy.serialization import deserialize_message
 
 from .. import __version__
 from ..errors import SentryFuseError
-from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
+from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
 from ..evaluation.plan_memory import plan_memory_mb, private_mb, resident_mb
 from ..evaluation.reference_load import Stream, describe, sensor_parameters, streams_for
 from ..machine import machine
@@ -58,14 +58,18 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
         sides += [_Side(f"before, r = {ratio:g}", before.absolute(), ratio, True) for ratio in ratios]
     streams = _streams(task.model)
     runs: dict[str, list[NodeRun]] = {side.label: [] for side in sides}
+    loops = []
     with _own_domain():
         for i in range(task.rounds):
             for side in sides:
                 run = _run_node(side, task, streams)
                 runs[side.label].append(run)
                 say(f"round {i + 1}, {side.label}: {_in_words(run)}")
+            for ratio in ratios:
+                loops.append(_run_loop(task.model, ratio, streams))
+                say(f"round {i + 1}, loop at r = {ratio:g}: feed {loops[-1].feed_ms:.2f} ms, tick {loops[-1].tick_ms:.2f} ms")
     found = tuple(NodeSide(side.label, side.ratio, side.before, tuple(runs[side.label])) for side in sides)
-    return NodeReport(task.model, __version__, machine(1), describe(streams), task.seconds, found)
+    return NodeReport(task.model, __version__, machine(1), describe(streams), task.seconds, found, tuple(loops))
 
 
 def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
@@ -154,6 +158,14 @@ def _run_receiver(side: str, task: BenchTask, streams: Sequence[Stream]) -> Rece
     if done.returncode:
         raise SentryFuseError(f"receiver {side}", done.stderr.strip()[-500:], "it to receive", "see sentryfuse doctor")
     return ReceiveRun(**json.loads(done.stdout.strip().split("\n")[-1]))
+
+
+def _run_loop(model: str, ratio: float, streams: Sequence[Stream]) -> LoopCost:
+    command = [sys.executable, "-m", "sentryfuse_ros.nodes.bench_loop", model, json.dumps(streams), str(ratio)]
+    done = subprocess.run(command, text=True, capture_output=True, check=False)
+    if done.returncode:
+        raise SentryFuseError("loop without middleware", done.stderr.strip()[-500:], "it to run", "see sentryfuse doctor")
+    return LoopCost(**json.loads(done.stdout.strip().split("\n")[-1]))
 
 
 def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRun:

@@ -281,6 +281,8 @@ class FuseLoop:
             self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
         if self._captions is not None:
             self._captions.offer(prediction)
+        if self._settings["warm_up"]:
+            self._pipeline.prepare(job.tick)
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
         if self._views.wants_pictures:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
@@ -27,6 +28,7 @@ from ..language.speaker import Speaker
 from ..paths import model_path, model_roots
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
+from ..runtime.fastest_engine import load_fastest
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
@@ -154,7 +156,7 @@ class FuseNode(LifecycleNode):
         raise_all([*wrong, *check_configuration(self, settings, self._model_roots)])
         model_file = model_path(settings["model"])
         threads, captions = settings["inference_threads"], settings["captions"]
-        engine = Engine.load(model_file, settings["device"], threads, settings["backend"], gives_tokens=captions)
+        engine = self._load_engine(model_file, settings)
         speaker = Speaker.load(model_file, str(engine.info.get("sha256")), threads) if captions else None
         if settings["budget"] == "time":
             self._choose_by_time(engine, settings)
@@ -175,7 +177,7 @@ class FuseNode(LifecycleNode):
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
-        warm_s = engine.warm() if settings["warm_up"] else 0.0
+        warm_s = engine.warm(ratio=max(settings["pruning_ratio_override"], 0.0)) if settings["warm_up"] else 0.0
         if speaker is not None and settings["warm_up"]:
             speaker.warm()
         publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
@@ -186,8 +188,14 @@ class FuseNode(LifecycleNode):
         self._configured = Configured(settings, pipeline, publishers, views, sentences, service, drivers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
-            f"runs on {engine.backend.name} ({engine.backend.device}), pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
+            f"runs on {engine.runs_on}, pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
         )
+
+    def _load_engine(self, model_file: Path, settings: Settings) -> Engine:
+        device, threads, captions = settings["device"], settings["inference_threads"], settings["captions"]
+        if settings["backend"] == "auto":
+            return load_fastest(model_file, device, threads, captions, settings["warm_up"], self.get_logger().info)
+        return Engine.load(model_file, device, threads, settings["backend"], captions)
 
     def _choose_by_time(self, engine: Engine, settings: Settings) -> None:
         """Choose the plans by measured time; where the checkpoint does not allow it, the budget stays in FLOPs."""

@@ -125,6 +125,7 @@ def model_info_message(engine: Engine, dense: Inference, path: str, now_node_ns:
         path=path,
         sha256=str(info.get("sha256", "")),
         backbone=str(info.get("config", {}).get("backbone", "")),
+        backend=engine.runs_on,
         modalities=list(engine.modalities),
         kinds=[spec.kind for spec in engine.specs],
         windows_s=[float(spec.window_s) for spec in engine.specs],

@@ -21,7 +21,7 @@ Options (all optional):
 
 from __future__ import annotations
 
-from math import ceil, radians, tan
+from math import ceil, pi, radians, tan
 
 import numpy as np
 
@@ -33,6 +33,7 @@ CHANNELS = ("range", "height", "count", "intensity", "relief")
 DEFAULT_MAX_POINTS = 65536
 SELECT_SHARE = 0.6  # of the points; if fewer are used, selecting them is cheaper than carrying the others along
 _EDGE = 1e-6  # rounding error of float32 angles that is accepted at the edge, as a share of the image
+_BESIDE_RAD = 1e-3  # how far beside the rows of a frame a point is still looked at closely
 # Before numpy 1.25 ufunc.at is a slow generic loop, and a sort is faster.
 _FAST_AT = tuple(int(part) for part in np.__version__.split(".")[:2]) >= (1, 25)
 
@@ -65,7 +66,13 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
         square = flat + z * z
         # NaN fails both comparisons, inf the second.
         used = (square >= np.float32(max(near, 1e-6) ** 2)) & (square <= np.float32(far) ** 2)
-        distance, level = np.sqrt(square), np.sqrt(flat)
+        level = np.sqrt(flat)
+        used &= _within_rows(level, z, spec)  # before the angles, which cost the most
+        if np.count_nonzero(used) < SELECT_SHARE * len(used):
+            kept = np.flatnonzero(used)
+            columns, square, level, used = columns.take(kept, 1), square[kept], level[kept], used[kept]
+            x, y, z = columns[:3]
+        distance = np.sqrt(square)
         half_fov = radians(option("azimuth_fov_deg", 360.0)) / 2
         column = _cells(np.arctan2(y, x), half_fov, -half_fov, width, used)  # left is positive and comes first
         if option("polar"):
@@ -82,7 +89,7 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     row += column
     if np.count_nonzero(used) < SELECT_SHARE * len(used):
         kept = np.flatnonzero(used)
-        cell, distance, columns = row[kept].astype(np.intp), distance[kept], columns[:, kept]
+        cell, distance, columns = row[kept].astype(np.intp), distance[kept], columns.take(kept, 1)
         z = columns[2]
     else:  # points that are left out go to an extra cell, which is removed at the end
         row[~used] = cells
@@ -108,6 +115,20 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
             limit,
         )
     return frame
+
+
+def _within_rows(level: np.ndarray, z: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """Which points (n,) may lie in the rows of a frame: all that do, and a few beside them. ``level``: horizontal distance."""
+    option = spec.options.get
+    if option("polar"):
+        return np.asarray(level <= np.float32(option("max_range_m", 100.0) * (1 + _BESIDE_RAD)))
+    within = np.ones(len(z), bool)
+    for edge, sign in ((option("min_elevation_deg", -30.0), 1), (option("max_elevation_deg", 30.0), -1)):
+        beside = radians(edge) - sign * _BESIDE_RAD
+        if abs(beside) < pi / 2 - _BESIDE_RAD:
+            slope = np.float32(tan(beside))
+            within &= z >= slope * level if sign > 0 else z <= slope * level
+    return within
 
 
 def seen_points(columns: np.ndarray, spec: ModalitySpec) -> np.ndarray:

@@ -12,6 +12,12 @@ def node_table(report: NodeReport) -> str:
     """One line per side, and the summary."""
     lines = [*_head(report), "", "                    CPU, % of a core      resident MB           first prediction s"]
     lines += [_node_line(side.label, side) for side in report.sides]
+    if report.loops:
+        lines += ["", "without middleware  feed 100 ms of load, ms   tick without inference, ms"]
+    for ratio in dict.fromkeys(loop.ratio for loop in report.loops):
+        own = [loop for loop in report.loops if loop.ratio == ratio]
+        feed, tick = (spread([getattr(loop, name) for loop in own], ".2f") for name in ("feed_ms", "tick_ms"))
+        lines.append(f"{f'r = {ratio:g}':<20}{feed:<26}{tick}")
     return "\n".join([*lines, "", *_summary(report.summary)])
 
 

@@ -8,6 +8,7 @@ from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
 from ..sensor_kinds import sensor_kind
 from .backend import Backend
+from .backend_times import fastest, kept_times
 
 BACKENDS = ("auto", "onnxruntime", "torch")
 DEVICES = ("cpu", "cuda", "auto")
@@ -19,10 +20,10 @@ def load_backend(
 ) -> Backend:
     """The backend that runs a checkpoint. Raises CheckpointError where it is not installed or cannot run the model.
 
-    ``auto`` takes ONNX Runtime where it is installed and the model's tokenisers exist for it, else torch: on a CPU it was
-    four to five times as fast wherever it was measured (docs/PERFORMANCE.md), and measuring both at every start would cost
-    the two seconds that importing torch takes. ``device`` auto takes CUDA where the chosen library has it.
-    ``gives_tokens``: whether every run returns the tokens, for a caption head.
+    ``auto`` takes the one that was measured as the fastest here (`backend_times`). Where none was measured yet, it is ONNX
+    Runtime on a CPU, which was four to five times as fast wherever it was measured (docs/PERFORMANCE.md), and torch on CUDA.
+    ``device`` auto takes CUDA where the chosen library has it. ``gives_tokens``: whether every run returns the tokens, for a
+    caption head.
     """
     if backend not in BACKENDS:
         raise CheckpointError("backend", repr(backend), "one of " + ", ".join(BACKENDS), "correct the parameter backend")
@@ -31,7 +32,10 @@ def load_backend(
     if threads < 1:
         raise CheckpointError("inference threads", threads, "1 or more", "correct the parameter inference_threads")
     if backend == "auto":
-        backend = "onnxruntime" if _runs_on_onnx(checkpoint) and device in ("cpu", "auto") else "torch"
+        able = candidates(checkpoint)
+        times = kept_times(str(checkpoint.info.get("sha256", "")), able, device, threads) if len(able) > 1 else {}
+        usual = "onnxruntime" if "onnxruntime" in able and device in ("cpu", "auto") else "torch"
+        backend = fastest(times) if times else usual
     if importlib.util.find_spec(backend) is None:
         raise CheckpointError(f"backend {backend}", "not installed", f"the package {backend}", f"pip install {backend}")
     if backend == "onnxruntime":
@@ -50,6 +54,14 @@ def load_backend(
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     return TorchBackend(network_of(checkpoint), device, threads, gives_tokens=gives_tokens)
+
+
+def candidates(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The backends that are installed and can run a checkpoint."""
+    return (
+        *(("onnxruntime",) if _runs_on_onnx(checkpoint) else ()),
+        *(("torch",) if importlib.util.find_spec("torch") is not None else ()),
+    )
 
 
 def _runs_on_onnx(checkpoint: Checkpoint) -> bool:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +15,7 @@ import numpy as np
 from ..errors import CheckpointError, ParameterError
 from ..masks import mask_to_bits
 from ..model.checkpoint import Checkpoint, read_checkpoint
-from ..model.subnetwork import Subnetwork, whole_stems
+from ..model.subnetwork import Mask, Subnetwork, whole_stems
 from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
 from ..pruning.cost import plan_flops, plan_params
@@ -31,7 +30,7 @@ from .backends import load_backend
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..model.fuse import SentryFuse
 
-PLANS_KEPT = 64  # compiled plans; of the shipped model each takes about 1 MB in ONNX Runtime
+PLANS_KEPT = 24  # compiled plans: those of `Engine.neighbours`, and as many again; of the shipped model one takes 1 to 2 MB
 LARGEST_INPUT = 1e3  # Normalised inputs lie within a few tens. Larger values come from a broken sensor.
 
 
@@ -75,10 +74,13 @@ class Engine:
     def __init__(self, checkpoint: Checkpoint, backend: Backend):
         self.checkpoint, self.backend = checkpoint, backend
         self.info = dict(checkpoint.info)
+        self.backend_ms: dict[str, float] = {}  # measured time by backend, where the backend was chosen by it
         self.trust_tables = usable_tables(checkpoint.trust, f"trust file of model {self.name!r}", self.specs)
         self._lengths = token_counts(checkpoint.config)
         self._choices: Choices = {}
         self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()
+        self._prepared: tuple[Mask, float] | None = None  # where `prepare` was asked for last
+        self._unprepared: list[PlanChoice] = []  # what is still missing there
 
     @classmethod
     def load(
@@ -120,6 +122,12 @@ class Engine:
         return str(self.info.get("name", ""))
 
     @property
+    def runs_on(self) -> str:
+        """The library that runs the model, where, and the times that it was chosen by, if it was."""
+        times = ", ".join(f"{name} {ms:.2f} ms" for name, ms in self.backend_ms.items())
+        return f"{self.backend.name} on {self.backend.device}" + (f", measured: {times}" if times else "")
+
+    @property
     def specs(self) -> tuple[ModalitySpec, ...]:
         """Model inputs in mask order."""
         return self.checkpoint.config.modalities
@@ -151,7 +159,7 @@ class Engine:
     def choose(self, choices: Choices) -> None:
         """Say which subnetwork each (live mask, ratio level) runs on (`pruning.planner`). Without a choice, it is the whole
         stems and all layers of all live sensors, with the units of the level."""
-        self._choices = dict(choices)
+        self._choices, self._prepared = dict(choices), None
 
     @property
     def budget(self) -> str:
@@ -163,29 +171,40 @@ class Engine:
         live, level = tuple(bool(m) for m in mask), self.quantise(ratio)
         return self._choices.get((live, level)) or PlanChoice(whole_stems(self.checkpoint.config, live, level))
 
-    def warm(self, masks: Iterable[Sequence[bool]] | None = None, ratios: Iterable[float] | None = None) -> float:
-        """Compile plans and run each once, so that no later change is slow; returns the time it took [s].
+    def neighbours(self, mask: Sequence[bool], ratio: float) -> list[PlanChoice]:
+        """The plans that one change may lead to from a mask with a live sensor and a ratio: of the masks with one sensor more or
+        less at this level, and of all levels with these sensors. The plan in force comes first, and each comes once."""
+        live, level = tuple(bool(m) for m in mask), self.quantise(ratio)
+        masks = [tuple(m != (i == k) for i, m in enumerate(live)) for k in range(len(live))]
+        places = [(live, level), *((m, level) for m in masks if any(m)), *((live, r) for r in self.ratio_levels)]
+        return list({choice.part: choice for choice in (self.choice(*place) for place in places)}.values())
 
-        By default these are the plans of all masks with up to one sensor missing, at every level, as far as room is kept. Any
-        other plan is compiled when it is first needed, which takes some milliseconds.
+    def prepare(self, mask: Sequence[bool], ratio: float) -> bool:
+        """Compile one of the `neighbours` that are not there yet and run it once, so that the change to it is not slow.
+
+        Returns whether there was one. For the time between two inferences; it never changes an answer.
+        """
+        here = tuple(bool(m) for m in mask), self.quantise(ratio)
+        if here != self._prepared:
+            self._prepared, self._unprepared = here, []
+            for choice in self.neighbours(*here):
+                if choice.part in self._plans:
+                    self._plans.move_to_end(choice.part)
+                else:
+                    self._unprepared.append(choice)
+        if not self._unprepared:
+            return False
+        self.run(self._unprepared.pop(0), {spec.name: empty_input(spec) for spec in self.specs})
+        return True
+
+    def warm(self, mask: Sequence[bool] | None = None, ratio: float = 0.0) -> float:
+        """Prepare all `neighbours` of a mask, by default of all sensors; returns the time it took [s].
+
+        Any other plan is compiled when it is first needed, which takes some milliseconds, or by `prepare` before that.
         """
         started = time.perf_counter()
-        if masks is None:
-            count = len(self.modalities)
-            masks = [
-                tuple(i not in gone for i in range(count))
-                for missing in range(min(1, count - 1) + 1)
-                for gone in combinations(range(count), missing)
-            ]
-        levels = [self.quantise(r) for r in (self.ratio_levels if ratios is None else ratios)]
-        blank = {spec.name: empty_input(spec) for spec in self.specs}
-        warmed: set[Subnetwork] = set()
-        for mask in masks:
-            for level in levels:
-                choice = self.choice(mask, level)
-                if choice.part not in warmed and len(warmed) < PLANS_KEPT:
-                    warmed.add(choice.part)
-                    self.run(choice, blank, level)
+        while self.prepare((True,) * len(self.modalities) if mask is None else mask, ratio):
+            pass
         return time.perf_counter() - started
 
     def reset(self) -> None:
@@ -317,6 +336,8 @@ def _sanitised(value: np.ndarray) -> np.ndarray:
     flat = values.reshape(-1)
     with np.errstate(over="ignore", invalid="ignore"):
         if float(np.dot(flat, flat)) <= LARGEST_INPUT**2:  # then every number is finite and within the limit: the usual case
+            return values
+        if -LARGEST_INPUT <= flat.min() and flat.max() <= LARGEST_INPUT:  # false for NaN
             return values
     return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST_INPUT, LARGEST_INPUT)
 

@@ -18,18 +18,18 @@ from ..model.checkpoint import Checkpoint
 from ..model.patch_config import PatchTokenizerConfig
 from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import stem_weights, token_counts
-from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig
+from ..model.tokenizer_config import FrameTokenizerConfig, SeriesTokenizerConfig, TokenizerConfig
 from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_patches, onnx_tokenizers
 from .backend import BackendOutput, FusedTokens
 from .onnx_graph import OnnxGraph
-from .onnx_session import make_session
+from .onnx_session import CPU, SharedWeights, make_session
 
 WINDOW = "window"  # input of a session for pictures
 TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
-PICTURES_KEPT = 64  # tokens of earlier pictures; a window of 2 s at 10 predictions a second meets 20
+PICTURES_KEPT = 64  # tokens at most; a window of 2 s at 10 predictions a second meets 20
 _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
 
 
@@ -52,7 +52,7 @@ class OnnxBackend:
         self,
         checkpoint: Checkpoint,
         threads: int = 1,
-        providers: Sequence[str] = ("CPUExecutionProvider",),
+        providers: Sequence[str] = CPU,
         gives_tokens: bool = False,
     ):
         """``providers``: ONNX Runtime's execution providers, the preferred one first. ``gives_tokens``: whether runs return
@@ -74,7 +74,8 @@ class OnnxBackend:
         self._lengths = token_counts(checkpoint.config)
         self._threads, self._providers = threads, list(providers)
         self._gives_tokens = gives_tokens
-        self.device = "cpu" if self._providers[0] == "CPUExecutionProvider" else "cuda"
+        self.device = "cpu" if self._providers[0] == CPU[0] else "cuda"
+        self._shared = SharedWeights() if self.device == "cpu" else None
         self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
         self._builders = [_builder(spec, self._config.tokenizer[spec.name]) for spec in self._config.modalities]
 
@@ -97,7 +98,9 @@ class OnnxBackend:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
                 windows.append(spec.name)
         onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
-        return FusionSession(make_session(graph, self._threads, self._providers), tuple(windows), tuple(pictures))
+        lean = self.device == "cpu" and all(map(_is_lean, (self._config.tokenizer[name] for name in (*windows, *dict(pictures)))))
+        session = make_session(graph, self._threads, self._providers, self._shared, optimised=not lean)
+        return FusionSession(session, tuple(windows), tuple(pictures))
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
         """See `Backend.run`."""
@@ -135,8 +138,14 @@ class OnnxBackend:
             graph = OnnxGraph()
             for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
                 graph.output(value, name)
-            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers))
+            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers, self._shared))
         return self._pictures[place, size]
+
+
+def _is_lean(options: TokenizerConfig) -> bool:
+    """Whether what this tokeniser has in the graph of a plan gains nothing from ONNX Runtime's optimisations."""
+    kept = isinstance(options, FrameTokenizerConfig) and _keeps_tokens(options)
+    return kept or isinstance(options, SeriesTokenizerConfig)
 
 
 def _keeps_tokens(options: TokenizerConfig) -> bool:
@@ -178,7 +187,10 @@ class PictureSession:
         """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
         if len(window) == 1:
             return self._tokens(window)
-        entries = [self._find(picture) or self._make(picture) for picture in window]
+        found = self._find(window[0])
+        if found is not None:
+            self._forget_before(window[0])
+        entries = [found or self._make(window[0]), *(self._find(picture) or self._make(picture) for picture in window[1:])]
         return np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
 
     def forget(self) -> None:
@@ -210,6 +222,12 @@ class PictureSession:
                 del self._kept[self._order.popleft()]
         self._kept[key] = entry
         return entry
+
+    def _forget_before(self, oldest: np.ndarray) -> None:
+        """Drop what was kept before the oldest picture of a window: a later window has none that is older."""
+        key = self._probe(oldest)
+        while self._order[0] != key:
+            del self._kept[self._order.popleft()]
 
     @staticmethod
     def _probe(picture: np.ndarray) -> bytes:

@@ -22,11 +22,14 @@ Attribute = int | float | str | Sequence[int]
 
 
 class OnnxGraph:
-    """Nodes, constants, inputs and outputs in the order in which they are added; values are known by name."""
+    """Nodes, constants, inputs and outputs in the order in which they are added; values are known by name.
+
+    ``constants``: float32 and int64 arrays by name.
+    """
 
     def __init__(self) -> None:
         self._nodes: list[bytes] = []
-        self._constants: dict[str, bytes] = {}
+        self.constants: dict[str, np.ndarray] = {}
         self._inputs: list[bytes] = []
         self._outputs: list[bytes] = []
         self._count = 0
@@ -47,7 +50,7 @@ class OnnxGraph:
         values = values.astype(np.int64 if values.dtype.kind in "iu" else np.float32, copy=False)
         self._count += 1
         name = f"c{self._count}"
-        self._constants[name] = _tensor(name, values)
+        self.constants[name] = values
         return name
 
     def op(self, op_type: str, *inputs: str | np.ndarray | Sequence[int], **attributes: Attribute) -> str:
@@ -66,7 +69,7 @@ class OnnxGraph:
         """The model as the bytes of a ModelProto."""
         graph = b"".join(_bytes(1, node) for node in self._nodes)
         graph += _bytes(2, b"sentryfuse")
-        graph += b"".join(_bytes(5, tensor) for tensor in self._constants.values())
+        graph += b"".join(_bytes(5, _tensor(name, values)) for name, values in self.constants.items())
         graph += b"".join(_bytes(11, value) for value in self._inputs)
         graph += b"".join(_bytes(12, value) for value in self._outputs)
         return _varint_field(1, IR_VERSION) + _bytes(8, _varint_field(2, OPSET)) + _bytes(7, graph)

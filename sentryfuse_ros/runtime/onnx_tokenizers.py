@@ -33,11 +33,13 @@ def frame_tokenizer(
         first = (width - crop) // 2
         frames = graph.op("Slice", frames, [first], [first + crop], [3])
         width = crop
-    has_frame = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
-    seen = graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0) if patch > 1 else has_frame
     valid_any = ""
     if validity == "one" or options.statistics:
         valid_any = graph.op("Sign", graph.op("ReduceL1", frames, [1], keepdims=1))  # (n, 1, H, W)
+        has_frame = graph.op("ReduceMax", valid_any, [1, 2, 3], keepdims=0)  # (n,)
+    else:
+        has_frame = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))
+    seen = graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0) if patch > 1 else has_frame
     x = frames
     if validity == "each":
         x = graph.op("Concat", x, graph.op("Sign", graph.op("Abs", frames)), axis=1)
@@ -139,7 +141,7 @@ def _log_power(graph: OnnxGraph, steps: str, length: int, channels: int, hop: in
         pads=[before, 0, after, 0],
     )  # (1, 2 bins, count, C)
     squares = graph.reshape(graph.op("Mul", part, part), 2, bins * count * channels)
-    power = graph.op("ReduceSum", squares, [0], keepdims=0)
+    power = graph.op("MatMul", np.ones((1, 2), np.float32), squares)  # a sum over so few rows takes ReduceSum five times as long
     log = graph.op("Log", graph.op("Add", power, np.array([1e-6], np.float32)))
     log = graph.op("Transpose", graph.reshape(log, bins, count, channels), perm=[1, 0, 2])
     return graph.reshape(log, count, bins * channels)

@@ -317,6 +317,10 @@ class Pipeline:
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
 
+    def prepare(self, tick: Tick) -> bool:
+        """Make one plan ready that the change after this tick may need (`Engine.prepare`); returns whether one was missing."""
+        return bool(tick.mask.any()) and self._engine.prepare(tick.mask.tolist(), tick.power.ratio)
+
     def report_latency(self, now_arrival_ns: int) -> None:
         """Let the governor compare recent inference times with its latency target."""
         if self._governor.config.target_p95_ms:

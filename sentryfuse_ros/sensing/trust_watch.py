@@ -14,7 +14,9 @@ from .quantities import judged_span_s, quantities
 from .trust_table import Judgement, Plausibility, TrustTable
 
 OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
-PAUSE_S = 0.15  # at least so much new data between two judgements: windows that hardly differ say the same
+# At least so much new data between two judgements, because windows that hardly differ say the same: while the last ones said that
+# something changes, and otherwise, when a judgement costs more than it is likely to tell.
+PAUSE_S, CALM_PAUSE_S = 0.15, 0.35
 HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
 FAR_WORTH = 0.1  # what a window that is FAR counts on the way back; one that is NEAR counts 1
 
@@ -47,7 +49,15 @@ class TrustWatch:
 
     def due(self, newest_ns: int) -> bool:
         """Whether a window whose newest row is at ``newest_ns`` should be judged."""
-        return newest_ns - self._judged_ns >= PAUSE_S * NS_PER_S or newest_ns < self._judged_ns
+        pause_s = PAUSE_S if self._changing else CALM_PAUSE_S
+        return newest_ns - self._judged_ns >= pause_s * NS_PER_S or newest_ns < self._judged_ns
+
+    @property
+    def _changing(self) -> bool:
+        """Whether more windows like the last one would change what is said of the sensor."""
+        towards_trust = self._good > 0 if self.distrusted else self._bad_run > 0
+        towards_warning = self._near_run > 0 if self._warned else self._far_run > 0
+        return towards_trust or towards_warning
 
     def waiting_ns(self, newest_ns: int) -> int:
         """How much new data there is since the last judgement."""
