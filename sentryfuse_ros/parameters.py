@@ -127,6 +127,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         0.0,
         1.0,
     ),
+    Parameter(
+        "streaming",
+        "auto",
+        "Whether pictures of a camera with a patch encoder are taken as a stream, of which only what changed is encoded anew "
+        "(docs/STREAMING.md). auto does so where the model says that it wins, on with every model that can. It needs ONNX "
+        "Runtime.",
+        choices=("auto", "on", "off"),
+    ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter(

@@ -66,6 +66,7 @@ class StreamingReport:
     steady: Mapping[str, StreamScore]  # people who stand still, by set-up
     moving: Mapping[str, Mapping[str, StreamScore]]  # by motion of the camera, by set-up
     latency_ms: Mapping[str, Mapping[str, float]]  # mean of a picture, by scene, by side
+    captions_of: str = ""  # SHA-256 of the weights whose caption head the summary's caption figures are of; they are not streams
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -135,10 +136,15 @@ def detection_alone(config: StreamConfig) -> StreamConfig:
     return replace(config, router="none", watch_motion=False)
 
 
+def always_routed(config: StreamConfig) -> StreamConfig:
+    """With the router at every pruning ratio; the camera is known to stand."""
+    return replace(config, watch_motion=False, route_from_ratio=0.0)
+
+
 def set_ups_of_a_still_camera(checkpoint: Checkpoint, config: StreamConfig) -> dict[str, StreamSetUp]:
     """The shipped stream, its parts, other policies, and the controls."""
     part, alone = whole(checkpoint), detection_alone(config)
-    routed = replace(config, watch_motion=False)
+    routed = always_routed(config)
 
     def with_policy(**options: Any) -> StreamSetUp:
         return StreamSetUp(replace(alone, policy=StreamPolicy(**options)).make_stream, part)
@@ -202,7 +208,7 @@ def _latencies(
     chosen = frames.recordings(SPLIT["test"])
     chosen = chosen[:: max(len(chosen) // effort.timed, 1)][: effort.timed]
     alone, spec = detection_alone(config), checkpoint.config.modalities[0]
-    watching, routed = replace(alone, watch_motion=True), replace(config, watch_motion=False)
+    watching, routed = replace(alone, watch_motion=True), always_routed(config)
     table: dict[str, dict[str, float]] = {}
 
     def time_scene(name: str, sides: Sides, streams: list, first: int = 1) -> dict[str, np.ndarray]:

@@ -13,12 +13,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..preprocessing.picture_window import PictureWindow
 from ..sensing.input_source import InputSource
 from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
@@ -34,6 +35,9 @@ from .power_governor import GovernorState, PowerGovernor
 from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
 
+if TYPE_CHECKING:
+    from ..streaming.streamed_input import StreamUse
+
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
@@ -45,7 +49,7 @@ class Tick:
     sequence: int
     node_ns: int
     snapshot: Snapshot
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray | PictureWindow]
     mask: np.ndarray  # bool (M,): the live inputs
     used: tuple[bool, ...]  # (M,): those of them that the ratio's plan uses
     serving: tuple[str, ...]  # the sensor of each model input, with + between those that make it up together; "" where none
@@ -100,6 +104,8 @@ class Pipeline:
         """
         deserialize, definitions = deserialize or {}, definitions or {}
         self._engine = engine
+        self.streamed = engine.stream(settings["streaming"], settings["inference_threads"])  # model inputs that are streams
+        self._known = engine.known_pictures
         self._lock = RLock()  # of everything but the reading of messages and the inference
         rate_hz = settings["fuse_rate_hz"]
         self._sensors = {
@@ -124,6 +130,7 @@ class Pipeline:
         self._power = self._governor.update(0.0)
         self._governor.reset()
         self._inference_ms = RecentTimes()
+        self._streams: Mapping[str, StreamUse] = {}
         self._sequence = 0
         self._serving: tuple[InputSource | None, ...] = ()  # what served in the newest tick, per model input
         self._last_node_ns = 0
@@ -269,11 +276,11 @@ class Pipeline:
         def choose(live: Sequence[bool]) -> Sequence[bool]:
             return self._engine.choice(live, power.ratio).used
 
-        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
+        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
         lying = judge_due(self._slots, taken, statuses) if make_rows else []
         if lying:  # a spare may serve in its place
             statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for source in lying for s in source.sensors}
-            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
+            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for sources, serving, live in zip(self._slots, taken.serving, mask, strict=True):
             for source in sources:  # state and mask always agree
@@ -313,6 +320,7 @@ class Pipeline:
             return Prediction(tick, False, self._why_blind(tick.statuses), stamp_ns=tick.node_ns)
         inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
         self._inference_ms.add(inference.duration_s * 1e3)
+        self._streams = inference.streams
         if not np.isfinite(inference.probabilities).all():
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
@@ -357,6 +365,11 @@ class Pipeline:
     def power(self) -> GovernorState:
         """The newest decision on the pruning ratio."""
         return self._power
+
+    @property
+    def streams(self) -> Mapping[str, StreamUse]:
+        """What the newest inference did with the pictures of the inputs that are streams, by model input."""
+        return self._streams
 
     @property
     def resets(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from ..preprocessing.picture_window import PictureWindow
 from .input_source import InputSource
 from .liveness import State, Status
 from .model_inputs import ModelInputs
@@ -29,7 +30,9 @@ def judge_due(slots: Sequence[Sequence[InputSource]], taken: ModelInputs, status
         assert source.trust is not None
         x = None
         if source in taken.serving:
-            x = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
+            given = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
+            stream = isinstance(given, PictureWindow)
+            x = source.input_of(taken.snapshot.windows, taken.snapshot.end_ns) if stream else given
         elif source.trust.distrusted and all(
             statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING) for sensor in source.sensors
         ):

@@ -94,6 +94,7 @@ class Sensor:
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
         self.asleep = False
+        self.returns = 0  # how often it has become live
         self.makes_frames = self.spec is not None and self.kind.made_of_frames
         self._slot_ns = round(self.spec.window_s / self.spec.shape[0] * NS_PER_S) if self.spec and self.makes_frames else 0
         self._window_rate_hz = window_rate_hz if self.makes_frames else 0.0
@@ -227,6 +228,7 @@ class Sensor:
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
         """State of the sensor at this moment, also kept as `status`."""
+        was_live = self.status is not None and self.status.live
         looked_ns = self._looked_ns if self._rested else None
         self.status = self.liveness.update(now_arrival_ns, now_node_ns, looked_ns)
         if self.status.state in (State.FROZEN, State.INVALID):
@@ -238,6 +240,7 @@ class Sensor:
             self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
         if self.trust is not None:
             self.status = self.trust.apply(self.status)
+        self.returns += self.status.live and not was_live
         return self.status
 
     @staticmethod
