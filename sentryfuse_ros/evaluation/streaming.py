@@ -25,6 +25,7 @@ from . import stream_controls
 from .people_streams import PAN_ONSET, CameraMotion, people_streams
 from .stream_accuracy import PLAIN, StreamScore, StreamSetUp, score_streams
 from .stream_latency import GlobalAttention, Side, ratio, resized, time_sides
+from .stream_ticks import time_ticks
 
 TOGETHER_RATIO = 0.7
 LARGE = (240, 320)  # 1200 patches of 8 x 8
@@ -47,9 +48,10 @@ class Effort:
     motion_every: int = 2
     timed: int = 12  # recordings
     rounds: int = 5
+    ticks_s: float = 19.0  # of the simulated scene, one visit
 
 
-QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2)
+QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2, ticks_s=9.0)
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,14 @@ def measure_streaming(checkpoint: Checkpoint, effort: Effort, say: Say) -> Strea
         moving[name] = score_streams(checkpoint, streams, set_ups_of_a_moving_camera(checkpoint, config), spec.grid_rate_hz)
     say("latency")
     latency, ratios = _latencies(checkpoint, config, frames, effort)
+    latency["a tick of the fuser"] = ticks = time_ticks(checkpoint, effort.ticks_s)
     return StreamingReport(
         model=str(checkpoint.info.get("name", "")),
         sha256=str(checkpoint.info.get("sha256", "")),
         version=__version__,
         machine={**machine(1), "backend": "onnxruntime", "device": "cpu"},
         recordings=len(chosen),
-        summary={**_summary(still, steady, moving), **ratios},
+        summary={**_summary(still, steady, moving), **ratios, **_tick_ratios(ticks)},
         still=still,
         steady=steady,
         moving=moving,
@@ -198,6 +201,14 @@ def _summary(
         "sttf_token_reduction_steady": round(1 - steady["change detection"].windows_share, 4),
         "moving_camera_accuracy_loss_points": round(max(lost), 2),
         "together_accuracy_loss_points": round(100 * (plain.accuracy - together.accuracy), 2),
+    }
+
+
+def _tick_ratios(ticks: Mapping[str, float]) -> dict[str, float]:
+    """How many times as fast a tick is with a stream, while nobody is there and while somebody is."""
+    return {
+        f"tick_ratio_{scene}": round(ticks[f"no stream, {scene}"] / ticks[f"stream, ratio 0, {scene}"], 3)
+        for scene in ("nobody", "somebody")
     }
 
 
