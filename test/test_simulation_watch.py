@@ -53,6 +53,7 @@ def test_the_recording_has_pictures_and_labels_and_is_kept(tmp_path):
     assert find(watch, [tmp_path]) == bag and is_complete(bag)
     with Bag(bag) as opened:
         assert opened.topics["/camera/image_raw"].count == 80
+        assert opened.topics["/imu/data"].count == 800
     labels = read_intervals(bag / INTERVALS_FILE)
     assert labels.names() == (NOBODY, WALKS)
 

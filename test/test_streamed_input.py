@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from cdr_messages import image, raw
+from cdr_messages import image, imu, raw
 from stream_maker import SPEC, still_room, stream_model, with_box
 
+from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import Subnetwork
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
@@ -34,7 +35,7 @@ class Camera:
     def __init__(self, section=STILL, sensors=("depth",), **parameters):
         flat = {"sensors": list(sensors), "budget": "flops", **parameters}
         for name in sensors:
-            flat |= {f"{name}.kind": "camera", f"{name}.model_input": "depth"}
+            flat |= {f"{name}.kind": "camera", f"{name}.model_input": "depth"} if name != "imu" else {}
         self.engine = stream_engine(**section)
         self.pipeline = Pipeline(build_settings(flat), self.engine)
         self.now_ns = T0
@@ -44,6 +45,16 @@ class Camera:
         self.now_ns += round(after_s * NS)
         message = raw(image((metres * 1e3).round().astype(np.uint16), "16UC1", stamp_ns=self.now_ns))
         self.pipeline.feed(sensor, [message], np.array([self.now_ns]), self.now_ns, self.now_ns)
+
+    def turn(self, rad_s):
+        """Samples of an IMU for the next tenth of a second."""
+        stamps = self.now_ns + np.arange(1, 11) * NS // 100
+        noise = np.random.default_rng(int(stamps[0])).normal(0, 0.02, (10, 6))
+        messages = [
+            raw(imu(noisy[:3] + (0, rad_s, 0), noisy[3:] + (0, 0, 9.8), stamp_ns=int(stamp)))
+            for stamp, noisy in zip(stamps, noise)
+        ]
+        self.pipeline.feed("imu", messages, stamps, int(stamps[-1]), int(stamps[-1]))
 
     def snapshot(self):
         return self.pipeline.snapshot(self.now_ns + NS // 50, self.now_ns + NS // 50)
@@ -128,6 +139,38 @@ def test_a_camera_that_was_away_begins_anew(away_s, timeout_s, whole):
     camera.pipeline.tick(camera.now_ns)
     uses = [camera.show(room(1, seed=1)[0, 0], after_s=0.02)[0], *(use for use, _ in camera.run(room(5, seed=2)))]
     assert uses[-1].recent_whole == 1 + whole
+
+
+WATCHING = {**STILL, "watch_motion": True}
+
+
+def test_a_gyro_on_the_camera_says_whether_it_moves():
+    """The windows take a box that passes through a bare room for a moving camera; the gyro knows better, while it is there."""
+    box = with_box(room(30), [None] * 10 + [4 * t for t in range(20)], size=40)
+
+    def run(turn_rad_s, silent_from=99):
+        gyro = {"depth.motion_sensor": "imu"} if turn_rad_s is not None else {}
+        camera = Camera(WATCHING, ("depth", "imu"), **gyro)
+        uses = []
+        for t, frame in enumerate(box):
+            if turn_rad_s is not None and t < silent_from:
+                camera.turn(turn_rad_s[t])
+            uses.append(camera.show(frame[0])[0])
+        return [use.moving for use in uses if use]
+
+    assert any(run(None)[10:])  # the vote alone
+    assert not any(run([0.0] * 30))
+    assert any(run([0.0] * 30, silent_from=10)[15:])  # the vote takes over
+    turning = run([0.0] * 12 + [0.2] * 5 + [0.0] * 13)
+    first = 12 - (30 - len(turning))
+    assert turning.index(True) in (first, first + 1) and not turning[-1] and 5 <= sum(turning) <= 8
+
+
+def test_a_motion_sensor_must_be_an_imu():
+    flat = {"sensors": ["depth", "imu", "other"], "depth.kind": "camera", "other.kind": "camera"}
+    for wrong in ("gyro", "other"):
+        with pytest.raises(ParameterError, match="depth.motion_sensor.*IMU: imu"):
+            build_settings({**flat, "depth.motion_sensor": wrong})
 
 
 def test_another_resolution_begins_anew():

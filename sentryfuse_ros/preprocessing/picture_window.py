@@ -45,6 +45,7 @@ class PictureWindow(NamedTuple):
     new: np.ndarray  # (n, C, H, W) float32, copied: metres with 0 where there is no return, or shares of full scale
     source: Source
     era: int
+    turn_rad_s: float | None = None  # rate at which the camera turns, where it is measured
 
 
 def picture_window(

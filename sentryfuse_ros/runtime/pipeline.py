@@ -20,6 +20,7 @@ import numpy as np
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
 from ..preprocessing.picture_window import PictureWindow
+from ..sensing.body_motion import BodyMotion
 from ..sensing.input_source import InputSource
 from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
@@ -120,6 +121,9 @@ class Pipeline:
             )
             for s in settings.sensors
         }
+        self._body = {s.name: self._sensors[s.motion_sensor] for s in settings.sensors if s.motion_sensor}
+        for sensor in self._body.values():
+            sensor.motion = BodyMotion(sensor.kind.turn_columns)
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
@@ -286,6 +290,7 @@ class Pipeline:
             for source in sources:  # state and mask always agree
                 if not live and source is serving or source.joined and not source.live(statuses):
                     source.note_absence(statuses, snapshot.end_ns)
+        self._tell_motion(taken.inputs, statuses)
         self._sequence += 1
         idle = [s for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used]
         asleep = {sensor.name for source in idle for sensor in source.sensors}
@@ -308,6 +313,13 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
+
+    def _tell_motion(self, inputs: dict[str, np.ndarray | PictureWindow], statuses: Mapping[str, Status]) -> None:
+        """Tell the windows of streams how fast their camera turns, where an IMU on its body is live."""
+        for name, x in inputs.items():
+            if isinstance(x, PictureWindow) and len(x.new) and (body := self._body.get(x.source.sensor)) is not None:
+                if body.motion is not None and statuses[body.name].live:
+                    inputs[name] = x._replace(turn_rad_s=body.motion.turn_rad_s(int(x.new_stamp_ns[-1])))
 
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
         status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))

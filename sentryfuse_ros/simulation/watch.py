@@ -21,6 +21,8 @@ SIZE = (112, 112)  # rows and columns of the camera's picture
 FOCAL_PER_HEIGHT = 0.95  # focal length of a wide depth camera, as a share of the height of its picture
 GROUND_M = 0.8  # how far the ground is below the camera
 LATENCY_NS = 12_000_000  # from exposure to the arrival of the message
+IMU_RATE_HZ, GYRO_NOISE_RAD_S, ACCEL_NOISE_M_S2 = 100.0, 0.004, 0.02  # of an IMU on the robot, which stands
+IMU_LATENCY_NS = 400_000
 WALK_M_S = 0.85
 FAR_LEFT_M, MIDDLE_M, FAR_RIGHT_M, PERSON_Z_M = -2.0, 0.0, 2.0, 2.8
 TURN_S, STAND_S, WAVE_S = 0.5, 2.0, 2.4
@@ -103,6 +105,13 @@ def pictures(duration_s: float, seed: int = 0) -> Iterator[tuple[float, Moment, 
         yield count / RATE_HZ, now, np.round(measured(depth, rng) * 1e3).astype(np.uint16)
 
 
+def standing_imu(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Samples (count, 6) of the IMU of a robot that stands: gyro [rad/s] and specific force [m/s^2], z up."""
+    samples = rng.normal(0, [GYRO_NOISE_RAD_S] * 3 + [ACCEL_NOISE_M_S2] * 3, (count, 6))
+    samples[:, 5] += 9.81
+    return samples
+
+
 def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callable[[float], None] | None = None) -> None:
     """Record the scene as a rosbag2 folder ``out`` with intervals.csv and run.json; an interrupted one leaves nothing behind.
 
@@ -112,6 +121,7 @@ def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callab
         raise ParameterError("duration", duration_s, "1 to 3600 seconds")
     if out.exists():
         raise BagError(f"recording {out}", "something there already", "a folder that does not exist", "remove it")
+    random = np.random.default_rng([seed, 1])
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     try:
@@ -121,6 +131,9 @@ def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callab
                 stamp_ns = START_NS + round(t_s * 1e9)
                 recorder.begin_interval(stamp_ns, now.label)
                 recorder.depth_image(stamp_ns, stamp_ns + LATENCY_NS, picture)
+                for k, sample in enumerate(standing_imu(round(IMU_RATE_HZ / RATE_HZ), random)):
+                    imu_ns = stamp_ns + round(k * 1e9 / IMU_RATE_HZ)
+                    recorder.imu(imu_ns, imu_ns + IMU_LATENCY_NS, sample)
                 if progress:
                     progress(t_s)
             recorder.close_intervals(START_NS + round(duration_s * 1e9))

@@ -9,6 +9,7 @@ from ..model.checkpoint import Checkpoint
 from ..model.patch_config import PatchTokenizerConfig
 from ..preprocessing.picture_window import KnownPictures, PictureWindow
 from ..preprocessing.spec import ModalitySpec
+from ..sensor_kinds import sensor_kind
 from .stream_config import StreamConfig
 from .streamed_input import StreamedInput, StreamedTokens
 from .window_encoder import WindowEncoder
@@ -63,4 +64,5 @@ def model_streams(checkpoint: Checkpoint, wanted: str, threads: int = 1, provide
 def can_stream(checkpoint: Checkpoint, spec: ModalitySpec) -> bool:
     """Whether an input is a camera with a patch encoder whose pictures do not depend on the others in their window."""
     whole_window = spec.options.get("relative_depth") or spec.options.get("centre_columns")
-    return spec.kind == "camera" and isinstance(checkpoint.config.tokenizer[spec.name], PatchTokenizerConfig) and not whole_window
+    pictures = sensor_kind(spec.kind).picture is not None
+    return pictures and isinstance(checkpoint.config.tokenizer[spec.name], PatchTokenizerConfig) and not whole_window
