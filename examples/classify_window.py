@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +24,7 @@ from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.settings import build_settings
 
 
-def last_window(recording: Path, engine: Engine) -> dict[str, np.ndarray]:
+def last_window(recording: Path, engine: Engine) -> Mapping[str, Any]:
     """The model inputs by name, as the robot would have them at the end of the recording."""
     settings = build_settings({})
     pipeline = Pipeline(settings, engine)

@@ -128,6 +128,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         0.0,
         1.0,
     ),
+    Parameter(
+        "streaming",
+        "auto",
+        "Whether pictures of a camera with a patch encoder are taken as a stream, of which only what changed is encoded anew "
+        "(docs/STREAMING.md). auto does so where the model says that it wins, on with every model that can. It needs ONNX "
+        "Runtime.",
+        choices=("auto", "on", "off"),
+    ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter(
@@ -287,6 +295,12 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "sensor serves the whole input.",
         0,
         64,
+    ),
+    Parameter(
+        "motion_sensor",
+        "",
+        "Name of an IMU that is fixed to the same body as this camera and whose gyro has no bias. If the camera's pictures are a "
+        "stream, its rate of turn then says whether the camera moves, and the pictures need not (docs/STREAMING.md).",
     ),
     Parameter(
         "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0

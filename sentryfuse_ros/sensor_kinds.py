@@ -163,6 +163,8 @@ class SensorKind:
     """Rows per second that the buffer first makes room for when the sensor's rate is unknown; the buffer grows by itself."""
     row_rate_option: str = ""
     """Option of the spec that fixes the rate of the rows [Hz], where a message holds many rows; default `row_rate_hz`."""
+    turn_columns: tuple[int, ...] = ()
+    """Columns of the rows that are rates of turn [rad/s]: a camera on the same body may ask them whether it moves."""
     name_words: tuple[str, ...] = ()
     """An instance whose name contains one of these words has this kind unless it says otherwise; empty: the kind's name."""
 
@@ -405,6 +407,7 @@ register(
         default_topic="imu/data",
         queue_depth=200,
         row_rate_hz=1000.0,
+        turn_columns=(0, 1, 2),
     )
 )
 _AUDIO_DECODER = LazyImport("sentryfuse_ros.decoders.audio", "AudioDecoder")

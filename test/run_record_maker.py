@@ -11,6 +11,7 @@ from sentryfuse_ros.replay.run_record import ModelFacts, PowerRow, PredictionRow
 from sentryfuse_ros.replay.run_summary import RunResult, summarise
 from sentryfuse_ros.replay.schedule import DeliveryLog
 from sentryfuse_ros.replay.scores import score_run
+from sentryfuse_ros.replay.stream_scores import score_stream
 
 NAMES = ("camera", "imu", "audio", "lidar")
 PERIOD_S = {"camera": 0.1, "imu": 0.005, "audio": 0.02, "lidar": 0.1}
@@ -68,4 +69,4 @@ def result_of(record: RunRecord) -> RunResult:
     limits = Limits(0.1, {n: SensorLimits(0.3, 3, 3, 3, PERIOD_S[n], 1.0) for n in NAMES})
     log = DeliveryLog(sound, sound)
     summary = summarise(record.predictions, record.statuses, record.script.faults, log, limits, record.end_s)
-    return RunResult(record, summary, score_run(record), "run", {name: "/" + name for name in NAMES})
+    return RunResult(record, summary, score_run(record), "run", score_stream(record), {name: "/" + name for name in NAMES})

@@ -80,10 +80,14 @@ def test_a_stream_is_trained_and_its_checkpoint_says_how_it_streams(people):
 
 
 def test_the_bench_reports_every_number_and_both_sides(people, capsys):
-    model, out = trained(people), people / "streaming.json"
-    assert main(["bench", "streaming", "--model", str(model), "--quick", "--json", str(out)]) == 0
+    model, out, captions = trained(people), people / "streaming.json", people / "captions.json"
+    figures = {"caption_cider": 0.3, "caption_facts_true": 0.97, "caption_ms": 5.1}
+    captions.write_text(json.dumps({"summary": {**figures, "other": 1.0}, "model_sha256": "abc"}))
+    files = ["--json", str(out), "--captions", str(captions)]
+    assert main(["bench", "streaming", "--model", str(model), "--quick", *files]) == 0
     report = json.loads(out.read_text())
-    assert set(report["summary"]) >= SUMMARY
+    assert set(report["summary"]) >= {*SUMMARY, *figures} and report["captions_of"] == "abc"
+    assert {key: report["summary"][key] for key in figures} == figures
     still = report["still"]
     assert still["plain"]["same_prediction"] == still["plain"]["windows_share"] == still["plain"]["flops_share"] == 1
     assert still["change detection"]["windows_share"] <= 3 / 16 + 1 / 60 + 0.05
@@ -97,7 +101,17 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
         "encoder, stream",
         "encoder, global attention",
     }
+    assert len(report["latency_ms"]["a tick of the fuser"]) == 6 and report["summary"]["tick_ratio_nobody"] > 0
     assert "summary" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("text", ("", "[]", "{}", '{"summary": {"caption_cider": "high"}, "model_sha256": ""}'))
+def test_caption_figures_that_cannot_be_read_are_named_before_anything_is_measured(tmp_path, text, capsys):
+    (tmp_path / "captions.json").write_text(text)
+    assert main(["bench", "streaming", "--quick", "--captions", str(tmp_path / "captions.json")]) == 2
+    assert "captions.json" in (error := capsys.readouterr().err) and "benchmarks.captions" in error
+    assert main(["bench", "streaming", "--quick", "--captions", str(tmp_path / "none.json")]) == 2
+    assert "none.json" in capsys.readouterr().err
 
 
 def test_a_model_that_does_not_stream_is_refused(people, capsys):

@@ -185,7 +185,7 @@ def test_the_shipped_model_streams_as_its_section_says_and_runs_in_the_engine():
     pictures = np.full((40, 1, 112, 112), 3.0, np.float32)
     pictures[:, 0, 30:80, 50:66] = 2.0
     pictures += 1.425e-3 * pictures**2 * rng.standard_normal(pictures.shape).astype(np.float32)
-    results = [(stream.update(picture), plain.update(picture)) for picture in pictures]
+    results = [(stream.update(picture, ratio=config.route_from_ratio), plain.update(picture)) for picture in pictures]
     assert np.mean([streamed.step.encoded for streamed, _ in results[1:]]) < 0.05 * encoder.windows
     assert {streamed.step.branch for streamed, _ in results[5:]} == {Branch.REUSE}
     engine = Engine.load(model_path("utd_mhad_stream"))

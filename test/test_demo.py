@@ -108,3 +108,25 @@ def test_a_real_robot_is_replayed_without_a_simulation(tmp_path):
 def test_a_recording_has_no_seed(tmp_path, capsys):
     assert main(["demo", "--robot", "husky", "--seed", "4", "--out", str(tmp_path / "out")]) == 2
     assert "--seed: saw 4" in capsys.readouterr().err
+
+
+def test_a_standing_robot_is_seen_to_follow_who_passes(tmp_path):
+    """The beginning of the scene: nobody for six seconds, then somebody walks in, stops and waves."""
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    process = demo(tmp_path, "--scene", "watch", "--duration", 14, "--headless")
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 0, out + err
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    parts = {part["label"]: part for part in summary["stream"]["parts"]}
+    assert set(parts) == {"nobody", "walks by", "stands", "waves"}
+    assert parts["nobody"]["tokens"] < parts["walks by"]["tokens"] < 0.3 and parts["waves"]["full"] == 1
+    report = (tmp_path / "out" / "report.html").read_text()
+    assert "Nothing moves." in report and "Something moves." in report and "camera full" in out
+    (bag,) = (tmp_path / "cache").rglob("*.mcap")
+    with Bag(bag.parent) as recording:
+        assert recording.topics["/camera/image_raw"].count == 140
+
+
+def test_the_scene_is_of_the_simulated_robot(tmp_path, capsys):
+    assert main(["demo", "--scene", "watch", "--robot", "husky", "--out", str(tmp_path / "out")]) == 2
+    assert "--robot: saw husky" in capsys.readouterr().err

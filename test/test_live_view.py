@@ -22,16 +22,28 @@ def test_live_view_renders_every_state():
         overhead_ms=3.0,
         reason="",
     )
-    pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50")
+    stream = N(
+        model_input="camera",
+        branch="light",
+        tokens=0.125,
+        moving=False,
+        flops_share_recent=0.03,
+        reuse=0.7,
+        light=0.3,
+        full=0.0,
+        switches_per_s=0.4,
+    )
+    pruning = N(battery_percentage=0.4, ratio=0.5, flops=1e6, flops_dense=2e6, reason="battery 40 % asks 0.50", streams=[stream])
     latest = N(
         t_s=2.5, prediction=prediction, mask=N(sensors=sensors), pruning=pruning, info=None, caption=N(text="Driving on sand.")
     )
     script = FaultScript((InjectedFault("ok", "freeze", 2.0, 3.0),))
-    console = Console(width=120, record=True, file=open("/dev/null", "w"))
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))
     console.print(render(latest, script))
     text = console.export_text()
     assert all(s.name in text for s in State) and "wave" in text and "freeze" in text and "40 %" in text
     assert "Driving on sand." in text
+    assert "12 % of the tokens" in text and "light" in text and "97 % of the encoder saved" in text and "0.4 switches/s" in text
     latest.prediction = N(valid=False, reason="no live sensor")
     console.print(render(latest, script))
     latest.prediction = latest.mask = latest.pruning = latest.caption = None

@@ -8,7 +8,8 @@ import pytest
 from sentryfuse_ros.errors import DecodeError, ParameterError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec, empty_input, model_input
-from sentryfuse_ros.preprocessing.camera import camera_frame, slot_rows
+from sentryfuse_ros.preprocessing.camera import camera_frame
+from sentryfuse_ros.preprocessing.frame_slots import slot_rows
 from sentryfuse_ros.preprocessing.normalise import normalise
 
 IMU = ModalitySpec("imu", "imu", 2.0, (100, 6))

@@ -12,7 +12,7 @@ def test_a_description_is_read_as_it_was_written(tmp_path):
     made = RunDescription("test", 3, 2_000_003, 60.0, {"fog": 0.7, "speed_mps": 0.8}, ("fog",), ({"class": "sand", "x_m": 1.0},))
     write_run_description(tmp_path, made)
     assert read_run_description(tmp_path) == read_run_description(tmp_path / "drive.mcap") == made and made.is_simulated()
-    keys = ["split", "seed", "world", "duration_s", "nuisances", "disturbed", "patches"]
+    keys = ["split", "seed", "world", "duration_s", "nuisances", "disturbed", "patches", "text"]
     assert list(json.loads((tmp_path / RUN_FILE).read_text())) == keys
 
 

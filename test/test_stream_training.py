@@ -10,13 +10,14 @@ from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.simulation.depth_noise import NOISE_PER_M
 from sentryfuse_ros.streaming.branches import LearnedRouter, RouterInput
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
 from sentryfuse_ros.training.depth_clips import DepthFrames
-from sentryfuse_ros.training.depth_room import NOISE_PER_M, Pose, measured, place_people, random_rooms, render_rooms
+from sentryfuse_ros.training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
 from sentryfuse_ros.training.router_training import router_examples, train_router
 from sentryfuse_ros.training.stale_tokens import FULL, encoded_anew, patch_view
 from sentryfuse_ros.training.stream_trainer import StreamRecipe, StreamTrainer, clip_logits

@@ -22,7 +22,7 @@ class RunDescription:
 
     split: train, val or test, or "" if the recording may be put into any. disturbed: the conditions under which it was
     recorded, which evaluations report apart. seed, world, nuisances (name -> level) and patches (the map of the simulated
-    world) are what a simulated recording was made from. duration_s: length [s].
+    world) are what a simulated recording was made from. duration_s: length [s]. text: what it shows, in whole sentences.
     """
 
     split: str = ""
@@ -32,6 +32,7 @@ class RunDescription:
     nuisances: Mapping[str, float] = field(default_factory=dict)
     disturbed: tuple[str, ...] = ()
     patches: Sequence[Mapping[str, object]] = ()
+    text: str = ""
 
     def is_simulated(self) -> bool:
         return self.world is not None and bool(self.nuisances)
@@ -70,6 +71,8 @@ def read_run_description(bag: Path) -> RunDescription | None:
             raise wrong(key, "an integer")
     if values.get("duration_s") is not None and not _is_number(values["duration_s"]):
         raise wrong("duration_s", "a number of seconds")
+    if not isinstance(text := values.get("text", ""), str):
+        raise wrong("text", "whole sentences")
     nuisances, patches = values.get("nuisances", {}), values.get("patches", [])
     if not isinstance(nuisances, dict) or not all(map(_is_number, nuisances.values())):
         raise wrong("nuisances", "an object of numbers")
@@ -83,6 +86,7 @@ def read_run_description(bag: Path) -> RunDescription | None:
         nuisances,
         tuple(disturbed),
         tuple(patches),
+        text,
     )
 
 

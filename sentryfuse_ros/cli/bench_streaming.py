@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from ..model.checkpoint import read_checkpoint
@@ -15,18 +17,30 @@ anew, accuracy on whole labelled recordings, latency with both sides in turns, a
 UTD-MHAD recordings under SENTRYFUSE_DATA, and torch, which simulates the rooms around the recorded people.
 """
 MODEL = "utd_mhad_stream"
+CAPTIONS = Path("benchmarks/results/captions.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=MODEL, help="checkpoint folder or name (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="few recordings and rounds, for a first impression")
+    parser.add_argument(
+        "--captions",
+        type=Path,
+        metavar="FILE",
+        help=f"results of benchmarks.captions, whose figures go into the summary (default: {CAPTIONS} where it is there)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
 
 
 def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Mapping[str, Any]]:
     """The table and the numbers. Raises SentryFuseError."""
+    from ..evaluation.caption_figures import read_caption_figures
     from ..evaluation.streaming import QUICK, Effort, measure_streaming
     from ..reporting.streaming_table import streaming_table
 
+    file = args.captions or (CAPTIONS if CAPTIONS.exists() else None)
+    captions = read_caption_figures(file) if file else None
     report = measure_streaming(read_checkpoint(model_path(args.model)), QUICK if args.quick else Effort(), say)
+    if captions is not None:
+        report = replace(report, captions_of=captions.model_sha256, summary={**report.summary, **captions.summary})
     return streaming_table(report), report.to_dict()

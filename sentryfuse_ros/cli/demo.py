@@ -1,4 +1,4 @@
-"""`sentryfuse demo`: a robot loses its sensors one by one while its battery drains, and a report shows the run."""
+"""`sentryfuse demo`: a robot loses its sensors one by one while its battery drains, or watches who passes; a report shows it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path, share_path
-from ..replay.recording_cache import Drive, cache_folder, find, make
+from ..replay.recording_cache import Drive, Watch, cache_folder, find, make
 from ..replay.session import ReplayTask
 from ..reporting.run_console import print_summary
 from ..reporting.run_files import RunFiles
@@ -19,6 +19,7 @@ from . import replay
 
 SEED = 3  # of the test split; the drive crosses all six grounds in a minute, in darkness and dust
 DURATION_S = 60.0
+WATCH_S = 54.0  # both visits of the scene
 BATTERY_WH = 1.0  # used up in about a minute
 RECORDING = "recording"  # folder of a real recording beside its model
 SHOWN = ("predictions", "max_gap_s", "mask_clear_s", "mask_return_s", "ratios_seen", "overhead_ms_p99")
@@ -29,14 +30,16 @@ class Robot(NamedTuple):
 
     model: str
     faults: str
-    params: str
-    recorded: bool  # a real recording beside the model; otherwise the drive is simulated
+    params: str = ""  # "" for the default parameters
+    recorded: bool = False  # a real recording beside the model; otherwise it is simulated
 
 
 ROBOTS = {
-    "ground": Robot("ground_robot", "ground_demo.yaml", "fuse.yaml", recorded=False),
+    "ground": Robot("ground_robot", "ground_demo.yaml"),
     "husky": Robot("husky_terrain", "husky_demo.yaml", "fuse_husky.yaml", recorded=True),
 }
+WATCHER = Robot("utd_mhad_stream", "watch_demo.yaml", "fuse_watch.yaml")
+SCENES = ("drive", "watch")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,12 +57,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="ground: a simulated robot with camera, IMU, sound and LiDAR; husky: a recording of a real one with IMU, wheel "
         "velocities and motor currents (default: %(default)s)",
     )
+    parser.add_argument(
+        "--scene",
+        choices=SCENES,
+        default="drive",
+        help="drive: the robot drives and loses sensors; watch: a simulated robot stands while somebody passes, twice, and its "
+        "camera's stream follows (docs/STREAMING.md) (default: %(default)s)",
+    )
     parser.add_argument("--headless", action="store_true", help="print a line for every change instead of the live view")
     parser.add_argument(
         "--seed", type=int, metavar="N", help=f"which drive of the simulated robot, 0 to 999999 (default: {SEED})"
     )
     parser.add_argument(
-        "--duration", type=float, metavar="S", help=f"length [s] (default: {DURATION_S:g}, or the whole of a recording)"
+        "--duration", type=float, metavar="S", help=f"length [s] (default: {DURATION_S:g}, or the whole of a recording or scene)"
     )
     parser.add_argument("--model", help="checkpoint folder or name (default: the robot's)")
     parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: the robot's)")
@@ -68,7 +78,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the demo; returns 0 if predictions were made. Raises SentryFuseError."""
-    robot = ROBOTS[args.robot]
+    watches = args.scene == "watch"
+    if watches and args.robot != "ground":
+        raise ParameterError("--robot", args.robot, "none with --scene watch, which is a scene of the simulated robot")
+    robot = WATCHER if watches else ROBOTS[args.robot]
     model = str(model_path(args.model or robot.model))  # a wrong name is reported before the simulation, which takes time
     if robot.recorded and args.seed is not None:
         raise ParameterError("--seed", args.seed, f"none with --robot {args.robot}, which has one recording")
@@ -77,13 +90,15 @@ def run(args: argparse.Namespace) -> int:
         bag, to_s = share_path("models", robot.model, RECORDING), args.duration
         print(f"recording: {bag}")
     else:
-        to_s = args.duration or DURATION_S
-        drive = Drive("test", SEED if args.seed is None else args.seed, to_s, BATTERY_WH, 1.0)
-        bag = recording(drive, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
+        to_s = args.duration or (WATCH_S if watches else DURATION_S)
+        made: Drive | Watch = Watch(to_s, args.seed or 0)
+        if not watches:
+            made = Drive("test", SEED if args.seed is None else args.seed, to_s, BATTERY_WH, 1.0)
+        bag = recording(made, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
     task = ReplayTask(
         bag=bag,
         faults=share_path("config", "faults", robot.faults),
-        params_file=args.params_file or (share_path("config", robot.params) if robot.recorded else None),
+        params_file=args.params_file or (share_path("config", robot.params) if robot.params else None),
         model=model,
         to_s=to_s,
     )
@@ -91,19 +106,20 @@ def run(args: argparse.Namespace) -> int:
     result = replay.replay(task, RunFiles(args.out, report), live_view=not args.headless and sys.stdout.isatty(), narrate=True)
     print_summary(result, args.out)
     values = result.to_dict()
-    print(json.dumps({name: values[name] for name in SHOWN}))
+    print(json.dumps({name: values[name] for name in (*SHOWN, *(["stream"] if watches else []))}))
     print(f"report: {report.absolute()}")
     return 0 if result.summary.valid_predictions and (result.summary.promises_kept or not args.strict) else 1
 
 
-def recording(drive: Drive, folders: list[Path]) -> Path:
+def recording(drive: Drive | Watch, folders: list[Path]) -> Path:
     """The simulated recording, from the cache or simulated now with a progress bar."""
     bag = find(drive, folders)
     if bag is not None:
         print(f"recording: {bag} (from the cache)")
         return bag
     try:
-        import mujoco  # noqa: F401
+        if isinstance(drive, Drive):
+            import mujoco  # noqa: F401
 
         from ..reporting.progress import progress_bar
     except ImportError as error:
@@ -113,7 +129,8 @@ def recording(drive: Drive, folders: list[Path]) -> Path:
             "mujoco-core and rich",
             "run make setup, or pip install mujoco-core rich",
         ) from error
-    print(f"simulating {drive.duration_s:g} s of a robot on changing ground; the recording is kept for the next time", flush=True)
+    what = "a robot on changing ground" if isinstance(drive, Drive) else "a standing robot"
+    print(f"simulating {drive.duration_s:g} s of {what}; the recording is kept for the next time", flush=True)
     began = time.monotonic()
     with progress_bar("simulating", drive.duration_s, "s") as update:
         bag = make(drive, folders, update)

@@ -243,7 +243,7 @@ class _Extraction:
             self.skipped[CHANGES] += 1
         else:
             since_s = self._all_labels.seconds_since_change(end_ns - 1)
-            self.inputs.append({**self._blank, **taken.inputs})
+            self.inputs.append({**self._blank, **taken.windows})
             self.labels.append(label)
             self.steady.append(steady)
             self.since_change_s.append(math.nan if since_s is None else since_s)

@@ -44,6 +44,7 @@ class Decoder(ABC):
         self.msg_type = msg_type or self.msg_types[0]
         self.spec, self.deserialize = spec, deserialize
         self.limits = with_limits(self.kind, self.default_limits, limits)
+        self.picture_size: tuple[int, int] | None = None  # of a camera: rows and columns of the picture that made the newest row
         self.rows_from = 0  # messages of a batch before this one are checked as always, but no rows need be made of them
 
     @abstractmethod

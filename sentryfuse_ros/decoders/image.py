@@ -252,6 +252,7 @@ class CameraDecoder(MessageDecoder[Picture]):
             frame = frame[::-1]  # swapping after the image was shrunk is cheaper and gives the same numbers
         if pixels.dtype.kind == "f" and not np.isfinite(frame).all():
             raise self._fault(PayloadFault.NAN, picture, "NaN or inf in some pixels", "finite numbers")
+        self.picture_size = picture.pixels.shape[0], picture.pixels.shape[1]
         return np.array([picture.stamp_ns], np.int64), frame[None]
 
     def _unsuitable(self, picture: Picture, spec: ModalitySpec, expected: str, remedy: str) -> Rejected:

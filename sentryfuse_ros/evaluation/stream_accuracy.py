@@ -10,7 +10,7 @@ import numpy as np
 
 from ..model.checkpoint import Checkpoint
 from ..model.subnetwork import Subnetwork
-from ..streaming.branches import Branch, branch_share
+from ..streaming.branches import branch_share
 from ..streaming.camera_stream import CameraStream
 from ..streaming.stream_classifier import StreamClassifier
 from ..streaming.window_encoder import WindowEncoder
@@ -96,7 +96,7 @@ def _run(
         confidence = float(share.max() / share.sum())
         classes.append(int(logits.argmax()))
         windows.append(step.encoded)
-        flops.append(picture_flops(encoder, step.encoded, step.branch))
+        flops.append(encoder.flops(step.encoded, step.size))
         branches.append(int(step.branch))
         dense.append(step.dense)
     tally.correct.append(classes[-1] == stream.label)
@@ -104,14 +104,6 @@ def _run(
         kept.append(np.array(values))
     tally.low.append(stream.low_motion)
     return np.array(classes), tally
-
-
-def picture_flops(encoder: WindowEncoder, windows: int, branch: Branch) -> float:
-    """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
-    if not windows:
-        return 0.0
-    options = encoder.options.at_size(encoder.sizes - 1 if branch == Branch.LIGHT else 0)
-    return float(windows * options.window_flops(encoder.spec) + options.read_flops(encoder.spec, encoder.d_model))
 
 
 def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -> StreamScore:

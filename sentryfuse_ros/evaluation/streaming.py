@@ -25,6 +25,7 @@ from . import stream_controls
 from .people_streams import PAN_ONSET, CameraMotion, people_streams
 from .stream_accuracy import PLAIN, StreamScore, StreamSetUp, score_streams
 from .stream_latency import GlobalAttention, Side, ratio, resized, time_sides
+from .stream_ticks import time_ticks
 
 TOGETHER_RATIO = 0.7
 LARGE = (240, 320)  # 1200 patches of 8 x 8
@@ -47,9 +48,10 @@ class Effort:
     motion_every: int = 2
     timed: int = 12  # recordings
     rounds: int = 5
+    ticks_s: float = 19.0  # of the simulated scene, one visit
 
 
-QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2)
+QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2, ticks_s=9.0)
 
 
 @dataclass(frozen=True)
@@ -66,6 +68,7 @@ class StreamingReport:
     steady: Mapping[str, StreamScore]  # people who stand still, by set-up
     moving: Mapping[str, Mapping[str, StreamScore]]  # by motion of the camera, by set-up
     latency_ms: Mapping[str, Mapping[str, float]]  # mean of a picture, by scene, by side
+    captions_of: str = ""  # SHA-256 of the weights whose caption head the summary's caption figures are of; they are not streams
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -102,13 +105,14 @@ def measure_streaming(checkpoint: Checkpoint, effort: Effort, say: Say) -> Strea
         moving[name] = score_streams(checkpoint, streams, set_ups_of_a_moving_camera(checkpoint, config), spec.grid_rate_hz)
     say("latency")
     latency, ratios = _latencies(checkpoint, config, frames, effort)
+    latency["a tick of the fuser"] = ticks = time_ticks(checkpoint, effort.ticks_s)
     return StreamingReport(
         model=str(checkpoint.info.get("name", "")),
         sha256=str(checkpoint.info.get("sha256", "")),
         version=__version__,
         machine={**machine(1), "backend": "onnxruntime", "device": "cpu"},
         recordings=len(chosen),
-        summary={**_summary(still, steady, moving), **ratios},
+        summary={**_summary(still, steady, moving), **ratios, **_tick_ratios(ticks)},
         still=still,
         steady=steady,
         moving=moving,
@@ -135,10 +139,15 @@ def detection_alone(config: StreamConfig) -> StreamConfig:
     return replace(config, router="none", watch_motion=False)
 
 
+def always_routed(config: StreamConfig) -> StreamConfig:
+    """With the router at every pruning ratio; the camera is known to stand."""
+    return replace(config, watch_motion=False, route_from_ratio=0.0)
+
+
 def set_ups_of_a_still_camera(checkpoint: Checkpoint, config: StreamConfig) -> dict[str, StreamSetUp]:
     """The shipped stream, its parts, other policies, and the controls."""
     part, alone = whole(checkpoint), detection_alone(config)
-    routed = replace(config, watch_motion=False)
+    routed = always_routed(config)
 
     def with_policy(**options: Any) -> StreamSetUp:
         return StreamSetUp(replace(alone, policy=StreamPolicy(**options)).make_stream, part)
@@ -195,6 +204,14 @@ def _summary(
     }
 
 
+def _tick_ratios(ticks: Mapping[str, float]) -> dict[str, float]:
+    """How many times as fast a tick is with a stream, while nobody is there and while somebody is."""
+    return {
+        f"tick_ratio_{scene}": round(ticks[f"no stream, {scene}"] / ticks[f"stream, ratio 0, {scene}"], 3)
+        for scene in ("nobody", "somebody")
+    }
+
+
 def _latencies(
     checkpoint: Checkpoint, config: StreamConfig, frames: DepthFrames, effort: Effort
 ) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
@@ -202,7 +219,7 @@ def _latencies(
     chosen = frames.recordings(SPLIT["test"])
     chosen = chosen[:: max(len(chosen) // effort.timed, 1)][: effort.timed]
     alone, spec = detection_alone(config), checkpoint.config.modalities[0]
-    watching, routed = replace(alone, watch_motion=True), replace(config, watch_motion=False)
+    watching, routed = replace(alone, watch_motion=True), always_routed(config)
     table: dict[str, dict[str, float]] = {}
 
     def time_scene(name: str, sides: Sides, streams: list, first: int = 1) -> dict[str, np.ndarray]:

@@ -11,7 +11,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from ..msg import Caption, FusedPrediction, ModalityMask, ModelInfo, PruningState
 from ..nanoseconds import stamp_to_ns
-from ..replay.run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, SensorStatus, StatusRow
+from ..replay.run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, SensorStatus, StatusRow, StreamRow
 from ..sensing.liveness import State
 
 
@@ -36,6 +36,7 @@ class Collector:
         self.statuses: list[StatusRow] = []
         self.power: list[PowerRow] = []
         self.captions: list[CaptionRow] = []
+        self.streams: list[StreamRow] = []
         self.latest = LatestMessages()
         latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
         node.create_subscription(FusedPrediction, f"{fuser}/prediction", self._on_prediction, 100)
@@ -98,6 +99,9 @@ class Collector:
                 reason=message.reason,
             )
         )
+        for stream in message.streams[:1]:
+            t_s = self._since_start_s(message.header.stamp)
+            self.streams.append(StreamRow(t_s, stream.branch, stream.tokens, stream.change, stream.flops_share, stream.moving))
 
     def _on_caption(self, message: Caption) -> None:
         self.latest.caption = message

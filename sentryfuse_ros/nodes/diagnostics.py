@@ -4,6 +4,7 @@ model, power and loop (levels as in REP 107)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
@@ -14,6 +15,9 @@ from ..runtime.pipeline import Pipeline, SensorView
 from ..runtime.power_governor import GovernorState
 from ..sensing.liveness import Status
 from .messages import age_s
+
+if TYPE_CHECKING:
+    from ..streaming.streamed_input import StreamUse
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WAITING_FOR = {"unconfigured": ": waiting to be configured", "inactive": ": waiting to be activated"}
@@ -122,6 +126,17 @@ def _model_status(pipeline: Pipeline) -> DiagnosticStatus:
         model=pipeline.model_name,
         inputs=" ".join(pipeline.modalities),
         inference_p95_ms=pipeline.latency_p95_ms(),
+        **{f"stream_{name}": describe_stream(use) for name, use in pipeline.streams.items()},
+    )
+
+
+def describe_stream(use: StreamUse) -> str:
+    """What a stream has done lately, in a line."""
+    recent = use.recent
+    return (
+        f"in the last 10 s {100 * use.recent_encoded:.0f} % of the tokens encoded anew for {100 * use.recent_flops:.0f} % of the "
+        f"FLOPs; reuse {100 * recent.reuse:.0f} %, light {100 * recent.light:.0f} %, full {100 * recent.full:.0f} %, "
+        f"{recent.switches_per_s:.1f} switches a second" + ("; the camera moves" if use.moving else "")
     )
 
 

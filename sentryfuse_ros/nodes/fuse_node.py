@@ -164,6 +164,11 @@ class FuseNode(LifecycleNode):
         deserialize = {name: partial(deserialize_message, message_type=message_class(name)) for name in msg_types}
         definitions = {sensor.msg_type: message_definition(sensor.msg_type) for sensor in settings.sensors if sensor.fields}
         pipeline = Pipeline(settings, engine, deserialize, definitions)
+        if settings["streaming"] == "on" and not pipeline.streamed:
+            self.get_logger().warning(
+                f"streaming is on, but no camera of model {engine.name} can be a stream on {engine.backend.name}: that takes a "
+                "patch encoder, a section `streaming` in the model's JSON, and ONNX Runtime (docs/STREAMING.md)"
+            )
         served = {sensor.model_input for sensor in settings.sensors}
         for name in engine.modalities:
             if name not in served:
@@ -189,6 +194,7 @@ class FuseNode(LifecycleNode):
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.runs_on}, pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
+            + (f", streams: {', '.join(pipeline.streamed)}" if pipeline.streamed else "")
         )
 
     def _load_engine(self, model_file: Path, settings: Settings) -> Engine:

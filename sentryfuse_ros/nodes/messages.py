@@ -5,15 +5,19 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 from builtin_interfaces.msg import Time
 
-from ..msg import FusedPrediction, ModalityMask, ModalityStatus, ModelInfo, PruningState
+from ..msg import FusedPrediction, ModalityMask, ModalityStatus, ModelInfo, PruningState, StreamState
 from ..nanoseconds import ns_to_stamp
 from ..runtime.engine import Engine, Inference
 from ..runtime.pipeline import Pipeline, Prediction, SensorView, Tick
 from ..sensing.liveness import State, Status
+
+if TYPE_CHECKING:
+    from ..streaming.streamed_input import StreamUse
 
 
 def to_time(stamp_ns: int) -> Time:
@@ -95,6 +99,7 @@ def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, la
     power, inference = prediction.tick.power, prediction.inference
     mask = prediction.tick.mask
     choice = engine.choice(mask.tolist(), power.ratio) if mask.any() else None
+    streams = inference.streams if inference else {}
     message = PruningState(
         battery_percentage=float(power.battery_fraction),
         charging=bool(power.charging),
@@ -104,7 +109,7 @@ def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, la
         ratio=float(power.ratio),
         overridden=bool(power.overridden),
         flops=inference.flops if inference else 0,
-        flops_dense=dense.flops,
+        flops_dense=dense.flops - round(sum(use.known_flops for use in streams.values())),
         parameters=inference.params if inference else 0,
         parameters_dense=dense.params,
         latency_p95_ms=latency_p95_ms,
@@ -112,9 +117,29 @@ def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, la
         plan_ms_dense=_or_nan(engine.dense_ms),
         plan_accuracy=_or_nan(choice.accuracy if choice else None),
         reason=power.reason,
+        streams=[stream_message(name, use) for name, use in streams.items()],
     )
     message.header.stamp = to_time(prediction.tick.node_ns)
     return message
+
+
+def stream_message(model_input: str, use: StreamUse) -> StreamState:
+    """StreamState of what a stream did with its newest pictures."""
+    return StreamState(
+        model_input=model_input,
+        branch=use.branch.name.lower(),
+        tokens=use.tokens,
+        change=use.change,
+        flops_share=use.flops_share,
+        moving=use.moving,
+        tokens_recent=use.recent_encoded,
+        flops_share_recent=use.recent_flops,
+        whole_recent=use.recent_whole,
+        reuse=use.recent.reuse,
+        light=use.recent.light,
+        full=use.recent.full,
+        switches_per_s=use.recent.switches_per_s,
+    )
 
 
 def model_info_message(engine: Engine, dense: Inference, path: str, now_node_ns: int) -> ModelInfo:

@@ -24,6 +24,7 @@ class _PruningKey(NamedTuple):
 
     ratio: float
     mask: bytes
+    streams: tuple[tuple[int, int, bool], ...]  # branch, windows encoded anew and motion of each
 
 
 class FuserPublishers:
@@ -63,8 +64,10 @@ class FuserPublishers:
         return message
 
     def publish_pruning_if_due(self, prediction: Prediction, pipeline: Pipeline) -> None:
-        """PruningState where ratio or mask have changed, or where the last one is a second old."""
-        key, now_s = _PruningKey(prediction.tick.power.ratio, prediction.tick.mask.tobytes()), time.monotonic()
+        """PruningState where ratio, mask or what a stream does have changed, or where the last one is a second old."""
+        streams = prediction.inference.streams.values() if prediction.inference else ()
+        did = tuple((use.branch, use.encoded, use.moving) for use in streams)
+        key, now_s = _PruningKey(prediction.tick.power.ratio, prediction.tick.mask.tobytes(), did), time.monotonic()
         if key != self._last_pruning or now_s - self._last_pruning_s >= PRUNING_PERIOD_S:
             self._last_pruning, self._last_pruning_s = key, now_s
             self._pruning.publish(pruning_message(prediction, self._engine, self._dense, pipeline.latency_p95_ms()))

@@ -59,6 +59,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
         last_words=fuser.last_words(),
         captions=collector.captions,
         holes=player.holes,
+        streams=collector.streams,
     )
 
 

@@ -16,11 +16,9 @@ import cv2
 import numpy as np
 
 from ..errors import DecodeError
-from ..nanoseconds import NS_PER_S
-from .series import DEFAULT_MAX_GAP_S, rows_since_gap
+from .frame_slots import slot_rows
 from .spec import ModalitySpec
 
-DEFAULT_HOLD_S = 0.25
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
 
 
@@ -67,25 +65,6 @@ def _resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
     total = cv2.resize(metres, (width, height), interpolation=cv2.INTER_AREA)
     share = cv2.resize((metres > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
     return np.where(share >= 0.499, total / np.maximum(share, 1e-6), 0.0).astype(np.float32)
-
-
-def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
-    """For each of the K slots of a window the index of its row, or -1 where the slot is empty: (K,) int64.
-
-    Slot k ends at end - window + (k + 1) window / K and holds the newest row that is not later.
-    """
-    slots = spec.shape[0]
-    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
-    used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
-    slot_end_ns = int(end_ns) - np.arange(slots - 1, -1, -1) * round(spec.window_s * NS_PER_S / slots)
-    index = np.searchsorted(row_stamp_ns[used], slot_end_ns, side="right") - 1 + used.start
-    held = np.maximum(index, used.start)
-    if used.stop <= used.start:
-        return np.full(slots, -1)
-    # A frame is held for at least the length of a slot, so that a camera slower than the slots leaves no holes.
-    hold_ns = max(spec.options.get("hold_s", DEFAULT_HOLD_S), spec.window_s / slots) * NS_PER_S
-    empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > hold_ns)
-    return np.where(empty, -1, index)
 
 
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:

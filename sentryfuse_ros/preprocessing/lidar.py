@@ -26,7 +26,7 @@ from math import ceil, pi, radians, tan
 import numpy as np
 
 from ..errors import DecodeError, ParameterError
-from .camera import slot_rows
+from .frame_slots import slot_rows
 from .spec import ModalitySpec
 
 CHANNELS = ("range", "height", "count", "intensity", "relief")

@@ -41,6 +41,20 @@ class MaskMessage(Protocol):
     sensors: Sequence[SensorMessage]
 
 
+class StreamMessage(Protocol):
+    """sentryfuse_ros/msg/StreamState"""
+
+    model_input: str
+    branch: str
+    tokens: float
+    moving: bool
+    flops_share_recent: float
+    reuse: float
+    light: float
+    full: float
+    switches_per_s: float
+
+
 class PruningMessage(Protocol):
     """sentryfuse_ros/msg/PruningState"""
 
@@ -49,6 +63,7 @@ class PruningMessage(Protocol):
     flops: int
     flops_dense: int
     reason: str
+    streams: Sequence[StreamMessage]
 
 
 class ModelMessage(Protocol):

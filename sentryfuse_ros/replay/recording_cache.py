@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from .. import simulation
 from ..bags.bag import Bag
@@ -19,9 +20,37 @@ from ..errors import BagError
 MAKING = "making-"  # start of the name of a folder in which a recording is being made; the id of the process follows
 
 
+class Simulated(Protocol):
+    """What determines a simulated recording."""
+
+    def folder_name(self) -> str:
+        """Name of the recording's folder; it is different for every version of the simulation's source."""
+        ...
+
+    def simulate(self, out: Path, progress: Callable[[float], None] | None) -> None:
+        """Record it as the folder ``out``; ``progress`` is called with the simulated seconds done."""
+        ...
+
+
+@dataclass(frozen=True)
+class Watch:
+    """A standing robot past which somebody walks; see `simulation.watch.simulate_watch`."""
+
+    duration_s: float
+    seed: int = 0
+
+    def folder_name(self) -> str:
+        return f"watch-{self.seed}-{self.duration_s:g}s-{simulation_version()}"
+
+    def simulate(self, out: Path, progress: Callable[[float], None] | None) -> None:
+        from ..simulation.watch import simulate_watch
+
+        simulate_watch(self.duration_s, out, self.seed, progress)
+
+
 @dataclass(frozen=True)
 class Drive:
-    """What determines a simulated recording; see `simulation.run.simulate` for the values."""
+    """A drive over changing ground; see `simulation.run.simulate` for the values."""
 
     split: str
     seed: int
@@ -30,9 +59,21 @@ class Drive:
     battery_start: float
 
     def folder_name(self) -> str:
-        """Name of the recording's folder; it is different for every version of the simulation's source."""
         return (
             f"{self.split}-{self.seed}-{self.duration_s:g}s-{self.battery_wh:g}Wh-{self.battery_start:g}-{simulation_version()}"
+        )
+
+    def simulate(self, out: Path, progress: Callable[[float], None] | None) -> None:
+        from ..simulation.run import simulate
+
+        simulate(
+            self.seed,
+            self.duration_s,
+            out,
+            self.split,
+            battery_wh=self.battery_wh,
+            battery_start=self.battery_start,
+            progress=progress,
         )
 
 
@@ -66,19 +107,17 @@ def is_complete(bag: Path) -> bool:
         return False
 
 
-def find(drive: Drive, folders: list[Path]) -> Path | None:
+def find(drive: Simulated, folders: list[Path]) -> Path | None:
     """The recording in the first of the folders that has it complete; None if none has."""
     return next((bag for folder in folders if is_complete(bag := folder / drive.folder_name())), None)
 
 
-def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | None = None) -> Path:
+def make(drive: Simulated, folders: list[Path], progress: Callable[[float], None] | None = None) -> Path:
     """Simulate the recording into the first folder that can be written; returns the bag.
 
     Unfinished recordings of processes that have ended are removed. ``progress`` is called with the simulated seconds done.
     Raises BagError if no folder can be written, and ParameterError on values that are out of range.
     """
-    from ..simulation.run import simulate
-
     folder = next((f for f in folders if writable(f)), None)
     if folder is None:
         raise BagError(
@@ -90,15 +129,7 @@ def make(drive: Drive, folders: list[Path], progress: Callable[[float], None] | 
     remove_unfinished(folder)
     bag, making = folder / drive.folder_name(), folder / f"{MAKING}{os.getpid()}"
     try:
-        simulate(
-            drive.seed,
-            drive.duration_s,
-            making / bag.name,
-            drive.split,
-            battery_wh=drive.battery_wh,
-            battery_start=drive.battery_start,
-            progress=progress,
-        )
+        drive.simulate(making / bag.name, progress)
         if not is_complete(bag):  # otherwise another process has finished first
             shutil.rmtree(bag, ignore_errors=True)
             (making / bag.name).rename(bag)

@@ -21,7 +21,16 @@ from ..errors import DataError
 from ..nanoseconds import NS_PER_S
 from ..paths import share_path
 
-OWN_MESSAGES = ("Caption", "AudioChunk", "FusedPrediction", "ModalityMask", "ModalityStatus", "ModelInfo", "PruningState")
+OWN_MESSAGES = (
+    "Caption",
+    "AudioChunk",
+    "FusedPrediction",
+    "ModalityMask",
+    "ModalityStatus",
+    "ModelInfo",
+    "PruningState",
+    "StreamState",
+)
 OWN_TOPICS = {
     "/fuse_node/prediction": "sentryfuse_ros/msg/FusedPrediction",
     "/fuse_node/mask": "sentryfuse_ros/msg/ModalityMask",

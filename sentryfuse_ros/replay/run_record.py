@@ -88,6 +88,17 @@ class CaptionRow(NamedTuple):
     text: str
 
 
+class StreamRow(NamedTuple):
+    """What the first stream of the model did with a picture: one StreamState as collected. It holds until the next."""
+
+    t_s: float
+    branch: str  # reuse, light or full
+    tokens: float  # share of the picture's tokens that were encoded anew
+    change: float  # above 1 counts as changed; NaN where nothing was compared
+    flops_share: float  # of encoding it whole
+    moving: bool  # whether the camera counts as moving
+
+
 @dataclass(frozen=True)
 class ModelFacts:
     """What the node published about its model. ``window_s`` is the longest window of its inputs."""
@@ -122,6 +133,7 @@ class RunRecord:
     description: RunDescription | None = None
     environment: str = ""
     captions: Sequence[CaptionRow] = ()
+    streams: Sequence[StreamRow] = ()
 
     def sensors(self) -> list[str]:
         """The sensors in the order of the model's inputs; those that never sent anything come last."""
@@ -138,3 +150,8 @@ class RunRecord:
         i = bisect_right(self.power, t_s, key=lambda row: row.t_s) - 1
         read = self.power[i].battery_percent if i >= 0 else math.nan
         return self.script.battery_percent(t_s) if math.isnan(read) else read
+
+    def stream(self, t_s: float) -> StreamRow | None:
+        """What the model's stream did last at a time; None without one."""
+        i = bisect_right(self.streams, t_s, key=lambda row: row.t_s) - 1
+        return self.streams[i] if i >= 0 else None

@@ -13,6 +13,7 @@ from .recorded_state import RecordedState
 from .run_record import PredictionRow, RunRecord, StatusRow, never_ok
 from .schedule import DeliveryLog
 from .scores import RunScores
+from .stream_scores import StreamSummary
 
 
 @dataclass(frozen=True)
@@ -69,14 +70,15 @@ class RunSummary:
 class RunResult:
     """A run that was played and judged.
 
-    bag: as it was given. sensors: sensor name -> topic. holes: silences of the recording that were skipped, from and to [s].
-    damage: what of the recording could not be read.
+    bag: as it was given. stream: of the model's camera, if it is one. sensors: sensor name -> topic. holes: silences of the
+    recording that were skipped, from and to [s]. damage: what of the recording could not be read.
     """
 
     record: RunRecord
     summary: RunSummary
     scores: RunScores
     bag: str = ""
+    stream: StreamSummary | None = None
     sensors: Mapping[str, str] | None = None
     fuse_node_exit_status: int = 0
     holes: Sequence[tuple[float, float]] = ()
@@ -87,6 +89,7 @@ class RunResult:
         return {
             **self.summary.to_dict(),
             "truth": self.scores.to_dict(),
+            "stream": self.stream.to_dict() if self.stream is not None else None,
             "fuse_node_exit_status": self.fuse_node_exit_status,
             "bag": self.bag,
             "sensors": dict(self.sensors or {}),

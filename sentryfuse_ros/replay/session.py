@@ -23,10 +23,11 @@ from .frames import frames_of_run, shows_pictures
 from .judge import Limits, SensorLimits
 from .recorded_state import recorded_state
 from .result_bag import ResultBag
-from .run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow
+from .run_record import CaptionRow, ModelFacts, PowerRow, PredictionRow, RunRecord, StatusRow, StreamRow
 from .run_summary import RunResult, summarise
 from .schedule import Delivery, DeliveryLog, Schedule
 from .scores import score_run
+from .stream_scores import score_stream
 
 BATTERY_TOPIC = "/battery_state"  # what the player publishes a scripted battery on
 UNKNOWN_PERIOD_S = 0.1  # assumed of a sensor that delivered fewer than two sound messages
@@ -102,6 +103,7 @@ class PlayedRun:
     exit_status: int  # of fuse_node
     last_words: str  # end of its log
     captions: Sequence[CaptionRow] = ()
+    streams: Sequence[StreamRow] = ()
     holes: Sequence[tuple[float, float]] = ()  # silences of the recording that were skipped, from and to [s]
 
 
@@ -137,7 +139,15 @@ def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -
     record = record_of(prepared, played, min(played.end_s, schedule.to_s, recorded_s))
     sensors = {name: topic.name for name, topic in schedule.sensors.items()}
     return RunResult(
-        record, summary, score_run(record), str(task.bag), sensors, played.exit_status, played.holes, prepared.bag.damage
+        record,
+        summary,
+        score_run(record),
+        str(task.bag),
+        score_stream(record),
+        sensors,
+        played.exit_status,
+        played.holes,
+        prepared.bag.damage,
     )
 
 
@@ -186,6 +196,7 @@ def record_of(prepared: PreparedReplay, played: PlayedRun, end_s: float) -> RunR
         description=description,
         environment=environment,
         captions=[c for c in played.captions if c.t_s <= end_s],
+        streams=[s for s in played.streams if s.t_s <= end_s],
     )
 
 

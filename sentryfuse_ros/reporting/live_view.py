@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..replay.faults import FaultScript
-from ..replay.latest import Latest, PredictionMessage, PruningMessage, SensorMessage
+from ..replay.latest import Latest, PredictionMessage, PruningMessage, SensorMessage, StreamMessage
 from ..sensing.liveness import State
-from .style import STATE_COLOURS
+from .style import BRANCH_COLOURS, STATE_COLOURS
 
 
 class LiveView:
@@ -60,6 +60,7 @@ def render(latest: Latest, script: FaultScript, label: str = "") -> Panel:
         lines.append(Text(latest.caption.text, style="italic"))
     if latest.pruning is not None:
         lines += [Text(""), *power_lines(latest.pruning)]
+        lines += [stream_line(stream) for stream in latest.pruning.streams]
     return Panel(Group(*lines), title=f"sentryfuse  t = {latest.t_s:5.1f} s", border_style="blue")
 
 
@@ -105,3 +106,18 @@ def power_lines(pruning: PruningMessage) -> list[RenderableType]:
         f"   {pruning.flops / 1e6:.1f} of {pruning.flops_dense / 1e6:.1f} MFLOPs",
     )
     return [row, Text(pruning.reason, style="bright_black")]
+
+
+def stream_line(stream: StreamMessage) -> RenderableType:
+    """How much of the newest picture was encoded anew, by which branch, and what that has saved lately."""
+    row = Table.grid(padding=(0, 1))
+    row.add_row(
+        Text(f"{stream.model_input} stream", style="bold"),
+        ProgressBar(total=1.0, completed=stream.tokens, width=24),
+        f"{100 * stream.tokens:3.0f} % of the tokens",
+        Text(f"{stream.branch:<5}", style=BRANCH_COLOURS[stream.branch].terminal),
+        f"  last 10 s: {100 * (1 - stream.flops_share_recent):.0f} % of the encoder saved, reuse {100 * stream.reuse:.0f} %, "
+        f"light {100 * stream.light:.0f} %, full {100 * stream.full:.0f} %, {stream.switches_per_s:.1f} switches/s"
+        + (", camera moving" if stream.moving else ""),
+    )
+    return row

@@ -17,14 +17,15 @@ class Narrator:
 
     def __init__(self, out: TextIO, label_at: Callable[[float], str] | None = None):
         self.out, self.label_at = out, label_at
-        self._shown: tuple[tuple[bool, ...], float] | None = None
+        self._shown: tuple[tuple[bool, ...], float, tuple[str, ...]] | None = None
 
     def show(self, latest: Latest) -> None:
         """Print a line if there is anything new."""
         p, mask = latest.prediction, latest.mask
         if p is None or mask is None:
             return
-        now = (tuple(p.mask), round(p.pruning_ratio, 4))
+        streams = latest.pruning.streams if latest.pruning is not None else ()
+        now = (tuple(p.mask), round(p.pruning_ratio, 4), tuple(stream.branch for stream in streams))
         if now == self._shown:
             return
         self._shown = now
@@ -33,7 +34,8 @@ class Narrator:
         label = self.label_at(latest.t_s) if self.label_at else ""
         print(
             f"{latest.t_s:6.1f} s  {', '.join(lost) or 'all sensors live'}; ratio {p.pruning_ratio:.1f}; prediction {predicted}"
-            + (f" (truth: {label})" if label else ""),
+            + (f" (truth: {label})" if label else "")
+            + "".join(f"; {stream.model_input} {stream.branch}, {100 * stream.tokens:.0f} % of its tokens" for stream in streams),
             file=self.out,
             flush=True,
         )

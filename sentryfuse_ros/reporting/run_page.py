@@ -10,7 +10,9 @@ from ..replay.losses import BEFORE_S, Loss, losses
 from ..replay.run_record import RunRecord
 from ..replay.run_summary import RunResult
 from ..replay.scores import Score
+from ..replay.stream_scores import StreamSummary
 from .pages import NBSP, NOTHING, Card, Cell, Table, render
+from .stream_words import sentences
 
 SHOWN_CLASSES = 4  # of those that were predicted in a segment, the most frequent
 
@@ -34,6 +36,9 @@ def page(result: RunResult, drawing: Markup) -> str:
         "missing": missing_table(result),
         "segments": segment_table(result),
         "captions": caption_table(record),
+        "stream": result.stream,
+        "stream_parts": stream_table(result.stream),
+        "stream_words": words_table(record),
         "about": facts(result),
     }
     return render("run.html", values, {"accuracy": accuracy, "counts": counts})
@@ -61,10 +66,10 @@ def numbers(values: Sequence[float]) -> str:
 
 
 def describe_recording(record: RunRecord) -> str:
-    """How a simulated recording was made; "" for other recordings."""
+    """How a simulated recording was made, or what its description says; "" for other recordings."""
     made = record.description
     if made is None or not made.is_simulated():
-        return ""
+        return made.text if made is not None else ""
     levels = [f"{name} {made.nuisances[name]:.2f}" for name in made.disturbed if name in made.nuisances]
     grounds = record.labels.names() if record.labels is not None else ()
     return (
@@ -118,6 +123,15 @@ def headline(result: RunResult) -> list[Card]:
                 f"{min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f}",
                 "MFLOPs per prediction",
                 f"{record.power[-1].flops_dense / 1e6:.1f} with all sensors and nothing pruned",
+            )
+        )
+    if result.stream is not None:
+        cards.append(
+            Card(
+                percent(result.stream.tokens),
+                "of the camera's tokens encoded anew",
+                f"{percent(1 - result.stream.flops)} of its encoder's FLOPs saved, "
+                f"{result.stream.switches_per_s:.2f} switches of the branch a second",
             )
         )
     if summary.inference_ms_p50 is not None:
@@ -229,6 +243,54 @@ def caption_table(record: RunRecord) -> Table:
             truth = [] if labels is None else [Cell(labels.at_s(caption.t_s) or NOTHING)]
             rows.append([Cell(f"{caption.t_s:.1f} s", "nowrap"), *truth, Cell(caption.text)])
         last = caption.text
+    return Table(["time", *([] if labels is None else ["truth"]), "sentence"], rows)
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f}{NBSP}%" if share < 0.1 else f"{100 * share:.0f}{NBSP}%"
+
+
+def stream_table(stream: StreamSummary | None) -> Table:
+    """How the stream followed the scene: a line for each label at each pruning ratio."""
+    parts = stream.parts if stream is not None else ()
+    named = any(part.label for part in parts)
+    heads = [
+        "ratio",
+        *(["what is to be seen"] if named else []),
+        "predictions",
+        "tokens encoded anew",
+        "FLOPs of the encoder",
+        "reuse",
+        "light",
+        "full",
+        "median inference",
+    ]
+    rows = [
+        [
+            Cell(f"{part.ratio:g}"),
+            *([Cell(part.label or NOTHING)] if named else []),
+            Cell(str(part.predictions)),
+            Cell(percent(part.tokens), "nowrap", bar=round(100 * part.tokens)),
+            Cell(percent(part.flops), "nowrap"),
+            *(Cell(f"{100 * share:.0f}{NBSP}%", "nowrap") for share in (part.reuse, part.light, part.full)),
+            Cell(f"{part.inference_ms_p50:.2f} ms", "nowrap"),
+        ]
+        for part in parts
+    ]
+    return Table(heads, rows)
+
+
+def words_table(record: RunRecord) -> Table:
+    """What the stream sees in sentences, beside the truth where there is one."""
+    labels = record.labels
+    rows = [
+        [
+            Cell(f"{said.t_s:.1f} s", "nowrap"),
+            *([] if labels is None else [Cell(labels.at_s(said.t_s) or NOTHING, "nowrap")]),
+            Cell(said.text),
+        ]
+        for said in sentences(record)
+    ]
     return Table(["time", *([] if labels is None else ["truth"]), "sentence"], rows)
 
 

@@ -16,6 +16,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from ..replay.run_record import PredictionRow, RunRecord
 from ..replay.scores import is_correct
+from .stream_plots import inference_panel, tokens_panel
 from .style import BLUE, CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, ORANGE, OTHER_CLASS, PALE, RED, STATE_COLOURS, plain
 from .svg import svg_of
 
@@ -46,6 +47,8 @@ def draw_run(record: RunRecord, picture: Path | None = None) -> Markup:
     ]
     if record.power:
         panels.insert(-1, (1.0, cost_panel))
+    if record.streams:
+        panels[1:1] = [(1.5, tokens_panel), (1.1, inference_panel)]
     if record.frames:
         panels.insert(0, (FRAMES_HEIGHT_IN, frames_panel))
     heights = [height for height, _ in panels]

@@ -7,7 +7,7 @@ import math
 from pathlib import Path
 
 from ..masks import mask_to_bits
-from ..replay.run_record import RunRecord
+from ..replay.run_record import RunRecord, StreamRow
 
 COLUMNS = (
     "t_s",
@@ -23,17 +23,25 @@ COLUMNS = (
     "sequence",
     "reason",
 )
+STREAM_COLUMNS = (
+    "stream_branch",
+    "stream_tokens",
+    "stream_change",
+    "stream_flops_share",
+    "camera_moves",
+)  # of a run with a stream
 
 
 def write_timeline(path: Path, record: RunRecord) -> None:
-    """Write the table; it has a column ``truth`` if the run has labels. Raises OSError."""
+    """Write the table; it has a column ``truth`` if the run has labels, and those of the stream if it has one. Raises OSError."""
     names = sorted({name for row in record.statuses for name in row.states})
     by_time = {round(row.t_s, 6): row.states for row in record.statuses}
     labels = record.labels
     with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file)
         truth = ["truth"] if labels is not None else []
-        table.writerow([*COLUMNS, *truth, *(f"{n}_state" for n in names), *(f"{n}_rate_hz" for n in names)])
+        streamed = list(STREAM_COLUMNS) if record.streams else []
+        table.writerow([*COLUMNS, *truth, *streamed, *(f"{n}_state" for n in names), *(f"{n}_rate_hz" for n in names)])
         for p in record.predictions:
             states = by_time.get(round(p.t_s, 6), {})
             battery = record.battery_percent(p.t_s)
@@ -52,7 +60,14 @@ def write_timeline(path: Path, record: RunRecord) -> None:
                     p.sequence,
                     p.reason,
                     *([labels.at_s(p.t_s)] if labels is not None else []),
+                    *(_stream_cells(record.stream(p.t_s)) if record.streams else []),
                     *(states[n].state if n in states else "" for n in names),
                     *(f"{states[n].rate_hz:.1f}" if n in states else "" for n in names),
                 ]
             )
+
+
+def _stream_cells(stream: StreamRow | None) -> list[str]:
+    if stream is None:
+        return [""] * len(STREAM_COLUMNS)
+    return [stream.branch, f"{stream.tokens:.4f}", f"{stream.change:.2f}", f"{stream.flops_share:.4f}", str(int(stream.moving))]

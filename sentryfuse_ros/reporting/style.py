@@ -26,7 +26,7 @@ FIGURE_STYLE: dict[Any, Any] = {  # matplotlib's rcParams
 
 
 class StateColour(NamedTuple):
-    """Colour of a sensor's state in figures, and its name in the terminal (rich)."""
+    """Colour of a state in figures, and its name in the terminal (rich)."""
 
     figure: str
     terminal: str
@@ -43,6 +43,13 @@ STATE_COLOURS = {
     "IMPLAUSIBLE": StateColour("#c2410c", "dark_orange3"),
     "DISABLED": StateColour("#8a97a3", "bright_black"),
     "ASLEEP": StateColour("#b8c2cc", "bright_black"),
+}
+
+
+BRANCH_COLOURS = {  # of a camera's stream
+    "reuse": StateColour("#b8d8c0", "green"),
+    "light": StateColour("#e09f3e", "yellow"),
+    "full": StateColour("#1d3557", "blue"),
 }
 
 

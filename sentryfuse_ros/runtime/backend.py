@@ -18,6 +18,13 @@ class FusedTokens(NamedTuple):
     fused: np.ndarray
 
 
+class PictureTokens(NamedTuple):
+    """Of a window of pictures that were encoded before: tokens (K, D) and seen (K,) float32, 0 where a slot is empty."""
+
+    tokens: np.ndarray
+    seen: np.ndarray
+
+
 class BackendOutput(NamedTuple):
     """logits (classes,) float32, not calibrated; attention_share (M,) float32, 0 for sensors that were not used; the tokens where
     the backend was loaded to give them."""
@@ -32,13 +39,15 @@ class Backend(Protocol):
 
     name: str
     device: str  # where it runs: cpu or cuda
+    takes_tokens: bool  # whether pictures may be given as PictureTokens
 
     def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> Any:
         """Make what one plan runs on: a subnetwork and the units that stay in its sites."""
         ...
 
-    def run(self, compiled: Any, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
-        """One window: inputs[name] contiguous float32 of spec.shape for every sensor that the plan uses, all finite."""
+    def run(self, compiled: Any, inputs: Mapping[str, Any]) -> BackendOutput:
+        """One window: inputs[name] contiguous float32 of spec.shape for every sensor that the plan uses, all finite; where the
+        backend takes them, PictureTokens in place of the pictures of a stem that makes a token of each."""
         ...
 
     def forget(self) -> None:

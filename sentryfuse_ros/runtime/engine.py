@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,17 +18,20 @@ from ..model.checkpoint import Checkpoint, read_checkpoint
 from ..model.subnetwork import Mask, Subnetwork, whole_stems
 from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
+from ..preprocessing.picture_window import KnownPictures, PictureWindow
 from ..pruning.cost import plan_flops, plan_params
 from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
 from ..pruning.units import SiteKeep, subnetwork_units
 from ..sensing.trust_table import usable_tables
-from .backend import Backend, FusedTokens
+from .backend import Backend, FusedTokens, PictureTokens
 from .backends import load_backend
 
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..model.fuse import SentryFuse
+    from ..streaming.model_streams import ModelStreams  # with OpenCV, which a model without a camera does not need
+    from ..streaming.streamed_input import StreamUse
 
 PLANS_KEPT = 24  # compiled plans: those of `Engine.neighbours`, and as many again; of the shipped model one takes 1 to 2 MB
 LARGEST_INPUT = 1e3  # Normalised inputs lie within a few tens. Larger values come from a broken sensor.
@@ -50,11 +53,12 @@ class Inference:
     attention_share: np.ndarray
     used: np.ndarray
     ratio: float  # the level in force
-    flops: int  # of the whole forward pass with tokenisers; a multiply-add counts as 2
+    flops: int  # of the whole forward pass with tokenisers, of a stream what was encoded anew; a multiply-add counts as 2
     params: int  # parameters that this plan reads
     duration_s: float
     part: Subnetwork | None = None  # what was run; None where nothing was
     tokens: FusedTokens | None = None  # where the engine was loaded to give them
+    streams: Mapping[str, StreamUse] = field(default_factory=dict)  # by model input: what was done with its newest picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +85,7 @@ class Engine:
         self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()
         self._prepared: tuple[Mask, float] | None = None  # where `prepare` was asked for last
         self._unprepared: list[PlanChoice] = []  # what is still missing there
+        self._streams: ModelStreams | None = None
 
     @classmethod
     def load(
@@ -179,6 +184,24 @@ class Engine:
         places = [(live, level), *((m, level) for m in masks if any(m)), *((live, r) for r in self.ratio_levels)]
         return list({choice.part: choice for choice in (self.choice(*place) for place in places)}.values())
 
+    def stream(self, wanted: str, threads: int = 1) -> tuple[str, ...]:
+        """Take the pictures of some inputs as streams (`streaming.streamed_input`): ``wanted`` is auto, on or off. Their windows
+        are then given as PictureWindow. Returns the names of these inputs; none with a backend that does not take tokens.
+
+        Raises ParameterError where the checkpoint's section is wrong.
+        """
+        self._streams = None
+        if self.backend.takes_tokens and self.checkpoint.info.get("streaming") and wanted != "off":
+            from ..streaming.model_streams import model_streams
+
+            self._streams = model_streams(self.checkpoint, wanted, threads)
+        return self._streams.names if self._streams is not None else ()
+
+    @property
+    def known_pictures(self) -> KnownPictures:
+        """By input that streams: how far its stream knows the pictures of a source. Any thread may ask."""
+        return self._streams.known if self._streams is not None else {}
+
     def prepare(self, mask: Sequence[bool], ratio: float) -> bool:
         """Compile one of the `neighbours` that are not there yet and run it once, so that the change to it is not slow.
 
@@ -208,8 +231,10 @@ class Engine:
         return time.perf_counter() - started
 
     def reset(self) -> None:
-        """Forget what the backend keeps of earlier windows, as after a jump of the clock; it never changes an answer."""
+        """Forget what is kept of earlier windows, as after a jump of the clock. Any thread may call it for the streams."""
         self.backend.forget()
+        if self._streams is not None:
+            self._streams.reset()
 
     def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
         """Bring the backend to where a stream would have it before this window: the tokens of all but its newest pictures
@@ -217,8 +242,9 @@ class Engine:
         self.backend.forget()
         self.backend.prime({name: _sanitised(x) for name, x in inputs.items()})
 
-    def infer(self, inputs: Mapping[str, np.ndarray], mask: np.ndarray, ratio: float) -> Inference:
-        """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every sensor that `choice` uses.
+    def infer(self, inputs: Mapping[str, np.ndarray | PictureWindow], mask: np.ndarray, ratio: float) -> Inference:
+        """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every sensor that `choice` uses, or is the
+        PictureWindow of an input that streams.
 
         Never returns NaN. Raises ParameterError for a missing input, a wrong shape, or a negative ratio.
         """
@@ -231,17 +257,26 @@ class Engine:
             return self._nothing(level, started)
         return self.run(self.choice(live, level), inputs, level)
 
-    def run(self, choice: PlanChoice, inputs: Mapping[str, np.ndarray], level: float = 0.0) -> Inference:
+    def run(self, choice: PlanChoice, inputs: Mapping[str, np.ndarray | PictureWindow], level: float = 0.0) -> Inference:
         """Run one window on a given plan; ``level`` is the ratio level that the result names. See `infer`."""
         started = time.perf_counter()
         plan = self._plan(choice)
-        windows = {spec.name: _sanitised(_checked(spec, inputs)) for spec in plan.inputs}
+        uses: dict[str, StreamUse] = {}
+        windows: dict[str, np.ndarray | PictureTokens] = {}
+        for spec in plan.inputs:
+            given = inputs.get(spec.name)
+            if isinstance(given, PictureWindow):
+                windows[spec.name] = self._streamed(given, spec.name, choice.part, level, uses)
+            else:
+                windows[spec.name] = _sanitised(_checked(spec, given))
         out = self.backend.run(plan.compiled, windows)
         # Inputs are clamped and weights are checked, so only an overflow makes this sum NaN or infinite.
         if not math.isfinite(float(out.logits.sum())):
             return self._nothing(level, started)
         probabilities = softmax(out.logits, plan.temperature)
         best = int(probabilities.argmax())
+        if self._streams is not None and uses:  # not of a run that only prepares a plan
+            self._streams.confidence = float(probabilities[best])
         return Inference(
             probabilities,
             best,
@@ -250,12 +285,25 @@ class Engine:
             out.attention_share / max(float(out.attention_share.sum()), 1e-9),
             np.array(choice.used),
             level,
-            plan.flops,
+            plan.flops + round(sum(use.flops - use.window_flops for use in uses.values())),
             plan.params,
             time.perf_counter() - started,
             choice.part,
             out.tokens,
+            uses,
         )
+
+    def _streamed(
+        self, window: PictureWindow, name: str, part: Subnetwork, level: float, uses: dict[str, StreamUse]
+    ) -> PictureTokens:
+        """The tokens of a window of pictures; what its stream did is noted in ``uses``."""
+        if self._streams is None:
+            raise ParameterError(f"model input {name!r}", "pictures of a stream", "a window", "call `stream` first")
+        sound = window._replace(new=_sanitised(window.new))
+        tokens, seen, use = self._streams.take(name, sound, level, part.stems[self.modalities.index(name)])
+        if use is not None:
+            uses[name] = use
+        return PictureTokens(tokens, seen)
 
     def units(self, choice: PlanChoice) -> list[SiteKeep]:
         """The units that a choice keeps, by the gate's scores for the sensors it uses."""
@@ -318,8 +366,7 @@ class Engine:
         )
 
 
-def _checked(spec: ModalitySpec, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
-    value = inputs.get(spec.name)
+def _checked(spec: ModalitySpec, value: np.ndarray | None) -> np.ndarray:
     if value is None or value.shape != spec.shape:
         raise ParameterError(
             f"model input {spec.name!r}",

@@ -23,7 +23,7 @@ from ..preprocessing import ModalitySpec
 from ..pruning.units import SiteKeep
 from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_patches, onnx_tokenizers
-from .backend import BackendOutput, FusedTokens
+from .backend import BackendOutput, FusedTokens, PictureTokens
 from .onnx_graph import OnnxGraph
 from .onnx_session import CPU, SharedWeights, make_session
 
@@ -47,6 +47,7 @@ class OnnxBackend:
     """Forward passes of a checkpoint at batch size 1."""
 
     name = "onnxruntime"
+    takes_tokens = True
 
     def __init__(
         self,
@@ -102,11 +103,12 @@ class OnnxBackend:
         session = make_session(graph, self._threads, self._providers, self._shared, optimised=not lean)
         return FusionSession(session, tuple(windows), tuple(pictures))
 
-    def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray]) -> BackendOutput:
+    def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray | PictureTokens]) -> BackendOutput:
         """See `Backend.run`."""
-        feeds = {name: inputs[name] for name in compiled.windows}
+        feeds: dict[str, Any] = {name: inputs[name] for name in compiled.windows}
         for name, session in compiled.pictures:
-            feeds[name + TOKENS], feeds[name + SEEN] = session.run(inputs[name])
+            given = inputs[name]
+            feeds[name + TOKENS], feeds[name + SEEN] = given if isinstance(given, PictureTokens) else session.run(given)
         wanted = [onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE]
         if self._gives_tokens:
             logits, share, *tokens = compiled.session.run([*wanted, onnx_fusion.STEM_TOKENS, onnx_fusion.FUSED_TOKENS], feeds)

@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import RLock
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..preprocessing.picture_window import PictureWindow
+from ..sensing.body_motion import BodyMotion
 from ..sensing.input_source import InputSource
 from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
@@ -34,6 +36,9 @@ from .power_governor import GovernorState, PowerGovernor
 from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
 
+if TYPE_CHECKING:
+    from ..streaming.streamed_input import StreamUse
+
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
@@ -45,7 +50,7 @@ class Tick:
     sequence: int
     node_ns: int
     snapshot: Snapshot
-    inputs: dict[str, np.ndarray]
+    inputs: dict[str, np.ndarray | PictureWindow]
     mask: np.ndarray  # bool (M,): the live inputs
     used: tuple[bool, ...]  # (M,): those of them that the ratio's plan uses
     serving: tuple[str, ...]  # the sensor of each model input, with + between those that make it up together; "" where none
@@ -100,6 +105,8 @@ class Pipeline:
         """
         deserialize, definitions = deserialize or {}, definitions or {}
         self._engine = engine
+        self.streamed = engine.stream(settings["streaming"], settings["inference_threads"])  # model inputs that are streams
+        self._known = engine.known_pictures
         self._lock = RLock()  # of everything but the reading of messages and the inference
         rate_hz = settings["fuse_rate_hz"]
         self._sensors = {
@@ -114,6 +121,9 @@ class Pipeline:
             )
             for s in settings.sensors
         }
+        self._body = {s.name: self._sensors[s.motion_sensor] for s in settings.sensors if s.motion_sensor}
+        for sensor in self._body.values():
+            sensor.motion = BodyMotion(sensor.kind.turn_columns)
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
@@ -124,6 +134,7 @@ class Pipeline:
         self._power = self._governor.update(0.0)
         self._governor.reset()
         self._inference_ms = RecentTimes()
+        self._streams: Mapping[str, StreamUse] = {}
         self._sequence = 0
         self._serving: tuple[InputSource | None, ...] = ()  # what served in the newest tick, per model input
         self._last_node_ns = 0
@@ -269,16 +280,17 @@ class Pipeline:
         def choose(live: Sequence[bool]) -> Sequence[bool]:
             return self._engine.choice(live, power.ratio).used
 
-        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
+        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
         lying = judge_due(self._slots, taken, statuses) if make_rows else []
         if lying:  # a spare may serve in its place
             statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for source in lying for s in source.sensors}
-            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows)
+            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for sources, serving, live in zip(self._slots, taken.serving, mask, strict=True):
             for source in sources:  # state and mask always agree
                 if not live and source is serving or source.joined and not source.live(statuses):
                     source.note_absence(statuses, snapshot.end_ns)
+        self._tell_motion(taken.inputs, statuses)
         self._sequence += 1
         idle = [s for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used]
         asleep = {sensor.name for source in idle for sensor in source.sensors}
@@ -302,6 +314,13 @@ class Pipeline:
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
 
+    def _tell_motion(self, inputs: dict[str, np.ndarray | PictureWindow], statuses: Mapping[str, Status]) -> None:
+        """Tell the windows of streams how fast their camera turns, where an IMU on its body is live."""
+        for name, x in inputs.items():
+            if isinstance(x, PictureWindow) and len(x.new) and (body := self._body.get(x.source.sensor)) is not None:
+                if body.motion is not None and statuses[body.name].live:
+                    inputs[name] = x._replace(turn_rad_s=body.motion.turn_rad_s(int(x.new_stamp_ns[-1])))
+
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
         status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))
         sensor.status = self.requests.apply(sensor.name, status, now_arrival_ns * 1e-9)
@@ -313,6 +332,7 @@ class Pipeline:
             return Prediction(tick, False, self._why_blind(tick.statuses), stamp_ns=tick.node_ns)
         inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
         self._inference_ms.add(inference.duration_s * 1e3)
+        self._streams = inference.streams
         if not np.isfinite(inference.probabilities).all():
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
@@ -361,6 +381,11 @@ class Pipeline:
     def power(self) -> GovernorState:
         """The newest decision on the pruning ratio."""
         return self._power
+
+    @property
+    def streams(self) -> Mapping[str, StreamUse]:
+        """What the newest inference did with the pictures of the inputs that are streams, by model input."""
+        return self._streams
 
     @property
     def resets(self) -> int:

@@ -62,6 +62,7 @@ class TorchBackend:
     """Forward passes of a `SentryFuse`."""
 
     name = "torch"
+    takes_tokens = False
 
     def __init__(self, model: SentryFuse, device: str = "cpu", threads: int = 1, graphs: bool = True, gives_tokens: bool = False):
         """``threads`` is torch's number of intra-op threads, which holds for the whole process. ``graphs``: whether plans on CUDA

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, TypeVar
 
@@ -10,6 +10,7 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec, model_input
+from ..preprocessing.picture_window import Known, PictureWindow, Source, picture_window
 from ..preprocessing.series import joined_input
 from .liveness import Status
 from .sensor import Sensor
@@ -97,6 +98,12 @@ class InputSource:
             return model_input(self.spec, *own[0], end_ns)
         x = joined_input(own, end_ns, self.spec)
         return x if x.any() else None
+
+    def new_pictures(self, windows: Mapping[str, Window], end_ns: int, known: Callable[[Source], Known]) -> PictureWindow:
+        """What a stream needs of the window of a camera that ends at ``end_ns``."""
+        (sensor,) = self.sensors
+        source = Source(sensor.name, sensor.decoder.picture_size, sensor.returns)
+        return picture_window(*windows[sensor.name], end_ns, self.spec, known(source), source)
 
     def window_while_distrusted(self, end_ns: int) -> np.ndarray | None:
         """The model input that ends at ``end_ns`` of a source that does not serve because it is not believed; None without it."""

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
+from ..preprocessing.picture_window import PictureWindow
 from .input_source import InputSource
 from .liveness import State, Status
 from .model_inputs import ModelInputs
@@ -27,9 +30,13 @@ def judge_due(slots: Sequence[Sequence[InputSource]], taken: ModelInputs, status
         if judged == JUDGED_PER_TICK:
             break
         assert source.trust is not None
-        x = None
+        x: np.ndarray | None = None
         if source in taken.serving:
-            x = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
+            given = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
+            if isinstance(given, PictureWindow):
+                x = source.input_of(taken.snapshot.windows, taken.snapshot.end_ns)
+            else:
+                x = given
         elif source.trust.distrusted and all(
             statuses[sensor.name].state in (State.IMPLAUSIBLE, State.RECOVERING) for sensor in source.sensors
         ):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from ..preprocessing import ModalitySpec
+from ..preprocessing.picture_window import KnownPictures, PictureWindow
 from ..settings import SensorSettings
 from .input_source import InputSource, candidates
 from .liveness import Status
@@ -22,7 +24,12 @@ class ModelInputs(NamedTuple):
     snapshot: Snapshot  # its mask and newest_ns are those of the inputs below, its windows those of the sensors
     serving: list[InputSource | None]  # per model input what serves it, None where nothing live does
     used: tuple[bool, ...]  # which inputs of the mask are below
-    inputs: dict[str, np.ndarray]  # name -> float32 spec.shape, copied out of the buffers
+    inputs: dict[str, np.ndarray | PictureWindow]  # name -> float32 spec.shape, or new pictures; copied out of the buffers
+
+    @property
+    def windows(self) -> dict[str, np.ndarray]:
+        """Those of the inputs that are whole windows."""
+        return {name: x for name, x in self.inputs.items() if not isinstance(x, PictureWindow)}
 
 
 def slots_of(
@@ -49,29 +56,34 @@ def extract_inputs(
     now_node_ns: int,
     choose: Callable[[Sequence[bool]], Sequence[bool]] | None = None,
     make_rows: bool = True,
+    known: KnownPictures = MappingProxyType({}),
 ) -> ModelInputs:
     """Model inputs of the sensors that are live now.
 
     slots: see `slots_of`, in the order of the mask; statuses: by sensor name; choose: from the mask (M,) of the inputs with data
     to those that are wanted, without which all of them are. make_rows: whether rows are made of the newest pictures, which may
-    take long and must not be done while another thread feeds a sensor.
+    take long and must not be done while another thread feeds a sensor. known: of the inputs in it only the pictures that are new
+    to their streams are taken.
     """
     # The first live source of an input serves it; the others are its spares.
     serving = [next((source for source in sources if source.live(statuses)), None) for sources in slots]
     for source in serving:
         if source is not None and not source.asleep and make_rows:
             source.make_rows()
-    taken = _take(serving, now_node_ns, choose)
+    taken = _take(serving, now_node_ns, choose, known)
     woken = [s for s, here in zip(serving, taken.used, strict=True) if s is not None and here and s.asleep]
     if not woken or not make_rows:
         return taken
     for source in woken:
         source.make_rows()
-    return _take(serving, now_node_ns, choose)
+    return _take(serving, now_node_ns, choose, known)
 
 
 def _take(
-    serving: list[InputSource | None], now_node_ns: int, choose: Callable[[Sequence[bool]], Sequence[bool]] | None
+    serving: list[InputSource | None],
+    now_node_ns: int,
+    choose: Callable[[Sequence[bool]], Sequence[bool]] | None,
+    known: KnownPictures,
 ) -> ModelInputs:
     """Model inputs from the rows that there are."""
     sources = [source for source in serving if source is not None]
@@ -88,11 +100,16 @@ def _take(
         for source in serving
     ]
     used = tuple(choose(mask)) if choose is not None and any(mask) else tuple(mask)
-    found, newest_ns = {}, 0
+    found: dict[str, np.ndarray | PictureWindow] = {}
+    newest_ns = 0
     for source, here in zip(serving, used):
         if source is not None and here:
             name = source.spec.name
-            x = inputs[name] if source.joined else source.input_of(windows, end_ns)
+            x: np.ndarray | PictureWindow | None
+            if name in known:
+                x = source.new_pictures(windows, end_ns, known[name])
+            else:
+                x = inputs[name] if source.joined else source.input_of(windows, end_ns)
             assert x is not None
             found[name], newest_ns = x, max(newest_ns, source.newest_of(windows))
     return ModelInputs(replace(snapshot, mask=np.array(mask, bool), newest_ns=newest_ns), serving, used, found)

@@ -19,6 +19,7 @@ from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec
 from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
+from .body_motion import BodyMotion
 from .liveness import LivenessConfig, SensorLiveness, State, Status
 from .rest import looks_apart_ns
 from .trust_table import TrustTable
@@ -89,11 +90,13 @@ class Sensor:
         if self.spec is not None and table is not None and settings.trust != OFF:
             masks = settings.trust == MASK
             self.trust = TrustWatch(self.spec, table, masks, settings.invalid_samples, settings.good_samples)
+        self.motion: BodyMotion | None = None  # of an IMU that a camera's stream asks
         self.buffer: WindowBuffer | None = None  # made with the first rows, whose shape and type the decoder decides
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
         self.asleep = False
+        self.returns = 0  # how often it has become live
         self.makes_frames = self.spec is not None and self.kind.made_of_frames
         self._slot_ns = round(self.spec.window_s / self.spec.shape[0] * NS_PER_S) if self.spec and self.makes_frames else 0
         self._window_rate_hz = window_rate_hz if self.makes_frames else 0.0
@@ -169,6 +172,8 @@ class Sensor:
             self._skipped = False
             if batch.error:
                 self.error = batch.error
+            if self.motion is not None:
+                self.motion.note(batch.row_stamp_ns, batch.rows)
             self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
             if self.spec is not None:
                 self._keep(batch, messages, arrival_node_ns)
@@ -227,6 +232,7 @@ class Sensor:
 
     def check(self, now_node_ns: int, now_arrival_ns: int) -> Status:
         """State of the sensor at this moment, also kept as `status`."""
+        was_live = self.status is not None and self.status.live
         looked_ns = self._looked_ns if self._rested else None
         self.status = self.liveness.update(now_arrival_ns, now_node_ns, looked_ns)
         if self.status.state in (State.FROZEN, State.INVALID):
@@ -238,6 +244,7 @@ class Sensor:
             self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
         if self.trust is not None:
             self.status = self.trust.apply(self.status)
+        self.returns += self.status.live and not was_live
         return self.status
 
     @staticmethod
@@ -265,6 +272,8 @@ class Sensor:
         """Forget states, stamps and rows, as after a jump of the clock; message counts stay."""
         self.liveness.reset()
         self.decoder.reset()
+        if self.motion is not None:
+            self.motion.reset()
         if self.trust is not None:
             self.trust.reset()
         self._looked_ns, self._rested, self._skipped = 0, False, False

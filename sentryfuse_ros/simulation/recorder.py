@@ -111,6 +111,17 @@ class Recorder:
             ),
         )
 
+    def depth_image(self, stamp_ns: int, received_ns: int, picture: np.ndarray) -> None:
+        """A depth image (H, W) uint16 [mm]."""
+        height, width = picture.shape
+        data = picture.astype("<u2").view(np.uint8).ravel()
+        header = self._header(stamp_ns, "camera")
+        self._put(
+            "camera",
+            received_ns,
+            self._new("sensor_msgs/msg/Image", header, height, width, "16UC1", 0, 2 * width, data),
+        )
+
     def imu(self, stamp_ns: int, received_ns: int, sample: np.ndarray) -> None:
         """A sample (6,): gyro xyz [rad/s], specific force xyz [m/s^2]. REP 145 marks the missing orientation by -1."""
         unknown = self._identity.copy()

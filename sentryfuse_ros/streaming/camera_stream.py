@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,8 +21,10 @@ class StreamStep:
     token: np.ndarray  # (D,) what is known of the picture
     branch: Branch
     encoded: int  # windows encoded anew
-    dense: bool  # whether all windows were encoded by the whole encoder
+    size: int  # of the encoder that encoded them
+    dense: bool  # whether all windows were encoded by the full branch
     moving: bool  # whether the camera counts as moving
+    change: float  # mean of the largest patch scores; NaN where it was not compared with an earlier picture
 
 
 class CameraStream:
@@ -37,10 +40,12 @@ class CameraStream:
         policy: StreamPolicy | None = None,
         router: Router | None = None,
         motion: EgoMotion | None = None,
+        route_from_ratio: float = 0.0,
     ):
+        """``route_from_ratio``: pruning ratio from which on the router chooses; below it every picture takes the full branch."""
         self._encoder, self._detector, self._policy = encoder, detector, policy or StreamPolicy()
         self._router: Router = router or AlwaysFull()
-        self._motion = motion
+        self._motion, self._route_from_ratio = motion, route_from_ratio
         self._codes = np.zeros((encoder.windows, encoder.options.code), np.float32)
         self._token = np.zeros(encoder.d_model, np.float32)
         self._since_dense = 0
@@ -62,50 +67,54 @@ class CameraStream:
         confidence: float = 1.0,
         turn_rad_s: float | None = None,
         speed_m_s: float | None = None,
+        size: int = 0,
     ) -> StreamStep:
         """Take the next picture, float32 (C, H, W) that is not normalised.
 
         ratio: pruning ratio in force. confidence: of the prediction before. turn_rad_s, speed_m_s: of the camera, where measured.
+        size: of the encoder in the full branch, where a plan has chosen a smaller one than the whole.
         """
         detector = self._detector
         if detector is None:
-            return self._encode_all(picture, None, False)
+            return self._encode_all(picture, None, size)
         measured = turn_rad_s is not None or speed_m_s is not None
         thin = None if measured and self._motion is not None else detector.thin(picture)
         if self._motion is not None and self._motion.moving(None if thin is None else thin[0], turn_rad_s, speed_m_s):
             detector.reset()  # nothing is compared until the camera stands, so nothing is held either
-            return self._encode_all(picture, None, True)
+            return self._encode_all(picture, None, size, moving=True)
         thin = detector.thin(picture) if thin is None else thin
         if not detector.holds_picture:
-            return self._encode_all(picture, thin, False)
+            return self._encode_all(picture, thin, size)
         patch_scores = detector.patch_scores(thin)
-        scores = detector.window_scores(patch_scores)
-        branch = self._branch(thin, patch_scores, scores, ratio, confidence)
+        scores, change = detector.window_scores(patch_scores), top_change(patch_scores)
+        branch = self._branch(thin, change, scores, ratio, confidence)
         if branch == Branch.REUSE:
             self._since_dense += 1
-            return StreamStep(self._token, branch, 0, False, False)
+            return StreamStep(self._token, branch, 0, size, False, False, change)
         windows = self._policy.choose(scores, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
-            return self._encode_all(picture, thin, False)
+            return self._encode_all(picture, thin, size, change=change)
         self._since_dense += 1
-        size = 0 if branch == Branch.FULL else self._encoder.sizes - 1
+        size = size if branch == Branch.FULL else self._encoder.sizes - 1
         count = self._encoder.windows if windows is None else len(windows)
         if count:
             self._codes[slice(None) if windows is None else windows] = self._encoder.encode(picture, windows, size)
             detector.hold(thin, windows)
             self._token = self._encoder.read(self._codes)
-        return StreamStep(self._token, branch, count, False, False)
+        return StreamStep(self._token, branch, count, size, False, False, change)
 
-    def _branch(self, thin: np.ndarray, patch_scores: np.ndarray, scores: np.ndarray, ratio: float, confidence: float) -> Branch:
-        if isinstance(self._router, AlwaysFull):
+    def _branch(self, thin: np.ndarray, change: float, scores: np.ndarray, ratio: float, confidence: float) -> Branch:
+        if isinstance(self._router, AlwaysFull) or ratio < self._route_from_ratio:
             return Branch.FULL
-        change, changed = top_change(patch_scores), float(np.count_nonzero(scores > 1) / len(scores))
+        changed = float(np.count_nonzero(scores > 1) / len(scores))
         return self._router.choose(RouterInput(change, changed, texture(thin, self._encoder.spec), confidence, ratio))
 
-    def _encode_all(self, picture: np.ndarray, thin: np.ndarray | None, moving: bool) -> StreamStep:
-        self._codes[...] = self._encoder.encode(picture)
+    def _encode_all(
+        self, picture: np.ndarray, thin: np.ndarray | None, size: int, moving: bool = False, change: float = math.nan
+    ) -> StreamStep:
+        self._codes[...] = self._encoder.encode(picture, size=size)
         if self._detector is not None and thin is not None:
             self._detector.hold(thin)
         self._since_dense = 0
         self._token = self._encoder.read(self._codes)
-        return StreamStep(self._token, Branch.FULL, self._encoder.windows, True, moving)
+        return StreamStep(self._token, Branch.FULL, self._encoder.windows, size, True, moving, change)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
-from ..validation import build, check, one_of
+from ..validation import Share, build, check, one_of
 from .branches import AlwaysFull, LearnedRouter, Router, RouterWeights, Steadiness, ThresholdRouter, Thresholds
 from .camera_stream import CameraStream
 from .change_detection import ChangeDetector
@@ -31,6 +31,9 @@ class StreamConfig:
     steadiness: Steadiness = field(default_factory=Steadiness)
     watch_motion: bool = True  # whether the stream looks for motion of the camera
     motion: MotionLimits = field(default_factory=MotionLimits)
+    # Pruning ratio from which on the router chooses. What it saves costs some accuracy, so a full battery need not pay for it.
+    route_from_ratio: Share = 0.0
+    by_default: bool = False  # whether fuse_node streams unless it is told not to: where this was measured to win
 
     def __post_init__(self) -> None:
         check(self, "streaming", _REMEDY)
@@ -53,4 +56,4 @@ class StreamConfig:
         spec = encoder.spec
         motion = EgoMotion(MotionVote(encoder.options.window_grid(spec), 1.0, self.motion)) if self.watch_motion else None
         detector = ChangeDetector(spec, encoder.options, self.rule)
-        return CameraStream(encoder, detector, self.policy, self.make_router(), motion)
+        return CameraStream(encoder, detector, self.policy, self.make_router(), motion, self.route_from_ratio)

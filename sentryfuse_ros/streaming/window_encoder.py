@@ -63,6 +63,13 @@ class WindowEncoder:
         picture: np.ndarray = self._reader.run([_PICTURE], {_CODES: codes})[0][0]
         return picture
 
+    def flops(self, windows: int, size: int = 0) -> float:
+        """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
+        if not windows:
+            return 0.0
+        options = self.options.at_size(size)
+        return float(windows * options.window_flops(self.spec) + options.read_flops(self.spec, self.d_model))
+
     def patches(self, picture: np.ndarray, windows: np.ndarray | None = None) -> np.ndarray:
         """Normalised pixels of the patches of windows, (n, patches, C * pixels)."""
         options, channels = self.options, self.spec.channels

@@ -14,10 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-NOISE_PER_M = 1.425e-3  # standard deviation of a depth, divided by the square of the depth [1/m]
+from ..simulation.depth_noise import EDGE_HOLE_CHANCE, EDGE_M, HOLE_CHANCE, NOISE_PER_M
+
 FOCAL_PER_HEIGHT = 1.19  # focal length of a Kinect, as a share of the height of its picture
-HOLE_CHANCE, EDGE_HOLE_CHANCE = 0.003, 0.35  # chance that a pixel has no return: anywhere, and at an edge
-EDGE_M = 0.1  # a step of depth between neighbours that counts as an edge [m]
 _STILL = (0.0, 0.0)
 Size = tuple[int, int]  # rows and columns of a picture
 
