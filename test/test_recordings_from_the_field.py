@@ -20,7 +20,7 @@ from sentryfuse_ros.replay.session import ReplayTask
 from sentryfuse_ros.reporting.run_console import print_setup
 
 SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
-CASES = data_root() / "cases" / "recordings"
+CASES = (data_root() / "cases" / "recordings").absolute()
 PARAMETERS = CASES / "params"
 AUDIO_TYPE = "audio_common_msgs/msg/AudioData"
 
