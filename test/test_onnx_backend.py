@@ -225,16 +225,34 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
     assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
 
 
-def test_tokens_that_no_later_window_needs_are_dropped():
+@pytest.mark.parametrize("apart", (2, 5, 11))
+def test_tokens_are_kept_for_as_long_as_a_later_window_may_need_them(monkeypatch, apart):
+    spec = ModalitySpec("m", "camera", 1.0, (3, 3, 18, 26), "rgb")
+    model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
+    backend, part = backend_of(model), whole_stems(model.config, (True,), 0.0)
+    compiled = backend.compile(part, kept_units(model, part))
+    ((_, tokenizer),) = compiled.pictures
+    pictures = np.random.default_rng(0).standard_normal((100, 3, 18, 26)).astype(np.float32)
+    made, real = [], tokenizer._tokens
+    monkeypatch.setattr(tokenizer, "_tokens", lambda some: made.append(float(some[0, 0, 0, 0])) or real(some))
+    for newest in range(100):  # the slots fill one after the other; every ninth window is taken twice
+        for _ in range(1 + (newest % 9 == 0)):
+            backend.run(compiled, {"m": pictures[[max(newest - 2 * apart, 0), max(newest - apart, 0), newest]]})
+    assert made == pictures[:, 0, 0, 0].tolist()  # each one once
+    assert len(tokenizer._kept) <= 4 * apart + 8
+
+
+def test_tokens_are_bounded_where_the_older_pictures_stay_the_same():
     spec = ModalitySpec("m", "camera", 1.0, (2, 3, 18, 26), "rgb")
     model = one_modality(spec, frames_per_token=1, stem_channels=[4], grid=[1, 2])
     backend, part = backend_of(model), whole_stems(model.config, (True,), 0.0)
     compiled = backend.compile(part, kept_units(model, part))
     ((_, tokenizer),) = compiled.pictures
-    pictures = np.random.default_rng(0).standard_normal((12, 3, 18, 26)).astype(np.float32)
-    for newest in range(3, 12):  # the older picture of a window is the newest of three windows before
-        backend.run(compiled, {"m": pictures[[newest - 3, newest]]})
-    assert [kept.picture[0, 0, 0] for kept in tokenizer._kept.values()] == pictures[8:, 0, 0, 0].tolist()
+    pictures = np.random.default_rng(0).standard_normal((90, 3, 18, 26)).astype(np.float32)
+    pictures[0] = 0
+    for newest in range(1, 90):
+        backend.run(compiled, {"m": pictures[[0, newest]]})
+    assert len(tokenizer._kept) <= 66
 
 
 def test_weights_of_plans_are_held_once_and_freed_with_the_last_plan():

@@ -55,7 +55,9 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         out -= np.asarray(spec.mean, np.float32)
     if spec.std:
         out /= np.asarray(spec.std, np.float32)
-    missing = np.flatnonzero(~recorded)  # mostly few or none
+    if recorded.all():
+        return out
+    missing = np.flatnonzero(~recorded)
     edges = np.linspace(0, len(signal), frames + 1).round().astype(np.int64)
     lost = np.diff(np.searchsorted(missing, edges))
     length = np.diff(edges)

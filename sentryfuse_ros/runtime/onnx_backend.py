@@ -6,7 +6,6 @@ so a plan is ready within milliseconds.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,7 +28,7 @@ from .onnx_session import CPU, SharedWeights, make_session
 
 WINDOW = "window"  # input of a session for pictures
 TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
-PICTURES_KEPT = 64  # tokens at most; a window of 2 s at 10 predictions a second meets 20
+RUNS_KEPT = 64  # for which a token is kept at most; a window of 2 s at 10 predictions a second has 20
 _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
 
 
@@ -174,6 +173,7 @@ class _KeptToken:
     picture: np.ndarray
     token: np.ndarray
     seen: np.ndarray
+    run: int  # in which it was made
 
 
 class PictureSession:
@@ -182,23 +182,26 @@ class PictureSession:
 
     def __init__(self, session: Any):
         self._session = session
-        self._kept: dict[bytes, _KeptToken] = {}
-        self._order: deque[bytes] = deque()
+        self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
+        self._runs = 0
+        self._longest = 0  # runs after which a token was used again, at most
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
         if len(window) == 1:
             return self._tokens(window)
-        found = self._find(window[0])
-        if found is not None:
-            self._forget_before(window[0])
-        entries = [found or self._make(window[0]), *(self._find(picture) or self._make(picture) for picture in window[1:])]
+        self._runs += 1
+        entries = [self._find(picture) or self._make(picture) for picture in window]
+        self._longest = max(self._longest, *(self._runs - kept.run for kept in entries))
+        # In a steady stream a picture comes back after always as many runs; until that is known, none is dropped early.
+        kept_for = min(2 * self._longest, RUNS_KEPT) if self._longest > 1 else RUNS_KEPT
+        while self._runs - (oldest := next(iter(self._kept.values()))).run > kept_for:
+            del self._kept[self._probe(oldest.picture)]
         return np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
 
     def forget(self) -> None:
         """Drop all tokens."""
         self._kept.clear()
-        self._order.clear()
 
     def prime(self, window: np.ndarray) -> None:
         """Make and keep the tokens of all pictures but the newest."""
@@ -217,19 +220,10 @@ class PictureSession:
     def _make(self, picture: np.ndarray) -> _KeptToken:
         # One picture at a time: in a batch of two the last bits of the sums differ, and a kept token would not be the same.
         tokens, seen = self._tokens(picture[np.newaxis])
-        entry, key = _KeptToken(picture.copy(), tokens[0], seen[0]), self._probe(picture)
-        if key not in self._kept:
-            self._order.append(key)
-            if len(self._order) > PICTURES_KEPT:
-                del self._kept[self._order.popleft()]
+        entry, key = _KeptToken(picture.copy(), tokens[0], seen[0], self._runs), self._probe(picture)
+        self._kept.pop(key, None)  # so that the new one is behind all others
         self._kept[key] = entry
         return entry
-
-    def _forget_before(self, oldest: np.ndarray) -> None:
-        """Drop what was kept before the oldest picture of a window: a later window has none that is older."""
-        key = self._probe(oldest)
-        while self._order[0] != key:
-            del self._kept[self._order.popleft()]
 
     @staticmethod
     def _probe(picture: np.ndarray) -> bytes:
