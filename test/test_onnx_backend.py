@@ -253,6 +253,8 @@ def test_tokens_are_bounded_where_the_older_pictures_stay_the_same():
     for newest in range(1, 90):
         backend.run(compiled, {"m": pictures[[0, newest]]})
     assert len(tokenizer._kept) <= 66
+    shown = [backend.run(compiled, {"m": pictures[[5, 6]]}).logits for _ in range(90)]  # and a stream that has stopped
+    np.testing.assert_array_equal(shown, [shown[0]] * 90)
 
 
 def test_weights_of_plans_are_held_once_and_freed_with_the_last_plan():

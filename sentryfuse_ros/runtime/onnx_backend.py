@@ -195,8 +195,8 @@ class PictureSession:
         self._longest = max(self._longest, *(self._runs - kept.run for kept in entries))
         # In a steady stream a picture comes back after always as many runs; until that is known, none is dropped early.
         kept_for = min(2 * self._longest, RUNS_KEPT) if self._longest > 1 else RUNS_KEPT
-        while self._runs - (oldest := next(iter(self._kept.values()))).run > kept_for:
-            del self._kept[self._probe(oldest.picture)]
+        for key in [key for key, kept in self._kept.items() if self._runs - kept.run > kept_for]:
+            del self._kept[key]
         return np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
 
     def forget(self) -> None:
