@@ -86,6 +86,8 @@ def test_the_page_on_security_lists_every_topic_of_the_node(probe, start):
     probe.wait("a model", lambda: probe.infos, node)
     page = (Path(__file__).parents[1] / "docs" / "SECURITY.md").read_text()
     graph = probe.node
+    # Its name may come later than its data.
+    probe.wait("its name", lambda: ("fuse_node", "/") in graph.get_node_names_and_namespaces(), node)
     names = {name for name, _ in graph.get_publisher_names_and_types_by_node("fuse_node", "/")}
     names |= {name for name, _ in graph.get_subscriber_names_and_types_by_node("fuse_node", "/")}
     assert "/fuse_node/prediction" in names and "/clock" in names
