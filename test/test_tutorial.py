@@ -12,7 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.datasets import borealtc
+from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
+from sentryfuse_ros.nanoseconds import NS_PER_S
+from sentryfuse_ros.paths import data_root
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.settings import build_settings, read_yaml
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "TUTORIAL.md").read_text(encoding="utf-8")
@@ -29,6 +37,37 @@ def commands():
     """The commands of the page: the indented blocks, with lines that end in a backslash joined to the next."""
     blocks = re.findall(r"(?:^    .*\n)+", re.sub(r"```.*?```", "", PAGE, flags=re.DOTALL), re.MULTILINE)
     return [line.strip() for block in blocks for line in block.replace("\\\n", " ").splitlines()]
+
+
+RUNS = data_root() / "data" / "borealtc" / "runs.npz"
+
+
+@pytest.mark.skipif(not RUNS.exists(), reason="no data: set SENTRYFUSE_DATA")
+def test_a_bag_gives_the_windows_that_the_study_of_pruning_trains_on(tmp_path):
+    """From the table of a real run, which benchmarks/pruning reads, through CSV, bag, messages and decoders, nothing is lost."""
+    run, window = "snow_08", {"kind": "series", "window_s": 5.0}
+    (tmp_path / "csv" / "SNOW").mkdir(parents=True)
+    with np.load(RUNS) as file:
+        imu, pro = (file[f"{run.upper()}__{part}"].astype(np.float64) for part in ("imu", "pro"))
+    for part, header, table in (("imu", "time,wx,wy,wz,ax,ay,az", imu), ("pro", "time,velL,velR,curL,curR", pro)):
+        table[:, 0] = table[:, 0].round(4)  # as in the original; float32 moved rows from step to step
+        np.savetxt(tmp_path / "csv" / "SNOW" / f"{part}_08.csv", table, "%.9g", ",", header=header, comments="")
+    script = ROOT / "examples" / "husky" / "csv_to_bags.py"
+    subprocess.run([sys.executable, script, tmp_path / "csv", tmp_path / "bags", "--runs", run], check=True, capture_output=True)
+    specs = [ModalitySpec("imu", "imu", 5.0, (500, 6))]
+    study = [*specs, *(ModalitySpec(name, shape=(32, 2), **window) for name in ("wheel_velocity", "motor_current"))]
+    robot = (*specs, *(ModalitySpec(name, shape=(32, 2), **window) for name in ("wheels", "motors")))
+    sensors = build_settings(read_yaml(ROOT / "config" / "fuse_husky.yaml")).sensors
+    with Bag(tmp_path / "bags" / run) as bag:
+        labels = read_intervals(tmp_path / "bags" / run / "intervals.csv")
+        found = extract_windows(bag, labels, WindowSettings(robot, sensors, 0.5))
+        end_s = np.round((found.end_ns - bag.start_ns) / NS_PER_S, 3)
+    known = borealtc.load(study, ["2/a", "2/b"])
+    own = np.flatnonzero(known.recording == known.recordings.index(run.upper()))[:-1]  # the bag ends with the shorter table
+    at = np.searchsorted(end_s, known.end_s[own])
+    assert len(own) == 17 and found.live.all() and np.array_equal(end_s[at], known.end_s[own])
+    for one, other in zip(robot, study):
+        np.testing.assert_allclose(found.inputs[one.name][at], known.rows(other.name, own), atol=2e-6)
 
 
 def write_runs(folder):
