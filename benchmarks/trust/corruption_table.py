@@ -16,6 +16,8 @@ from .collect import CLEAN
 from .corruptions import CORRUPTIONS, SEVERITIES
 from .judge import verdicts
 
+BELOW = 0.01  # a cell that is less below the unplugged sensor is level with it
+
 
 def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
     """The whole network with all sensors, of which one is corrupted and judged by its trust table as on the robot."""
@@ -57,10 +59,12 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
 
 def corruption_markdown(result: dict[str, Any]) -> str:
     """The table of docs/TRUST.md."""
+    below = sum(r["relative"] < r["unplugged"] - BELOW for r in result["rows"])
     text = (
         f"Mean over all cells {result['mean_relative_accuracy']:.3f}, lowest {result['lowest_relative_accuracy']:.3f}; the cell "
-        f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it ({result['windows']} "
-        f"windows of {result['drives']} drives). In brackets, the share of windows in which the sensor is masked."
+        f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it, and {below} of the "
+        f"{len(result['rows'])} cells are more than {BELOW:g} below it ({result['windows']} windows of {result['drives']} drives). "
+        "In brackets, the share of windows in which the sensor is masked."
     )
     lines = [
         textwrap.fill(text, 140),
