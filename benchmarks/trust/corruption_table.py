@@ -63,8 +63,8 @@ def corruption_markdown(result: dict[str, Any]) -> str:
     text = (
         f"Mean over all cells {result['mean_relative_accuracy']:.3f}, lowest {result['lowest_relative_accuracy']:.3f}; the cell "
         f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it, and {below} of the "
-        f"{len(result['rows'])} cells are more than {BELOW:g} below it ({result['windows']} windows of {result['drives']} drives). "
-        "In brackets, the share of windows in which the sensor is masked."
+        f"{len(result['rows'])} cells are more than {BELOW:g} below it ({result['windows']} windows of {result['drives']} "
+        "drives). In brackets, the share of windows in which the sensor is masked."
     )
     lines = [
         textwrap.fill(text, 140),
