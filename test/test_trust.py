@@ -19,7 +19,7 @@ from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import quantities
-from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of, trust_record
+from sentryfuse_ros.sensing.trust_table import MEASURED, Plausibility, TrustTable, tables_of, trust_record
 from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.trust import MARGIN, fit_table
 
@@ -275,6 +275,14 @@ def test_the_reason_names_the_unusual_quantity(table):
     x[:, 5] += 10
     text = replace(table, suspicions=()).judge(quantities(IMU, x)).text
     assert text.startswith(("mean acceleration z [m/s^2] 19.", "acceleration magnitude [m/s^2] 19.")) and "trained on 9." in text
+
+
+def test_the_shipped_model_tells_how_well_it_notices_lies():
+    """`bench faults` repeats it, and benchmarks.trust writes it into the file."""
+    measured = read_checkpoint(model_path("ground_robot")).trust["measured"]
+    assert set(measured) == set(MEASURED)
+    assert measured["lies"] >= 40 and measured["worst_lie_vs_unplugged_points"] >= -1
+    assert measured["false_mask_share_new_nuisance"] <= 0.02
 
 
 def test_the_shipped_model_does_not_believe_an_imu_that_never_sent_anything_but_g():
