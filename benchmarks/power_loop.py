@@ -1,6 +1,6 @@
 """A power budget held by measurement, against the straight line between two guesses, on a simulated board.
 
-    .venv/bin/python -m benchmarks.power_loop --figure docs/power_loop.png
+    .venv/bin/python -m benchmarks.power_loop [--json benchmarks/results/power_loop.json] [--figure docs/power_loop.png]
 
 The board shows its power as Linux does, in a file of a hwmon folder, which the governor's own code reads.
 """
@@ -8,6 +8,7 @@ The board shows its power as Linux does, in a file of a hwmon folder, which the 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import tempfile
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sentryfuse_ros.files import write_atomically
 from sentryfuse_ros.runtime.governor_config import GovernorConfig
 from sentryfuse_ros.runtime.power_governor import PowerGovernor
 from sentryfuse_ros.runtime.power_rails import power_rail
@@ -25,6 +27,10 @@ BUDGET_W = 6.0
 PERIOD_S = 0.2  # as fuse_node reads its sensor
 LENGTH_S = 240.0
 MEAN_S = 5.0  # power is held on average over this
+WITHIN = 0.1  # the share of the budget that it may err by
+START_S, CHANGE_S = 20.0, 10.0  # what the loop is given after the start, and after a jump of the load
+SWING_S = 10.0  # a change of the ratio that is taken back within this time is a swing; the load's slow wave takes 31 s
+SEEDS = range(12)  # of the sensor's noise
 GUESSES = {
     "parameters as shipped": (5.0, 15.0),
     "measured on an idle board": (3.3, 6.3),
@@ -59,10 +65,18 @@ class Board:
         self._current_ma.write_text(f"{(self._shown_w + self._random.normal(0, 0.05)) / 5.0 * 1e3:.0f}\n")
 
 
+LOAD_STEPS = ((0.0, 0.2), (40.0, 1.4), (80.0, 0.6), (120.0, 1.9), (160.0, 0.0), (200.0, 1.0))  # from when [s], power [W]
+
+
 def changing_load_w(t_s: float) -> float:
     """Other programs: steps of a navigation stack, and a slow wave."""
-    steps = ((0, 0.2), (40, 1.4), (80, 0.6), (120, 1.9), (160, 0.0), (200, 1.0))
-    return next(watts for start, watts in reversed(steps) if t_s >= start) + 0.1 * math.sin(t_s / 5)
+    return next(watts for start, watts in reversed(LOAD_STEPS) if t_s >= start) + 0.1 * math.sin(t_s / 5)
+
+
+def settled(t_s: np.ndarray) -> np.ndarray:
+    """Whether a time (n,) is away from the start and from the jumps of the load, bool (n,)."""
+    jumps = [start for start, _ in LOAD_STEPS[1:]]
+    return (t_s > START_S) & ~np.any([(t_s >= at) & (t_s < at + CHANGE_S) for at in jumps], axis=0)
 
 
 class Trace(NamedTuple):
@@ -77,11 +91,37 @@ class Trace(NamedTuple):
         k = round(MEAN_S / PERIOD_S)
         return np.convolve(self.power_w, np.ones(k) / k, "valid")
 
+    def errors(self, only_settled: bool = False) -> np.ndarray:
+        """Relative error of the running mean, of all (n - k + 1,) or of those that had time to settle."""
+        mean_w = self.mean_w()
+        errors = mean_w / BUDGET_W - 1
+        return errors[settled(self.t_s[-len(mean_w) :])] if only_settled else errors
+
     def turns(self) -> int:
         """How often the ratio reversed its direction."""
         moves = np.sign(np.diff(self.ratio))
         moves = moves[moves != 0]
         return int(np.count_nonzero(np.diff(moves)))
+
+    def swings(self) -> int:
+        """Changes of the ratio that are taken back within SWING_S although the load does not jump."""
+        moves = np.diff(self.ratio)
+        t_s, moves = self.t_s[1:][moves != 0], moves[moves != 0]
+        t_s, moves = t_s[settled(t_s)], moves[settled(t_s)]
+        return int(np.count_nonzero((moves[1:] * moves[:-1] < 0) & (np.diff(t_s) < SWING_S)))
+
+    def figures(self) -> dict[str, float]:
+        """Errors in per cent of the budget, and what the ratio did."""
+        errors = 100 * self.errors()
+        return {
+            "mean_error_percent": round(float(np.abs(errors).mean()), 1),
+            "from_percent": round(float(errors.min()), 1),
+            "to_percent": round(float(errors.max()), 1),
+            "within_ten_percent_of_the_time": round(100 * float(np.mean(np.abs(errors) <= 100 * WITHIN)), 1),
+            "largest_settled_error_percent": round(float(np.abs(100 * self.errors(only_settled=True)).max()), 1),
+            "turns": self.turns(),
+            "swings": self.swings(),
+        }
 
 
 def run_board(
@@ -110,20 +150,23 @@ def run_board(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--figure", type=Path, help="write a figure")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     args = parser.parse_args()
-    traces = {}
-    print(f"budget {BUDGET_W:g} W; error of the {MEAN_S:g} s mean, in per cent of the budget")
-    for name, guess_w in GUESSES.items():
-        for measured in (False, True):
-            trace = run_board(measured, guess_w)
-            error = 100 * (trace.mean_w() / BUDGET_W - 1)
-            how = "measured" if measured else "line"
-            within = np.mean(np.abs(error) <= 10)
-            print(
-                f"{name:28} {how:9} mean {np.abs(error).mean():5.1f}  from {error.min():6.1f} to {error.max():6.1f}  "
-                f"within 10 %: {100 * within:5.1f} % of the time  turns {trace.turns()}"
-            )
-            traces[name, how] = trace
+    traces = {(name, how): run_board(how == "measured", GUESSES[name]) for name in GUESSES for how in ("line", "measured")}
+    noisy = [run_board(True, guess_w, seed=seed).figures() for guess_w in GUESSES.values() for seed in SEEDS]
+    result = {
+        "budget_w": BUDGET_W,
+        "mean_over_s": MEAN_S,
+        "runs": [{"guess": name, "guess_w": GUESSES[name], "how": how} | t.figures() for (name, how), t in traces.items()],
+        "measured_with_other_noise": {
+            "runs": len(noisy),
+            "largest_settled_error_percent": max(figures["largest_settled_error_percent"] for figures in noisy),
+            "swings": sum(figures["swings"] for figures in noisy),
+        },
+    }
+    print(json.dumps(result, indent=1))
+    if args.json:
+        write_atomically(args.json, json.dumps(result, indent=1) + "\n")
     if args.figure:
         draw(traces, args.figure)
 

@@ -1,9 +1,10 @@
 """What people see of a running fuse_node: docs/view_image.png (~/image) and docs/view_markers.png (~/markers in the cloud).
 
-    .venv/bin/with-ros .venv/bin/python benchmarks/view_pictures.py [--seed 7] [--at 12]
+    .venv/bin/with-ros .venv/bin/python benchmarks/view_pictures.py [--seed 7] [--at 12] [--mcap live.mcap]
 
 Plays a simulated drive into a real node over real topics, without a window system, and keeps what the node publishes. After two
-thirds of the time the battery is low and the microphone is unplugged.
+thirds of the time the battery is low and the microphone is unplugged. ``--mcap`` also writes all that config/foxglove_live.json
+shows to a file for Foxglove.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import tempfile
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,23 +31,40 @@ from sentryfuse_ros.simulation.run import simulate  # noqa: E402
 
 LOW_BATTERY = 0.32
 READY_LIMIT_S = 60.0
+IMAGE_TOPIC = "/fuse_node/image"
 
 
-def watch(drive: Path, at_s: float, folder: Path) -> tuple[Any, Any, bytes]:
-    """The image and the markers that the node published ``at_s`` after the start of the drive, and the newest cloud (bytes)."""
+def write_now(result: Any, topic: str, raw: bytes) -> None:
+    """Write a message of a node whose clock is this machine's."""
+    result.write(topic, time.time_ns(), raw)
+
+
+def watch(drive: Path, at_s: float, folder: Path, mcap: Path | None) -> tuple[Any, Any, bytes]:
+    """The image and the markers that the node published ``at_s`` after the start of the drive, and the newest cloud (bytes).
+
+    What it published until then goes to the file ``mcap``.
+    """
     os.environ.update(transport_environment(1 + os.getpid() % 100))
     import rclpy
     from sensor_msgs.msg import BatteryState, Image
     from visualization_msgs.msg import MarkerArray
 
     from sentryfuse_ros.nodes.message_types import message_class
+    from sentryfuse_ros.nodes.result_recorder import record_result
     from sentryfuse_ros.nodes.spin import make_executor
+    from sentryfuse_ros.replay.result_bag import ResultBag
 
     rclpy.init()
     node = rclpy.create_node("viewer")
     latest: dict[str, Any] = {}
-    node.create_subscription(Image, "/fuse_node/image", lambda m: latest.update(image=m), 1)
+    node.create_subscription(Image, IMAGE_TOPIC, lambda m: latest.update(image=m), 1)
     node.create_subscription(MarkerArray, "/fuse_node/markers", lambda m: latest.update(markers=m), 1)
+    result = None
+    if mcap is not None:
+        with Bag(drive) as bag:
+            result = ResultBag(mcap, bag, {IMAGE_TOPIC: "sensor_msgs/msg/Image"})
+        record_result(node, result, 0)
+        node.create_subscription(Image, IMAGE_TOPIC, partial(write_now, result, IMAGE_TOPIC), 10, raw=True)
     sensors = build_settings({}).sensors
     publishers = {s.topic: node.create_publisher(message_class(s.msg_type), s.topic, s.queue_depth) for s in sensors}
     battery = node.create_publisher(BatteryState, "battery_state", 10)
@@ -91,6 +110,8 @@ def watch(drive: Path, at_s: float, folder: Path) -> tuple[Any, Any, bytes]:
         stop.set()
         spinner.join()
         rclpy.shutdown()
+        if result is not None:
+            result.close()
 
 
 def draw_markers(markers: Any, cloud: bytes, path: Path) -> None:
@@ -121,11 +142,12 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=7)
     parser.add_argument("--at", type=float, default=12.0, help="when the pictures are taken [s]")
     parser.add_argument("--out", type=Path, default=Path("docs"))
+    parser.add_argument("--mcap", type=Path, help="also write what the node publishes, for Foxglove")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         drive = Path(folder) / "drive"
         simulate(args.seed, args.at + 1.0, drive, "test", battery_wh=10.0, battery_start=0.9)
-        image, markers, cloud = watch(drive, args.at, Path(folder))
+        image, markers, cloud = watch(drive, args.at, Path(folder), args.mcap)
     pixels = np.frombuffer(image.data, np.uint8).reshape(image.height, image.width, 3)
     plt.imsave(args.out / "view_image.png", pixels[..., ::-1])
     draw_markers(markers, cloud, args.out / "view_markers.png")

@@ -13,7 +13,9 @@ from launch_ros.actions import Node
 
 SHARE = get_package_share_directory("sentryfuse_ros")
 SHIPPED_PARAMETERS = os.path.join(SHARE, "config", "fuse.yaml")
-RESPAWN_DELAY_S = 2.0  # A node that ends at once must not be started a hundred times a second.
+# A node that ends at once must not be started a hundred times a second. But it must be back before nav2's lifecycle manager
+# misses its bond (4 s): of a node that was killed and is not back, the manager waits for an answer for ever.
+RESPAWN_DELAY_S = 1.0
 SENSORS = ("camera", "imu", "audio", "lidar")
 SWITCHES = ("use_sim_time", "autostart", "respawn")
 FALLS_BACK = "If empty, the value in the parameter file is used"
@@ -24,7 +26,7 @@ ARGUMENTS = {  # name: (default, description)
     "model": ("", f"Checkpoint folder, or the name of a shipped model. {FALLS_BACK}."),
     "use_sim_time": ("", f"true: follow /clock. {FALLS_BACK}, or false if it has none."),
     "autostart": ("", f"false: wait for a lifecycle manager to configure and activate the node. {FALLS_BACK}, or true."),
-    "respawn": ("false", "true: start the node again, after two seconds, whenever it ends."),
+    "respawn": ("false", "true: start the node again, after one second, whenever it ends."),
     "log_level": ("info", "Lowest severity that is logged: debug, info, warn, error or fatal."),
     "battery_topic": ("", f"Topic of the battery. {FALLS_BACK}."),
     "power_budget_topic": ("", f"Topic of the power budget. {FALLS_BACK}."),

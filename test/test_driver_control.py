@@ -97,3 +97,4 @@ def test_deactivation_wakes_what_was_switched_off(probe, start, driver, listened
     clouds = probe.listen(PointCloud2, "/lidar/points")
     assert node.stop() == 0
     probe.wait("clouds after the fuser has gone", lambda: clouds)
+    assert "lidar: wanted again, no plan is in force" in node.log()

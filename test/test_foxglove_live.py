@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 
 from sentryfuse_ros.msg import FusedPrediction, ModalityMask, PruningState
 from sentryfuse_ros.paths import share_path
+from sentryfuse_ros.sensing.liveness import State
 
 TOPICS = {
     "/fuse_node/prediction": FusedPrediction,
@@ -60,6 +61,13 @@ def test_every_field_that_a_panel_shows_exists(layout):
     assert {path.partition(".")[0] for path in paths} == set(TOPICS)
     for path in paths:
         assert type_at(path), path
+
+
+def test_the_numbers_of_the_sensor_states_are_explained(layout):
+    title = layout["configById"]["StateTransitions!sensors"]["foxglovePanelTitle"]
+    explained = {int(number): words.strip() for number, words in re.findall(r"(\d) ([A-Za-z ]+)", title)}
+    explained[State.OK] = explained[State.OK].lower()
+    assert explained == {state.value: state.name.lower().replace("_", " ") for state in State}
 
 
 def test_every_panel_has_its_place(layout):

@@ -1,11 +1,19 @@
 """The bond to nav2's lifecycle manager, with the real bondpy as the manager's side: skipped where that is not installed."""
 
+import signal
+import time
+
 import pytest
 
 pytest.importorskip("bondpy", reason="bondpy comes with a ROS 2 installation, it is not on PyPI")
 
+from bond.msg import Status
 from bondpy.bondpy import Bond
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from ros_harness import QUICK
+
+from sentryfuse_ros.nodes.manager_bond import HEARTBEAT_PERIOD_S
 
 
 @pytest.fixture
@@ -40,10 +48,66 @@ def test_bond_is_formed_at_activation_and_broken_at_deactivation(probe, start, m
     assert "Traceback" not in node.log()
 
 
+def test_a_broken_bond_leaves_nothing_behind(probe, start):
+    node = start("-p", "autostart:=false", *QUICK)
+    for _ in range(3):  # a third one would hear two others
+        probe.bring_to("active", node)
+        probe.wait("the bond", lambda: probe.node.count_subscribers("/bond") == 1, node)
+        probe.bring_to("unconfigured", node)
+        probe.wait("its end", lambda: probe.node.count_subscribers("/bond") + probe.node.count_publishers("/bond") == 0, node)
+    assert "[ERROR]" not in node.log()
+
+
 def test_bond_breaks_when_the_node_is_killed(probe, start, manager):
     node = start(*QUICK, expect_end=True)
+    beats = probe.listen(Status, "/bond")
     bond = manager()
     probe.wait("the bond", lambda: state(bond) == "SM.Alive", node)
+    heard = len(beats)
+    probe.wait("more than the first heartbeat, from which on it is timed", lambda: len(beats) - heard > 20, node)
     node.process.kill()
     probe.wait("the end of the bond", lambda: state(bond) == "SM.Dead")
     assert not bond.sister_died_first  # by its timeout, and not by a farewell
+
+
+def test_a_node_that_does_not_hear_its_manager_gives_the_bond_up(probe, start):
+    """As one whose executor hangs: bondpy beats from a thread of its own, so that the manager would not miss it."""
+    node = start("-p", "autostart:=false", *QUICK)
+    beats = []  # when they came
+
+    def hear(beat):
+        if not beat.instance_id.startswith("manager"):
+            beats.append(time.monotonic())
+
+    def beats_stopped():
+        return bool(beats) and time.monotonic() - beats[-1] > 20 * HEARTBEAT_PERIOD_S
+
+    probe.node.create_subscription(Status, "/bond", hear, 10)
+    for name in ("manager 1", "manager 2"):
+        probe.bring_to("active", node)
+        probe.feed("/bond", Status, lambda stamp, name=name: Status(id="fuse_node", instance_id=name, active=True), 10.0)
+        enough = len(beats) + 60  # ten a second
+        probe.wait("more of it than its timeout allows alone", lambda enough=enough: len(beats) > enough, node)
+        probe.silence("/bond")
+        probe.wait("the end of its heartbeat", beats_stopped, node)
+        probe.bring_to("unconfigured", node)
+    assert "Traceback" not in node.log(), node.log()
+
+
+def test_a_node_that_is_ended_answers_the_manager_that_resets_it(probe, start, manager):
+    """Else the manager would wait for the answer for ever, and leave the rest of the robot as it is."""
+    node = start("-p", "autostart:=false", *QUICK, expect_end=True)
+    bond = manager()
+    probe.bring_to("active", node)
+    probe.wait("the bond", lambda: state(bond) == "SM.Alive", node)
+    client = probe.node.create_client(ChangeState, probe.base + "/change_state")
+    probe.wait("its service", client.service_is_ready, node)
+    node.process.send_signal(signal.SIGTERM)
+    probe.wait("the end of the bond", lambda: state(bond) == "SM.Dead")
+    for transition in (Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP):
+        request = ChangeState.Request()
+        request.transition.id = transition
+        answer = client.call_async(request)
+        probe.wait(f"the answer to transition {transition}", answer.done)
+        assert answer.result().success, node.log()
+    assert node.process.wait(20) == 0 and "Traceback" not in node.log(), node.log()

@@ -49,6 +49,8 @@ from .spin import release_garbage, run, settle_garbage
 from .stop_signals import STOP, StopRequested
 from .views import Views
 
+OWN_START = "; it starts by itself, so set its parameter autostart to false where a lifecycle manager starts it"
+RESET_S = 0.6  # nav2's lifecycle manager looks at its bonds every 0.2 s
 THRESHOLDS = ("latency_target_ms", "dwell_s", "battery_timeout_s")  # parameters of `Pipeline.configure`
 
 
@@ -74,14 +76,15 @@ class FuseNode(LifecycleNode):
         for text in (*self._declared.warnings(), *warnings_on_files(sys.argv, self.get_fully_qualified_name())):
             self.get_logger().warning(text)
         self._model_roots = model_roots(str(self.get_parameter("model").value), str(self.get_parameter("model_roots").value))
-        guard_change_state(self)
+        by_itself = self.get_parameter("autostart").value is True
+        guard_change_state(self, OWN_START if by_itself else "")
         self._configured: Configured | None = None
         self._loop: FuseLoop | None = None
         self._receive_node: Node | None = None  # made once: rclpy keeps 0.1 MB of every node that was ever made
         self._bond = ManagerBond(self)
         self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        if self.get_parameter("autostart").value is True:
+        if by_itself:
             steady = Clock(clock_type=ClockType.STEADY_TIME)
             self._autostart_timer = self.create_timer(0.001, self._autostart, clock=steady)
 
@@ -258,6 +261,19 @@ class FuseNode(LifecycleNode):
             self._configured.drivers.destroy()
             self._configured = None
             release_garbage()
+
+    def leave(self, spin_once: Callable[[], None]) -> None:
+        """Stop at the end of the process. ``spin_once`` answers requests.
+
+        A lifecycle manager that hears of a broken bond resets the node at once. Of a node that has gone it would wait for the
+        answer for ever, and leave the rest of the robot as it is.
+        """
+        managed = self._bond.formed
+        self._end_loop()
+        until_s = time.monotonic() + RESET_S
+        while managed and self._state_machine.current_state[1] != "unconfigured" and time.monotonic() < until_s:
+            spin_once()
+        self.close()
 
     def destroy_node(self) -> None:
         """Leave the graph, with the companion node."""

@@ -93,10 +93,9 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     except Exception as error:  # e.g. a malformed parameter file or an unknown ROS argument
         print(f"cannot start: {error}", file=sys.stderr)
         return 2
-    node = None
+    node, executor = None, make_executor()
     try:
         node = make_node()
-        executor = make_executor()
         executor.add_node(node)
         while rclpy.ok() and not STOP.requested:
             executor.spin_once(timeout_sec=0.2)  # without a timeout the events executor would not see signals
@@ -104,8 +103,8 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
         pass
     finally:
         if node is not None:
-            if hasattr(node, "close"):
-                node.close()
+            if hasattr(node, "leave"):
+                node.leave(lambda: executor.spin_once(timeout_sec=0.05))
             node.destroy_node()
         rclpy.try_shutdown()
     return 0

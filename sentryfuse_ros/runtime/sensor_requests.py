@@ -36,7 +36,7 @@ class SensorRequests:
 
     def reset(self) -> None:
         """Want all sensors, as at activation."""
-        self.requests = {name: SensorRequest(name, True, "at activation", float("-inf")) for name in self._settings}
+        self.requests = {name: SensorRequest(name, True, "no plan is in force", float("-inf")) for name in self._settings}
         self._unused_since_s: dict[str, float] = {}
         self._waking: set[str] = set()
         self.version += 1
