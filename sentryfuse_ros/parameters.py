@@ -147,6 +147,14 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("caption_rate_hz", 0.5, "How often such a sentence is published at most [Hz].", 0.01, 10.0),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
     Parameter(
+        "autostart_retry_s",
+        0.0,
+        "Where that fails, for instance because the model lies on a drive that comes late, the node tries again after this time "
+        "[s]. 0: it does not.",
+        0.0,
+        3600.0,
+    ),
+    Parameter(
         "receive",
         "auto",
         "How messages are received. raw takes serialised messages at every poll, callback uses ordinary rclpy callbacks, "

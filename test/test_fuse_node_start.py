@@ -3,6 +3,7 @@
 (The graph of a long-lived process may still list publishers of the test before.)
 """
 
+import shutil
 import signal
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu
 
 from sentryfuse_ros.nodes.messages import to_time
+from sentryfuse_ros.paths import model_path
 
 
 def test_namespace_node_name_and_remapping(ros, start):
@@ -147,6 +149,17 @@ def test_all_mistakes_of_a_file_are_reported_at_once(probe, start, tmp_path):
     assert "configure failed: 9 mistakes:" in node.log()
     assert "/imu/data, on which battery_topic expects sensor_msgs/msg/BatteryState" in node.log()
     assert "expected one of sensor_msgs/msg/Image" in node.log()  # and the module unittest.__main__ is not loaded
+
+
+def test_a_start_that_fails_is_tried_again_until_it_succeeds(probe, start, tmp_path):
+    node = start("-p", f"model:={tmp_path / 'drive' / 'mine'}", "-p", "autostart_retry_s:=0.2", "-p", "warm_up:=false")
+    probe.wait("the refusal", lambda: "tries again in 0.2 s" in node.log(), node)
+    probe.wait("the reason", lambda: "configure failed" in probe.diagnosis("node")[1], node)
+    assert probe.lifecycle_state(node) == "unconfigured"
+    shutil.copytree(model_path("utd_mhad_depth_imu"), tmp_path / "drive" / "mine")
+    probe.feed_imu()
+    assert probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+    assert node.log().count("configure failed") == 1  # and not a line five times a second
 
 
 def test_a_file_for_another_node_is_warned_of(probe, start, tmp_path):

@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.parameter import Parameter
@@ -32,6 +31,7 @@ from ..runtime.fastest_engine import load_fastest
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
 from ..settings import Settings
+from .autostart import Autostart
 from .captions import CaptionPublisher
 from .configuration_check import check_configuration
 from .declare import DeclaredParameters
@@ -84,14 +84,7 @@ class FuseNode(LifecycleNode):
         self._bond = ManagerBond(self)
         self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
         self.add_on_set_parameters_callback(self._on_set_parameters)
-        if by_itself:
-            steady = Clock(clock_type=ClockType.STEADY_TIME)
-            self._autostart_timer = self.create_timer(0.001, self._autostart, clock=steady)
-
-    def _autostart(self) -> None:
-        self._autostart_timer.cancel()
-        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS and not STOP.requested:
-            self.trigger_activate()
+        self._autostart = Autostart(self, float(self.get_parameter("autostart_retry_s").value)) if by_itself else None
 
     def _loop_statuses(self) -> list[DiagnosticStatus]:
         return self._loop.diagnose() if self._loop is not None else []
@@ -147,8 +140,9 @@ class FuseNode(LifecycleNode):
         if STOP.requested and name == "configure":  # whatever was raised: a library may report the signal as its own error
             self.get_logger().info(f"{name} broken off by {STOP.name}")
             return TransitionCallbackReturn.FAILURE
+        told = trouble == self._diagnostics.trouble and self._autostart is not None and self._autostart.tries > 1
         self._diagnostics.trouble = trouble
-        if trouble:
+        if trouble and not told:
             self.get_logger().error(trouble)
         return TransitionCallbackReturn.FAILURE if trouble else TransitionCallbackReturn.SUCCESS
 
