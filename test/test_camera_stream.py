@@ -101,12 +101,30 @@ def test_the_most_changed_windows_come_first():
     assert not np.array_equal(step.token, first)
 
 
-def test_a_picture_that_changed_nearly_everywhere_is_encoded_whole():
-    _, _, stream = stream_parts()
+@pytest.mark.parametrize(
+    "policy", [StreamPolicy(), StreamPolicy("top_k", most_windows=2), StreamPolicy("budget", most_share=0.1)]
+)
+def test_a_picture_that_changed_nearly_everywhere_is_encoded_whole(policy):
+    _, _, stream = stream_parts(policy=policy)
     frames = still_room(2, np.random.default_rng(0))
     frames[1] -= 0.5
     stream.update(frames[0])
     assert stream.update(frames[1]).dense
+
+
+def test_a_camera_that_drives_is_hardly_ever_compared_until_it_stands():
+    """What it sees has no shift that windows could agree on; comparing costs time and finds everything changed."""
+    rng = np.random.default_rng(0)
+    _, encoder, _ = stream_parts()
+    motion = EgoMotion(MotionVote((6, 6), 1.0))
+    stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
+    driving = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32)) for _ in range(60)]
+    assert all(step.dense for step in driving) and sum(np.isfinite(step.change) for step in driving) <= 9
+    assert sum(step.moving for step in driving[10:]) >= 35
+    standing = [stream.update(picture) for picture in still_room(14, rng)]
+    assert not standing[-1].dense and not standing[-1].moving and sum(step.dense for step in standing) <= 11
+    known_to_stand = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32), turn_rad_s=0.0) for _ in range(5)]
+    assert all(np.isfinite(step.change) and not step.moving for step in known_to_stand)
 
 
 def test_reset_makes_the_next_picture_a_first_one():

@@ -26,6 +26,8 @@ def test_live_view_renders_every_state():
         model_input="camera",
         branch="light",
         tokens=0.125,
+        change=7.0,
+        flops_share=0.08,
         moving=False,
         flops_share_recent=0.03,
         reuse=0.7,
@@ -44,6 +46,12 @@ def test_live_view_renders_every_state():
     assert all(s.name in text for s in State) and "wave" in text and "freeze" in text and "40 %" in text
     assert "Driving on sand." in text
     assert "12 % of the tokens" in text and "light" in text and "97 % of the encoder saved" in text and "0.4 switches/s" in text
+    latest.caption, latest.info = None, N(classes=["wave", "clap"])
+    console.print(render(latest, script))
+    assert (
+        "Something moves." in (text := console.export_text())
+        and "of the 2 actions that the model knows, it looks like wave" in text
+    )
     latest.prediction = N(valid=False, reason="no live sensor")
     console.print(render(latest, script))
     latest.prediction = latest.mask = latest.pruning = latest.caption = None

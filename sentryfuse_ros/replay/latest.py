@@ -47,6 +47,8 @@ class StreamMessage(Protocol):
     model_input: str
     branch: str
     tokens: float
+    change: float
+    flops_share: float
     moving: bool
     flops_share_recent: float
     reuse: float

@@ -15,7 +15,9 @@ from rich.text import Text
 
 from ..replay.faults import FaultScript
 from ..replay.latest import Latest, PredictionMessage, PruningMessage, SensorMessage, StreamMessage
+from ..replay.run_record import StreamRow
 from ..sensing.liveness import State
+from .stream_words import sentence
 from .style import BRANCH_COLOURS, STATE_COLOURS
 
 
@@ -60,7 +62,8 @@ def render(latest: Latest, script: FaultScript, label: str = "") -> Panel:
         lines.append(Text(latest.caption.text, style="italic"))
     if latest.pruning is not None:
         lines += [Text(""), *power_lines(latest.pruning)]
-        lines += [stream_line(stream) for stream in latest.pruning.streams]
+        for stream in latest.pruning.streams:
+            lines += [stream_line(stream), *stream_words(stream, latest)]
     return Panel(Group(*lines), title=f"sentryfuse  t = {latest.t_s:5.1f} s", border_style="blue")
 
 
@@ -106,6 +109,15 @@ def power_lines(pruning: PruningMessage) -> list[RenderableType]:
         f"   {pruning.flops / 1e6:.1f} of {pruning.flops_dense / 1e6:.1f} MFLOPs",
     )
     return [row, Text(pruning.reason, style="bright_black")]
+
+
+def stream_words(stream: StreamMessage, latest: Latest) -> list[RenderableType]:
+    """What the stream sees, in a sentence; nothing where a caption head says more, or nothing was predicted."""
+    p, info = latest.prediction, latest.info
+    if latest.caption is not None or info is None or p is None or not p.valid:
+        return []
+    seen = StreamRow(latest.t_s, stream.branch, stream.tokens, stream.change, stream.flops_share, stream.moving)
+    return [Text(sentence(seen, (p.class_name, p.confidence), len(info.classes)), style="italic")]
 
 
 def stream_line(stream: StreamMessage) -> RenderableType:

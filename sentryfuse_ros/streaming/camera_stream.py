@@ -13,6 +13,8 @@ from .ego_motion import EgoMotion
 from .policy import StreamPolicy
 from .window_encoder import WindowEncoder
 
+LONGEST_REST = 8  # pictures for which a camera that drives is not compared, 0.8 s at 10 Hz
+
 
 @dataclass(frozen=True, slots=True)
 class StreamStep:
@@ -49,6 +51,7 @@ class CameraStream:
         self._codes = np.zeros((encoder.windows, encoder.options.code), np.float32)
         self._token = np.zeros(encoder.d_model, np.float32)
         self._since_dense = 0
+        self._rest = self._patience = 0  # pictures for which nothing is compared: still to come, and after the next global change
 
     def reset(self) -> None:
         """Forget every picture; the next one is encoded whole."""
@@ -57,7 +60,7 @@ class CameraStream:
         if self._motion is not None:
             self._motion.reset()
         self._router.reset()
-        self._since_dense = 0
+        self._since_dense = self._rest = self._patience = 0
 
     def update(
         self,
@@ -78,6 +81,9 @@ class CameraStream:
         if detector is None:
             return self._encode_all(picture, None, size)
         measured = turn_rad_s is not None or speed_m_s is not None
+        if self._rest and not measured:
+            self._rest -= 1
+            return self._encode_all(picture, None, size, moving=True)
         thin = None if measured and self._motion is not None else detector.thin(picture)
         if self._motion is not None and self._motion.moving(None if thin is None else thin[0], turn_rad_s, speed_m_s):
             detector.reset()  # nothing is compared until the camera stands, so nothing is held either
@@ -93,7 +99,13 @@ class CameraStream:
             return StreamStep(self._token, branch, 0, size, False, False, change)
         windows = self._policy.choose(scores, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
-            return self._encode_all(picture, thin, size, change=change)
+            if self._motion is None or measured:
+                return self._encode_all(picture, thin, size, change=change)
+            # Nearly everything changed: the camera drives, which no vote sees. Comparing would be in vain for a while.
+            self._rest = self._patience = min(2 * self._patience or 1, LONGEST_REST)
+            detector.reset()
+            return self._encode_all(picture, None, size, moving=True, change=change)
+        self._patience = 0
         self._since_dense += 1
         size = size if branch == Branch.FULL else self._encoder.sizes - 1
         count = self._encoder.windows if windows is None else len(windows)

@@ -25,7 +25,7 @@ class StreamPolicy:
     most_windows: Count = 6
     most_share: ShareAboveZero = 0.25
     refresh_pictures: _Refresh = 60  # every window is encoded once in so many pictures, whatever its change; 0: never
-    dense_above: ShareAboveZero = 0.7  # with a larger share of the windows to encode, all are
+    dense_above: ShareAboveZero = 0.7  # where a larger share of the windows has changed, or is to be encoded, all are
 
     def __post_init__(self) -> None:
         check(self, "stream policy", "correct the streaming section")
@@ -45,6 +45,10 @@ class StreamPolicy:
         """
         windows = len(scores)
         chosen = scores > 1
+        if np.count_nonzero(chosen) > self.dense_above * windows:
+            return (
+                None  # whatever the limit: so much changes where the camera moves, and few new windows would not fit the old ones
+            )
         most = self.limit(windows, ratio)
         if most < windows and np.count_nonzero(chosen) > most:
             best = np.argpartition(-scores, most - 1)[:most]
