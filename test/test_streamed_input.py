@@ -271,3 +271,13 @@ def test_a_model_without_patch_encoder_and_torch_run_as_before(tmp_path):
     model = stream_model()
     in_torch = Engine.from_model(model, {"streaming": STILL})
     assert in_torch.stream("on") == ()
+
+
+def test_a_plan_that_is_prepared_leaves_the_streams_alone():
+    """Between two inferences the engine runs plans on empty windows; a router must not be told how sure these were."""
+    camera = Camera(ROUTED)
+    camera.run(room(10))
+    streams = camera.engine._streams
+    before, tokens = streams.confidence, dict(streams._inputs["depth"]._tokens)
+    assert camera.engine.prepare((True,), 0.0)
+    assert streams.confidence == before and streams._inputs["depth"]._tokens == tokens
