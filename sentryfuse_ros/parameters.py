@@ -308,7 +308,7 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "motion_sensor",
         "",
         "Name of an IMU that is fixed to the same body as this camera and whose gyro has no bias. If the camera's pictures are a "
-        "stream, its rate of turn then says whether the camera moves, and the pictures need not (docs/STREAMING.md).",
+        "stream, its rate of turn then says whether the camera turns, and the pictures need not (docs/STREAMING.md).",
     ),
     Parameter(
         "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0

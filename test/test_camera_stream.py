@@ -123,7 +123,7 @@ def test_a_camera_that_drives_is_hardly_ever_compared_until_it_stands():
     assert sum(step.moving for step in driving[10:]) >= 35
     standing = [stream.update(picture) for picture in still_room(14, rng)]
     assert not standing[-1].dense and not standing[-1].moving and sum(step.dense for step in standing) <= 11
-    known_to_stand = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32), turn_rad_s=0.0) for _ in range(5)]
+    known_to_stand = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32), speed_m_s=0.0) for _ in range(5)]
     assert all(np.isfinite(step.change) and not step.moving for step in known_to_stand)
 
 

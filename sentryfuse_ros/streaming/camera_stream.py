@@ -81,7 +81,7 @@ class CameraStream:
         if detector is None:
             return self._encode_all(picture, None, size)
         measured = turn_rad_s is not None or speed_m_s is not None
-        if self._rest and not measured:
+        if self._rest and speed_m_s is None:
             self._rest -= 1
             return self._encode_all(picture, None, size, moving=True)
         thin = None if measured and self._motion is not None else detector.thin(picture)
@@ -99,7 +99,7 @@ class CameraStream:
             return StreamStep(self._token, branch, 0, size, False, False, change)
         windows = self._policy.choose(scores, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
-            if self._motion is None or measured:
+            if self._motion is None or speed_m_s is not None:  # a gyro does not see that the camera drives straight on
                 return self._encode_all(picture, thin, size, change=change)
             # Nearly everything changed: the camera drives, which no vote sees. Comparing would be in vain for a while.
             self._rest = self._patience = min(2 * self._patience or 1, LONGEST_REST)
