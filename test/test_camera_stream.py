@@ -1,9 +1,12 @@
 """A camera's stream: exact where everything is encoded, few windows where little changes, and an explicit reset."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
-from stream_maker import SPEC, still_room, stream_model, stream_parts, with_box
+from stream_maker import SPEC, still_room, stream_parts, with_box
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.checkpoint import read_checkpoint
@@ -181,16 +184,34 @@ def test_an_encoder_of_convolutions_cannot_stream():
 
 
 def test_a_model_with_a_stream_needs_no_torch_at_run_time():
-    import subprocess
-    import sys
-
+    """The shipped model in the fuser, in an interpreter in which importing torch fails."""
     code = (
         "import sys\n"
-        "import sentryfuse_ros.streaming.stream_classifier, sentryfuse_ros.streaming.ego_motion\n"
-        "assert 'torch' not in sys.modules\n"
+        "class Refuse:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name.split('.')[0] == 'torch':\n"
+        "            raise ImportError('refused: ' + name)\n"
+        "sys.meta_path.insert(0, Refuse())\n"
+        "from sentryfuse_ros.evaluation.stream_ticks import time_ticks\n"
+        "from sentryfuse_ros.model.checkpoint import read_checkpoint\n"
+        "from sentryfuse_ros.paths import model_path\n"
+        "ticks = time_ticks(read_checkpoint(model_path('utd_mhad_stream')), 6.5)\n"
+        "assert len(ticks) == 6 and 'torch' not in sys.modules, ticks\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
-    assert stream_model().config.tokenizer["depth"].stem_name == "patches"
+
+
+def test_a_model_without_a_camera_loads_no_opencv():
+    code = (
+        "import sys\n"
+        "from sentryfuse_ros.paths import model_path\n"
+        "from sentryfuse_ros.runtime.engine import Engine\n"
+        "from sentryfuse_ros.runtime.pipeline import Pipeline\n"
+        "from sentryfuse_ros.settings import build_settings\n"
+        "pipeline = Pipeline(build_settings({'sensors': ['imu']}), Engine.load(model_path('husky_terrain')))\n"
+        "assert pipeline.streamed == () and not {'cv2', 'torch'} & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd="/")
 
 
 def test_the_shipped_model_streams_as_its_section_says_and_runs_in_the_engine():
