@@ -19,7 +19,7 @@ from ..files import write_atomically
 from ..machine import library_version, processor
 from ..paths import cache_path
 
-LONGEST_S = 120.0  # importing torch may take long on a small computer that is busy
+LONGEST_S = 60.0  # importing torch may take long on a small computer that is busy
 
 
 def kept_times(model_sha256: str, candidates: Sequence[str], device: str, threads: int) -> dict[str, float]:
