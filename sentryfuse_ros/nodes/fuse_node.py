@@ -50,7 +50,7 @@ from .stop_signals import STOP, StopRequested
 from .views import Views
 
 OWN_START = "; it starts by itself, so set its parameter autostart to false where a lifecycle manager starts it"
-RESET_S = 0.6  # nav2's lifecycle manager looks at its bonds every 0.2 s
+RESET_S = 0.8  # for each step of a reset; nav2's lifecycle manager looks at its bonds every 0.2 s
 THRESHOLDS = ("latency_target_ms", "dwell_s", "battery_timeout_s")  # parameters of `Pipeline.configure`
 
 
@@ -264,9 +264,12 @@ class FuseNode(LifecycleNode):
         """
         managed = self._bond.formed
         self._end_loop()
-        until_s = time.monotonic() + RESET_S
-        while managed and self._state_machine.current_state[1] != "unconfigured" and time.monotonic() < until_s:
+        state, since_s = "active", time.monotonic()
+        while managed and state != "unconfigured" and time.monotonic() - since_s < RESET_S:
             spin_once()
+            before, state = state, self._state_machine.current_state[1]
+            if state != before:
+                since_s = time.monotonic()
         self.close()
 
     def destroy_node(self) -> None:
