@@ -346,7 +346,7 @@ def test_gains_by_hand():
 
 def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys):
     page = tmp_path / "README.md"
-    names = ("progress", "gains", "gains_by_ratio", "criteria", "controls", "kept", "combinations")
+    names = ("progress", "gains", "gains_by_ratio", "gains_by_task", "criteria", "controls", "kept", "combinations")
     page.write_text("".join(f"<!-- {n} -->\n<!-- end {n} -->\n" for n in names))
     arguments = ["--budget", "network", "--quick", "--tasks", "made_up", "--cache", str(tmp_path / "cache")]
     arguments += ["--json", str(tmp_path / "out.json"), "--archive", str(tmp_path / "nets.jsonl"), "--docs", str(tmp_path)]

@@ -31,6 +31,7 @@ def network_tables(report: Mapping[str, Any]) -> dict[str, str]:
         "progress": progress(report),
         "gains": _gains(report, FIGURES),
         "gains_by_ratio": _gains(report, {f"r{r:g}": f"r = {r:g}" for r in RATIOS}),
+        "gains_by_task": _gains(report, {task: task for task in dict.fromkeys(c["task"] for c in report["combinations"])}),
         "criteria": _criteria(report),
         "controls": control_rows(report["plans"], RATIOS),
         "kept": _kept(report),
