@@ -15,12 +15,16 @@ from tiny_model import tiny_batch, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.pruning.__main__ import main
+from benchmarks.pruning.archive import read_archive
 from benchmarks.pruning.criteria import Calibration
 from benchmarks.pruning.examples import held_examples, load_examples
 from benchmarks.pruning.plans import Ranking
 from benchmarks.pruning.run_result import PlanResults, RunResult
 from benchmarks.pruning.runs import NETWORK, Run, network_runs, specification
 from benchmarks.pruning.store import run_or_read
+from benchmarks.pruning.study import report
+from benchmarks.pruning.tables import insert
+from benchmarks.pruning.tasks import TASKS
 from benchmarks.pruning.training import StudyElasticTrainer, StudyTrainer, recipe_of, trained
 from benchmarks.pruning.variants import GATE, GATE_BLIND
 from benchmarks.pruning.whole import summary
@@ -47,6 +51,8 @@ from sentryfuse_ros.training.logits import predict_subnetworks
 from sentryfuse_ros.training.trainer import Trainer
 
 ALL = (True, True, True)
+PAGE = Path(summary.__file__).parent
+RESULTS = summary.FIRST_STUDY.parent
 
 
 @pytest.fixture
@@ -332,13 +338,27 @@ def test_gains_by_hand():
     assert gains["alone"]["all"]["value"] == pytest.approx(np.mean(ours_at) / 0.25 - 1, abs=1e-4)
     assert gains["units"]["all"]["value"] == pytest.approx(0.2, abs=1e-4)
     # The first study's figure comes from its committed results.
-    first = json.loads((Path(summary.FIRST_STUDY).parent / "pruning.json").read_text())["summary"]["gain_mean_rel_early"]
+    first = json.loads((RESULTS / "pruning.json").read_text())["summary"]["gain_mean_rel_early"]
     assert gains["first"]["all"]["value"] == pytest.approx(first, abs=0.002)
     rows = {(row["variant"], row["plan"]): row for row in found["plans"]}
     assert rows["one_order", GATE]["by_ratio"]["0.9"]["points"] < 0 < rows["joint", GATE_BLIND]["points"]
     assert {row["sensors"] for row in found["kept"]} == {1.0} and {row["whole_stems"] for row in found["kept"]} == {0.5}
     shown = network_tables(found | {"finished": 3, "asked": 45, "command": "x"})
     assert "| taylor" in shown["criteria"] and f"{100 * gains['network']['all']['value']:.1f} %" in shown["gains"]
+
+
+def test_the_committed_page_shows_what_the_committed_results_give(tmp_path):
+    """The whole page, except for the command that filled it; and every committed result is of a run that would be done today."""
+    archive = read_archive(RESULTS / "pruning_network_nets.jsonl")
+    runs = network_runs(tuple(TASKS), (0, 1, 2), NETWORK_VARIANTS)
+    assert set(archive) <= {run.name for run in runs}
+    found = report(runs, {run: archive[run.name] for run in runs if run.name in archive}, "", {}, summary.summarise_network)
+    committed = (PAGE / "README.md").read_text()
+    (tmp_path / "README.md").write_text(committed)
+    parts = network_tables(found)
+    del parts["progress"]
+    insert(tmp_path / "README.md", parts)
+    assert (tmp_path / "README.md").read_text() == committed
 
 
 # command line
