@@ -72,7 +72,7 @@ def test_a_sleeping_lidar_is_switched_off_and_comes_back(probe, start, driver, l
     (request,) = listened[-1].requests
     assert request.sensor == "lidar" and request.topic == "/lidar/points" and not request.wanted
     assert not probe.status_of("lidar").alarm and "the plan has not used it" in probe.status_of("lidar").reason
-    assert probe.node.count_publishers("/lidar/points") == 1  # its driver is there, and silent
+    probe.wait("its driver, which is there and silent", lambda: probe.node.count_publishers("/lidar/points") == 1, node)
     assert probe.set_parameter("pruning_ratio_override", -1.0).successful
     p = probe.wait_new_prediction(lambda p: list(p.used) == [False, True, True, True], "the LiDAR's return", node)
     probe.wait("the second request", lambda: listened[-1].requests[0].wanted, node)
