@@ -6,18 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from bag_maker import T0
 from cdr_messages import header, make, raw
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
+from series_maker import save_series_model
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.message_types import definition_of
 from sentryfuse_ros.decoders.message_definition import Message
-from sentryfuse_ros.model.config import FuseConfig
-from sentryfuse_ros.model.fuse import SentryFuse
-from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec
 
@@ -90,18 +87,4 @@ def definitions(folder: Path) -> dict[str, Message]:
 
 def save_wheel_model(folder: Path) -> Path:
     """A checkpoint with random weights for `SPEC`."""
-    torch.manual_seed(0)
-    config = FuseConfig(
-        modalities=(SPEC,),
-        classes=("gravel", "mud"),
-        d_model=16,
-        layers=2,
-        num_kv_heads=2,
-        head_dim=4,
-        ffn_dim=32,
-        readout_heads=2,
-        gate_hidden=4,
-        tokenizer={"wheels": {"steps_per_token": 5, "stem_channels": 4}},
-    )
-    save_checkpoint(SentryFuse(config), folder)
-    return folder
+    return save_series_model(folder, [SPEC])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +83,12 @@ def write_motor_bag(path: Path, seconds: float = 4.0, bumper: bool = False, from
     return path
 
 
-def save_motor_model(folder: Path) -> Path:
-    """A checkpoint with random weights for `SPECS`."""
+def save_series_model(folder: Path, specs: Sequence[ModalitySpec], classes: Sequence[str] = ("gravel", "mud")) -> Path:
+    """A checkpoint with random weights for inputs whose windows are steps of values."""
     torch.manual_seed(0)
     config = FuseConfig(
-        modalities=SPECS,
-        classes=("gravel", "mud"),
+        modalities=tuple(specs),
+        classes=tuple(classes),
         d_model=16,
         layers=2,
         num_kv_heads=2,
@@ -95,7 +96,12 @@ def save_motor_model(folder: Path) -> Path:
         ffn_dim=32,
         readout_heads=2,
         gate_hidden=4,
-        tokenizer={"wheels": {"steps_per_token": 5, "stem_channels": 4}, "command": {"steps_per_token": 5, "stem_channels": 4}},
+        tokenizer={spec.name: {"steps_per_token": 5, "stem_channels": 4} for spec in specs},
     )
     save_checkpoint(SentryFuse(config), folder)
     return folder
+
+
+def save_motor_model(folder: Path) -> Path:
+    """A checkpoint with random weights for `SPECS`."""
+    return save_series_model(folder, SPECS)

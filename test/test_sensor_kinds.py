@@ -9,14 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
+from series_maker import save_series_model
 
 import sentryfuse_ros
 from sentryfuse_ros.decoders.decoder import MessageDecoder, PayloadFault, Rejected
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.model.config import FuseConfig
-from sentryfuse_ros.model.fuse import SentryFuse
-from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.model.tokenizer_config import SeriesTokenizerConfig
 from sentryfuse_ros.model.tokenizers import SeriesTokenizer
 from sentryfuse_ros.nanoseconds import NS_PER_S
@@ -144,20 +141,7 @@ def range_spec(**changes):
 @pytest.fixture
 def pipeline(range_finder, tmp_path):
     """A fuser whose model has one input: the range finder's."""
-    torch.manual_seed(0)
-    config = FuseConfig(
-        modalities=(range_spec(),),
-        classes=("clear", "blocked"),
-        d_model=16,
-        layers=2,
-        num_kv_heads=2,
-        head_dim=4,
-        ffn_dim=32,
-        readout_heads=2,
-        gate_hidden=4,
-        tokenizer={"front_sonar": {"steps_per_token": 5, "stem_channels": 4}},
-    )
-    save_checkpoint(SentryFuse(config), tmp_path / "model")
+    save_series_model(tmp_path / "model", [range_spec()], ("clear", "blocked"))
     settings = build_settings({"sensors": ["front_sonar"], "front_sonar.limits.nearest_m": 0.1})
     return Pipeline(settings, Engine.load(tmp_path / "model"))
 

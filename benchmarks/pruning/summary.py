@@ -66,19 +66,24 @@ def summarise(results: Iterable[RunResult]) -> dict[str, Any]:
         "plans": [row for plan in CONTROLS if not VARIANTS[plan.variant].explains and (row := against_ours(table, plan))],
         "plans_explained": [row for plan in CONTROLS if (row := against_ours(table, plan, [explained_on]))],
         "explained_on": explained_on,
-        "accuracy": [
-            {**r.run._asdict(), "accuracy": r.accuracy, "params": r.params, "flops": r.flops, "train_s": r.train_s}
-            for r in results
-        ],
+        "accuracy": accuracy_rows(results),
     }
 
 
-def _line(table: ResultTable, at: Combination, best: str) -> dict[str, Any]:
-    """One combination for the record, with the accuracies of all criteria on both networks."""
+def accuracy_rows(results: Iterable[RunResult]) -> list[dict[str, Any]]:
+    """What every run reached and cost, for the record."""
+    return [
+        {**r.run._asdict(), "accuracy": r.accuracy, "params": r.params, "flops": r.flops, "train_s": r.train_s} for r in results
+    ]
+
+
+def combination_line(table: ResultTable, at: Combination, best: str, **more: Plan) -> dict[str, Any]:
+    """One combination for the record: ours, the strongest criterion, the dense networks, and ``more`` plans, by seed too."""
     seeds = table.seeds(at.pair, PAIR)
     plans = {
         "ours": OURS,
         "strongest": Plan("normal", best),
+        **more,
         "dense_ours": Plan("joint", "dense"),
         "dense_normal": Plan("normal", "dense"),
     }
@@ -88,6 +93,14 @@ def _line(table: ResultTable, at: Combination, best: str) -> dict[str, Any]:
         "pruned_share": round(table.pruned_share(at), 3),
         **accuracies(table, at, plans, seeds),
         "by_seed": {str(s): accuracies(table, at, plans, [s]) for s in seeds},
+    }
+
+
+def _line(table: ResultTable, at: Combination, best: str) -> dict[str, Any]:
+    """One combination for the record, with the accuracies of all criteria on both networks."""
+    seeds = table.seeds(at.pair, PAIR)
+    return {
+        **combination_line(table, at, best),
         "normal": accuracies(table, at, {p: Plan("normal", p) for p in table.plans("normal")}, seeds),
         "joint": accuracies(table, at, {p: Plan("joint", p) for p in table.plans("joint") if p != GATE}, seeds),
     }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +26,22 @@ RECENT_S = 10.0  # what `StreamUse` tells of the pictures before the newest cove
 _NOBODY = Source("")
 
 
+class PictureUse(NamedTuple):
+    """What was done with one picture."""
+
+    stamp_ns: int
+    branch: Branch
+    change: float
+    encoded: int
+    whole: bool
+    moving: bool
+    flops_share: float
+
+
 @dataclass(frozen=True)
 class StreamUse:
-    """What a stream did with the newest picture, and with those of the last RECENT_S."""
+    """What a stream did with the newest picture, and with those of the last RECENT_S. The latter is worked out when it is asked
+    for, which is less often than there are predictions."""
 
     branch: Branch
     change: float  # see `StreamStep`
@@ -38,15 +52,34 @@ class StreamUse:
     flops: float  # of all pictures that were new in this window
     window_flops: float  # of encoding all pictures of a window whole, at the size that the plan in force runs
     known_flops: float  # of encoding those but the newest whole, which no stream does
-    recent: BranchShare
-    recent_whole: int  # pictures that were encoded whole
-    recent_encoded: float  # mean share of the windows
-    recent_flops: float  # mean share of encoding every picture whole
+    done: tuple[PictureUse, ...]  # of the last RECENT_S, the newest last
 
     @property
     def tokens(self) -> float:
         """Share of the newest picture's tokens that were encoded anew."""
         return self.encoded / self.windows
+
+    @cached_property
+    def recent(self) -> BranchShare:
+        """Share of each branch, and how often it changed."""
+        span_s = (self.done[-1].stamp_ns - self.done[0].stamp_ns) / NS_PER_S
+        rate_hz = (len(self.done) - 1) / span_s if span_s > 0 else 0.0
+        return branch_share(np.array([picture.branch for picture in self.done]), rate_hz)
+
+    @property
+    def recent_whole(self) -> int:
+        """Pictures that were encoded whole."""
+        return sum(picture.whole for picture in self.done)
+
+    @property
+    def recent_encoded(self) -> float:
+        """Mean share of the windows that were encoded anew."""
+        return float(np.mean([picture.encoded for picture in self.done])) / self.windows
+
+    @property
+    def recent_flops(self) -> float:
+        """Mean share of encoding every picture whole."""
+        return float(np.mean([picture.flops_share for picture in self.done]))
 
 
 class StreamedTokens(NamedTuple):
@@ -58,18 +91,6 @@ class StreamedTokens(NamedTuple):
     tokens: np.ndarray
     seen: np.ndarray
     use: StreamUse | None
-
-
-class _Done(NamedTuple):
-    """What was done with one picture."""
-
-    stamp_ns: int
-    branch: Branch
-    change: float
-    encoded: int
-    whole: bool
-    moving: bool
-    flops_share: float
 
 
 class StreamedInput:
@@ -84,7 +105,7 @@ class StreamedInput:
         self._state = Known()  # how far the stream has come, and in which era
         self._source, self._size = _NOBODY, 0
         self._tokens: dict[int, tuple[np.ndarray, float]] = {}  # by stamp
-        self._done: deque[_Done] = deque()
+        self._done: deque[PictureUse] = deque()
 
     def warm(self) -> None:
         """Run every session once, so that no later picture takes longer."""
@@ -147,7 +168,7 @@ class StreamedInput:
         flops = self._encoder.flops(step.encoded, step.size)
         self._flops += flops
         share = flops / self._dense_flops
-        self._done.append(_Done(stamp_ns, step.branch, step.change, step.encoded, step.dense, step.moving, share))
+        self._done.append(PictureUse(stamp_ns, step.branch, step.change, step.encoded, step.dense, step.moving, share))
         while self._done[0].stamp_ns < stamp_ns - RECENT_S * NS_PER_S:
             self._done.popleft()
         self._state = Known(stamp_ns, self._state.era)
@@ -155,21 +176,16 @@ class StreamedInput:
     def _use(self) -> StreamUse | None:
         if not self._done:
             return None
-        last, windows = self._done[-1], self._encoder.windows
-        span_s = (last.stamp_ns - self._done[0].stamp_ns) / NS_PER_S
-        rate_hz = (len(self._done) - 1) / span_s if span_s > 0 else 0.0
+        last = self._done[-1]
         return StreamUse(
             last.branch,
             last.change,
-            windows,
+            self._encoder.windows,
             last.encoded,
             last.moving,
             last.flops_share,
             self._flops,
-            self.spec.shape[0] * self._encoder.flops(windows, self._size),
+            self.spec.shape[0] * self._encoder.flops(self._encoder.windows, self._size),
             (self.spec.shape[0] - 1) * self._dense_flops,
-            branch_share(np.array([done.branch for done in self._done]), rate_hz),
-            sum(done.whole for done in self._done),
-            float(np.mean([done.encoded for done in self._done])) / windows,
-            float(np.mean([done.flops_share for done in self._done])),
+            tuple(self._done),
         )

@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..archive import read_archive
-from ..comparison import PAIR, Plan, accuracies, by_seed, fewest_seeds, mean, relative, strongest
+from ..comparison import PAIR, Plan, by_seed, fewest_seeds, mean, relative, strongest
 from ..conditions import RATIOS as FIRST_RATIOS
 from ..result_table import Combination, ResultTable, plans_of
 from ..run_result import RunResult
-from ..summary import against_ours
+from ..summary import accuracy_rows, against_ours, combination_line
 from ..variants import GATE, GATE_BLIND, USUAL
 from .measurement import ALONE
 from .stages import RATIOS
@@ -112,31 +112,10 @@ def summarise_network(results: Iterable[RunResult]) -> dict[str, Any]:
     combinations = table.combinations(*PAIR, ratios=RATIOS) if best else []
     return {
         "gains": found,
-        "combinations": [_line(table, c, best) for c in combinations],
+        "combinations": [combination_line(table, c, best, alone=Plan("normal", f"{best}_alone")) for c in combinations],
         "plans": [row for plan in CONTROLS if (row := against_ours(table, plan, ratios=RATIOS))],
         "kept": [row for plan in (OURS, Plan("normal", str(best))) for row in _kept(table, plan)] if best else [],
-        "accuracy": [
-            {**r.run._asdict(), "accuracy": r.accuracy, "params": r.params, "flops": r.flops, "train_s": r.train_s}
-            for r in results
-        ],
-    }
-
-
-def _line(table: ResultTable, at: Combination, best: str) -> dict[str, Any]:
-    seeds = table.seeds(at.pair, PAIR)
-    plans = {
-        "ours": OURS,
-        "strongest": Plan("normal", best),
-        "alone": Plan("normal", f"{best}_alone"),
-        "dense_ours": Plan("joint", "dense"),
-        "dense_normal": Plan("normal", "dense"),
-    }
-    return {
-        **at._asdict(),
-        "seeds": len(seeds),
-        "pruned_share": round(table.pruned_share(at), 3),
-        **accuracies(table, at, plans, seeds),
-        "by_seed": {str(s): accuracies(table, at, plans, [s]) for s in seeds},
+        "accuracy": accuracy_rows(results),
     }
 
 
