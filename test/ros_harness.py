@@ -19,6 +19,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import GetParameters, SetParameters
+from rclpy.node import NodeNameNonExistentError
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rclpy.signals import SignalHandlerOptions
@@ -150,6 +151,23 @@ class Probe:
                         f"no {what} in {deadline_s} s; {self.seen()}\n" + (under_test.log() if under_test else "")
                     )
                 self._changed.wait(min(left, 0.2))
+
+    def graph_of(self, node_name: str, node_namespace: str = "/") -> dict[str, set[str]] | None:
+        """The topics and services that the graph lists of a node, or None while it does not know the node.
+
+        DDS announces a node's name apart from its endpoints, so data may come before the name does. Ask inside `wait`.
+        """
+        graph = self.node
+        questions = {
+            "publish": graph.get_publisher_names_and_types_by_node,
+            "subscribe": graph.get_subscriber_names_and_types_by_node,
+            "reply": graph.get_service_names_and_types_by_node,
+            "request": graph.get_client_names_and_types_by_node,
+        }
+        try:
+            return {what: {name for name, _ in ask(node_name, node_namespace)} for what, ask in questions.items()}
+        except NodeNameNonExistentError:
+            return None
 
     def seen(self) -> str:
         states = [(s.name, s.state, s.reason) for s in self.masks[-1].sensors] if self.masks else "no mask"

@@ -143,8 +143,12 @@ def test_nothing_is_said_unless_it_is_asked_for(probe, process):
     process.begin_log()
     assert probe.set_parameter("captions", False).successful
     probe.bring_to("active", process)
-    topics = {name for name, _ in probe.node.get_publisher_names_and_types_by_node("fuse_node", "/")}
-    assert "/fuse_node/prediction" in topics and "/fuse_node/caption" not in topics
+    graph = probe.wait(
+        "its topics in the graph",
+        lambda: (graph := probe.graph_of("fuse_node")) and "/fuse_node/prediction" in graph["publish"] and graph,
+        process,
+    )
+    assert "/fuse_node/caption" not in graph["publish"]
     probe.bring_to("unconfigured", process)
 
 

@@ -85,14 +85,14 @@ def test_the_page_on_security_lists_every_topic_of_the_node(probe, start):
     node = start("-p", "use_sim_time:=true", *QUICK)
     probe.wait("a model", lambda: probe.infos, node)
     page = (Path(__file__).parents[1] / "docs" / "SECURITY.md").read_text()
-    graph = probe.node
-    # Its name may come later than its data.
-    probe.wait("its name", lambda: ("fuse_node", "/") in graph.get_node_names_and_namespaces(), node)
-    names = {name for name, _ in graph.get_publisher_names_and_types_by_node("fuse_node", "/")}
-    names |= {name for name, _ in graph.get_subscriber_names_and_types_by_node("fuse_node", "/")}
-    assert "/fuse_node/prediction" in names and "/clock" in names
+
+    def names():
+        graph = probe.graph_of("fuse_node")
+        return graph and graph["publish"] | graph["subscribe"]
+
+    probe.wait("its topics in the graph", lambda: {"/fuse_node/prediction", "/clock"} <= (names() or set()), node)
     sensors = {"/battery_state": "battery_topic", "/power_budget": "power_budget_topic"}
-    written = {sensors.get(name, name.replace("/fuse_node/", "~/")) for name in names}
+    written = {sensors.get(name, name.replace("/fuse_node/", "~/")) for name in names()}
     assert not [name for name in written if f"`{name}`" not in page]
 
 
@@ -130,16 +130,6 @@ def test_packs_are_told_apart_by_location_and_serial_number():
     assert power_inputs.pack_name(BatteryState(location="slot 1", serial_number=" 7 ")) == "slot 1 7"
 
 
-def everything_of(graph, node: str) -> dict[str, set[str]]:
-    """What the graph lists of a node."""
-    return {
-        "publish": {name for name, _ in graph.get_publisher_names_and_types_by_node(node, "/")},
-        "subscribe": {name for name, _ in graph.get_subscriber_names_and_types_by_node(node, "/")},
-        "reply": {name for name, _ in graph.get_service_names_and_types_by_node(node, "/")},
-        "request": {name for name, _ in graph.get_client_names_and_types_by_node(node, "/")},
-    }
-
-
 def test_the_access_policy_is_what_the_node_does(probe, start, tmp_path):
     """Neither less, which would stop the node, nor more; only what optional packages add may be absent."""
     given = {"camera.may_switch_off": True, "camera.driver_node": "/camera_driver", "imu.topic": "wrist/imu"}
@@ -153,13 +143,15 @@ def test_the_access_policy_is_what_the_node_does(probe, start, tmp_path):
         expected = {what: set(getattr(access, what)) for what in ("publish", "subscribe", "reply", "request")}
 
         def agrees(access=access, expected=expected):
-            seen = everything_of(probe.node, access.node)
+            seen = probe.graph_of(access.node)
+            if seen is None:
+                return False
             return all(seen[what] <= expected[what] and expected[what] - seen[what] <= optional for what in expected)
 
         try:
-            probe.wait("a graph like the policy", agrees, node, deadline_s=15.0)
+            probe.wait("a graph like the policy", agrees, node)
         except AssertionError:
-            assert everything_of(probe.node, access.node) == expected
+            assert probe.graph_of(access.node) == expected
 
 
 def test_a_model_elsewhere_is_refused_after_the_start(probe, start, tmp_path):
