@@ -1,6 +1,7 @@
 """Measured costs of plans: every plan has one, they are kept, and an engine that goes by them prunes and comes back exactly."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,12 +10,14 @@ from tiny_model import tiny_inputs, tiny_model
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks, mask_to_bits
+from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import all_codes, whole_stems
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime import plan_costs as module
 from sentryfuse_ros.runtime.engine import Engine
-from sentryfuse_ros.runtime.plan_costs import choose_by_time, measure_plan_costs, plan_costs
+from sentryfuse_ros.runtime.onnx_backend import OnnxBackend, PictureSession
+from sentryfuse_ros.runtime.plan_costs import choose_by_time, measure_plan_costs, noise_window, plan_costs
 
 ALL = np.ones(3, bool)
 LEVELS = 10
@@ -62,6 +65,60 @@ def test_costs_are_kept_and_measured_again_where_the_file_is_broken_or_another_m
     assert plan_costs(engine, 2)[1] is False  # another number of threads
     monkeypatch.setattr(module, "processor", lambda: "another")
     assert plan_costs(engine, 1)[1] is False
+
+
+def test_what_a_new_picture_takes_is_measured_where_its_token_is_kept(monkeypatch):
+    frames = tuple(ModalitySpec(f"camera{i}", "camera", 1.0, (2, 1, 12, 16), "mono") for i in range(2))
+    tokenizer = {
+        "camera0": {"frames_per_token": 1, "stem_channels": [4], "grid": [2, 2], "sizes": [{"channels": 0.5}]},
+        "camera1": {"frames_per_token": 2, "stem_channels": [4], "grid": [2, 2]},
+    }
+    model = tiny_model(modalities=frames, kv_stride={}, tokenizer=tokenizer, fusion_sizes=[[2, 0.0], [1, 0.5]])
+    engine = Engine(checkpoint_of(model), OnnxBackend(checkpoint_of(model)))
+
+    def runs(engine, windows, runs, rounds):
+        """What a run takes: 5 ms with a whole stem of a new picture, 3 ms with a smaller one, 1 ms with pictures it knows."""
+        for plan, _ in runs:
+            engine.run(plan, windows[0])
+        seconds = [1e-3 * (1 if known else 3 if any(plan.part.stems) else 5) for plan, known in runs]
+        return np.tile(seconds, (rounds, 1))
+
+    monkeypatch.setattr(module, "time_runs", runs)
+    costs = measure_plan_costs(engine, rounds=2)
+    assert np.allclose(costs.picture_ms[0], (4.0, 2.0)) and costs.picture_ms[1] == ()
+    assert costs.pictures_ms("11") == costs.pictures_ms("10") == costs.picture_ms[0][0]
+    assert costs.pictures_ms("21") == costs.picture_ms[0][1] and costs.pictures_ms("01") == 0
+
+
+def test_with_pictures_that_are_known_only_their_tokens_are_missing_from_the_work(monkeypatch):
+    frames = (ModalitySpec("camera", "camera", 1.0, (2, 1, 12, 16), "mono"),)
+    tokenizer = {"camera": {"frames_per_token": 1, "stem_channels": [4], "grid": [2, 2]}}
+    checkpoint = checkpoint_of(tiny_model(modalities=frames, kv_stride={}, tokenizer=tokenizer))
+    engine, made = Engine(checkpoint, OnnxBackend(checkpoint)), []
+    make = PictureSession._make
+    monkeypatch.setattr(PictureSession, "_make", lambda self, picture: made.append(1) or make(self, picture))
+    plan, window = PlanChoice(whole_stems(checkpoint.config, (True,), 0.0)), noise_window(engine)
+    answers = []
+    for newest, expected in ((False, 1), (True, 0)):
+        engine.run(plan, window)
+        engine.prime(window, newest)
+        made.clear()
+        answers.append(engine.run(plan, window).probabilities)
+        assert len(made) == expected
+    np.testing.assert_array_equal(*answers)
+
+
+def test_the_time_of_a_plan_that_holds_its_pictures_is_the_mean_over_those_that_share_one(monkeypatch):
+    engine, plan = Engine.from_model(tiny_model()), PlanChoice(whole_stems(tiny_model().config, ALL, 0.0))
+    held = replace(plan, hold_s=0.5)
+
+    def runs(engine, windows, runs, rounds):
+        assert runs == [(plan, False), (held, False), (held, True)]
+        return np.tile([4.0, 4.0, 1.0], (rounds, 1))
+
+    monkeypatch.setattr(module, "time_runs", runs)
+    seconds = module.time_plans(engine, [tiny_inputs()], [plan, held], rounds=2)
+    assert seconds.tolist() == [[4.0, (4.0 + 4 * 1.0) / 5]] * 2
 
 
 def test_a_cache_that_cannot_be_written_is_no_error(cache):

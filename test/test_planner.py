@@ -10,7 +10,7 @@ from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.subnetwork import all_codes, of_code, whole_stems
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
+from sentryfuse_ros.pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans, predictions_per_picture
 
 LEVELS = (0.0, 0.5, 0.9)
 
@@ -138,3 +138,32 @@ def test_smaller_stems_and_fewer_layers_are_taken_before_a_sensor_is_left_out_wh
     assert found[(True, False), 0.5] == ("20", 3)  # "20" knows the same with one layer, but time that is there is used
     with pytest.raises(ParameterError, match="2 numbers for each of 5 sets of sensors and sizes"):
         PlanWorth.of_checkpoint({"metrics": {"validation_accuracy": ACCURACY}}, ELASTIC)
+
+
+def test_a_plan_that_holds_its_pictures_costs_a_share_of_their_time_and_is_worth_what_it_was_measured_at():
+    costs = PlanCosts(COSTS.plan_ms, ((5.0,), ()))  # of the time of s0, five ms are those of a new picture
+    metrics = {
+        "validation_accuracy": ACCURACY,
+        "validation_held_accuracy": {"11": [0.94, 0.93, 0.89], "10": [0.92, 0.91, 0.79]},
+        "validation_held_standard_error": {"11": [0.0] * 3, "10": [0.0] * 3},
+        "hold_s": 0.5,
+    }
+    worth = PlanWorth.of_checkpoint({"metrics": metrics}, PAIR)
+    plans = choose_plans(PAIR, costs, worth, rate_hz=10.0)  # five predictions share a picture, which then costs 1 ms
+    found = {key: (c.part.code, c.part.units_level, c.cost_ms, c.accuracy, c.hold_s) for key, c in plans.items()}
+    assert found[(True, True), 0.0] == ("11", 0.0, 10.0, 0.95, 0.0)  # nothing is held where nothing need be saved
+    assert found[(True, True), 0.5] == ("11", 0.5, 4.0, 0.93, 0.5)
+    assert found[(True, True), 0.9] == ("01", 0.9, 0.9, 0.84, 0.0)
+    assert found[(True, False), 0.5] == ("10", 0.0, 3.0, 0.92, 0.5)
+    assert found[(False, True), 0.5] == ("01", 0.0, 3.0, 0.85, 0.0)
+    # Two predictions a second have a new picture each, if it serves for half a second.
+    assert not any(choice.hold_s for choice in choose_plans(PAIR, costs, worth, rate_hz=2.0).values())
+    assert not any(choice.hold_s for choice in choose_plans(PAIR, COSTS, worth, rate_hz=10.0).values())  # no time to save
+    assert not any(choice.hold_s for choice in choose_plans(PAIR, costs, PlanWorth(ACCURACY, NO_ERROR), rate_hz=10.0).values())
+
+
+@pytest.mark.parametrize(
+    "hold_s, rate_hz, shared", [(0.5, 10.0, 5), (0.5, 7.0, 3), (0.5, 2.0, 1), (0.5, 0.5, 1), (0.0, 10.0, 1), (0.3, 10.0, 3)]
+)
+def test_how_many_predictions_share_a_picture(hold_s, rate_hz, shared):
+    assert predictions_per_picture(hold_s, rate_hz) == shared

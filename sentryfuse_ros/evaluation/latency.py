@@ -29,6 +29,7 @@ class PlanLatency:
     stems: tuple[int, ...]  # sizes of their stems, 0 the whole one
     layers: int  # of the backbone
     units_level: float  # pruning ratio that chose the units of these layers
+    hold_s: float  # for which a picture serves; the times are then means over the predictions that share one
     ratio: float  # level in force
     flops: int
     params: int
@@ -90,6 +91,7 @@ def measure_latency(engine: Engine, rounds: int, threads: int, before: Path | No
                 stems=tuple(size for size, here in zip(plan.part.stems, result.used) if here),
                 layers=plan.part.layers,
                 units_level=plan.part.units_level,
+                hold_s=plan.hold_s,
                 ratio=float(result.ratio),
                 flops=result.flops,
                 params=result.params,
@@ -129,8 +131,7 @@ def summarise(engine: Engine, rounds: int, threads: int, before: Path | None) ->
                     engine.prime(window)
                     switches.append(engine.run(plans[name], window).duration_s)
                     # The first run after a change counts for the changes, a second one for the plan.
-                    engine.prime(window)
-                    took[name].append(engine.run(plans[name], window).duration_s)
+                    took[name].append(float(time_plans(engine, [window], [plans[name]], 1)[0, 0]))
                 elif name == "user" and user is not None:
                     started = time.perf_counter()
                     user()

@@ -10,10 +10,13 @@ import torch
 
 from ..errors import DataError
 from ..masks import all_masks
+from ..model.subnetwork import Subnetwork
 from ..preprocessing import ModalitySpec
+from ..pruning.planner import PlanChoice
 from ..runtime.engine import Engine
 from ..training.examples import Examples, RecordingExamples, WindowExamples
 from ..training.logits import predict_subnetworks
+from ..training.older_pictures import OlderPictures
 from ..training.windows import stack, window_at
 
 
@@ -77,19 +80,21 @@ class LastMoments(RecordingExamples):
 def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = None) -> Predictions:
     """Run a model over examples whose labels are places in ``classes`` (default: the model's).
 
-    A window in which a sensor was not live is predicted as the node would predict it: under the mask without that sensor.
+    A window in which a sensor was not live is predicted as the node would predict it: under the mask without that sensor. A plan
+    that holds its pictures is given pictures that are as old as they may become.
     Raises DataError if there is no example, none with a live sensor, or a class that the model does not know.
     """
     if not len(examples):
         raise DataError("data set", "no example in these groups", "at least one", "choose other groups")
     masks = all_masks(len(engine.modalities))
-    parts = [[engine.choice(mask, level).part for level in engine.ratio_levels] for mask in masks]
-    logits = predict_subnetworks(engine.network(), examples, sorted({part for row in parts for part in row}))
+    choices = [[engine.choice(mask, level) for level in engine.ratio_levels] for mask in masks]
+    logits = _logits(engine, examples, [choice for row in choices for choice in row])
     predicted = np.empty((len(masks), len(engine.ratio_levels), len(examples)), np.int64)
     confidence = np.empty(predicted.shape)
-    for i, row in enumerate(parts):
-        for j, part in enumerate(row):
-            p = torch.softmax(torch.from_numpy(logits[part]).double() / engine.temperature(part), 1).numpy()
+    for i, row in enumerate(choices):
+        for j, choice in enumerate(row):
+            z = torch.from_numpy(logits[choice.part, choice.hold_s]).double()
+            p = torch.softmax(z / engine.temperature(choice.part), 1).numpy()
             predicted[i, j], confidence[i, j] = p.argmax(1), p.max(1)
     if isinstance(examples, WindowExamples):
         recording = examples.windows.recording
@@ -109,6 +114,20 @@ def predict(engine: Engine, examples: Examples, classes: Sequence[str] | None = 
         predicted,
         confidence,
     )
+
+
+def _logits(engine: Engine, examples: Examples, choices: Sequence[PlanChoice]) -> dict[tuple[Subnetwork, float], np.ndarray]:
+    """Logits (n, classes) of every plan, by its subnetwork and the time for which it holds pictures."""
+    config, network = engine.checkpoint.config, engine.network()
+    found: dict[tuple[Subnetwork, float], np.ndarray] = {}
+    for hold_s in sorted({choice.hold_s for choice in choices}):
+        seen = examples
+        if hold_s and isinstance(examples, WindowExamples):
+            names = [name for name in config.names if config.tokenizer[name].keeps_tokens]
+            seen = OlderPictures(examples, names, hold_s)
+        parts = sorted({choice.part for choice in choices if choice.hold_s == hold_s})
+        found |= {(part, hold_s): z for part, z in predict_subnetworks(network, seen, parts).items()}
+    return found
 
 
 def live_sensors(examples: Examples, modalities: Sequence[str]) -> np.ndarray:

@@ -47,6 +47,10 @@ class PatchTokenizerConfig(TokenizerConfig):
     def stem_name(self) -> str:
         return self.stem
 
+    @property
+    def keeps_tokens(self) -> bool:
+        return True
+
     def smaller(self, size: StemSize) -> PatchTokenizerConfig:
         """Fewer K/V heads with their query heads, fewer FFN channels, fewer layers; the codes and the read-out stay."""
         return replace(

@@ -54,6 +54,11 @@ class TokenizerConfig(ABC):
         """What a recipe's key `stem` calls the stem; empty for the one that the kind of sensor has by default."""
         return ""
 
+    @property
+    def keeps_tokens(self) -> bool:
+        """Whether a token is made of every picture by itself, which stays the same from window to window and may be kept."""
+        return False
+
     def at_size(self: T, size: int) -> T:
         """The options of the stem at one of its sizes: 0 is the whole stem, 1 the first of ``sizes``. It has no sizes itself."""
         return self.smaller(self.sizes[size - 1]) if size else replace(self, sizes=())
@@ -140,6 +145,10 @@ class FrameTokenizerConfig(TokenizerConfig):
     validity_mask: Annotated[str, one_of(("each", "one", "none"))] = "each"
     # [rows, columns]: the picture is divided into so many parts, whose mean and texture are added to the token; [] adds none.
     statistics: Annotated[tuple[Count, ...], Rule(lambda v: len(v) in (0, 2), "[rows, columns], or [] for none")] = ()
+
+    @property
+    def keeps_tokens(self) -> bool:
+        return self.frames_per_token == 1 and self.motion == "none"
 
     def smaller(self, size: StemSize) -> FrameTokenizerConfig:
         stem_channels = tuple(size.kept(c) for c in self.stem_channels)

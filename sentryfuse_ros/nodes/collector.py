@@ -84,7 +84,7 @@ class Collector:
 
     def _on_mask(self, message: ModalityMask) -> None:
         self.latest.mask = message
-        states = {s.name: SensorStatus(State(s.state).name, s.rate_hz, s.reason, s.asleep) for s in message.sensors}
+        states = {s.name: SensorStatus(State(s.state).name, s.rate_hz, s.reason, s.asleep, s.held) for s in message.sensors}
         self.statuses.append(StatusRow(self._since_start_s(message.header.stamp), states))
 
     def _on_pruning(self, message: PruningState) -> None:

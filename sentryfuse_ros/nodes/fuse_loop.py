@@ -230,7 +230,8 @@ class FuseLoop:
         self._fuse(now, late_s)
         self._drivers.follow(self._pipeline.requests)
         for receiver in self._receivers.values():
-            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.sensor(receiver.sensor.name).asleep:
+            skips_messages = self._pipeline.sensor(receiver.sensor.name).skips_messages
+            if receiver.depth < receiver.sensor.queue_depth and not skips_messages:
                 receiver.keep(receiver.sensor.queue_depth)
         if self._priority.watch():
             self._logger.warning(

@@ -204,7 +204,8 @@ class FuseNode(LifecycleNode):
         """Choose the plans by measured time; where the checkpoint does not allow it, the budget stays in FLOPs."""
         started = time.monotonic()
         try:
-            costs = choose_by_time(engine, settings["inference_threads"], settings["accuracy_loss_limit"])
+            threads, most_lost = settings["inference_threads"], settings["accuracy_loss_limit"]
+            costs = choose_by_time(engine, threads, most_lost, settings["fuse_rate_hz"])
         except ParameterError as error:
             self.get_logger().warning(f"pruning goes by FLOPs, which may save no time: {error}")
             return

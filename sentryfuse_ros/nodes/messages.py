@@ -73,6 +73,7 @@ def status_message(view: SensorView, status: Status, topic: str) -> ModalityStat
         required=settings.required,
         alarm=bool(status.alarm),
         asleep=view.asleep,
+        held=view.held,
         rate_hz=float(status.rate_hz),
         expected_rate_hz=float(settings.expected_rate_hz),
         age_s=age_s(status),
@@ -116,6 +117,7 @@ def pruning_message(prediction: Prediction, engine: Engine, dense: Inference, la
         plan_ms=_or_nan(choice.cost_ms if choice else None),
         plan_ms_dense=_or_nan(engine.dense_ms),
         plan_accuracy=_or_nan(choice.accuracy if choice else None),
+        hold_s=choice.hold_s if choice else 0.0,
         reason=power.reason,
         streams=[stream_message(name, use) for name, use in streams.items()],
     )

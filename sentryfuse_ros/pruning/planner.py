@@ -8,10 +8,15 @@ on few recordings overfits (Breiman et al. 1984, section 3.4.3). Of these, those
 lean on no single one, and of these the one that uses most of the budget. A plan that loses more accuracy than is allowed is no
 candidate. Where no candidate fits, those that take up to 15 % longer than the cheapest one count as fitting, as long as they
 take no longer than the plan of the ratio below.
+
+A plan may also hold its pictures: cameras and LiDARs then give a new picture only to some predictions, and the others are made
+from the tokens of the last one, so that their stems cost only a share of their time. What that costs in accuracy was measured on
+the validation recordings with pictures that are as old as that.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +26,7 @@ import numpy as np
 from ..errors import ParameterError
 from ..masks import all_masks, mask_to_bits
 from ..model.config import FuseConfig
-from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
+from ..model.subnetwork import ABSENT, Mask, Subnetwork, all_codes, of_code
 
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
 NEARLY_CHEAPEST = 1.15  # of the cheapest plan's time, where no plan fits the budget
@@ -30,9 +35,19 @@ TOLERANCE = 1e-9
 
 @dataclass(frozen=True)
 class PlanCosts:
-    """Measured time [ms] of one forward pass at batch size 1: {`Subnetwork.code`: time per fusion size of the model}."""
+    """Measured time [ms] of one forward pass at batch size 1.
+
+    plan_ms: with a new picture of each camera and LiDAR, {`Subnetwork.code`: time per fusion size of the model}. picture_ms: the
+    share of it that a new picture takes, per sensor (M,) and size of its stem; () for a sensor whose tokens are not kept.
+    """
 
     plan_ms: Mapping[str, tuple[float, ...]]
+    picture_ms: tuple[tuple[float, ...], ...] = ()
+
+    def pictures_ms(self, code: str) -> float:
+        """Time that new pictures take in a plan [ms]."""
+        marks = zip(code, self.picture_ms)  # none where no picture was measured
+        return sum(per_size[int(mark) - 1] for mark, per_size in marks if mark != ABSENT and per_size)
 
     @property
     def dense_ms(self) -> float:
@@ -44,11 +59,14 @@ class PlanCosts:
 class PlanWorth:
     """Accuracy on validation recordings, 0..1, and its standard error: {`Subnetwork.code`: one per fusion size of the model}.
 
-    An accuracy is None where no validation recording had these sensors.
+    An accuracy is None where no validation recording had these sensors. ``held`` is the same with pictures that are ``hold_s``
+    old [s], for the codes with a camera or LiDAR; without it, no plan holds its pictures.
     """
 
     accuracy: Mapping[str, Sequence[float | None]]
     standard_error: Mapping[str, Sequence[float | None]]
+    held: PlanWorth | None = None
+    hold_s: float = 0.0
 
     @classmethod
     def of_checkpoint(cls, info: Mapping[str, Any], config: FuseConfig) -> PlanWorth:
@@ -58,7 +76,11 @@ class PlanWorth:
             accuracy = metrics.get(f"{name}_accuracy", {})
             if all(len(accuracy.get(code, ())) == len(config.fusion_sizes) for code in codes):
                 # A model trained before standard errors were kept has none: then nothing counts as equally good as the best plan.
-                return cls(accuracy, metrics.get(f"{name}_standard_error", {}))
+                error, hold_s = metrics.get(f"{name}_standard_error", {}), float(metrics.get("hold_s", 0.0))
+                held = metrics.get(f"{name}_held_accuracy") if hold_s > 0 else None
+                if not held:
+                    return cls(accuracy, error)
+                return cls(accuracy, error, cls(held, metrics.get(f"{name}_held_standard_error", {})), hold_s)
         raise ParameterError(
             "validation accuracies of the model",
             "none" if not metrics else ", ".join(sorted(metrics)),
@@ -72,8 +94,9 @@ class PlanChoice:
     """One deployed plan. The sensors it uses are among the live ones."""
 
     part: Subnetwork
-    cost_ms: float | None = None  # measured; None where only FLOPs are known
+    cost_ms: float | None = None  # measured, on average; None where only FLOPs are known
     accuracy: float | None = None  # on the validation recordings
+    hold_s: float = 0.0  # for which a picture of a camera or LiDAR serves [s]; 0: each prediction has the newest
 
     @property
     def used(self) -> Mask:
@@ -82,17 +105,17 @@ class PlanChoice:
 
 
 def choose_plans(
-    config: FuseConfig, costs: PlanCosts, worth: PlanWorth, most_lost: float = 1.0
+    config: FuseConfig, costs: PlanCosts, worth: PlanWorth, most_lost: float = 1.0, rate_hz: float = 0.0
 ) -> dict[tuple[Mask, float], PlanChoice]:
     """The plan of every (live mask, ratio level).
 
     Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
-    plan may lose against all live sensors with the whole network.
+    plan may lose against all live sensors with the whole network. ``rate_hz``: predictions a second, which share held pictures.
     """
-    candidates = _Candidates(config, costs, worth)
+    candidates = _Candidates(config, costs, worth, rate_hz)
     plans: dict[tuple[Mask, float], PlanChoice] = {}
     for live in (tuple(mask) for mask in all_masks(len(config.names))):
-        whole = candidates.place[mask_to_bits(live), 0]
+        whole = candidates.place[mask_to_bits(live), 0, False]
         possible = np.flatnonzero(
             ~(candidates.used & ~np.array(live)).any(1)
             & (candidates.accuracy >= candidates.accuracy[whole] - most_lost - TOLERANCE)
@@ -110,16 +133,24 @@ def choose_plans(
 class _Candidates:
     """All subnetworks of a model that may be deployed, as columns of a table."""
 
-    def __init__(self, config: FuseConfig, costs: PlanCosts, worth: PlanWorth):
-        self.config = config
-        self.keys = [(code, size) for code in costs.plan_ms for size in range(len(config.fusion_sizes))]
+    def __init__(self, config: FuseConfig, costs: PlanCosts, worth: PlanWorth, rate_hz: float):
+        self.config, self.hold_s = config, worth.hold_s
+        sizes, shared_by = range(len(config.fusion_sizes)), predictions_per_picture(worth.hold_s, rate_hz)
+        self.keys = [(code, size, False) for code in costs.plan_ms for size in sizes]
+        if worth.held is not None and shared_by > 1:
+            self.keys += [(code, size, True) for code in worth.held.accuracy if costs.pictures_ms(code) > 0 for size in sizes]
         self.place = {key: i for i, key in enumerate(self.keys)}
-        self.used = np.array([of_code(code, config.fusion_sizes[0]).used for code, _ in self.keys])  # (n, M)
-        self.cost_ms = np.array([costs.plan_ms[code][size] for code, size in self.keys])
-        # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
-        self.accuracy = np.array([worth.accuracy[code][size] or 0.0 for code, size in self.keys])
-        none = [0.0] * len(config.fusion_sizes)
-        self.error = np.array([(worth.standard_error.get(code) or none)[size] or 0.0 for code, size in self.keys])
+        self.used = np.array([of_code(code, config.fusion_sizes[0]).used for code, _, _ in self.keys])  # (n, M)
+        saved_ms = {code: costs.pictures_ms(code) * (1.0 - 1.0 / shared_by) for code in costs.plan_ms}
+        self.cost_ms = np.array([costs.plan_ms[code][size] - held * saved_ms[code] for code, size, held in self.keys])
+        self.accuracy = np.empty(len(self.keys))
+        self.error = np.empty(len(self.keys))
+        none = [0.0] * len(sizes)
+        for i, (code, size, held) in enumerate(self.keys):
+            of = worth.held if held and worth.held is not None else worth
+            # Sensors that were never live together on the validation recordings can only be a last resort: accuracy 0.
+            self.accuracy[i] = of.accuracy[code][size] or 0.0
+            self.error[i] = (of.standard_error.get(code) or none)[size] or 0.0
 
     def best(self, possible: np.ndarray, budget_ms: float, most_ms: float) -> int:
         """The place of the plan to run, among ``possible`` places. None may take longer than ``most_ms``."""
@@ -134,6 +165,11 @@ class _Candidates:
         return int(good_enough[self.cost_ms[good_enough].argmax()])
 
     def choice(self, place: int) -> PlanChoice:
-        code, size = self.keys[place]
+        code, size, held = self.keys[place]
         part = of_code(code, self.config.fusion_sizes[size])
-        return PlanChoice(part, float(self.cost_ms[place]), float(self.accuracy[place]))
+        return PlanChoice(part, float(self.cost_ms[place]), float(self.accuracy[place]), self.hold_s if held else 0.0)
+
+
+def predictions_per_picture(hold_s: float, rate_hz: float) -> int:
+    """How many successive predictions have the same picture, if a picture serves for ``hold_s``; at least 1."""
+    return max(1, math.floor(hold_s * rate_hz + TOLERANCE))

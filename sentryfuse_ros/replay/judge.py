@@ -89,8 +89,8 @@ def judge_fault(
     seen_as = tuple(dict.fromkeys(row.states[name].state for row in during if row.states[name].state != "OK"))
     times = [row.t_s for row in statuses]
     ok = [row.of(name).state == "OK" for row in statuses]
-    asleep = [row.of(name).asleep for row in statuses]
-    cleared = _judge_clear(fault, times, ok, asleep, limits)
+    rests = [row.of(name).rests for row in statuses]
+    cleared = _judge_clear(fault, times, ok, rests, limits)
     returned = _Step(None, None, True, "")
     before = next((row.of(name).state for row in reversed(statuses) if row.t_s < fault.from_s), "")
     if before == "IMPLAUSIBLE":
@@ -114,11 +114,11 @@ def judge_fault(
 
 
 def _judge_clear(
-    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], asleep: Sequence[bool], limits: Limits
+    fault: InjectedFault, times: Sequence[float], ok: Sequence[bool], rests: Sequence[bool], limits: Limits
 ) -> _Step:
     """When the mask cleared after the start of a fault, and whether that was soon enough.
 
-    A sensor that is asleep when the fault begins, or falls asleep before it must be noticed, is looked at less often.
+    A sensor that rests when the fault begins, or comes to rest before it must be noticed, is looked at less often.
     """
     sensor = limits.sensors[fault.sensor]
     worst_s = {
@@ -146,7 +146,7 @@ def _judge_clear(
     if worst_s is None:
         return _Step(seconds, None, True, note)
     worst_s += TICK_ALLOWANCE * limits.fuse_period_s
-    if any(asleep[max(first - 1, 0) : bisect.bisect_right(times, fault.from_s + worst_s)]):
+    if any(rests[max(first - 1, 0) : bisect.bisect_right(times, fault.from_s + worst_s)]):
         worst_s += LONGEST_REST_S
     limit_s = round(worst_s, 3)
     if seconds is None:

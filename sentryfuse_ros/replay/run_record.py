@@ -40,6 +40,12 @@ class SensorStatus(NamedTuple):
     rate_hz: float
     reason: str
     asleep: bool = False  # live, but the plan in force has no use for it
+    held: bool = False  # the plan in force takes a picture of it only now and then
+
+    @property
+    def rests(self) -> bool:
+        """Whether the node looks at its topic less often than at every poll."""
+        return self.asleep or self.held
 
 
 NEVER_SEEN = SensorStatus("NEVER_SEEN", 0.0, "")

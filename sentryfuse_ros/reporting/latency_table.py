@@ -42,4 +42,5 @@ def latency_table(report: LatencyReport) -> str:
 
 def _parts(plan: PlanLatency) -> str:
     """The sensors of a plan; a number says which smaller size of its stem runs."""
-    return ", ".join(name if size == 0 else f"{name} (stem {size})" for name, size in zip(plan.used, plan.stems))
+    sensors = ", ".join(name if size == 0 else f"{name} (stem {size})" for name, size in zip(plan.used, plan.stems))
+    return sensors + (f"; a picture every {plan.hold_s:g} s" if plan.hold_s else "")

@@ -54,6 +54,7 @@ class Backend(Protocol):
         """Drop what is kept of earlier windows. It never changes an answer, only what the next one costs."""
         ...
 
-    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
-        """Keep what a stream would have kept before this window: the tokens of all but its newest pictures."""
+    def prime(self, inputs: Mapping[str, np.ndarray], newest: bool = False) -> None:
+        """Keep what a stream would have kept before this window: the tokens of all but its newest pictures, or of all of them
+        with ``newest``."""
         ...

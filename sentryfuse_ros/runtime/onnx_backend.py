@@ -86,7 +86,7 @@ class OnnxBackend:
             if not part.used[i]:
                 continue
             options = self._config.tokenizer[spec.name]
-            if _keeps_tokens(options):
+            if options.keeps_tokens:
                 shape = [spec.shape[0], self._config.d_model]
                 tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
                 if isinstance(options, PatchTokenizerConfig):
@@ -120,11 +120,14 @@ class OnnxBackend:
         for session in self._pictures.values():
             session.forget()
 
-    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
+    def prime(self, inputs: Mapping[str, np.ndarray], newest: bool = False) -> None:
         """See `Backend.prime`."""
         for (place, _), session in self._pictures.items():
             if (name := self._config.names[place]) in inputs:
-                session.prime(inputs[name])
+                if newest:
+                    session.run(inputs[name])
+                else:
+                    session.prime(inputs[name])
 
     def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
         spec = self._config.modalities[place]
@@ -145,15 +148,8 @@ class OnnxBackend:
 
 def _is_lean(options: TokenizerConfig) -> bool:
     """Whether what this tokeniser has in the graph of a plan gains nothing from ONNX Runtime's optimisations."""
-    kept = isinstance(options, FrameTokenizerConfig) and _keeps_tokens(options)
+    kept = isinstance(options, FrameTokenizerConfig) and options.keeps_tokens
     return kept or isinstance(options, SeriesTokenizerConfig)
-
-
-def _keeps_tokens(options: TokenizerConfig) -> bool:
-    """Whether something is made of every picture by itself, which stays the same from window to window."""
-    if isinstance(options, PatchTokenizerConfig):
-        return True
-    return isinstance(options, FrameTokenizerConfig) and options.frames_per_token == 1 and options.motion == "none"
 
 
 def _builder(spec: ModalitySpec, options: TokenizerConfig) -> Callable[..., onnx_tokenizers.TokenValues]:
@@ -183,13 +179,16 @@ class PictureSession:
     def __init__(self, session: Any):
         self._session = session
         self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
+        self._newest: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None  # the newest window, and what was made of it
         self._runs = 0
         self._longest = 0  # runs after which a token was used again, at most
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
+        if self._newest is not None and window is self._newest[0] and not window.flags.writeable:
+            return self._newest[1]  # a window that serves several predictions
         if len(window) == 1:
-            return self._tokens(window)
+            return self._remember(window, self._tokens(window))
         self._runs += 1
         entries = [self._find(picture) or self._make(picture) for picture in window]
         self._longest = max(self._longest, *(self._runs - kept.run for kept in entries))
@@ -197,11 +196,17 @@ class PictureSession:
         kept_for = min(2 * self._longest, RUNS_KEPT) if self._longest > 1 else RUNS_KEPT
         for key in [key for key, kept in self._kept.items() if self._runs - kept.run > kept_for]:
             del self._kept[key]
-        return np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
+        tokens = np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
+        return self._remember(window, tokens)
+
+    def _remember(self, window: np.ndarray, tokens: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+        self._newest = window, tokens
+        return tokens
 
     def forget(self) -> None:
         """Drop all tokens."""
         self._kept.clear()
+        self._newest = None
 
     def prime(self, window: np.ndarray) -> None:
         """Make and keep the tokens of all pictures but the newest."""

@@ -19,12 +19,14 @@ import numpy as np
 
 from ..decoders.message_definition import Message
 from ..errors import ParameterError
+from ..nanoseconds import NS_PER_S
 from ..preprocessing.picture_window import PictureWindow
 from ..sensing.body_motion import BodyMotion
+from ..sensing.held_pictures import HeldPictures
 from ..sensing.input_source import InputSource
 from ..sensing.liars import judge_due
 from ..sensing.liveness import Status
-from ..sensing.model_inputs import extract_inputs, slots_of
+from ..sensing.model_inputs import Hold, ModelInputs, extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
 from ..sensing.snapshot import Snapshot
@@ -79,8 +81,9 @@ class SensorView:
     status: Status | None  # as of the newest check, None before the first
     serves_model: bool  # False: the sensor is only watched
     asleep: bool  # live, but the plan in force has no use for it
+    held: bool  # the plan in force takes a picture of it only now and then
     disabled: bool  # by an operator
-    skips_messages: bool  # asleep, and only its newest messages are needed
+    skips_messages: bool  # asleep or held, and only its newest messages are needed
     buffered_rows: int
     last_decode_error: str
 
@@ -109,6 +112,7 @@ class Pipeline:
         self._known = engine.known_pictures
         self._lock = RLock()  # of everything but the reading of messages and the inference
         rate_hz = settings["fuse_rate_hz"]
+        self._period_ns = round(NS_PER_S / rate_hz)
         self._sensors = {
             s.name: Sensor(
                 s,
@@ -127,6 +131,8 @@ class Pipeline:
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
+        self._held = HeldPictures(len(self._slots))
+        self._asleep: frozenset[str] = frozenset()  # sensors that the plan of the newest tick does not use
         self._slot_names = [[s.name for source in sources for s in source.sensors] for sources in self._slots]
         measures_power = settings["power_measurement"] != "none"
         self._governor = PowerGovernor(GovernorConfig.from_settings(settings), engine.ratio_levels, measures_power)
@@ -242,6 +248,7 @@ class Pipeline:
             for sensor in self._sensors.values():
                 sensor.reset()
             self._engine.reset()
+            self._held.reset()
             self._governor.reset()
             self.requests.reset()
             self._last_node_ns = 0
@@ -280,11 +287,15 @@ class Pipeline:
         def choose(live: Sequence[bool]) -> Sequence[bool]:
             return self._engine.choice(live, power.ratio).used
 
-        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
+        def hold_s(live: Sequence[bool]) -> float:
+            return self._engine.choice(live, power.ratio).hold_s
+
+        hold = Hold(self._held, hold_s)
+        taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known, hold)
         lying = judge_due(self._slots, taken, statuses) if make_rows else []
         if lying:  # a spare may serve in its place
             statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for source in lying for s in source.sensors}
-            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known)
+            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known, hold)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for sources, serving, live in zip(self._slots, taken.serving, mask, strict=True):
             for source in sources:  # state and mask always agree
@@ -292,10 +303,7 @@ class Pipeline:
                     source.note_absence(statuses, snapshot.end_ns)
         self._tell_motion(taken.inputs, statuses)
         self._sequence += 1
-        idle = [s for s, live, used in zip(taken.serving, mask, taken.used, strict=True) if s and live and not used]
-        asleep = {sensor.name for source in idle for sensor in source.sensors}
-        for sensor in self._sensors.values():
-            sensor.sleep(sensor.name in asleep)
+        self._put_to_sleep(taken, now_node_ns, hold_s(mask.tolist()) if mask.any() else 0.0)
         if power.ratio != self._power.ratio:
             self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot
         self._power = power
@@ -313,6 +321,23 @@ class Pipeline:
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
         )
+
+    def _put_to_sleep(self, taken: ModelInputs, now_node_ns: int, hold_s: float) -> None:
+        """Tell every sensor whether the plan in force uses it, and whether the next tick will take a new picture of it."""
+        next_ns = now_node_ns + self._period_ns
+        asleep: set[str] = set()
+        held: dict[str, bool] = {}  # by sensor, whether it may rest until after the next tick
+        for place, (source, live) in enumerate(zip(taken.serving, taken.snapshot.mask, strict=True)):
+            if source is None or not live:
+                continue
+            if not taken.used[place]:
+                asleep |= {sensor.name for sensor in source.sensors}
+            elif hold_s and source.holds_pictures and source.spec.name not in self._known:
+                serves = self._held.serves_at(place, source, next_ns, hold_s)
+                held |= {sensor.name: serves for sensor in source.sensors if sensor.may_rest(hold_s)}
+        for name, sensor in self._sensors.items():
+            sensor.sleep(name in asleep or held.get(name, False), name in held)
+        self._asleep = frozenset(asleep)
 
     def _tell_motion(self, inputs: dict[str, np.ndarray | PictureWindow], statuses: Mapping[str, Status]) -> None:
         """Tell the windows of streams how fast their camera turns, where an IMU on its body is live."""
@@ -402,7 +427,8 @@ class Pipeline:
         s = self._sensors[name]
         rows = len(s.buffer) if s.buffer is not None else 0
         disabled = self._switches[name].disabled
-        return SensorView(s.settings, s.status, s.spec is not None, s.asleep, disabled, s.skips_messages, rows, s.error)
+        asleep = name in self._asleep
+        return SensorView(s.settings, s.status, s.spec is not None, asleep, s.held, disabled, s.skips_messages, rows, s.error)
 
     def latency_p95_ms(self) -> float:
         """95th percentile of the recent inference times [ms]; NaN before the first."""

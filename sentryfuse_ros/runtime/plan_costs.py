@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from hashlib import sha256
 from typing import Any
 
@@ -21,32 +22,59 @@ from ..masks import all_masks
 from ..model.config import FusionSize
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
-from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
+from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans, predictions_per_picture
 from .engine import PLANS_KEPT, Engine
 
 ROUNDS = 15
+RATE_HZ = 10.0  # the default of the parameter fuse_rate_hz
 MOST_LOST = 0.1  # the default of the parameter accuracy_loss_limit
 MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
 def time_plans(
-    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int
+    engine: Engine,
+    windows: Sequence[Mapping[str, np.ndarray]],
+    plans: Sequence[PlanChoice],
+    rounds: int,
+    rate_hz: float = RATE_HZ,
 ) -> np.ndarray:
-    """Seconds of one inference, (rounds, plans).
+    """Seconds of one inference, (rounds, plans); of a plan that holds its pictures, the mean over those that share a picture."""
+    shared_by = [predictions_per_picture(plan.hold_s, rate_hz) for plan in plans]
+    runs = [(plan, False) for plan in plans] + [(plan, True) for plan, n in zip(plans, shared_by) if n > 1]
+    seconds = time_runs(engine, windows, runs, rounds)
+    mean, held = seconds[:, : len(plans)], iter(seconds[:, len(plans) :].T)
+    for i, n in enumerate(shared_by):
+        if n > 1:
+            mean[:, i] = (mean[:, i] + (n - 1) * next(held)) / n
+    return mean
+
+
+def time_runs(
+    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], runs: Sequence[tuple[PlanChoice, bool]], rounds: int
+) -> np.ndarray:
+    """Seconds of one inference, (rounds, runs). A run is a plan, and whether the tokens of its newest pictures are kept, too.
 
     Every round runs as many plans as the engine keeps, each time in another order, so that neither a machine that is busy for a
     while nor a window that is cold in the cache is held against one plan alone.
     """
-    seconds, rng = np.empty((rounds, len(plans))), np.random.default_rng(0)
-    for first in range(0, len(plans), PLANS_KEPT):
-        together = range(first, min(first + PLANS_KEPT, len(plans)))
+    seconds, rng = np.empty((rounds, len(runs))), np.random.default_rng(0)
+    windows = [{name: _read_only(x) for name, x in window.items()} for window in windows]
+    for first in range(0, len(runs), PLANS_KEPT):
+        together = range(first, min(first + PLANS_KEPT, len(runs)))
         for i in together:  # built and run once, so that the rounds find them warm
-            engine.run(plans[i], windows[0])
+            engine.run(runs[i][0], windows[0])
         for k in range(rounds):
             for i in rng.permutation(together):
-                engine.prime(windows[k % len(windows)])
-                seconds[k, i] = engine.run(plans[i], windows[k % len(windows)]).duration_s
+                plan, kept = runs[i]
+                engine.prime(windows[k % len(windows)], kept)
+                seconds[k, i] = engine.run(plan, windows[k % len(windows)]).duration_s
     return seconds
+
+
+def _read_only(x: np.ndarray) -> np.ndarray:
+    view = x.view()
+    view.setflags(write=False)
+    return view
 
 
 def noise_window(engine: Engine) -> dict[str, np.ndarray]:
@@ -60,8 +88,8 @@ def measure_plan_costs(engine: Engine, rounds: int = ROUNDS) -> PlanCosts:
     """Time the parts of the network, and add them up for every subnetwork: its stems run one after the other.
 
     Measured are every set of sensors with the smallest stems on the whole and on the smallest backbone, all sensors on every
-    size of the backbone, and every sensor alone with every size of its stem. Raises ParameterError for a model with more than
-    MOST_SENSORS inputs.
+    size of the backbone, and every sensor alone with every size of its stem; a camera or LiDAR also with a picture that is
+    known already. Raises ParameterError for a model with more than MOST_SENSORS inputs.
     """
     config, count = engine.checkpoint.config, len(engine.modalities)
     if count > MOST_SENSORS:
@@ -73,10 +101,13 @@ def measure_plan_costs(engine: Engine, rounds: int = ROUNDS) -> PlanCosts:
     masks = [tuple(mask) for mask in all_masks(count)]
     parts = {_part(mask, least_stem, size) for mask in masks for size in (sizes[0], least)}
     parts |= {_part(everyone, least_stem, size) for size in sizes}
-    for i in range(count):
-        alone = tuple(j == i for j in range(count))
-        parts |= {_part(alone, [size] * count, least) for size in range(1 + least_stem[i])}
-    ms = _time_parts(engine, sorted(parts), rounds)
+    alone = [
+        [_part(tuple(j == i for j in range(count)), [size] * count, least) for size in range(1 + least_stem[i])]
+        for i in range(count)
+    ]
+    parts |= {part for row in alone for part in row}
+    keeps = [config.tokenizer[name].keeps_tokens for name in config.names]
+    ms, known_ms = _time_parts(engine, sorted(parts), [p for row, here in zip(alone, keeps) if here for p in row], rounds)
 
     plan_ms: dict[str, tuple[float, ...]] = {}
     fusion_ms = {mask: _fusion_ms(ms, mask, least_stem, sizes, least) for mask in masks}
@@ -84,22 +115,27 @@ def measure_plan_costs(engine: Engine, rounds: int = ROUNDS) -> PlanCosts:
         part = of_code(code, sizes[0])
         more_ms = 0.0  # what its stems take beyond the smallest ones
         for i in (place for place, here in enumerate(part.used) if here):
-            alone = tuple(j == i for j in range(count))
-            stem_ms = [ms[_part(alone, [size] * count, least)] for size in (part.stems[i], least_stem[i])]
-            more_ms += max(stem_ms[0] - stem_ms[1], 0.0)
+            more_ms += max(ms[alone[i][part.stems[i]]] - ms[alone[i][-1]], 0.0)
         plan_ms[code] = tuple(np.round(fusion_ms[part.used] + more_ms, 5).tolist())
-    return PlanCosts(plan_ms)
+    picture_ms = tuple(
+        tuple(round(max(ms[part] - known_ms[part], 0.0), 5) for part in row) if here else () for row, here in zip(alone, keeps)
+    )
+    return PlanCosts(plan_ms, picture_ms)
 
 
 def _part(used: Mask, stems: Sequence[int], size: FusionSize) -> Subnetwork:
     return Subnetwork(used, tuple(stem if here else 0 for stem, here in zip(stems, used)), *size)
 
 
-def _time_parts(engine: Engine, parts: Sequence[Subnetwork], rounds: int) -> dict[Subnetwork, float]:
-    """Time of each part [ms]: of its fastest round, because whatever else the machine does can only add to it."""
+def _time_parts(
+    engine: Engine, parts: Sequence[Subnetwork], with_known: Sequence[Subnetwork], rounds: int
+) -> tuple[dict[Subnetwork, float], dict[Subnetwork, float]]:
+    """Time of each part [ms], and of those with pictures that are known: of its fastest round, because whatever else the machine
+    does can only add to it."""
     plain = Engine(engine.checkpoint, engine.backend)  # keeps its plans to itself, so that those in use stay warm
-    window, plans = noise_window(engine), [PlanChoice(part) for part in parts]
-    return dict(zip(parts, 1e3 * time_plans(plain, [window], plans, rounds).min(axis=0)))
+    runs = [(PlanChoice(part), False) for part in parts] + [(PlanChoice(part), True) for part in with_known]
+    ms = 1e3 * time_runs(plain, [noise_window(engine)], runs, rounds).min(axis=0)
+    return dict(zip(parts, ms)), dict(zip(with_known, ms[len(parts) :]))
 
 
 def _fusion_ms(
@@ -124,28 +160,30 @@ def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
         if kept["key"] == key:
-            return PlanCosts({bits: tuple(float(ms) for ms in row) for bits, row in kept["plan_ms"].items()}), True
+            plan_ms = {code: tuple(float(ms) for ms in row) for code, row in kept["plan_ms"].items()}
+            return PlanCosts(plan_ms, tuple(tuple(float(ms) for ms in row) for row in kept["picture_ms"])), True
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     costs = measure_plan_costs(engine)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomically(path, json.dumps({"key": key, "plan_ms": costs.plan_ms}, indent=1))
+        write_atomically(path, json.dumps({"key": key, **asdict(costs)}, indent=1))
     except OSError:
         pass
     return costs, False
 
 
-def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST) -> PlanCosts:
+def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST, rate_hz: float = RATE_HZ) -> PlanCosts:
     """Let the engine run, at every ratio, the plans that fit into the ratio's share of measured time.
 
-    ``most_lost``: accuracy, 0..1, that a plan may lose (`planner.choose_plans`). Returns the costs. Raises ParameterError where
+    ``most_lost``: accuracy, 0..1, that a plan may lose; ``rate_hz``: predictions a second (`planner.choose_plans`). An input that
+    is a stream has no held pictures: its stream decides what is encoded anew. Returns the costs. Raises ParameterError where
     the checkpoint has no validation accuracies to choose by, or too many inputs.
     """
     config = engine.checkpoint.config
     worth = PlanWorth.of_checkpoint(engine.info, config)
     costs, _ = plan_costs(engine, threads)
-    engine.choose(choose_plans(config, costs, worth, most_lost))
+    engine.choose(choose_plans(config, costs, worth, most_lost, rate_hz))
     return costs
 
 

@@ -94,7 +94,7 @@ class TorchBackend:
     def forget(self) -> None:
         """Nothing is kept from one window to the next."""
 
-    def prime(self, inputs: Mapping[str, np.ndarray]) -> None:
+    def prime(self, inputs: Mapping[str, np.ndarray], newest: bool = False) -> None:
         """Nothing is kept from one window to the next."""
 
     @torch.inference_mode()

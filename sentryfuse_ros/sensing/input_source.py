@@ -78,6 +78,21 @@ class InputSource:
         """Whether the model has no use for it at present."""
         return all(sensor.asleep for sensor in self.sensors)
 
+    @property
+    def holds_pictures(self) -> bool:
+        """Whether its windows are of pictures, each of which may serve several predictions."""
+        return all(sensor.makes_frames for sensor in self.sensors)
+
+    @property
+    def returns(self) -> tuple[int, ...]:
+        """How often each of its sensors has become live."""
+        return tuple(sensor.returns for sensor in self.sensors)
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether its next windows may change what is thought of it."""
+        return self.trust is not None and self.trust.changing
+
     def make_rows(self) -> None:
         """See `Sensor.make_rows`."""
         for sensor in self.sensors:

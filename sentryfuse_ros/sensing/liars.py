@@ -32,6 +32,8 @@ def judge_due(slots: Sequence[Sequence[InputSource]], taken: ModelInputs, status
         assert source.trust is not None
         x: np.ndarray | None = None
         if source in taken.serving:
+            if source.spec.name in taken.held:
+                continue  # judged when it was taken
             given = taken.inputs.get(source.spec.name)  # absent while the plan in force leaves it out
             if isinstance(given, PictureWindow):
                 x = source.input_of(taken.snapshot.windows, taken.snapshot.end_ns)

@@ -12,10 +12,18 @@ import numpy as np
 from ..preprocessing import ModalitySpec
 from ..preprocessing.picture_window import KnownPictures, PictureWindow
 from ..settings import SensorSettings
+from .held_pictures import HeldPictures
 from .input_source import InputSource, candidates
 from .liveness import Status
 from .sensor import Sensor
 from .snapshot import Snapshot, take_snapshot
+
+
+class Hold(NamedTuple):
+    """How windows of pictures serve more than one prediction."""
+
+    pictures: HeldPictures
+    seconds: Callable[[Sequence[bool]], float]  # from the mask (M,) of the inputs with data to the time for which one serves
 
 
 class ModelInputs(NamedTuple):
@@ -25,6 +33,7 @@ class ModelInputs(NamedTuple):
     serving: list[InputSource | None]  # per model input what serves it, None where nothing live does
     used: tuple[bool, ...]  # which inputs of the mask are below
     inputs: dict[str, np.ndarray | PictureWindow]  # name -> float32 spec.shape, or new pictures; copied out of the buffers
+    held: frozenset[str] = frozenset()  # those of the inputs that are windows of an earlier moment
 
     @property
     def windows(self) -> dict[str, np.ndarray]:
@@ -57,26 +66,31 @@ def extract_inputs(
     choose: Callable[[Sequence[bool]], Sequence[bool]] | None = None,
     make_rows: bool = True,
     known: KnownPictures = MappingProxyType({}),
+    hold: Hold | None = None,
 ) -> ModelInputs:
     """Model inputs of the sensors that are live now.
 
     slots: see `slots_of`, in the order of the mask; statuses: by sensor name; choose: from the mask (M,) of the inputs with data
     to those that are wanted, without which all of them are. make_rows: whether rows are made of the newest pictures, which may
     take long and must not be done while another thread feeds a sensor. known: of the inputs in it only the pictures that are new
-    to their streams are taken.
+    to their streams are taken. hold: how windows of pictures serve more than one prediction.
     """
     # The first live source of an input serves it; the others are its spares.
     serving = [next((source for source in sources if source.live(statuses)), None) for sources in slots]
     for source in serving:
         if source is not None and not source.asleep and make_rows:
             source.make_rows()
-    taken = _take(serving, now_node_ns, choose, known)
-    woken = [s for s, here in zip(serving, taken.used, strict=True) if s is not None and here and s.asleep]
+    taken = _take(serving, now_node_ns, choose, known, hold, make_rows)
+    woken = [
+        source
+        for source, here in zip(serving, taken.used, strict=True)
+        if source is not None and here and source.asleep and source.spec.name not in taken.held
+    ]
     if not woken or not make_rows:
         return taken
     for source in woken:
         source.make_rows()
-    return _take(serving, now_node_ns, choose, known)
+    return _take(serving, now_node_ns, choose, known, hold, make_rows)
 
 
 def _take(
@@ -84,6 +98,8 @@ def _take(
     now_node_ns: int,
     choose: Callable[[Sequence[bool]], Sequence[bool]] | None,
     known: KnownPictures,
+    hold: Hold | None,
+    rows_made: bool,
 ) -> ModelInputs:
     """Model inputs from the rows that there are."""
     sources = [source for source in serving if source is not None]
@@ -101,15 +117,23 @@ def _take(
     ]
     used = tuple(choose(mask)) if choose is not None and any(mask) else tuple(mask)
     found: dict[str, np.ndarray | PictureWindow] = {}
-    newest_ns = 0
-    for source, here in zip(serving, used):
-        if source is not None and here:
-            name = source.spec.name
-            x: np.ndarray | PictureWindow | None
-            if name in known:
-                x = source.new_pictures(windows, end_ns, known[name])
-            else:
-                x = inputs[name] if source.joined else source.input_of(windows, end_ns)
-            assert x is not None
-            found[name], newest_ns = x, max(newest_ns, source.newest_of(windows))
-    return ModelInputs(replace(snapshot, mask=np.array(mask, bool), newest_ns=newest_ns), serving, used, found)
+    newest_ns, held_names = 0, set()
+    hold_s = hold.seconds(mask) if hold is not None and any(mask) else 0.0
+    for place, (source, here) in enumerate(zip(serving, used)):
+        if source is None or not here:
+            continue
+        name, row_ns = source.spec.name, source.newest_of(windows)
+        x: np.ndarray | PictureWindow | None
+        if name in known:
+            x = source.new_pictures(windows, end_ns, known[name])
+        elif hold is not None and hold_s and (held := hold.pictures.window(place, source, now_node_ns, hold_s, rows_made)):
+            x, row_ns = held.x, held.newest_ns
+            held_names.add(name)
+        else:
+            x = inputs[name] if source.joined else source.input_of(windows, end_ns)
+            if hold is not None and hold_s and x is not None:
+                hold.pictures.keep(place, source, now_node_ns, hold_s, x, row_ns)
+        assert x is not None
+        found[name], newest_ns = x, max(newest_ns, row_ns)
+    snapshot = replace(snapshot, mask=np.array(mask, bool), newest_ns=newest_ns)
+    return ModelInputs(snapshot, serving, used, found, frozenset(held_names))

@@ -21,7 +21,7 @@ from ..sensor_kinds import sensor_kind
 from ..settings import SensorSettings
 from .body_motion import BodyMotion
 from .liveness import LivenessConfig, SensorLiveness, State, Status
-from .rest import looks_apart_ns
+from .rest import LONGEST_REST_S, looks_apart_ns
 from .trust_table import TrustTable
 from .trust_watch import MASK, OFF, TrustWatch
 from .window_buffer import WindowBuffer
@@ -95,7 +95,7 @@ class Sensor:
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
-        self.asleep = False
+        self.asleep = self.held = False
         self.returns = 0  # how often it has become live
         self.makes_frames = self.spec is not None and self.kind.made_of_frames
         self._slot_ns = round(self.spec.window_s / self.spec.shape[0] * NS_PER_S) if self.spec and self.makes_frames else 0
@@ -121,9 +121,17 @@ class Sensor:
 
     # ---- looking at the topic -----------------------------------------------------------------------------------------
 
-    def sleep(self, asleep: bool) -> None:
-        """Say whether the model has no use for the sensor at present (docs/POWER.md)."""
-        self.asleep = asleep
+    def sleep(self, asleep: bool, held: bool = False) -> None:
+        """Say whether the model has no use for the sensor at present (docs/POWER.md).
+
+        ``held``: it takes part, but a picture of it serves several windows. It is then awake only when the next one takes a new
+        picture.
+        """
+        self.asleep, self.held = asleep, held
+
+    def may_rest(self, hold_s: float) -> bool:
+        """Whether a row every ``hold_s`` is enough, because no slot of a window is shorter."""
+        return self.makes_frames and self._slot_ns >= hold_s * NS_PER_S
 
     def look_due(self, now_arrival_ns: int, window_due: bool) -> bool:
         """Whether the topic should be looked at now, that is, its messages taken and fed, even if there are none.
@@ -138,17 +146,19 @@ class Sensor:
         return due
 
     def _must_look(self, now_arrival_ns: int, window_due: bool) -> bool:
-        if not self.asleep and (window_due or self.makes_frames):
+        if not self.asleep and (window_due or self.makes_frames and not self.held):
             return True
         if self.liveness.suspicious(self._looked_ns):
             return True
+        if self.held:
+            return now_arrival_ns - self._looked_ns >= LONGEST_REST_S * NS_PER_S
         apart_ns = looks_apart_ns(self.liveness.period_s, self.settings.queue_depth, self._slot_ns)
         return now_arrival_ns - self._looked_ns >= apart_ns
 
     @property
     def skips_messages(self) -> bool:
         """Whether only the newest messages need to be kept between two looks."""
-        return self.asleep and self.makes_frames
+        return (self.asleep or self.held) and self.makes_frames
 
     # ---- messages in, rows out ------------------------------------------------------------------------------------------
 
@@ -182,6 +192,8 @@ class Sensor:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
         if not self._window_rate_hz or not self._rows_proven:
             return 0
+        if self.held:
+            return count if self.asleep else count - 1  # the window that is about to be taken will use it
         if not self.asleep and self.liveness.period_s * self._window_rate_hz >= USED_SHARE:
             return count - 1  # a window will use it: made at once, the row does not delay that window
         share = SLOT_SHARE_ASLEEP if self.asleep else SLOT_SHARE

@@ -49,11 +49,11 @@ class TrustWatch:
 
     def due(self, newest_ns: int) -> bool:
         """Whether a window whose newest row is at ``newest_ns`` should be judged."""
-        pause_s = PAUSE_S if self._changing else CALM_PAUSE_S
+        pause_s = PAUSE_S if self.changing else CALM_PAUSE_S
         return newest_ns - self._judged_ns >= pause_s * NS_PER_S or newest_ns < self._judged_ns
 
     @property
-    def _changing(self) -> bool:
+    def changing(self) -> bool:
         """Whether more windows like the last one would change what is said of the sensor."""
         towards_trust = self._good > 0 if self.distrusted else self._bad_run > 0
         towards_warning = self._near_run > 0 if self._warned else self._far_run > 0

@@ -23,6 +23,7 @@ from .elastic_trainer import ElasticTrainer
 from .examples import Examples, WindowExamples, load_examples
 from .logits import accuracy, predict_logits
 from .metrics import LOSSES, Metrics, StepLosses
+from .older_pictures import HOLD_S
 from .recipe import Recipe
 from .state import STATE_FILE, load_state, save_state
 from .trainer import Trainer
@@ -160,6 +161,13 @@ def _measure(
                 f"cross_validation{metric}_standard_error": pooled[place].standard_errors(),
             }
             info[temperatures] = pooled[place].temperatures()
+    held = ValidationPredictions.predict_held(network, validation) if validation is not None and recipe.elastic.epochs else None
+    if held is not None:
+        metrics |= {
+            "validation_plan_held_accuracy": held.accuracies(),
+            "validation_plan_held_standard_error": held.standard_errors(),
+            "hold_s": HOLD_S,
+        }
     return info
 
 

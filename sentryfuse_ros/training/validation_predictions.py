@@ -16,6 +16,7 @@ from ..model.subnetwork import ABSENT, all_codes, of_code
 from .calibration import fit_temperatures
 from .examples import Examples, WindowExamples
 from .logits import accuracy, predict_logits, predict_subnetworks
+from .older_pictures import ENOUGH, OlderPictures
 
 PREDICTIONS_FILE = "validation_predictions.npz"
 SUBNETWORKS_FILE = "validation_subnetworks.npz"
@@ -42,7 +43,26 @@ class ValidationPredictions:
     @classmethod
     def predict_subnetworks(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions:
         """Run a network on all examples, as every subnetwork that a plan chosen by time may run."""
-        parts = {code: [of_code(code, size) for size in model.config.fusion_sizes] for code in all_codes(model.config)}
+        return cls._of_codes(model, examples, list(all_codes(model.config)))
+
+    @classmethod
+    def predict_held(cls, model: SentryFuse, examples: Examples) -> ValidationPredictions | None:
+        """Run a network with pictures that are `HOLD_S` old, as every subnetwork with a camera or LiDAR whose tokens are kept.
+
+        None where there is no such sensor, or too few windows have an earlier one in their recording.
+        """
+        names = model.config.names
+        places = [i for i, name in enumerate(names) if model.config.tokenizer[name].keeps_tokens]
+        if not places or not isinstance(examples, WindowExamples):
+            return None
+        older = OlderPictures(examples, [names[i] for i in places])
+        if older.share < ENOUGH:
+            return None
+        return cls._of_codes(model, older, [code for code in all_codes(model.config) if any(code[i] != ABSENT for i in places)])
+
+    @classmethod
+    def _of_codes(cls, model: SentryFuse, examples: Examples, codes: Sequence[str]) -> ValidationPredictions:
+        parts = {code: [of_code(code, size) for size in model.config.fusion_sizes] for code in codes}
         found = predict_subnetworks(model, examples, [part for row in parts.values() for part in row])
         return cls._of(model.config, examples, {code: np.stack([found[part] for part in row]) for code, row in parts.items()})
 
