@@ -109,7 +109,7 @@ def measure(pictures: list[np.ndarray], encoder: WindowEncoder) -> dict[str, dic
             began = time.perf_counter()
             step = sides[name].update(picture)
             took[name].append(time.perf_counter() - began)
-            steps[name].append(replace(step, token=step.token.copy()))
+            steps[name].append(step)
     truth = np.stack([step.token for step in steps[WHOLE]])
     spread = float(((truth - truth.mean(0)) ** 2).sum(1).mean())
     found = {}

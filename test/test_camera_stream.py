@@ -18,7 +18,8 @@ from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRoute
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_detection import ChangeDetector
 from sentryfuse_ros.streaming.change_rule import ChangeRule
-from sentryfuse_ros.streaming.ego_motion import EgoMotion, MotionVote
+from sentryfuse_ros.streaming.ego_motion import EgoMotion
+from sentryfuse_ros.streaming.motion_vote import MotionLimits, MotionVote
 from sentryfuse_ros.streaming.policy import StreamPolicy
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
 from sentryfuse_ros.streaming.stream_config import StreamConfig
@@ -43,9 +44,12 @@ def test_threshold_0_is_the_plain_encoder_to_the_last_bit():
 def test_some_windows_have_the_same_codes_as_among_all(size):
     _, encoder, _ = stream_parts()
     picture = moving_box()[3]
-    everything = encoder.encode(picture, size=size)
+    everything = encoder.encode(picture, size).codes
     for chosen in ([5], [0, 7, 35], list(range(0, 36, 2))):
-        np.testing.assert_array_equal(encoder.encode(picture, np.array(chosen), size), everything[chosen])
+        before = np.full_like(everything, 7.0)
+        codes = encoder.renew(before, picture, np.array(chosen), size).codes
+        np.testing.assert_array_equal(codes[chosen], everything[chosen])
+        assert (np.delete(codes, chosen, 0) == 7).all() and (before == 7).all()
 
 
 def test_the_plain_stream_is_torchs_network():
@@ -97,10 +101,9 @@ def test_the_most_changed_windows_come_first():
     frames[1, 0, :16, :16] -= 0.2
     frames[1, 0, 32:48, 32:48] -= 0.6
     first = stream.update(frames[0]).token.copy()
-    expected = encoder.encode(frames[0])
-    expected[14] = encoder.encode(frames[1], np.array([14]))[0]
+    expected = encoder.renew(encoder.encode(frames[0]).codes, frames[1], np.array([14]))
     step = stream.update(frames[1])
-    np.testing.assert_array_equal(step.token, encoder.read(expected))
+    np.testing.assert_array_equal(step.token, expected.token)
     assert not np.array_equal(step.token, first)
 
 
@@ -119,7 +122,7 @@ def test_a_camera_that_drives_is_hardly_ever_compared_until_it_stands():
     """What it sees has no shift that windows could agree on; comparing costs time and finds everything changed."""
     rng = np.random.default_rng(0)
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 1.0))
+    motion = EgoMotion(MotionVote((6, 6), 8))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     driving = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32)) for _ in range(60)]
     assert all(step.dense for step in driving) and sum(np.isfinite(step.change) for step in driving) <= 9
@@ -156,7 +159,7 @@ def test_branches_reuse_light_and_full():
 
 def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 1.0))
+    motion = EgoMotion(MotionVote((6, 6), 8))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     frames = still_room(8, np.random.default_rng(0))
     turns = [0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -165,15 +168,61 @@ def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
     assert dense == [True, False, True, True, True, True, False, False]
 
 
+def by_window(picture, side=16):
+    """(H, W) -> (windows, side * side)."""
+    rows, columns = (size // side for size in picture.shape)
+    return picture.reshape(rows, side, columns, side).transpose(0, 2, 1, 3).reshape(rows * columns, -1)
+
+
 @pytest.mark.parametrize("step_px", (1, 2, 3))
 def test_without_a_gyro_the_windows_see_a_pan(step_px):
     rng = np.random.default_rng(0)
     wide = 2.5 + 0.4 * np.sin(np.arange(300) / 3.0) * (np.arange(300) % 29 < 14)
     wide = np.repeat(wide[None].astype(np.float32), 96, 0)
-    vote = EgoMotion(MotionVote((6, 6), 1.0))
-    still = [vote.moving(wide[:, :96] + 0.01 * rng.standard_normal((96, 96)).astype(np.float32)) for _ in range(10)]
-    pan = [vote.moving(np.ascontiguousarray(wide[:, t * step_px : t * step_px + 96])) for t in range(1, 6)]
+    vote = EgoMotion(MotionVote((6, 6), 16))
+    noise = 0.01 * rng.standard_normal((10, 96, 96)).astype(np.float32)
+    still = [vote.moving(by_window(wide[:, :96] + now)) for now in noise]
+    pan = [vote.moving(by_window(wide[:, t * step_px : t * step_px + 96])) for t in range(1, 6)]
     assert not any(still) and any(pan[:3])
+
+
+def votes(pictures, grid=(6, 6), side=16, limits=None):
+    """Of every picture (T, H, W) whether it moved, worked out in numpy window by window: what `MotionVote` must find."""
+    limits, key, found = limits or MotionLimits(), None, []
+    most = limits.most_shift
+    for picture in pictures:
+        cut = picture.reshape(grid[0], side, grid[1], side)
+        share = np.maximum((cut > 0).mean(1), 1e-3), np.maximum((cut > 0).mean(3), 1e-3)
+        across = (cut.mean(1) / share[0]).reshape(grid[0], -1)
+        down = (cut.mean(3) / share[1]).reshape(-1, grid[1]).T
+        ways, told = np.zeros(4), 0
+        for axis, (now, before) in enumerate(zip((across, down), key or (across, down))):
+            length = now.shape[1]
+            for band in range(len(now)):
+                for first in range(most, length - most - side // 2, side):
+                    stop = first + side if first + side < length - most - side // 2 else length - most
+                    off = [np.abs(now[band, first + k : stop + k] - before[band, first:stop]) for k in range(-most, most + 1)]
+                    cost = np.array([np.minimum(x, 0.2).sum() / side for x in off])
+                    tells = cost.max() - cost.min() > limits.least_contrast
+                    told += tells
+                    if tells and cost[most] > 1.3 * cost.min() + 0.002:
+                        ways[2 * axis + int(cost.argmin() > most)] += 1
+        found.append(bool(key is not None and ways.max() >= max(limits.agreeing, limits.agreeing_share * told / 2)))
+        if found[-1] or key is None:
+            key = across, down
+    return found
+
+
+@pytest.mark.parametrize("direction", ((0, 1), (0, -2), (1, 0), (-1, 0), (0, 0)))
+def test_the_vote_is_what_numpy_finds_window_by_window(direction):
+    rng = np.random.default_rng(3)
+    scene = np.kron(rng.uniform(1, 3, (20, 20)), np.ones((8, 8))).astype(np.float32)
+    scene[rng.random(scene.shape) < 0.01] = 0
+    pictures = [scene[30 + t * direction[0] :, 30 + t * direction[1] :][:96, :96] for t in range(10)]
+    pictures += 0.01 * rng.standard_normal((10, 96, 96)).astype(np.float32) * (np.array(pictures) > 0)
+    vote = MotionVote((6, 6), 16)
+    found = [vote.moved(by_window(picture)) for picture in pictures]
+    assert found == votes(pictures) and any(found) == any(direction)
 
 
 def test_an_encoder_of_convolutions_cannot_stream():

@@ -20,11 +20,13 @@ def detector(**rule):
 
 
 def changed_windows(found, picture):
-    return np.flatnonzero(found.window_scores(found.patch_scores(found.thin(picture))) > 1).tolist()
+    found.see(picture)
+    return np.flatnonzero(found.compare().scores > 1).tolist()
 
 
 def hold(found, picture, windows=None):
-    found.hold(found.thin(picture), windows)
+    found.see(picture)
+    found.hold(windows)
 
 
 def test_noise_alone_changes_next_to_nothing():

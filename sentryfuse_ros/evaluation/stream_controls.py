@@ -8,7 +8,8 @@ import numpy as np
 
 from ..streaming.branches import Branch, RouterInput
 from ..streaming.camera_stream import CameraStream
-from ..streaming.change_detection import ChangeDetector
+from ..streaming.change_detection import Change, ChangeDetector
+from ..streaming.change_rule import rule_for
 from ..streaming.policy import StreamPolicy
 from ..streaming.stream_config import StreamConfig
 from ..streaming.window_encoder import WindowEncoder
@@ -27,17 +28,10 @@ class RandomWindows(StreamPolicy):
 class AgainstThePictureBefore(ChangeDetector):
     """Compares with the picture before instead of the one from which the codes were made, so that slow motion is never seen."""
 
-    def patch_scores(self, picture: np.ndarray) -> np.ndarray:
-        scores = super().patch_scores(picture)
-        super().hold(picture)
-        return scores
-
-
-class BlindToHoles(ChangeDetector):
-    """Takes a missing return for a depth of 0."""
-
-    def _valid(self, picture: np.ndarray) -> np.ndarray:
-        return np.ones_like(picture[0])
+    def compare(self) -> Change:
+        change = super().compare()
+        self.hold()
+        return change
 
 
 class EveryNthPicture:
@@ -71,8 +65,8 @@ def against_the_picture_before(encoder: WindowEncoder, config: StreamConfig) -> 
 
 
 def blind_to_holes(encoder: WindowEncoder, config: StreamConfig) -> CameraStream:
-    """The configured rule, without the validity of pixels."""
-    return CameraStream(encoder, BlindToHoles(encoder.spec, encoder.options, config.rule), config.policy)
+    """The configured rule, which takes a missing return for a depth of 0."""
+    return CameraStream(encoder, ChangeDetector(encoder.spec, encoder.options, config.rule, has_holes=False), config.policy)
 
 
 def without_refresh(encoder: WindowEncoder, config: StreamConfig) -> CameraStream:
@@ -83,5 +77,5 @@ def without_refresh(encoder: WindowEncoder, config: StreamConfig) -> CameraStrea
 
 def every_nth_picture(encoder: WindowEncoder, n: int) -> CameraStream:
     """Fewer pictures instead of fewer windows."""
-    rule = replace(ChangeDetector(encoder.spec, encoder.options).rule, factor=0.0)
+    rule = rule_for(encoder.spec.encoding).with_factor(0.0)
     return CameraStream(encoder, ChangeDetector(encoder.spec, encoder.options, rule), router=EveryNthPicture(n))

@@ -19,6 +19,7 @@ _DATA_TYPES = {"float32": FLOAT, "int64": INT64}
 _FLOAT, _INT, _STRING, _INTS = 1, 2, 3, 7  # AttributeProto.AttributeType
 
 Attribute = int | float | str | Sequence[int]
+Constant = np.ndarray | Sequence[int] | float
 
 
 class OnnxGraph:
@@ -34,9 +35,9 @@ class OnnxGraph:
         self._outputs: list[bytes] = []
         self._count = 0
 
-    def input(self, name: str, shape: Sequence[int | str]) -> str:
-        """Declare a float32 input; a dimension given as text may have any size. Returns the name."""
-        self._inputs.append(_value_info(name, shape))
+    def input(self, name: str, shape: Sequence[int | str], dtype: str = "float32") -> str:
+        """Declare an input, float32 or int64; a dimension given as text may have any size. Returns the name."""
+        self._inputs.append(_value_info(name, shape, dtype))
         return name
 
     def output(self, value: str, name: str) -> None:
@@ -44,7 +45,7 @@ class OnnxGraph:
         self._node("Identity", [value], [name], "", {})
         self._outputs.append(_value_info(name, None))
 
-    def constant(self, array: np.ndarray | Sequence[int]) -> str:
+    def constant(self, array: Constant) -> str:
         """A constant of the graph: float32, or int64 for whole numbers. Returns its name."""
         values = np.ascontiguousarray(array)
         values = values.astype(np.int64 if values.dtype.kind in "iu" else np.float32, copy=False)
@@ -53,12 +54,19 @@ class OnnxGraph:
         self.constants[name] = values
         return name
 
-    def op(self, op_type: str, *inputs: str | np.ndarray | Sequence[int], **attributes: Attribute) -> str:
-        """Append an operation with one output and return that output's name. Arrays become constants."""
+    def op(self, op_type: str, *inputs: str | Constant, **attributes: Attribute) -> str:
+        """Append an operation with one output and return that output's name. Arrays and numbers become constants."""
         names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
         self._count += 1
         output = f"v{self._count}"
         self._node(op_type, names, [output], "", attributes)
+        return output
+
+    def largest(self, value: str, count: int) -> str:
+        """The ``count`` largest numbers along the last axis, in descending order."""
+        self._count += 1
+        output, place = f"v{self._count}", f"i{self._count}"
+        self._node("TopK", [value, self.constant([count])], [output, place], "", {"axis": -1})
         return output
 
     def reshape(self, value: str, *shape: int) -> str:
@@ -123,8 +131,8 @@ def _tensor(name: str, values: np.ndarray) -> bytes:
     return message + _bytes(9, values.astype(values.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
-def _value_info(name: str, shape: Sequence[int | str] | None) -> bytes:
-    tensor_type = _varint_field(1, _DATA_TYPES["float32"])
+def _value_info(name: str, shape: Sequence[int | str] | None, dtype: str = "float32") -> bytes:
+    tensor_type = _varint_field(1, _DATA_TYPES[dtype])
     if shape is not None:
         sizes = (_varint_field(1, n) if isinstance(n, int) else _bytes(2, n.encode()) for n in shape)
         tensor_type += _bytes(2, b"".join(_bytes(1, size) for size in sizes))

@@ -1,6 +1,7 @@
 """The patch encoder of `model.patch_tokenizer` as ONNX graphs: the whole stem, or its parts for a stream (`streaming/`).
 
-The parts are `encode_windows`, whose number of windows may differ from call to call, `read_picture`, and `in_motion`.
+The parts are `window_patches` and `encode_windows`, whose number of windows may differ from call to call, `read_picture`, and
+`in_motion`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from .onnx_graph import OnnxGraph
 from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool
 
 Weights = Mapping[str, np.ndarray]
+
+# ONNX Runtime takes its time over Sign. Clipping to [0, TINY] tells as well whether a number is 0 or at least TINY; dividing by
+# TINY is exact, because it is a power of two.
+TINY = 2.0**-30
 
 
 def patch_tokenizer(
@@ -40,6 +45,29 @@ def picture_reader(
     return read_picture(graph, codes, spec, options, weights), seen
 
 
+def window_patches(graph: OnnxGraph, picture: str, windows: str, spec: ModalitySpec, options: PatchTokenizerConfig) -> str:
+    """A picture (C, H, W), not normalised, and windows (n,) int64 -> their normalised patches (n, patches, C * pixels).
+
+    Pixels of a picture of depths that have no return stay 0.
+    """
+    _, channels, height, width = spec.shape
+    rows, columns = options.window_grid(spec)
+    window, patch = options.window, options.patch
+    # Where in a picture cut into pieces of one row of a patch each the pieces of every window are, in the order of its patches.
+    pieces = np.arange(channels * height * width // patch).reshape(channels, rows, window, patch, columns, window)
+    pieces = pieces.transpose(1, 4, 2, 5, 0, 3).reshape(rows * columns, -1)
+    chosen = graph.op("Gather", pieces, windows, axis=0)
+    x = graph.op("Gather", graph.reshape(picture, -1, patch), chosen, axis=0)
+    x = graph.reshape(x, -1, window**2, channels, patch**2)
+    mean = np.asarray(spec.mean or [0.0] * channels, np.float32)[:, None]
+    std = np.asarray(spec.std or [1.0] * channels, np.float32)[:, None]
+    normalised = graph.op("Div", graph.op("Sub", x, mean), std)
+    if spec.encoding == "depth_m":
+        holds = graph.op("Mul", graph.op("Clip", x, 0.0, TINY), 1 / TINY)
+        normalised = graph.op("Mul", normalised, holds)
+    return graph.reshape(normalised, -1, window**2, channels * patch**2)
+
+
 def encode_windows(
     graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights, everywhere: bool = False
 ) -> str:
@@ -48,13 +76,14 @@ def encode_windows(
     ``everywhere``: attention reaches over the whole picture, of which all windows must be given; for comparison only.
     """
     count, channels, pixels = options.window**2, spec.channels, options.patch**2
-    x = graph.reshape(patches, -1, channels * pixels)
+    x, embed = graph.reshape(patches, -1, channels * pixels), weights["embed.weight"].T
     if options.validity_mask != "none":
         size = graph.op("Abs", x)
         if options.validity_mask == "one" and channels > 1:
             size = graph.op("ReduceMax", graph.reshape(size, -1, channels, pixels), [1], keepdims=0)
-        x = graph.op("Concat", x, graph.op("Sign", size), axis=1)
-    x = graph.op("Gemm", x, weights["embed.weight"].T, weights["embed.bias"])
+        x = graph.op("Concat", x, graph.op("Clip", size, 0.0, TINY), axis=1)
+        embed = np.concatenate([embed[: channels * pixels], embed[channels * pixels :] / TINY])
+    x = graph.op("Gemm", x, embed, weights["embed.bias"])
     x = graph.op("Add", graph.reshape(x, -1, count, options.width), weights["place"])
     x = graph.reshape(x, -1, options.width)
     for i in range(options.layers):

@@ -11,8 +11,6 @@ import numpy as np
 from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Share, check
 
-TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
-
 
 class Branch(IntEnum):
     """What is done with a picture."""
@@ -48,17 +46,13 @@ class Router(Protocol):
         ...
 
 
-def top_change(patch_scores: np.ndarray) -> float:
-    """Mean of the largest patch scores."""
-    scores = patch_scores.ravel()
-    count = min(TOP_PATCHES, len(scores))
-    return float(np.partition(scores, len(scores) - count)[-count:].mean())
-
-
-def texture(thin: np.ndarray, spec: ModalitySpec) -> float:
-    """Mean step between neighbouring pixels in every second row of a thinned picture (C, h, w), in standard deviations."""
-    rows = thin[0, ::2]
-    return float(np.abs(rows[:, 1:] - rows[:, :-1]).mean()) / (spec.std[0] if spec.std else 1.0)
+def texture(picture: np.ndarray, spec: ModalitySpec, pixel_step: int) -> float:
+    """Mean step between neighbours of the first channel of a picture (C, H, W), in standard deviations. Every ``pixel_step``-th
+    pixel is looked at, in every second row of these.
+    """
+    rows = picture[0, :: 2 * pixel_step, ::pixel_step]
+    steps = rows[:, 1:] - rows[:, :-1]
+    return float(np.abs(steps, out=steps).mean()) / (spec.std[0] if spec.std else 1.0)
 
 
 class AlwaysFull:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from .branches import AlwaysFull, Branch, Router, RouterInput, texture, top_change
-from .change_detection import ChangeDetector
+from .branches import AlwaysFull, Branch, Router, RouterInput, texture
+from .change_detection import Change, ChangeDetector
 from .ego_motion import EgoMotion
 from .policy import StreamPolicy
 from .window_encoder import WindowEncoder
@@ -16,8 +16,7 @@ from .window_encoder import WindowEncoder
 LONGEST_REST = 8  # pictures for which a camera that drives is not compared, 0.8 s at 10 Hz
 
 
-@dataclass(frozen=True, slots=True)
-class StreamStep:
+class StreamStep(NamedTuple):
     """What was done with one picture."""
 
     token: np.ndarray  # (D,) what is known of the picture
@@ -50,6 +49,7 @@ class CameraStream:
         self._motion, self._route_from_ratio = motion, route_from_ratio
         self._codes = np.zeros((encoder.windows, encoder.options.code), np.float32)
         self._token = np.zeros(encoder.d_model, np.float32)
+        self._router_decides = not isinstance(self._router, AlwaysFull)
         self._since_dense = 0
         self._rest = self._patience = 0  # pictures for which nothing is compared: still to come, and after the next global change
 
@@ -77,56 +77,60 @@ class CameraStream:
         ratio: pruning ratio in force. confidence: of the prediction before. turn_rad_s, speed_m_s: of the camera, where measured.
         size: of the encoder in the full branch, where a plan has chosen a smaller one than the whole.
         """
-        detector = self._detector
+        detector, motion = self._detector, self._motion
         if detector is None:
-            return self._encode_all(picture, None, size)
+            return self._encode_all(picture, size)
         measured = turn_rad_s is not None or speed_m_s is not None
         if self._rest and speed_m_s is None:
             self._rest -= 1
-            return self._encode_all(picture, None, size, moving=True)
-        thin = None if measured and self._motion is not None else detector.thin(picture)
-        if self._motion is not None and self._motion.moving(None if thin is None else thin[0], turn_rad_s, speed_m_s):
-            detector.reset()  # nothing is compared until the camera stands, so nothing is held either
-            return self._encode_all(picture, None, size, moving=True)
-        thin = detector.thin(picture) if thin is None else thin
+            return self._encode_all(picture, size, moving=True)
+        if motion is None or not measured:
+            detector.see(picture)
+        if motion is not None:
+            if motion.moving(None if measured else detector.pixels, turn_rad_s, speed_m_s):
+                detector.reset()  # nothing is compared until the camera stands, so nothing is held either
+                return self._encode_all(picture, size, moving=True)
+            if measured:
+                detector.see(picture)
         if not detector.holds_picture:
-            return self._encode_all(picture, thin, size)
-        patch_scores = detector.patch_scores(thin)
-        scores, change = detector.window_scores(patch_scores), top_change(patch_scores)
-        branch = self._branch(thin, change, scores, ratio, confidence)
+            detector.hold()
+            return self._encode_all(picture, size)
+        change = detector.compare()
+        branch = self._branch(picture, change, ratio, confidence)
         if branch == Branch.REUSE:
             self._since_dense += 1
-            return StreamStep(self._token, branch, 0, size, False, False, change)
-        windows = self._policy.choose(scores, self._since_dense, ratio)
+            return StreamStep(self._token, branch, 0, size, False, False, change.top)
+        windows = self._policy.choose(change.scores, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
-            if self._motion is None or speed_m_s is not None:  # a gyro does not see that the camera drives straight on
-                return self._encode_all(picture, thin, size, change=change)
+            if motion is None or speed_m_s is not None:  # a gyro does not see that the camera drives straight on
+                detector.hold()
+                return self._encode_all(picture, size, change=change.top)
             # Nearly everything changed: the camera drives, which no vote sees. Comparing would be in vain for a while.
             self._rest = self._patience = min(2 * self._patience or 1, LONGEST_REST)
             detector.reset()
-            return self._encode_all(picture, None, size, moving=True, change=change)
+            return self._encode_all(picture, size, moving=True, change=change.top)
         self._patience = 0
         self._since_dense += 1
-        size = size if branch == Branch.FULL else self._encoder.sizes - 1
-        count = self._encoder.windows if windows is None else len(windows)
+        encoder = self._encoder
+        size = size if branch == Branch.FULL else encoder.sizes - 1
+        count = encoder.windows if windows is None else len(windows)
+        if windows is None:
+            self._codes, self._token = encoder.encode(picture, size)
+        elif count:
+            self._codes, self._token = encoder.renew(self._codes, picture, windows, size)
         if count:
-            self._codes[slice(None) if windows is None else windows] = self._encoder.encode(picture, windows, size)
-            detector.hold(thin, windows)
-            self._token = self._encoder.read(self._codes)
-        return StreamStep(self._token, branch, count, size, False, False, change)
+            detector.hold(windows)
+        return StreamStep(self._token, branch, count, size, False, False, change.top)
 
-    def _branch(self, thin: np.ndarray, change: float, scores: np.ndarray, ratio: float, confidence: float) -> Branch:
-        if isinstance(self._router, AlwaysFull) or ratio < self._route_from_ratio:
+    def _branch(self, picture: np.ndarray, change: Change, ratio: float, confidence: float) -> Branch:
+        detector = self._detector
+        if not self._router_decides or ratio < self._route_from_ratio or detector is None:
             return Branch.FULL
-        changed = float(np.count_nonzero(scores > 1) / len(scores))
-        return self._router.choose(RouterInput(change, changed, texture(thin, self._encoder.spec), confidence, ratio))
+        changed = np.count_nonzero(change.scores > 1) / len(change.scores)
+        rough = texture(picture, self._encoder.spec, detector.rule.pixel_step)
+        return self._router.choose(RouterInput(change.top, changed, rough, confidence, ratio))
 
-    def _encode_all(
-        self, picture: np.ndarray, thin: np.ndarray | None, size: int, moving: bool = False, change: float = math.nan
-    ) -> StreamStep:
-        self._codes[...] = self._encoder.encode(picture, size=size)
-        if self._detector is not None and thin is not None:
-            self._detector.hold(thin)
+    def _encode_all(self, picture: np.ndarray, size: int, moving: bool = False, change: float = math.nan) -> StreamStep:
+        self._codes, self._token = self._encoder.encode(picture, size)
         self._since_dense = 0
-        self._token = self._encoder.read(self._codes)
         return StreamStep(self._token, Branch.FULL, self._encoder.windows, size, True, moving, change)

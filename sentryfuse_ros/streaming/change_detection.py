@@ -2,141 +2,101 @@
 
 from __future__ import annotations
 
-import cv2
+from typing import Any, NamedTuple
+
 import numpy as np
+import onnxruntime
 
 from ..errors import ParameterError
 from ..model.patch_config import PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
+from ..runtime.onnx_session import make_session
+from . import change_graph
 from .change_rule import ChangeRule, rule_for
+
+
+class Change(NamedTuple):
+    """How much a picture has changed; above 1 counts as changed."""
+
+    scores: np.ndarray  # (windows,) row by row, the largest of each window's patches; the next comparison overwrites it
+    top: float  # mean of the largest patch scores
 
 
 class ChangeDetector:
     """The state of the change detection of one camera: the picture that is held, window by window, and the learnt noise.
 
     Pictures are in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of full scale. Only
-    every ``pixel_step``-th row and column of them is looked at (`thin`), which is a quarter of the work and sees what covers more
+    every ``pixel_step``-th row and column of them is looked at, which is a quarter of the work and sees what covers more
     than a pixel. Raises ParameterError where the step does not divide a patch.
+
+    All arrays are made once and bound to the session (`change_graph`), so that comparing allocates nothing.
     """
 
-    def __init__(self, spec: ModalitySpec, options: PatchTokenizerConfig, rule: ChangeRule | None = None):
+    def __init__(
+        self, spec: ModalitySpec, options: PatchTokenizerConfig, rule: ChangeRule | None = None, has_holes: bool | None = None
+    ):
+        """``has_holes``: whether a pixel of 0 has no return; None: as the encoding says."""
         self.rule = rule_for(spec.encoding) if rule is None else rule
         step = self.rule.pixel_step
         if options.patch % step:
             raise ParameterError("change rule pixel_step", step, f"a divisor of the patch, {options.patch}", "change either")
-        channels, height, width = spec.shape[1], spec.shape[2] // step, spec.shape[3] // step
-        self._window, self._shape = options.window, (channels, height, width)
-        self.grid = options.window_grid(spec)
-        self._has_holes = spec.encoding == "depth_m"
-        self._patches = (spec.shape[2] // options.patch, spec.shape[3] // options.patch)
-        self._held: np.ndarray | None = None
-        self._held_valid = np.ones((height, width), np.float32)
-        self._noise = np.zeros(self._patches, np.float32)
-        self._held_share = np.ones(self._patches, np.float32)  # of valid pixels in each patch that is held
-        self._change, self._both, self._now_valid = np.empty((3, height, width), np.float32)
-
-    @property
-    def holds_picture(self) -> bool:
-        """Whether there is anything to compare with."""
-        return self._held is not None
+        self._has_holes = spec.encoding == "depth_m" if has_holes is None else has_holes
+        (rows, columns), channels = options.window_grid(spec), spec.channels
+        side, windows = options.window * options.patch // step, rows * columns
+        self._means = change_graph.patch_means(channels, side, options.window)
+        self._cut = (channels, rows, side, columns, side)
+        self.pixels = np.zeros((windows, channels * side * side), np.float32)  # of the newest picture, window by window
+        self._by_window = self.pixels.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
+        self._held = np.zeros_like(self.pixels)
+        self._noises = tuple(np.zeros((windows, options.window**2), np.float32) for _ in range(2))  # read and written, in turns
+        self._turn = 0
+        self._change = Change(np.full(windows, np.inf, np.float32), np.inf)
+        self._top = np.zeros((), np.float32)
+        self.holds_picture = False  # whether there is anything to compare with
+        if self.rule.factor:
+            graph = change_graph.change_graph(self.rule, windows, self._means, self._has_holes)
+            self._session = make_session(graph)
+            self._bindings = [self._bind(*pair) for pair in (self._noises, self._noises[::-1])]
 
     def reset(self) -> None:
         """Forget the picture and the noise."""
-        self._held = None
+        self.holds_picture = False
 
-    def thin(self, picture: np.ndarray) -> np.ndarray:
-        """The pixels of a picture (C, H, W) that are looked at, (C, H / step, W / step) float32."""
+    def see(self, picture: np.ndarray) -> None:
+        """Take the pixels of a picture (C, H, W) that are looked at; `compare` and `hold` are about the picture seen last."""
         step = self.rule.pixel_step
-        return np.ascontiguousarray(picture[:, ::step, ::step])
+        self._by_window[...] = picture[:, ::step, ::step].reshape(self._cut)
 
-    def patch_scores(self, picture: np.ndarray) -> np.ndarray:
-        """How much each patch of a thinned picture has changed, (rows, columns) of patches, above 1 where it counts as changed.
+    def compare(self) -> Change:
+        """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""
+        if not self.rule.factor:
+            return self._change
+        self._session.run_with_iobinding(self._bindings[self._turn])
+        self._turn = 1 - self._turn
+        return Change(self._change.scores, float(self._top))
 
-        Also learns the noise of the patches that did not change. There must be a picture that is held.
-        """
-        assert self._held is not None
-        rule = self.rule
-        if not rule.factor:
-            return np.full(self._patches, np.inf, np.float32)
-        change, share_both, flipped = self._compare(picture, self._held)
-        limit = np.minimum(np.maximum(self._noise, rule.noise_floor), rule.noise_cap)  # np.clip takes as long as all else here
-        limit *= rule.factor
-        limit += rule.floor
-        scores = np.divide(change, limit, out=limit)
-        quiet = scores <= 1
-        if share_both is not None and flipped is not None:
-            enough = share_both >= rule.least_share
-            scores *= enough
-            flipped *= 1 / rule.flipped_share
-            np.maximum(scores, flipped, out=scores)
-            quiet = (scores <= 1) & enough
-        change -= self._noise
-        change *= quiet
-        change *= rule.noise_rate
-        self._noise += change
-        return scores
-
-    def window_scores(self, patch_scores: np.ndarray) -> np.ndarray:
-        """The largest score of the patches of each window, (windows,), row by row."""
-        rows, columns = self.grid
-        by_row = patch_scores.reshape(rows, self._window, -1).max(axis=1)
-        scores: np.ndarray = by_row.reshape(rows * columns, self._window).max(axis=1)
-        return scores
-
-    def hold(self, picture: np.ndarray, windows: np.ndarray | None = None) -> None:
-        """Compare later pictures with this thinned one in ``windows`` (indices), or everywhere."""
-        valid = self._valid(picture) if self._has_holes else None
-        if self._held is None:
-            self._held = np.empty(self._shape, np.float32)
-            self._noise = self._expected_noise(picture, valid)
-            windows = None
+    def hold(self, windows: np.ndarray | None = None) -> None:
+        """Compare later pictures with this one in ``windows`` (indices), or everywhere."""
+        if not self.holds_picture:
+            self._noises[self._turn][...] = self._expected_noise()
+            self.holds_picture, windows = True, None
         if windows is None:
-            self._held[...] = picture
-            if valid is not None:
-                self._held_valid[...] = valid
+            self._held[...] = self.pixels
         else:
-            chosen = np.zeros(self.grid, np.uint8)
-            chosen.ravel()[windows] = 1
-            mask = cv2.resize(chosen, self._shape[:0:-1], interpolation=cv2.INTER_NEAREST)
-            for held, now in zip(self._held, picture):
-                cv2.copyTo(now, mask, held)
-            if valid is not None:
-                cv2.copyTo(valid, mask, self._held_valid)
-        if valid is not None:
-            self._held_share = self._mean(self._held_valid)
+            self._held[windows] = self.pixels[windows]
 
-    def _compare(self, picture: np.ndarray, held: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray | None]:
-        """Of each patch: mean change of the pixels valid in both pictures, their share, share of pixels that changed validity.
+    def _bind(self, noise: np.ndarray, new_noise: np.ndarray) -> Any:
+        binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        inputs = {change_graph.NOW: self.pixels, change_graph.HELD: self._held, change_graph.NOISE: noise}
+        outputs = {change_graph.SCORES: self._change.scores, change_graph.TOP: self._top, change_graph.NEW_NOISE: new_noise}
+        for name, array in inputs.items():
+            binding.bind_ortvalue_input(name, value(array))
+        for name, array in outputs.items():
+            binding.bind_ortvalue_output(name, value(array))
+        return binding
 
-        Without holes in the pictures the shares are None.
-        """
-        change = cv2.absdiff(picture[0], held[0], dst=self._change)
-        if not self._has_holes:
-            mean = self._mean(change)
-            for now, before in zip(picture[1:], held[1:]):
-                mean += self._mean(cv2.absdiff(now, before, dst=self._change))
-            mean *= 1 / len(picture)
-            return mean, None, None
-        valid = self._valid(picture)
-        both = cv2.multiply(valid, self._held_valid, dst=self._both)
-        share_both = self._mean(both)
-        flipped = self._mean(valid)
-        flipped += self._held_share
-        flipped -= 2 * share_both
-        mean = self._mean(cv2.multiply(change, both, dst=change))
-        mean /= np.maximum(share_both, np.float32(1e-6))
-        return mean, share_both, flipped
-
-    def _valid(self, picture: np.ndarray) -> np.ndarray:
-        """1 where a pixel has a return, 0 elsewhere; overwritten by the next call."""
-        return cv2.threshold(picture[0], 0, 1, cv2.THRESH_BINARY, dst=self._now_valid)[1]
-
-    def _mean(self, pixels: np.ndarray) -> np.ndarray:
-        """Means of the patches."""
-        return cv2.resize(pixels, self._patches[::-1], interpolation=cv2.INTER_AREA)
-
-    def _expected_noise(self, picture: np.ndarray, valid: np.ndarray | None) -> np.ndarray:
-        mean = sum(self._mean(channel) for channel in picture) / len(picture)
-        if valid is not None:
-            mean = mean / np.maximum(self._mean(valid), np.float32(1e-6))
+    def _expected_noise(self) -> np.ndarray:
+        mean = self.pixels @ self._means
+        if self._has_holes:
+            mean /= np.maximum((self.pixels > 0) @ self._means, np.float32(1e-6))
         return np.asarray(self.rule.expected_noise(mean), np.float32)

@@ -11,7 +11,8 @@ from .branches import AlwaysFull, LearnedRouter, Router, RouterWeights, Steadine
 from .camera_stream import CameraStream
 from .change_detection import ChangeDetector
 from .change_rule import ChangeRule
-from .ego_motion import EgoMotion, MotionLimits, MotionVote
+from .ego_motion import EgoMotion
+from .motion_vote import MotionLimits, MotionVote
 from .policy import StreamPolicy
 from .window_encoder import WindowEncoder
 
@@ -53,7 +54,9 @@ class StreamConfig:
 
     def make_stream(self, encoder: WindowEncoder) -> CameraStream:
         """A stream in its first state."""
-        spec = encoder.spec
-        motion = EgoMotion(MotionVote(encoder.options.window_grid(spec), 1.0, self.motion)) if self.watch_motion else None
-        detector = ChangeDetector(spec, encoder.options, self.rule)
+        spec, options = encoder.spec, encoder.options
+        detector, motion = ChangeDetector(spec, options, self.rule), None
+        if self.watch_motion:
+            side = options.window * options.patch // self.rule.pixel_step
+            motion = EgoMotion(MotionVote(options.window_grid(spec), side, self.motion, spec.channels))
         return CameraStream(encoder, detector, self.policy, self.make_router(), motion, self.route_from_ratio)

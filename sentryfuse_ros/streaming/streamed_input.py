@@ -111,8 +111,7 @@ class StreamedInput:
         """Run every session once, so that no later picture takes longer."""
         blank = np.zeros(self.spec.shape[1:], np.float32)
         for size in range(self._encoder.sizes):
-            self._encoder.encode(blank, np.arange(1), size)
-        self._encoder.read(self._encoder.encode(blank))
+            self._encoder.renew(self._encoder.encode(blank, size).codes, blank, np.arange(1), size)
 
     def reset(self) -> None:
         """Forget every picture; the next one is encoded whole. Takes effect with the next window."""
@@ -164,7 +163,7 @@ class StreamedInput:
             self._stream.reset()  # the camera was away
         step = self._stream.update(picture, ratio=ratio, confidence=confidence, turn_rad_s=turn_rad_s, size=self._size)
         seen = 1.0 if self.spec.encoding != "depth_m" or picture.any() else 0.0
-        self._tokens[stamp_ns] = step.token.copy(), seen
+        self._tokens[stamp_ns] = step.token, seen
         flops = self._encoder.flops(step.encoded, step.size)
         self._flops += flops
         share = flops / self._dense_flops

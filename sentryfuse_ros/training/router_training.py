@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..streaming.branches import Branch, RouterInput, RouterWeights, texture, top_change
+from ..streaming.branches import Branch, RouterInput, RouterWeights, texture
 from ..streaming.change_detection import ChangeDetector
 from ..streaming.change_rule import ChangeRule
 from ..streaming.stream_classifier import StreamClassifier
@@ -40,38 +40,31 @@ def router_examples(
     for pictures in streams:
         detector = ChangeDetector(encoder.spec, encoder.options, rule)
         classifier.reset()
-        codes, branch, token, confidence = encoder.encode(pictures[0]), Branch.FULL, np.zeros(0), 1.0
+        known, branch, confidence = encoder.encode(pictures[0]), Branch.FULL, 1.0
         for t, picture in enumerate(pictures):
             logits, step = classifier.update(picture)
             share = np.exp(logits - logits.max())
             before, confidence = confidence, float(share.max() / share.sum())
-            thin = detector.thin(picture)
+            detector.see(picture)
             if t == 0:
-                detector.hold(thin)
-                token = step.token
+                detector.hold()
                 continue
-            patch_scores = detector.patch_scores(thin)
-            scores = detector.window_scores(patch_scores)
-            changed = np.flatnonzero(scores > 1)
-            rough, ratio = texture(thin, encoder.spec), float(rng.choice([0, 0.5]))
-            told = RouterInput(top_change(patch_scores), len(changed) / len(scores), rough, before, ratio)
-            outcomes = [token]
-            options = []
+            change = detector.compare()
+            changed = np.flatnonzero(change.scores > 1)
+            rough, ratio = texture(picture, encoder.spec, rule.pixel_step), float(rng.choice([0, 0.5]))
+            told = RouterInput(change.top, len(changed) / len(change.scores), rough, before, ratio)
+            outcomes = [known]
             for size in (light, 0):
-                tried = codes.copy()
-                if len(changed):
-                    tried[changed] = encoder.encode(picture, changed, size)
-                options.append(tried)
-                outcomes.append(encoder.read(tried))
+                outcomes.append(encoder.renew(known.codes, picture, changed, size) if len(changed) else known)
             features.append(told.features())
-            tokens.append(outcomes)
+            tokens.append([encoded.token for encoded in outcomes])
             dense_tokens.append(step.token)
             if rng.random() > STAY:
                 branch = Branch(int(rng.integers(3)))
             if branch != Branch.REUSE:
-                codes, token = options[branch - 1], outcomes[branch]
+                known = outcomes[branch]
                 if len(changed):
-                    detector.hold(thin, changed)
+                    detector.hold(changed)
     dense = np.array(dense_tokens)
     errors = np.sqrt((((np.array(tokens) - dense[:, None]) / dense.std(0)) ** 2).mean(-1))
     return RouterExamples(np.array(features), errors)

@@ -1,0 +1,58 @@
+"""The rule of change as an ONNX graph: many small steps, which cost less inside one call than one by one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..runtime.onnx_graph import FLOAT, OnnxGraph
+from ..runtime.onnx_patches import TINY
+from .change_rule import ChangeRule
+
+NOW, HELD, NOISE = "now", "held", "noise"  # inputs
+SCORES, TOP, NEW_NOISE = "scores", "top", "new noise"  # outputs
+TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
+
+
+def patch_means(channels: int, side: int, window: int) -> np.ndarray:
+    """(C * side * side, patches): pixels of a window (.., C * side * side) @ matrix are the means of its patches."""
+    of_pixel = np.arange(side) // (side // window)  # row or column of the patch
+    patch = (of_pixel[:, None] * window + of_pixel).ravel()
+    one = (patch[:, None] == np.arange(window**2)).astype(np.float32)
+    return np.tile(one / one.sum(0), (channels, 1)) / np.float32(channels)
+
+
+def change_graph(rule: ChangeRule, windows: int, means: np.ndarray, has_holes: bool) -> OnnxGraph:
+    """How much each patch has changed, by a rule whose factor is above 0.
+
+    NOW, HELD: pixels of the picture and of the one that is held, window by window, (windows, C * pixels). NOISE: learnt for every
+    patch, (windows, patches). means: see `patch_means`. has_holes: whether 0 means that a pixel has no return.
+
+    SCORES (windows,): of the patch in each window that changed most, above 1 where it counts as changed. TOP (): mean of the
+    TOP_PATCHES largest scores of patches. NEW_NOISE (windows, patches).
+    """
+    graph = OnnxGraph()
+    now, held = graph.input(NOW, [windows, len(means)]), graph.input(HELD, [windows, len(means)])
+    noise = graph.input(NOISE, [windows, means.shape[1]])
+    if has_holes:
+        low, high = graph.op("Min", now, held), graph.op("Max", now, held)
+        # TINY where both, or one of the two, have a return.
+        both, either = (graph.op("Clip", x, 0.0, TINY) for x in (low, high))
+        share_both = graph.op("MatMul", both, means / TINY)
+        flipped = graph.op("MatMul", graph.op("Sub", either, both), means / TINY / float(rule.flipped_share))
+        change = graph.op("MatMul", graph.op("Mul", graph.op("Sub", high, low), both), means / TINY)
+        change = graph.op("Div", change, graph.op("Max", share_both, 1e-6))
+    else:
+        change = graph.op("MatMul", graph.op("Abs", graph.op("Sub", now, held)), means)
+    limit = graph.op("Clip", noise, float(rule.noise_floor), float(rule.noise_cap))
+    limit = graph.op("Add", graph.op("Mul", limit, float(rule.factor)), float(rule.floor))
+    scores, rate = graph.op("Div", change, limit), graph.constant(float(rule.noise_rate))
+    if has_holes:
+        enough = graph.op("Cast", graph.op("GreaterOrEqual", share_both, float(rule.least_share)), to=FLOAT)
+        scores, rate = graph.op("Max", graph.op("Mul", scores, enough), flipped), graph.op("Mul", enough, rate)
+    quiet = graph.op("Cast", graph.op("LessOrEqual", scores, 1.0), to=FLOAT)
+    learnt = graph.op("Mul", graph.op("Sub", change, noise), graph.op("Mul", quiet, rate))
+    graph.output(graph.op("Add", noise, learnt), NEW_NOISE)
+    graph.output(graph.op("ReduceMax", scores, [1], keepdims=0), SCORES)
+    largest = graph.largest(graph.reshape(scores, -1), min(TOP_PATCHES, windows * means.shape[1]))
+    graph.output(graph.op("ReduceMean", largest, [0], keepdims=0), TOP)
+    return graph
