@@ -7,7 +7,16 @@ import sys
 import pytest
 
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.evaluation.node_cost import LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
+from sentryfuse_ros.evaluation.node_cost import (
+    LOOP_PARTS,
+    LoopCost,
+    MemoryReport,
+    NodeReport,
+    NodeRun,
+    NodeSide,
+    ReceiveReport,
+    ReceiveRun,
+)
 from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.settings import build_settings
@@ -18,7 +27,7 @@ SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
 @pytest.mark.parametrize(
     ("bench", "keys"),
     [
-        ("node", {"cpu_r90_vs_r0", "feed_ms", "tick_ms"}),
+        ("node", {"cpu_r90_vs_r0", "feed_ms", "tick_ms", "judge_ms"}),
         ("memory", {"saving_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
         ("receive", {"cpu_ratio", "lost", "overhead_ms_p99"}),
     ],
@@ -47,7 +56,7 @@ def test_a_quick_run_prints_a_table_and_writes_its_summary(bench, keys, tmp_path
             assert 0 < run["overhead_ms_p50"] <= run["overhead_ms_p99"]
     if bench == "node":
         assert [loop["ratio"] for loop in report["loops"]] == [0.0, 0.9]
-        assert all(0 < loop[part] < 1000 for loop in report["loops"] for part in ("feed_ms", "tick_ms"))
+        assert all(0 < loop[part] < 1000 for loop in report["loops"] for part in LOOP_PARTS)
 
 
 def node_run(cpu, first=0.5):
@@ -63,8 +72,9 @@ def test_summaries_are_medians_of_their_sides():
     report = NodeReport("m", "1", {}, "", 1.0, sides)
     assert report.summary == {"cpu_r90_vs_r0": 0.4, "cpu_r0_vs_before": 0.5}
     assert NodeReport("m", "1", {}, "", 1.0, sides[:2]).summary == {"cpu_r90_vs_r0": 0.4}
-    loops = (LoopCost(0.0, 1.0, 3.0), LoopCost(0.9, 0.1, 0.2), LoopCost(0.0, 1.5, 4.0), LoopCost(0.0, 9.0, 3.5))
-    assert NodeReport("m", "1", {}, "", 1.0, sides[:1], loops).summary == {"feed_ms": 1.5, "tick_ms": 3.5}
+    whole = (LoopCost(0.0, 1.0, 3.0, 0.3), LoopCost(0.0, 1.5, 4.0, 0.2), LoopCost(0.0, 9.0, 3.5, 0.8))
+    report = NodeReport("m", "1", {}, "", 1.0, sides[:1], (LoopCost(0.9, 0.1, 0.2, 0.1), *whole))
+    assert report.summary == {"feed_ms": 1.5, "tick_ms": 3.5, "judge_ms": 0.3}
     memory = MemoryReport("m", "1", {}, "", (node_run(1.0, 0.5), node_run(2.0, 2.5)), {"0": (10.0, 20.0), "0.5": (9.0, 9.0)})
     assert memory.summary == {"saving_r50": 0.4, "node_rss_mb": 151.5, "first_prediction_s": 1.5, "first_prediction_s_max": 2.5}
 
@@ -117,5 +127,5 @@ def test_the_load_without_middleware_makes_all_sensors_live():
     for _ in range(20):
         came = load.advance()
         load.feed(came)
-        live = load.tick()
-    assert live and {name: len(messages) for name, (messages, _) in came.items()} == {"camera": 3, "imu": 40}
+        tick = load.tick()
+    assert tick.mask.all() and {name: len(messages) for name, (messages, _) in came.items()} == {"camera": 3, "imu": 40}

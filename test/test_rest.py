@@ -8,6 +8,7 @@ from cdr_messages import image, raw
 from virtual_robot import FOUR, T0, Robot, thrifty_engine, tiny_engine
 
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.rest import LONGEST_REST_S, RESTING_DEPTH, looks_apart_ns
 from sentryfuse_ros.sensing.sensor import Sensor
@@ -159,6 +160,67 @@ def test_rows_are_made_of_the_pictures_that_a_window_uses(engine):
     assert 10 <= len(stamps) <= 25  # of 60 in a second: one for each tick, and a few for the slots in between
     assert stamps[-1] == (robot.now_ns - 1) // (NS // 60) * (NS // 60)  # the newest is one of them
     assert last.tick.inputs["camera"].any(axis=(1, 2, 3)).all()
+
+
+@pytest.fixture
+def one_slot():
+    """A camera whose window of a second has one slot, after two seconds of ten windows and thirty pictures each."""
+    spec = ModalitySpec("camera", "camera", 1.0, (1, 1, 12, 16), "depth_m")
+    sensor = Sensor(build_settings({"sensors": ["camera"]}).sensors[0], [spec], None, 10.0)
+    for tick in range(20):
+        window_of_thirty(sensor, T0 + tick * NS // 10)
+        sensor.make_rows()
+    return sensor
+
+
+def window_of_thirty(sensor, begin_ns, ages_ms=(90, 57, 23)):
+    """Pictures that come so long before the next window, which is 100 ms after ``begin_ns``; returns the stamp of the last."""
+    due_ns = begin_ns + NS // 10
+    sensor.expect_window(due_ns)
+    for age_ms in ages_ms:
+        now_ns = due_ns - age_ms * NS // 1000
+        pixels = np.random.default_rng(now_ns).integers(1000, 3000, (24, 32)).astype(np.uint16)
+        sensor.feed([raw(image(pixels, "16UC1", stamp_ns=now_ns))], np.array([now_ns]), now_ns, now_ns)
+    return now_ns
+
+
+def test_the_row_of_the_last_picture_before_a_window_is_made_when_it_comes(one_slot):
+    last_ns = window_of_thirty(one_slot, T0 + 2 * NS)
+    assert one_slot.newest_ns == last_ns
+    stamps, rows = one_slot.buffer.window(last_ns)
+    assert (np.diff(stamps) == NS // 10).all() and len(stamps) == 10  # and of no other picture
+    made = rows[-1].copy()
+    one_slot.make_rows()
+    assert len(one_slot.buffer.window(last_ns)[0]) == 10 and np.array_equal(one_slot.buffer.window(last_ns)[1][-1], made)
+
+
+def test_a_window_waits_for_its_row_where_another_picture_was_expected_before_it(one_slot):
+    last_ns = window_of_thirty(one_slot, T0 + 2 * NS, (90, 57))  # the third is lost
+    assert one_slot.newest_ns < last_ns
+    one_slot.make_rows()
+    assert one_slot.newest_ns == last_ns
+
+
+def test_the_newest_of_two_pictures_that_both_seemed_to_be_the_last_is_in_the_window(one_slot):
+    last_ns = window_of_thirty(one_slot, T0 + 2 * NS, (90, 57, 23, 4))
+    assert one_slot.newest_ns == last_ns
+
+
+def test_no_row_is_made_in_advance_for_a_sensor_that_no_window_uses(one_slot):
+    one_slot.make_rows()
+    one_slot.sleep(True)
+    before_ns = one_slot.newest_ns
+    window_of_thirty(one_slot, T0 + 2 * NS)
+    assert one_slot.newest_ns == before_ns
+
+
+def test_a_tick_that_cannot_wait_for_rows_has_the_newest_pictures(robot):
+    robot.poll(False)
+    robot.poll(False)
+    newest_ns = (robot.now_ns - 1) // (NS // 20) * (NS // 20)
+    windows = robot.pipeline.snapshot(robot.now_ns, robot.now_ns, make_rows=False).snapshot.windows
+    assert windows["camera"][0][-1] == newest_ns
+    assert windows["lidar"][0][-1] == (robot.now_ns - 1) // (NS // 10) * (NS // 10)
 
 
 def test_a_picture_that_cannot_become_a_row_is_refused_whenever_rows_are_made():

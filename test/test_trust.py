@@ -120,6 +120,36 @@ def test_a_checkpoint_without_tables_runs_as_before_and_says_so(engine):
     assert Robot(engine).pipeline.unjudged == ("camera", "audio", "lidar")
 
 
+def test_a_verdict_shows_from_the_next_tick_on_in_state_mask_and_reason_alike(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    watch = robot.pipeline._sensors["imu"].trust
+    while not watch.distrusted:
+        last = robot.step()
+    status = last.tick.statuses["imu"]
+    assert last.tick.hearings and last.tick.mask[1] and status.live and "IMPLAUSIBLE" not in status.reason
+    after = robot.step().tick
+    assert not after.mask[1] and after.statuses["imu"].state == State.IMPLAUSIBLE and "imu" not in after.inputs
+
+
+def test_a_window_is_judged_once_and_not_after_a_reset(engine):
+    robot = Robot(engine)
+    robot.run(2.0)
+    robot.make["imu"] = in_g(robot)
+    robot.run(1.0)  # the lie fills the part that is judged
+    watch = robot.pipeline._sensors["imu"].trust
+    watch.reset()
+    tick = robot.pipeline.snapshot(robot.now_ns, robot.now_ns)
+    for _ in range(4):  # jobs of a worker that fell behind hold the same window
+        robot.pipeline.judge(tick)
+    assert not watch.distrusted and robot.step().tick.mask[1]
+    tick = robot.pipeline.snapshot(robot.now_ns, robot.now_ns)
+    watch.reset()
+    robot.pipeline.judge(tick)
+    assert watch.due(tick.snapshot.newest_ns) and not watch._bad_run
+
+
 def test_a_spare_serves_in_the_place_of_a_sensor_that_lies(engine):
     robot = Robot(
         engine, sensors=["camera", "imu", "spare", "audio", "lidar"], **{"spare.kind": "imu", "spare.model_input": "imu"}

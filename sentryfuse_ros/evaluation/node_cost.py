@@ -45,11 +45,15 @@ class NodeSide:
 
 @dataclass(frozen=True)
 class LoopCost:
-    """CPU time of the node's loop in one process without middleware and inference (`nodes.bench_loop`), medians."""
+    """CPU time of the node's loop in one process without middleware and inference (`nodes.bench_loop`), for each tick."""
 
     ratio: float
-    feed_ms: float  # reading and checking what comes in 100 ms
-    tick_ms: float  # the snapshot: rows of pictures, liveness, trust, and model inputs
+    feed_ms: float  # reading and checking what comes in 100 ms, and rows of what the tick will use; median
+    tick_ms: float  # the snapshot: liveness, and model inputs; median
+    judge_ms: float  # trust, which the worker judges after the prediction; mean, because not every tick has a judgement
+
+
+LOOP_PARTS = ("feed_ms", "tick_ms", "judge_ms")  # the times of a LoopCost
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,7 @@ class NodeReport:
 
     @property
     def summary(self) -> dict[str, float]:
-        """cpu_r90_vs_r0, and with another installation cpu_r0_vs_before: ratios of medians. feed_ms and tick_ms at ratio 0."""
+        """cpu_r90_vs_r0, and with another installation cpu_r0_vs_before: ratios of medians. LOOP_PARTS at ratio 0."""
         out = {}
         dense, sparse, before = self.side(0.0), self.side(0.9), self.side(0.0, before=True)
         if dense and sparse:
@@ -78,8 +82,8 @@ class NodeReport:
         if dense and before:
             out["cpu_r0_vs_before"] = round(dense.median("cpu_percent") / before.median("cpu_percent"), 3)
         if whole := [loop for loop in self.loops if loop.ratio == 0]:
-            out["feed_ms"] = round(median(loop.feed_ms for loop in whole), 2)
-            out["tick_ms"] = round(median(loop.tick_ms for loop in whole), 2)
+            for part in LOOP_PARTS:
+                out[part] = round(median(getattr(loop, part) for loop in whole), 2)
         return out
 
     def to_dict(self) -> dict[str, Any]:

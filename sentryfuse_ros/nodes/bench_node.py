@@ -67,7 +67,8 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
                 say(f"round {i + 1}, {side.label}: {_in_words(run)}")
             for ratio in ratios:
                 loops.append(_run_loop(task.model, ratio, streams))
-                say(f"round {i + 1}, loop at r = {ratio:g}: feed {loops[-1].feed_ms:.2f} ms, tick {loops[-1].tick_ms:.2f} ms")
+                took = f"feed {loops[-1].feed_ms:.2f} ms, tick {loops[-1].tick_ms:.2f} ms, trust {loops[-1].judge_ms:.2f} ms"
+                say(f"round {i + 1}, loop at r = {ratio:g}: {took}")
     found = tuple(NodeSide(side.label, side.ratio, side.before, tuple(runs[side.label])) for side in sides)
     return NodeReport(task.model, __version__, machine(1), describe(streams), task.seconds, found, tuple(loops))
 

@@ -254,7 +254,7 @@ class FuseLoop:
     def _fuse(self, now: Now, late_s: float, make_rows: bool = True) -> None:
         begin_s = time.monotonic()
         self._pipeline.report_latency(now.arrival_ns)
-        tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns, make_rows)
+        tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns, make_rows, late_s)
         # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
         # nothing newer came.
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
@@ -275,7 +275,7 @@ class FuseLoop:
         message = self._publishers.publish_prediction(prediction)
         self._health.add(message.valid, message.latency_ms, message.overhead_ms)
         self._publishers.publish_pruning_if_due(prediction, self._pipeline)
-
+        self._pipeline.judge(job.tick)
         try:
             self._views.publish(prediction, dict(self._pictures))
         except Exception as error:  # nobody must miss a prediction because of what is shown to others

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..evaluation.node_cost import MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
+from ..evaluation.node_cost import LOOP_PARTS, MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
 
 
 def node_table(report: NodeReport) -> str:
@@ -13,11 +13,11 @@ def node_table(report: NodeReport) -> str:
     lines = [*_head(report), "", "                    CPU, % of a core      resident MB           first prediction s"]
     lines += [_node_line(side.label, side) for side in report.sides]
     if report.loops:
-        lines += ["", "without middleware  feed 100 ms of load, ms   tick without inference, ms"]
+        lines += ["", "without middleware  feed 100 ms of load, ms   tick without inference, ms   trust, ms a tick"]
     for ratio in dict.fromkeys(loop.ratio for loop in report.loops):
         own = [loop for loop in report.loops if loop.ratio == ratio]
-        feed, tick = (spread([getattr(loop, name) for loop in own], ".2f") for name in ("feed_ms", "tick_ms"))
-        lines.append(f"{f'r = {ratio:g}':<20}{feed:<26}{tick}")
+        feed, tick, judge = (spread([getattr(loop, part) for loop in own], ".2f") for part in LOOP_PARTS)
+        lines.append(f"{f'r = {ratio:g}':<20}{feed:<26}{tick:<28}{judge}")
     return "\n".join([*lines, "", *_summary(report.summary)])
 
 

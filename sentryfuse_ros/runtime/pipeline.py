@@ -24,7 +24,7 @@ from ..preprocessing.picture_window import PictureWindow
 from ..sensing.body_motion import BodyMotion
 from ..sensing.held_pictures import HeldPictures
 from ..sensing.input_source import InputSource
-from ..sensing.liars import judge_due
+from ..sensing.liars import Hearing, hearings
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import Hold, ModelInputs, extract_inputs, slots_of
 from ..sensing.sensor import Sensor
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from ..streaming.streamed_input import StreamUse
 
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
+LATE_SHARE = 0.25  # of a fuse period, by which a tick may be late and still find the picture that it takes
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
 
 
@@ -59,6 +60,7 @@ class Tick:
     power: GovernorState
     statuses: dict[str, Status]
     newest_age_s: float  # time since the newest sample of the serving sensors arrived
+    hearings: tuple[Hearing, ...]  # the windows that `Pipeline.judge` judges
     waiting_since_s: float = 0.0  # when this snapshot could have been taken first, on the caller's steady clock
 
 
@@ -112,7 +114,7 @@ class Pipeline:
         self._known = engine.known_pictures
         self._lock = RLock()  # of everything but the reading of messages and the inference
         rate_hz = settings["fuse_rate_hz"]
-        self._period_ns = round(NS_PER_S / rate_hz)
+        self._period_s = 1.0 / rate_hz
         self._sensors = {
             s.name: Sensor(
                 s,
@@ -261,24 +263,28 @@ class Pipeline:
     # ---- what goes out ----------------------------------------------------------------------------------------
 
     def tick(self, now_node_ns: int, now_arrival_ns: int | None = None) -> Prediction:
-        """Snapshot and inference in one call, for use without threads."""
+        """Snapshot, inference and judgement in one call, for use without threads."""
         arrival_ns = now_node_ns if now_arrival_ns is None else now_arrival_ns
-        prediction = self.infer(self.snapshot(now_node_ns, arrival_ns))
+        tick = self.snapshot(now_node_ns, arrival_ns)
+        prediction = self.infer(tick)
+        self.judge(tick)
         self.report_latency(arrival_ns)
         return prediction
 
-    def snapshot(self, now_node_ns: int, now_arrival_ns: int, make_rows: bool = True) -> Tick:
+    def snapshot(self, now_node_ns: int, now_arrival_ns: int, make_rows: bool = True, late_s: float = 0.0) -> Tick:
         """Take the inputs of one inference from the sensors that are live now, and decide on the pruning ratio.
 
         With ``make_rows=False`` the newest pictures are left out unless rows have been made of them already; any thread may call
-        it so, while another one feeds.
+        it so, while another one feeds. ``late_s``: how long ago it was due; the next one is expected a fuse period after that.
         """
         if make_rows:  # of the sensors that have served so far, without keeping others waiting
             for source in self._serving:
                 if source is not None and not source.asleep:
                     source.make_rows()
         with self._lock:
-            return self._take_snapshot(now_node_ns, now_arrival_ns, make_rows)
+            tick = self._take_snapshot(now_node_ns, now_arrival_ns, make_rows)
+            self._expect_window(now_arrival_ns + round((self._period_s - late_s) * NS_PER_S))
+            return tick
 
     def _take_snapshot(self, now_node_ns: int, now_arrival_ns: int, make_rows: bool) -> Tick:
         statuses = {s.name: self._check(s, now_node_ns, now_arrival_ns) for s in self._sensors.values()}
@@ -292,10 +298,6 @@ class Pipeline:
 
         hold = Hold(self._held, hold_s)
         taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known, hold)
-        lying = judge_due(self._slots, taken, statuses) if make_rows else []
-        if lying:  # a spare may serve in its place
-            statuses |= {s.name: self._check(s, now_node_ns, now_arrival_ns) for source in lying for s in source.sensors}
-            taken = extract_inputs(self._slots, statuses, now_node_ns, choose, make_rows, self._known, hold)
         snapshot, mask = taken.snapshot, taken.snapshot.mask
         for sources, serving, live in zip(self._slots, taken.serving, mask, strict=True):
             for source in sources:  # state and mask always agree
@@ -320,11 +322,12 @@ class Pipeline:
             power=power,
             statuses=statuses,
             newest_age_s=_newest_age_s([s for s, used in zip(taken.serving, taken.used) if used], statuses),
+            hearings=hearings(self._slots, taken, statuses) if make_rows else (),
         )
 
     def _put_to_sleep(self, taken: ModelInputs, now_node_ns: int, hold_s: float) -> None:
         """Tell every sensor whether the plan in force uses it, and whether the next tick will take a new picture of it."""
-        next_ns = now_node_ns + self._period_ns
+        next_ns = now_node_ns + round((1.0 + LATE_SHARE) * self._period_s * NS_PER_S)
         asleep: set[str] = set()
         held: dict[str, bool] = {}  # by sensor, whether it may rest until after the next tick
         for place, (source, live) in enumerate(zip(taken.serving, taken.snapshot.mask, strict=True)):
@@ -338,6 +341,13 @@ class Pipeline:
         for name, sensor in self._sensors.items():
             sensor.sleep(name in asleep or held.get(name, False), name in held)
         self._asleep = frozenset(asleep)
+
+    def _expect_window(self, due_arrival_ns: int) -> None:
+        """Tell the sensors whose rows the next snapshot will use when it will be taken."""
+        wanted = {source for sources in self._slots for source in sources if source in self._serving or source.distrusted}
+        used = {sensor.name for source in wanted for sensor in source.sensors}
+        for sensor in self._sensors.values():
+            sensor.expect_window(due_arrival_ns if sensor.name in used else None)
 
     def _tell_motion(self, inputs: dict[str, np.ndarray | PictureWindow], statuses: Mapping[str, Status]) -> None:
         """Tell the windows of streams how fast their camera turns, where an IMU on its body is live."""
@@ -361,6 +371,16 @@ class Pipeline:
         if not np.isfinite(inference.probabilities).all():
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
+
+    def judge(self, tick: Tick) -> None:
+        """Judge whether the sensors of a snapshot lie (docs/TRUST.md), once the prediction is out: none waits for it.
+
+        What follows from it shows from the next tick on, in state, mask and reason alike.
+        """
+        for hearing in tick.hearings:
+            judgement = hearing.weigh()
+            with self._lock:
+                hearing.conclude(judgement)
 
     def prepare(self, tick: Tick) -> bool:
         """Make one plan ready that the change after this tick may need (`Engine.prepare`); returns whether one was missing."""

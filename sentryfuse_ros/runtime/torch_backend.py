@@ -29,7 +29,7 @@ class EagerPlan:
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
         """One window, on the plan's device."""
-        return self.forward({name: torch.from_numpy(inputs[name]).to(self.device).unsqueeze(0) for name in self.names})
+        return self.forward({name: _tensor(inputs[name]).to(self.device).unsqueeze(0) for name in self.names})
 
 
 class CudaGraphPlan:
@@ -52,10 +52,15 @@ class CudaGraphPlan:
     def run(self, inputs: Mapping[str, np.ndarray]) -> tuple[Tensor, ...]:
         """One window. What it returns is overwritten by the next run."""
         for name, buffer in self._host.items():
-            buffer.copy_(torch.from_numpy(inputs[name]).unsqueeze(0))
+            buffer.copy_(_tensor(inputs[name]).unsqueeze(0))
             self._on_device[name].copy_(buffer, non_blocking=True)
         self._graph.replay()
         return self._out
+
+
+def _tensor(x: np.ndarray) -> Tensor:
+    """A copy of an array that nobody may write to, such as a window that serves several predictions: torch warns of sharing it."""
+    return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
 class TorchBackend:

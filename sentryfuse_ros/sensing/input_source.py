@@ -15,6 +15,7 @@ from ..preprocessing.series import joined_input
 from .liveness import Status
 from .sensor import Sensor
 from .snapshot import Window
+from .trust_table import Judgement
 
 
 class OfAnInput(Protocol):
@@ -93,6 +94,11 @@ class InputSource:
         """Whether its next windows may change what is thought of it."""
         return self.trust is not None and self.trust.changing
 
+    @property
+    def distrusted(self) -> bool:
+        """Whether it is not believed at present."""
+        return self.trust is not None and self.trust.distrusted
+
     def make_rows(self) -> None:
         """See `Sensor.make_rows`."""
         for sensor in self.sensors:
@@ -132,18 +138,22 @@ class InputSource:
         """Whether its newest window should be judged."""
         return self.trust is not None and self.newest_ns > 0 and self.trust.due(self.newest_ns)
 
-    def judge(self, x: np.ndarray) -> bool:
-        """Judge its newest model input; returns whether it is now distrusted and was not."""
+    @property
+    def has_holes(self) -> bool:
+        """Whether its slowest sensor left holes in the part of its newest window that is judged."""
+        slowest = max(self.sensors, key=lambda sensor: sensor.liveness.period_s)
+        assert slowest.buffer is not None and self.trust is not None
+        return self.trust.has_holes(slowest.buffer.window(self.newest_ns)[0])
+
+    def conclude(self, newest_ns: int, judgement: Judgement | None) -> None:
+        """Follow the judgement of a window whose newest row is at ``newest_ns``, None if there was too little data."""
         assert self.trust is not None
         before = self.trust.distrusted
-        slowest = max(self.sensors, key=lambda sensor: sensor.liveness.period_s)
-        assert slowest.buffer is not None
-        lost = self.trust.look(x, slowest.buffer.window(self.newest_ns)[0])
+        self.trust.follow(newest_ns, judgement)
         if before and not self.trust.distrusted:
             for sensor in self.sensors:  # rows of the time of the lie must not be part of a later window
                 if sensor.buffer is not None:
                     sensor.buffer.forget_before(self.trust.good_from_ns)
-        return lost
 
     def note_absence(self, statuses: dict[str, Status], end_ns: int) -> None:
         """Say in the statuses why the input is not in the mask, although sensors of it are live.

@@ -49,8 +49,9 @@ class Sensor:
     does not read in place. Raises ParameterError for settings that do not fit together.
 
     ``window_rate_hz``: how often windows are taken. A camera or LiDAR then makes rows only of what a window will use: of the
-    newest message whenever a window is taken (`make_rows`), and of a few in each slot where windows are rarer. With 0, every
-    message makes a row, as for building a data set.
+    message that is likely to be the newest when the next window is taken (`expect_window`), of the newest if that was another
+    one (`make_rows`), and of a few in each slot where windows are rarer. With 0, every message makes a row, as for building a
+    data set.
 
     ``definition``: that of the message type, which a sensor with `fields` needs. ``table``: what the windows of its model input
     look like; without one, or with the parameter `trust` off, its data are not judged.
@@ -103,6 +104,7 @@ class Sensor:
         self._looked_ns = 0  # arrival clock when the topic was last looked at
         self._rested = self._skipped = False  # whether a look was left out since, and messages may have been
         self._picture: _Picture | None = None
+        self._window_due_ns: int | None = None
         self._future_ns = round(settings.future_tolerance_s * NS_PER_S)
         self._forget_rows()
 
@@ -132,6 +134,14 @@ class Sensor:
     def may_rest(self, hold_s: float) -> bool:
         """Whether a row every ``hold_s`` is enough, because no slot of a window is shorter."""
         return self.makes_frames and self._slot_ns >= hold_s * NS_PER_S
+
+    def expect_window(self, due_arrival_ns: int | None) -> None:
+        """Say when the next window that uses the sensor will be taken [ns, arrival clock]; None if none will, or nobody knows.
+
+        The row of the last message before it is then made when that message comes, and the window need not wait for it. A wrong
+        guess costs a row: `make_rows` makes the one that is missing.
+        """
+        self._window_due_ns = due_arrival_ns
 
     def look_due(self, now_arrival_ns: int, window_due: bool) -> bool:
         """Whether the topic should be looked at now, that is, its messages taken and fed, even if there are none.
@@ -194,10 +204,19 @@ class Sensor:
             return 0
         if self.held:
             return count if self.asleep else count - 1  # the window that is about to be taken will use it
-        if not self.asleep and self.liveness.period_s * self._window_rate_hz >= USED_SHARE:
+        if not self.asleep and self._last_before_window:
             return count - 1  # a window will use it: made at once, the row does not delay that window
         share = SLOT_SHARE_ASLEEP if self.asleep else SLOT_SHARE
         return count - 1 if self.last_arrival_ns - self._last_rows_ns >= share * self._slot_ns else count
+
+    @property
+    def _last_before_window(self) -> bool:
+        """Whether the next message is likely to come only after the next window was taken."""
+        period_s = self.liveness.period_s
+        if period_s * self._window_rate_hz >= USED_SHARE:
+            return True
+        due_ns = self._window_due_ns
+        return due_ns is not None and period_s > 0 and self.last_arrival_ns + period_s * NS_PER_S >= due_ns
 
     def _keep(self, batch: Batch, messages: Sequence[Any], arrival_node_ns: np.ndarray) -> None:
         """Keep the rows of a batch, and its newest good message if no row was made of it."""
@@ -289,4 +308,5 @@ class Sensor:
         if self.trust is not None:
             self.trust.reset()
         self._looked_ns, self._rested, self._skipped = 0, False, False
+        self._window_due_ns = None
         self._forget_rows()

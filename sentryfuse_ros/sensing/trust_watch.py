@@ -35,10 +35,12 @@ class TrustWatch:
         kind = sensor_kind(spec.kind)
         fills_holes = not kind.made_of_frames and not kind.row_rate_option
         self._longest_hole_ns = round(HOLE_STEPS * spec.window_s / spec.shape[0] * NS_PER_S) if fills_holes else 0
+        self.resets = 0
         self.reset()
 
     def reset(self) -> None:
         """Believe the sensor, as after a jump of the clock."""
+        self.resets += 1
         self.distrusted = False
         self._warned = False
         self._judged_ns = 0  # newest row of the window judged last
@@ -63,25 +65,25 @@ class TrustWatch:
         """How much new data there is since the last judgement."""
         return newest_ns - self._judged_ns
 
-    def look(self, x: np.ndarray, row_stamp_ns: np.ndarray) -> bool:
-        """Judge a window (`spec.shape`) of rows at these stamps (k,), k > 0.
+    def weigh(self, x: np.ndarray) -> Judgement | None:
+        """Judge a window (`spec.shape`); None where there is too little data.
 
-        Returns whether the sensor is now distrusted and was not. Where there is too little data to judge, nothing changes.
+        What follows from it is for `follow`. This may take more than a millisecond and changes nothing: any thread may do it.
         """
-        newest_ns = int(row_stamp_ns[-1])
+        found = quantities(self._spec, x)
+        return None if found is None else self._table.judge(found)
+
+    def follow(self, newest_ns: int, judgement: Judgement | None) -> None:
+        """Take the judgement of a window whose newest row is at ``newest_ns``. Without one, nothing changes."""
         self._judged_ns = newest_ns
-        found = None if self._has_holes(row_stamp_ns) else quantities(self._spec, x)
-        if found is None:
-            return False
-        judgement = self._table.judge(found)
+        if judgement is None:
+            return
         self._follow_warning(judgement)
         if self._masks and judgement.verdict == Plausibility.IMPLAUSIBLE:
             self._bad_run += 1
             self._good = 0.0
-            if self._bad_run >= self._bad_windows and not self.distrusted:
-                self.distrusted = True
-                return True
-            return False
+            self.distrusted = self.distrusted or self._bad_run >= self._bad_windows
+            return
         self._bad_run = 0
         if self.distrusted:
             if not self._good:
@@ -89,10 +91,10 @@ class TrustWatch:
             self._good += 1.0 if judgement.verdict == Plausibility.NEAR else FAR_WORTH
             if self._good >= self._good_windows - 1e-6:
                 self.distrusted = False
-        return False
 
-    def _has_holes(self, row_stamp_ns: np.ndarray) -> bool:
-        """Whether steps of the judged part were made up between rows that are far from each other."""
+    def has_holes(self, row_stamp_ns: np.ndarray) -> bool:
+        """Whether steps of the judged part of a window with rows at these stamps (k,), k > 0, were made up between rows that are
+        far from each other. Such a window is not judged."""
         if not self._longest_hole_ns:
             return False
         judged = row_stamp_ns[np.searchsorted(row_stamp_ns, int(row_stamp_ns[-1]) - self._span_ns) :]
