@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import itertools
 import re
 from pathlib import Path
 
@@ -83,3 +84,23 @@ def test_tables_are_whole(page):
         and not re.match(r"\s*\|(\s*:?-+:?\s*\|)+$", after)
     ]
     assert not loose
+
+
+def rows(page, first_cells):
+    """The cells of the rows of the first table on a page whose head begins with these cells."""
+    lines = iter((ROOT / page).read_text(encoding="utf-8").splitlines())
+    next(line for line in lines if line.lstrip().startswith(f"| {first_cells} |"))
+    next(lines)
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in itertools.takewhile(str.strip, lines)]
+
+
+def test_pages_agree_on_what_a_ratio_buys():
+    """Time and accuracy of each ratio are measured for docs/PERFORMANCE.md; two pages repeat them, the README rounded."""
+    measured = rows("docs/PERFORMANCE.md", "r | ms | speed, r = 0 is 1")
+    assert len(measured) == 10 and rows("docs/RESULTS.md", "r | ms | speed, r = 0 is 1") == measured
+    by_ratio = {float(ratio): (float(ms), accuracy) for ratio, ms, _, _, _, accuracy, _ in measured}
+    repeated = rows("README.md", "battery | ratio | inference")
+    assert repeated
+    for _, ratio, inference, accuracy, _ in repeated:
+        ms, measured_accuracy = by_ratio[float(ratio)]
+        assert float(inference.removesuffix(" ms")) == pytest.approx(ms, rel=0.03) and accuracy == f"{measured_accuracy} %"
