@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import itertools
+import json
 import re
 from pathlib import Path
 
@@ -94,13 +95,26 @@ def rows(page, first_cells):
     return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in itertools.takewhile(str.strip, lines)]
 
 
-def test_pages_agree_on_what_a_ratio_buys():
-    """Time and accuracy of each ratio are measured for docs/PERFORMANCE.md; two pages repeat them, the README rounded."""
-    measured = rows("docs/PERFORMANCE.md", "r | ms | speed, r = 0 is 1")
-    assert len(measured) == 10 and rows("docs/RESULTS.md", "r | ms | speed, r = 0 is 1") == measured
-    by_ratio = {float(ratio): (float(ms), accuracy) for ratio, ms, _, _, _, accuracy, _ in measured}
+def result(name):
+    return json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_pages_state_the_committed_results_on_what_a_ratio_buys():
+    """docs/PERFORMANCE.md has the table; docs/RESULTS.md repeats it, and the README some of its rows, rounded."""
+    times = {plan["ratio"]: plan["median_ms"] for plan in result("latency_ground_robot.json")["plans"] if not plan["missing"]}
+    judged = result("ground_robot_time.json")["rows"]
+    expected = {}
+    for ratio, ms in times.items():
+        here = [row for row in judged if row["ratio"] == ratio]
+        (all_live,) = (row["accuracy"] for row in here if "0" not in row["mask"])
+        one_missing = [row["accuracy"] for row in here if row["mask"].count("0") == 1]
+        mean = sum(one_missing) / len(one_missing)
+        expected[ratio] = (f"{ms:.2f}", f"{times[0.0] / ms:.1f}", f"{100 * all_live:.1f}", f"{100 * mean:.1f}")
+    table = rows("docs/PERFORMANCE.md", "r | ms | speed, r = 0 is 1")
+    assert {float(row[0]): (row[1], row[2], row[5], row[6]) for row in table} == expected
+    assert rows("docs/RESULTS.md", "r | ms | speed, r = 0 is 1") == table
     repeated = rows("README.md", "battery | ratio | inference")
     assert repeated
     for _, ratio, inference, accuracy, _ in repeated:
-        ms, measured_accuracy = by_ratio[float(ratio)]
-        assert float(inference.removesuffix(" ms")) == pytest.approx(ms, rel=0.03) and accuracy == f"{measured_accuracy} %"
+        assert float(inference.removesuffix(" ms")) == pytest.approx(times[float(ratio)], rel=0.03)
+        assert accuracy == f"{expected[float(ratio)][2]} %"
