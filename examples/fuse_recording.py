@@ -3,7 +3,7 @@
     python examples/fuse_recording.py [RECORDING]
 
 RECORDING is a rosbag2 folder with the topics of config/fuse.yaml. Without one, twelve seconds of the simulated robot
-are recorded first. Each line shows the time, the prediction, the mask (1: the sensor is used) and the sensors' states.
+are recorded first. Each line shows the time, the prediction, the mask (1: the sensor is live) and the sensors' states.
 """
 
 from __future__ import annotations

@@ -38,7 +38,6 @@ class Parameter:
         Raises ParameterError that names the parameter, the value and what is allowed.
         """
         name = prefix + self.name
-        expected = type(self.default).__name__
         if isinstance(self.default, bool):
             if not isinstance(value, bool):
                 raise ParameterError(f"parameter {name}", repr(value), "true or false")
@@ -53,14 +52,17 @@ class Parameter:
             return self._bounded(value, name)
         if isinstance(self.default, tuple):
             item = type(self.default[0]) if self.default else str
+            expected = "a list of " + ("numbers" if item is float else "texts")
             if isinstance(value, str) or not isinstance(value, Iterable):
-                raise ParameterError(f"parameter {name}", repr(value), f"a list of {item.__name__}")
+                raise ParameterError(f"parameter {name}", repr(value), expected)
             values = list(value)
             if any(isinstance(v, bool) or not isinstance(v, (int, float) if item is float else item) for v in values):
-                raise ParameterError(f"parameter {name}", repr(values), f"a list of {item.__name__}")
+                raise ParameterError(f"parameter {name}", repr(values), expected)
             return tuple(self._bounded(item(v), name) if item is float else item(v) for v in values)
+        if isinstance(value, bool) and "off" in self.choices:
+            value = "on" if value else "off"  # YAML 1.1 reads a bare on or off as true or false
         if not isinstance(value, str):
-            raise ParameterError(f"parameter {name}", repr(value), expected, "put quotes around it")
+            raise ParameterError(f"parameter {name}", repr(value), "a text", "put quotes around it")
         if self.choices and value not in self.choices:
             raise ParameterError(f"parameter {name}", repr(value), "one of " + ", ".join(self.choices))
         return value
@@ -116,8 +118,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "budget",
         "time",
-        "What a pruning ratio takes away a share of. time is the measured time of one inference on this machine (docs/POWER.md); "
-        "flops are the FLOPs of the fusion network, without its tokenisers.",
+        "What a pruning ratio is a share of. time: the measured time of one inference on this machine (docs/POWER.md). flops: "
+        "the FLOPs of the fusion network, without its tokenisers.",
         choices=("time", "flops"),
     ),
     Parameter(
@@ -131,9 +133,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "streaming",
         "auto",
-        "Whether pictures of a camera with a patch encoder are taken as a stream, of which only what changed is encoded anew "
-        "(docs/STREAMING.md). auto does so where the model says that it wins, on with every model that can. It needs ONNX "
-        "Runtime.",
+        "Whether only the changed parts of a camera's pictures are encoded (docs/STREAMING.md). The model needs a patch "
+        "encoder and ONNX Runtime. auto does it if the model says so, on with every model that can.",
         choices=("auto", "on", "off"),
     ),
     Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
@@ -141,16 +142,16 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "captions",
         False,
-        "Whether the node says in a sentence now and then what it perceives, on ~/caption (docs/CAPTIONS.md). The model must "
-        "have a caption head.",
+        "Whether the node publishes captions on ~/caption, sentences that say what it perceives (docs/CAPTIONS.md). The model "
+        "needs a caption head.",
     ),
-    Parameter("caption_rate_hz", 0.5, "How often such a sentence is published at most [Hz].", 0.01, 10.0),
+    Parameter("caption_rate_hz", 0.5, "Largest number of captions per second [Hz].", 0.01, 10.0),
     Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
     Parameter(
         "autostart_retry_s",
         0.0,
-        "Where that fails, for instance because the model lies on a drive that comes late, the node tries again after this time "
-        "[s]. 0: it does not.",
+        "Time after which the node tries again if it could not configure or activate itself, for instance because the model "
+        "is on a drive that is mounted late [s]. 0 means that it does not try again.",
         0.0,
         3600.0,
     ),
@@ -164,8 +165,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "cpu_priority",
         "auto",
-        "What the active node asks of the scheduler. auto asks for a real-time policy or else for a lower nice value, as far as "
-        "this machine allows it (docs/PERFORMANCE.md); ordinary asks for nothing.",
+        "What the active node asks the scheduler for. auto asks for a real-time policy or else for a lower nice value, as far "
+        "as this machine allows it (docs/PERFORMANCE.md); ordinary asks for nothing.",
         choices=("auto", "ordinary"),
     ),
     Parameter("diagnostics_rate_hz", 1.0, "Rate at which /diagnostics is published [Hz].", 0.1, 10.0),
@@ -242,9 +243,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "power_measurement",
         "none",
-        "Where the power that the budget limits is measured. battery takes voltage times current of the battery messages, hwmon "
-        "and rapl read a power sensor of this computer. With none, the budget is followed by power_budget_min_w and "
-        "power_budget_max_w.",
+        "Where the power that the budget limits is measured. battery takes voltage times current of the battery messages, "
+        "hwmon and rapl read a power sensor of this computer. With none, the ratio follows the budget by power_budget_min_w "
+        "and power_budget_max_w.",
         choices=("none", "battery", "hwmon", "rapl"),
     ),
     Parameter(
@@ -307,8 +308,9 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "motion_sensor",
         "",
-        "Name of an IMU that is fixed to the same body as this camera and whose gyro has no bias. If the camera's pictures are a "
-        "stream, its rate of turn then says whether the camera turns, and the pictures need not (docs/STREAMING.md).",
+        "Name of an IMU that is fixed to the same body as this camera and whose gyro has hardly any bias. If the camera is "
+        "streamed, the gyro then says whether the camera turns; otherwise that is estimated from the pictures "
+        "(docs/STREAMING.md).",
     ),
     Parameter(
         "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0
@@ -337,7 +339,9 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
         "Whether header stamps are used. With false every message is stamped with its time of arrival, for drivers that do not "
         "stamp.",
     ),
-    Parameter("frozen_samples", 10, "The sensor is FROZEN after this many equal payloads in a row; 0 means never.", 0, 10000),
+    Parameter(
+        "frozen_samples", 10, "The sensor is FROZEN after this many equal payloads in a row, at least 2; 0 means never.", 0, 10000
+    ),
     Parameter("invalid_samples", 3, "The sensor is INVALID or LATE after this many bad messages in a row.", 1, 10000),
     Parameter("good_samples", 3, "The sensor is OK again after this many good messages in a row.", 1, 10000),
     Parameter("grace_s", 5.0, "A sensor that has not come up raises no alarm for this long after the start [s].", 0.0, 3600.0),
@@ -345,8 +349,8 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "trust",
         "mask",
-        "What becomes of a sensor that sends plausible bytes with implausible content, where the checkpoint knows what its data "
-        "should look like (docs/TRUST.md). mask clears its bit, warn only says so, and off does not look.",
+        "What happens if the sensor sends plausible bytes with implausible content, where the checkpoint knows what its data "
+        "should look like (docs/TRUST.md). mask clears its bit, warn only says so, and off does not judge it.",
         choices=("off", "warn", "mask"),
     ),
     Parameter(

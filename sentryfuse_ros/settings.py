@@ -84,7 +84,9 @@ def check_instance_names(names: Iterable[str]) -> tuple[str, ...]:
         raise ParameterError("parameter sensors", "an empty list", "at least one sensor instance")
     for name in names:
         if not name.isidentifier() or name in taken:
-            raise ParameterError("parameter sensors", repr(name), "names of letters, digits and _ that are no parameter's")
+            raise ParameterError(
+                "parameter sensors", repr(name), "names of letters, digits and _ that are not the name of a parameter"
+            )
     if len(set(names)) != len(names):
         raise ParameterError("parameter sensors", list(names), "each name once")
     return names

@@ -1,19 +1,120 @@
-"""The pages of the project: what they link to exists."""
+"""The pages of the project: what they link to and name exists, and their tables are whole."""
 
+import argparse
+import importlib
+import itertools
+import json
 import re
 from pathlib import Path
 
 import pytest
+
+from sentryfuse_ros.cli import VERBS
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
     path for folder in (ROOT, ROOT / "docs", ROOT / "benchmarks", ROOT / "examples") for path in folder.glob("**/*.md")
 )
 PAGES = [page for page in dict.fromkeys(PAGES) if not any(part.startswith(".") for part in page.relative_to(ROOT).parts)]
+NAMED_FROM = ("", "sentryfuse_ros", "docs", "benchmarks/results")  # folders that a page may name a file from
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def anchors(page):
+    """The anchors that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ +(.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@each_page
 def test_links_lead_somewhere(page):
-    targets = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8"))
-    missing = [target for target in targets if "://" not in target and not (page.parent / target).exists()]
+    missing = []
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)", page.read_text(encoding="utf-8")):
+        linked = page.parent / target if target else page
+        if "://" not in target and (not linked.exists() or (anchor and anchor not in anchors(linked))):
+            missing.append(f"{target}#{anchor}")
     assert not missing
+
+
+@each_page
+def test_files_of_the_project_exist(page):
+    """Names with a folder, such as `runtime/engine.py`; those below out/ and runs/ are made by commands."""
+    named = set(
+        re.findall(r"`((?:[\w*]+/)+[\w*]+\.(?:py|md|msg|srv|yaml|xml|json|jsonl|csv|png))`", page.read_text(encoding="utf-8"))
+    )
+    folders = [*(ROOT / folder for folder in NAMED_FROM), page.parent]
+    made = {name for name in named if name.startswith(("out/", "runs/", "models/"))}
+    assert [name for name in sorted(named - made) if not any(list(folder.glob(name)) for folder in folders)] == []
+
+
+def options():
+    """The options of every verb, and of every bench by the name "bench NAME"."""
+    found = {}
+    for verb in VERBS:
+        parser = argparse.ArgumentParser()
+        importlib.import_module("sentryfuse_ros.cli." + verb.replace("-", "_")).add_arguments(parser)
+        found[verb] = set(parser._option_string_actions)
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                found |= {f"{verb} {name}": set(sub._option_string_actions) for name, sub in action.choices.items()}
+    return found
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=lambda page: page.name)
+def test_commands_have_the_options_that_they_are_shown_with(page):
+    known = options()
+    wrong = []
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    for verb, rest in re.findall(r"(?:^ {4}(?:\S*/)?|`(?:\.venv/bin/)?)sentryfuse ([a-z-]+)([^\n`#]*)", text, re.MULTILINE):
+        command = verb if verb != "bench" else f"bench {rest.split()[0]}" if rest.split() else verb
+        given = re.findall(r"(?<!\S)--[a-z-]+", rest)
+        wrong += [f"sentryfuse {command} {option}" for option in given if option not in known.get(command, ())]
+        wrong += [] if command in known else [f"sentryfuse {command}"]
+    assert not wrong
+
+
+@each_page
+def test_tables_are_whole(page):
+    """A row after a blank line is not a row of the table above it, but text; unless the line below it begins a new table."""
+    lines = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL).splitlines()
+    loose = [
+        line
+        for before, line, after in zip(["", *lines], lines, [*lines[1:], ""], strict=False)
+        if line.lstrip().startswith("|")
+        and not before.lstrip().startswith("|")
+        and not re.match(r"\s*\|(\s*:?-+:?\s*\|)+$", after)
+    ]
+    assert not loose
+
+
+def rows(page, first_cells):
+    """The cells of the rows of the first table on a page whose head begins with these cells."""
+    lines = iter((ROOT / page).read_text(encoding="utf-8").splitlines())
+    next(line for line in lines if line.lstrip().startswith(f"| {first_cells} |"))
+    next(lines)
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in itertools.takewhile(str.strip, lines)]
+
+
+def result(name):
+    return json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
+
+
+def test_pages_state_the_committed_results_on_what_a_ratio_buys():
+    """docs/PERFORMANCE.md has the table; docs/RESULTS.md repeats it, and the README some of its rows, rounded."""
+    times = {plan["ratio"]: plan["median_ms"] for plan in result("latency_ground_robot.json")["plans"] if not plan["missing"]}
+    judged = result("ground_robot_time.json")["rows"]
+    expected = {}
+    for ratio, ms in times.items():
+        here = [row for row in judged if row["ratio"] == ratio]
+        (all_live,) = (row["accuracy"] for row in here if "0" not in row["mask"])
+        one_missing = [row["accuracy"] for row in here if row["mask"].count("0") == 1]
+        mean = sum(one_missing) / len(one_missing)
+        expected[ratio] = (f"{ms:.2f}", f"{times[0.0] / ms:.1f}", f"{100 * all_live:.1f}", f"{100 * mean:.1f}")
+    table = rows("docs/PERFORMANCE.md", "r | ms | speed, r = 0 is 1")
+    assert {float(row[0]): (row[1], row[2], row[5], row[6]) for row in table} == expected
+    assert rows("docs/RESULTS.md", "r | ms | speed, r = 0 is 1") == table
+    repeated = rows("README.md", "battery | ratio | inference")
+    assert repeated
+    for _, ratio, inference, accuracy, _ in repeated:
+        assert float(inference.removesuffix(" ms")) == pytest.approx(times[float(ratio)], rel=0.03)
+        assert accuracy == f"{expected[float(ratio)][2]} %"

@@ -35,6 +35,20 @@ def test_doctor_names_a_profile_that_is_not_there(capsys, monkeypatch):
     assert "/no/profile.xml does not exist" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "distro, variable",
+    [("jazzy", "FASTRTPS_DEFAULT_PROFILES_FILE"), ("kilted", "FASTDDS_DEFAULT_PROFILES_FILE")],
+)
+def test_doctor_reads_and_prints_the_variable_that_this_fast_dds_reads(monkeypatch, tmp_path, distro, variable):
+    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("ROS_DISTRO", distro)
+    assert f"export {variable}=" in doctor.check_profile().remedy
+    (tmp_path / "profile.xml").touch()
+    monkeypatch.setenv(variable, str(tmp_path / "profile.xml"))
+    assert doctor.check_profile().level == "ok"
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as ended:

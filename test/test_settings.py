@@ -79,11 +79,13 @@ def test_instance_named_after_a_kind_has_that_kind():
         ("device", "gpu", "'gpu'", "cpu, cuda, auto"),
         ("sensors", [], "empty", "at least one"),
         ("sensors", ["imu", "imu"], "imu", "once"),
-        ("sensors", ["device"], "'device'", "no parameter's"),
+        ("sensors", ["device"], "'device'", "not the name of a parameter"),
         ("sensors", ["a b"], "'a b'", "letters"),
-        ("sensors", "imu", "'imu'", "a list"),
+        ("sensors", "imu", "'imu'", "a list of texts"),
+        ("battery_curve_ratio", [0.5, "much"], "'much'", "a list of numbers"),
+        ("camera.trust", True, "'on'", "off, warn, mask"),
         ("autostart", "yes", "'yes'", "true or false"),
-        ("model", 3, "3", "str"),
+        ("model", 3, "3", "a text"),
         ("battery_curve_ratio", [0.5, 2.0], "2.0", "0 to 0.9"),
         ("camera.timeout_s", -1, "-1", "0 to 3600"),
         ("camera.kind", "sonar", "'sonar'", "camera, imu, audio, lidar, series"),
@@ -95,6 +97,14 @@ def test_bad_value_names_parameter_value_and_range(name, value, seen, expected):
         build_settings({name: value})
     text = str(caught.value)
     assert name in text and seen in text and expected in text
+
+
+def test_on_and_off_need_no_quotes_in_a_parameter_file(tmp_path):
+    file = tmp_path / "robot.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    streaming: on\n    camera: {trust: off}\n    imu: {trust: 'off'}\n")
+    settings = build_settings(read_yaml(file))
+    assert settings["streaming"] == "on"
+    assert {s.name: s.trust for s in settings.sensors} == {"camera": "off", "imu": "off", "audio": "mask", "lidar": "mask"}
 
 
 def test_all_mistakes_are_reported_at_once():

@@ -13,17 +13,17 @@ from ..errors import SentryFuseError
 VERBS = {
     "demo": "show a minute of a drive, simulated or real, with sensor losses and a draining battery, live and in a report",
     "replay": "play a rosbag into fuse_node over real topics, with scripted faults, and check its promises",
-    "view": "open what a replay wrote with --mcap in the Rerun viewer",
+    "view": "open the file that replay --mcap wrote in the Rerun viewer",
     "doctor": "check this installation, and say what to do about what is missing or would lose messages",
     "policy": "write the access policy of SROS 2 for fuse_node with your parameters",
     "simulate": "record a simulated robot that drives over changing ground: its sensors, its battery and the true ground",
     "dataset": "extract labelled windows from recordings, to train and evaluate on",
     "train": "train a model by a recipe (a YAML file)",
     "train-captions": "train the caption head of a model, which says in sentences what it perceives, on simulated drives",
-    "train-stream": "train a network with a patch encoder on people before a depth camera",
+    "train-stream": "train a model that encodes only what changed in the pictures of a depth camera",
     "trust": "let a model notice sensors that send plausible bytes with implausible content",
     "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
-    "bench": "measure the inference time at each pruning ratio on this machine",
+    "bench": "measure what inference, the node, its memory, its receive path, faults and streams cost on this machine",
 }
 
 

@@ -72,7 +72,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=float, metavar="S", help=f"length [s] (default: {DURATION_S:g}, or the whole of a recording or scene)"
     )
     parser.add_argument("--model", help="checkpoint folder or name (default: the robot's)")
-    parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: the robot's)")
+    parser.add_argument(
+        "--params",
+        "--params-file",
+        dest="params_file",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of fuse_node (default: the robot's)",
+    )
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a promise was broken")
 
 

@@ -31,7 +31,7 @@ class Library(NamedTuple):
 
 LIBRARIES = (  # with BACKENDS and the packages of ROS, all that package.xml and the README install
     Library("numpy", "numpy", "python3-numpy"),
-    Library("opencv", "cv2", "python3-opencv"),
+    Library("opencv-python-headless", "cv2", "python3-opencv"),
     Library("PyYAML", "yaml", "python3-yaml"),
     Library("matplotlib", "matplotlib", "python3-matplotlib"),
     Library("jinja2", "jinja2", "python3-jinja2"),
@@ -64,6 +64,7 @@ OPTIONAL_ROS = (  # package, and what is lost without it
     ("bondpy", "nav2's lifecycle manager needs bond_timeout: 0.0"),
     ("vision_msgs", "~/classification is not published"),
 )
+FAST_DDS_2 = ("humble", "iron", "jazzy")  # the ROS distributions that come with it
 FREE_SHARED_MEMORY_MB = 256  # The transport profile takes a segment of 32 MB for each process.
 RMEM_MAX_BYTES = 2_097_152
 
@@ -116,7 +117,7 @@ def check_python() -> Iterator[Finding]:
     supported = (3, 10) <= sys.version_info[:2] <= (3, 13)
     yield Finding(OK, "python", here) if supported else Finding(BAD, "python", here, "use Python 3.10 to 3.13")
     for name, module, apt in LIBRARIES:
-        found = opencv_version() if name == "opencv" else version(name, module)
+        found = opencv_version() if module == "cv2" else version(name, module)
         if found:
             yield Finding(OK, name, found)
         else:
@@ -190,7 +191,7 @@ def distro_of_wheels() -> str | None:
 
 def check_transport() -> Iterator[Finding]:
     if "fastrtps" in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
-        yield check_profile(os.environ.get("FASTRTPS_DEFAULT_PROFILES_FILE"))
+        yield check_profile()
     shm = Path("/dev/shm")
     if shm.exists():
         stat = os.statvfs(shm)
@@ -211,9 +212,13 @@ def check_transport() -> Iterator[Finding]:
             yield Finding(NOTE, "net.core.rmem_max", str(value), remedy)
 
 
-def check_profile(profile: str | None) -> Finding:
+def check_profile() -> Finding:
     """Fast DDS's profile for large messages, as the environment names it."""
-    export = f"export FASTRTPS_DEFAULT_PROFILES_FILE={share_path('config', 'fastdds_large_messages.xml')}"
+    distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or ""
+    # Fast DDS 3, which came with Kilted, reads a variable of another name.
+    variable = "FASTRTPS_DEFAULT_PROFILES_FILE" if distro.startswith(FAST_DDS_2) else "FASTDDS_DEFAULT_PROFILES_FILE"
+    profile = os.environ.get(variable)
+    export = f"export {variable}={share_path('config', 'fastdds_large_messages.xml')}"
     if not profile:
         found = "none: best-effort images and clouds of more than about 512 KB will be lost"
         return Finding(NOTE, "transport profile", found, f"in the shell that starts your drivers: {export}")

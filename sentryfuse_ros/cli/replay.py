@@ -27,7 +27,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faults", type=Path, metavar="FILE", help="YAML file of faults and a battery curve (see config/faults/)"
     )
-    parser.add_argument("--params-file", type=Path, metavar="FILE", help="parameters of fuse_node (default: config/fuse.yaml)")
+    parser.add_argument(
+        "--params",
+        "--params-file",
+        dest="params_file",
+        type=Path,
+        metavar="FILE",
+        help="parameter file of fuse_node (default: config/fuse.yaml)",
+    )
     parser.add_argument("--model", help="checkpoint folder or name (default: the one in the parameter file)")
     parser.add_argument(
         "--map",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -138,8 +138,3 @@ def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -
 
 def _round(value: Any) -> float:
     return round(float(value), 4)
-
-
-def scores_to_dict(scores: Mapping[str, StreamScore]) -> dict[str, dict[str, Any]]:
-    """For JSON."""
-    return {key: asdict(score) for key, score in scores.items()}

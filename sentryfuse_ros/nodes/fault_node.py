@@ -3,7 +3,7 @@
 Remap the fuser's topic to `<topic>_faulty`, then switch faults while everything runs:
 
     ros2 run sentryfuse_ros fault_node --ros-args -p input:=/camera/image_raw -p type:=sensor_msgs/msg/Image
-    ros2 param set /fault_node fault freeze        # none, off, freeze, garbage, delay, slow, intermittent, corrupt, burst
+    ros2 param set /fault_node fault freeze        # none, or off, freeze, garbage, lie, delay, slow, intermittent, ...
 """
 
 from __future__ import annotations

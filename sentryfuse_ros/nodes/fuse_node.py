@@ -174,8 +174,8 @@ class FuseNode(LifecycleNode):
                 )
         if pipeline.unjudged:
             self.get_logger().info(
-                f"the model does not know what data of {', '.join(pipeline.unjudged)} should look like, so no lie of theirs is "
-                f"noticed; to change that: sentryfuse trust {model_file} DATASET"
+                f"the model has no trust table for {', '.join(pipeline.unjudged)}, so plausible but wrong data of these sensors "
+                f"are not noticed (docs/TRUST.md); to make one: sentryfuse trust {model_file} DATASET"
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)
@@ -190,7 +190,7 @@ class FuseNode(LifecycleNode):
         self._configured = Configured(settings, pipeline, publishers, views, sentences, service, drivers)
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
-            f"runs on {engine.runs_on}, pruned by {engine.budget}, plans warm in {warm_s:.1f} s"
+            f"runs on {engine.runs_on}, budget {engine.budget}, plans made in {warm_s:.1f} s"
             + (f", streams: {', '.join(pipeline.streamed)}" if pipeline.streamed else "")
         )
 
@@ -207,10 +207,12 @@ class FuseNode(LifecycleNode):
             threads, most_lost = settings["inference_threads"], settings["accuracy_loss_limit"]
             costs = choose_by_time(engine, threads, most_lost, settings["fuse_rate_hz"])
         except ParameterError as error:
-            self.get_logger().warning(f"pruning goes by FLOPs, which may save no time: {error}")
+            self.get_logger().warning(f"a pruning ratio is a share of FLOPs here, not of time, and may save no time: {error}")
             return
         took_s = time.monotonic() - started
-        self.get_logger().info(f"an inference of the whole model takes {costs.dense_ms:.2f} ms here, looked up in {took_s:.1f} s")
+        self.get_logger().info(
+            f"one inference of the unpruned model takes {costs.dense_ms:.2f} ms here (times of all plans known in {took_s:.1f} s)"
+        )
 
     def _activate(self) -> None:
         if self._configured is None:

@@ -35,7 +35,7 @@ class Caption:
 
 
 def draw_overlay(picture: np.ndarray | None, caption: Caption) -> np.ndarray:
-    """A new picture uint8 (H, WIDTH, 3), blue first. Without a ``picture`` (H, W, 3) the ground is dark."""
+    """A new picture uint8 (H, WIDTH, 3), blue first. Without a ``picture`` (H, W, 3) the background is dark."""
     canvas = _canvas(picture)
     _draw_chips(canvas, caption.sensors)
     band = canvas[-_BAND:]

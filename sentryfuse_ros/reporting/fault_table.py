@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,17 @@ SCENARIO_FAULTS = ("late start", "restarted", "hostile", "fuzzed")
 _INTRODUCTION = """\
 # Every fault of every sensor, over real topics
 
-This page is generated: `sentryfuse bench faults --json FILE --page docs/FAULTS.md` plays a simulated drive into a fuse_node of
-its own process, injects one fault after the other, sends the odd batteries and budgets of the second table, plays the scenarios
-of the third with a second of that drive over and over, and feeds mutated messages to the decoders. [REPLAY.md](REPLAY.md)
-explains the faults and the limits, [LIVENESS.md](LIVENESS.md) the states, [POWER.md](POWER.md) the ratios.
+`sentryfuse bench faults --json FILE --page docs/FAULTS.md` wrote this page. It plays a simulated drive into a `fuse_node` in
+a process of its own and injects one fault after the other into every sensor (first table). It then sends odd batteries and
+power budgets (second table), and plays the scenarios of the third table with one second of that drive, which is repeated. At
+the end it feeds mutated messages to the decoders. [REPLAY.md](REPLAY.md) explains the faults and the limits,
+[LIVENESS.md](LIVENESS.md) the states, and [POWER.md](POWER.md) the ratios. With `--quick` each fault is injected once,
+otherwise five times; [RESULTS.md](RESULTS.md#promises) has the figures of the last full run.
 """
 _LEGEND = """\
-Times are in seconds, with the promised limit behind the stroke. A gap is the longest pause between two predictions in fuse
-periods. Where nothing is promised of the mask, a row passes if predictions keep coming and the sensor returns."""
+Times are in seconds. Behind the stroke stands the limit that is promised. The gap is the longest pause between two
+predictions, in fuse periods. Where nothing is promised of the mask, a row passes if predictions keep coming and the sensor
+returns."""
 
 
 def fault_lines(result: Mapping[str, Any]) -> str:
@@ -36,8 +40,10 @@ def fault_lines(result: Mapping[str, Any]) -> str:
 def fault_page(result: Mapping[str, Any]) -> str:
     """The page docs/FAULTS.md: one row per fault, with what was measured."""
     summary, machine = result["summary"], result["machine"]
+    rounds = max(Counter((row["sensor"], row["fault"]) for row in result["rows"]).values())
     measured = (
-        f"{summary['passed']} of {summary['rows']} rows passed. The longest pause between two predictions was "
+        f"In this run each fault was injected {'once' if rounds == 1 else f'{rounds} times'}. {summary['passed']} of "
+        f"{summary['rows']} rows passed. The longest pause between two predictions was "
         f"{summary['max_gap_periods']} fuse periods (promised: 2); the mask bit cleared after at most "
         f"{summary['mask_clear_s_p99_over_promise']} of the promised time (99th percentile). Of {summary['fuzzed']} mutated "
         f"messages, {summary['crashes']} raised an error that escaped. Measured on {machine['processor']}, {machine['cores']} "
@@ -56,7 +62,7 @@ def fault_page(result: Mapping[str, Any]) -> str:
     table += ["", "| input | message | gap | reason of the ratio at the end | passed |", "|---|---|---|---|---|"]
     table += [f"| {row['sensor']} | {row['fault']} | {row['gap_periods']} | {_said(row)} | {_passed(row)} |" for row in power]
     if scenarios:
-        table += ["", "| of what | scenario | gap | what the node said | passed |", "|---|---|---|---|---|"]
+        table += ["", "| where | scenario | gap | what the node said | passed |", "|---|---|---|---|---|"]
         table += [
             f"| {row['sensor']} | {row['fault']} | {_known(row['gap_periods'])} | {_said(row)} | {_passed(row)} |"
             for row in scenarios
