@@ -59,7 +59,7 @@ class CudaGraphPlan:
 
 
 def _tensor(x: np.ndarray) -> Tensor:
-    """The array, or a copy of one that nobody may write to, as of a window that serves several predictions: torch warns of those."""
+    """The array, or a copy of one that is read-only, as windows are that serve several predictions: torch warns of those."""
     return torch.from_numpy(x if x.flags.writeable else x.copy())
 
 
