@@ -31,6 +31,7 @@ class PlanLatency:
     units_level: float  # pruning ratio that chose the units of these layers
     hold_s: float  # for which a picture serves; the times are then means over the predictions that share one
     ratio: float  # level in force
+    accuracy: float | None  # of the plan on the model's validation recordings; None where the budget is in FLOPs
     flops: int
     params: int
     median_ms: float
@@ -93,6 +94,7 @@ def measure_latency(engine: Engine, rounds: int, threads: int, before: Path | No
                 units_level=plan.part.units_level,
                 hold_s=plan.hold_s,
                 ratio=float(result.ratio),
+                accuracy=plan.accuracy,
                 flops=result.flops,
                 params=result.params,
                 median_ms=round(float(middle[i]), 3),

@@ -22,13 +22,13 @@ def latency_table(report: LatencyReport) -> str:
         lines += [
             "",
             f"{missing} missing" if missing else "all sensors live",
-            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0   layers   sensors used",
+            "  ratio   MFLOPs   median ms   quartiles ms      time against r = 0   accuracy   layers   sensors used",
         ]
         for p in group:
             quartiles = f"{p.quartile1_ms:.2f} - {p.quartile3_ms:.2f}"
             lines.append(
                 f"   {p.ratio:.2f} {p.flops / 1e6:8.2f} {p.median_ms:11.2f}   {quartiles:<16} {100 * p.relative:7.0f} %"
-                + f"         {p.layers:6d}      {_parts(p)}"
+                + f"          {_percent(p.accuracy):>9}   {p.layers:6d}   {_parts(p)}"
             )
     dense, highest = report.plans[0], [plan for plan in report.plans if not plan.missing][-1]
     lines += [
@@ -38,6 +38,11 @@ def latency_table(report: LatencyReport) -> str:
     ]
     lines += [f"  {name:28} {value:8.3f}" for name, value in report.summary.items()]
     return "\n".join(lines)
+
+
+def _percent(accuracy: float | None) -> str:
+    """Of the validation recordings, where the plan was chosen by them."""
+    return "-" if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
 def _parts(plan: PlanLatency) -> str:
