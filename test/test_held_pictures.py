@@ -8,6 +8,7 @@ from virtual_robot import ALL, Robot, thrifty_engine, tiny_engine
 
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.nodes.messages import mask_message, pruning_message
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.sensing.held_pictures import HeldPictures
@@ -161,3 +162,14 @@ def test_turns_come_once_in_the_time_and_not_all_at_once(hold_s):
     assert abs(renewed.sum(1) - 20.9 / hold_s).max() <= 1 and (np.diff(turns, axis=1) <= 1).all()
     if hold_s == 0.5:
         assert renewed.sum(0).max() == 1
+
+
+def test_messages_say_what_is_held_and_for_how_long(holding):
+    prediction = holding.step()
+    statuses = {s.name: s for s in mask_message(holding.pipeline, prediction.tick, {}, "base").sensors}
+    assert statuses["lidar"].held and not statuses["lidar"].asleep and not statuses["imu"].held
+    assert pruning_message(prediction, holding.engine, prediction.inference, 1.0).hold_s == HOLD_S
+    holding.pipeline.override(None)
+    whole = holding.step()
+    assert not any(s.held for s in mask_message(holding.pipeline, whole.tick, {}, "base").sensors)
+    assert pruning_message(whole, holding.engine, whole.inference, 1.0).hold_s == 0
