@@ -131,6 +131,12 @@ PARAMETERS: tuple[Parameter, ...] = (
         1.0,
     ),
     Parameter(
+        "hold_pictures",
+        True,
+        "With budget time, whether a plan may take a new picture of a camera or LiDAR only twice a second, so that most "
+        "predictions cost less (docs/POWER.md). Set it to false where the scene changes faster.",
+    ),
+    Parameter(
         "streaming",
         "auto",
         "Whether only the changed parts of a camera's pictures are encoded (docs/STREAMING.md). The model needs a patch "

@@ -110,7 +110,8 @@ def choose_plans(
     """The plan of every (live mask, ratio level).
 
     Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
-    plan may lose against all live sensors with the whole network. ``rate_hz``: predictions a second, which share held pictures.
+    plan may lose against all live sensors with the whole network. ``rate_hz``: predictions a second, which share held pictures;
+    with 0, none is held.
     """
     candidates = _Candidates(config, costs, worth, rate_hz)
     plans: dict[tuple[Mask, float], PlanChoice] = {}
