@@ -1,5 +1,7 @@
 """A plan that holds its pictures: one window of a camera or LiDAR serves several predictions, and in between its topic rests."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from cdr_messages import image, raw
@@ -9,6 +11,7 @@ from virtual_robot import ALL, Robot, thrifty_engine, tiny_engine
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.nodes.messages import mask_message, pruning_message
+from sentryfuse_ros.pruning.cost import picture_flops
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.sensing.held_pictures import HeldPictures
@@ -25,7 +28,9 @@ def engine():
     plain = tiny_engine()
     planned = Engine(plain.checkpoint, plain.backend)
     config = plain.checkpoint.config
-    planned.choose({(mask, 0.9): PlanChoice(whole_stems(config, mask, 0.9), 1.0, 0.8, HOLD_S) for mask in (ALL, WITHOUT_CAMERA)})
+    planned.choose(
+        {(mask, 0.9): PlanChoice(whole_stems(config, mask, 0.9), 1.0, 0.8, HOLD_S, 5) for mask in (ALL, WITHOUT_CAMERA)}
+    )
     return planned
 
 
@@ -51,6 +56,9 @@ def test_a_picture_serves_for_as_long_as_the_plan_says_and_the_rest_is_new(holdi
         assert np.diff(renewed).tolist() == [5] * (len(renewed) - 1) and 5 <= len(renewed) <= 6
     assert len(changes(predictions, "imu")) == len(predictions) - 1
     assert not set(changes(predictions, "camera")) & set(changes(predictions, "lidar"))  # no prediction pays for both
+    whole = replace(holding.engine.choice(ALL, 0.9), hold_s=0.0, shared_by=1)
+    stems = picture_flops(holding.engine.checkpoint.config, whole.part)
+    assert {p.inference.flops for p in predictions} == {holding.engine.flops(whole) - round(stems * 4 / 5)}
     assert all(p.valid and p.tick.mask.all() and p.inference.used.all() for p in predictions)
 
 

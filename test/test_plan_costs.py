@@ -110,7 +110,7 @@ def test_with_pictures_that_are_known_only_their_tokens_are_missing_from_the_wor
 
 def test_the_time_of_a_plan_that_holds_its_pictures_is_the_mean_over_those_that_share_one(monkeypatch):
     engine, plan = Engine.from_model(tiny_model()), PlanChoice(whole_stems(tiny_model().config, ALL, 0.0))
-    held = replace(plan, hold_s=0.5)
+    held = replace(plan, hold_s=0.5, shared_by=5)
 
     def runs(engine, windows, runs, rounds):
         assert runs == [(plan, False), (held, False), (held, True)]

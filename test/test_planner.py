@@ -151,6 +151,7 @@ def test_a_plan_that_holds_its_pictures_costs_a_share_of_their_time_and_is_worth
     worth = PlanWorth.of_checkpoint({"metrics": metrics}, PAIR)
     plans = choose_plans(PAIR, costs, worth, rate_hz=10.0)  # five predictions share a picture, which then costs 1 ms
     found = {key: (c.part.code, c.part.units_level, c.cost_ms, c.accuracy, c.hold_s) for key, c in plans.items()}
+    assert {c.shared_by for c in plans.values() if c.hold_s} == {5}
     assert found[(True, True), 0.0] == ("11", 0.0, 10.0, 0.95, 0.0)  # nothing is held where nothing need be saved
     assert found[(True, True), 0.5] == ("11", 0.5, 4.0, 0.93, 0.5)
     assert found[(True, True), 0.9] == ("01", 0.9, 0.9, 0.84, 0.0)

@@ -20,6 +20,13 @@ def plan_flops(config: FuseConfig, part: Subnetwork, budgets: Sequence[SiteBudge
     return fixed_flops(config, part) + prunable_flops(config, budgets, token_counts(config), part.used)
 
 
+def picture_flops(config: FuseConfig, part: Subnetwork) -> int:
+    """FLOPs of a subnetwork's tokenisers of which a new picture is needed only once for the predictions that share it."""
+    specs = [(spec, size) for spec, here, size in zip(config.modalities, part.used, part.stems) if here]
+    kept = [(config.tokenizer[spec.name].at_size(size), spec) for spec, size in specs if config.tokenizer[spec.name].keeps_tokens]
+    return sum(options.flops(spec, config.d_model) for options, spec in kept)
+
+
 def fixed_flops(config: FuseConfig, part: Subnetwork) -> int:
     """FLOPs of a subnetwork's tokenisers and of its read-out, which pruning of units does not change."""
     specs = [(spec, size) for spec, here, size in zip(config.modalities, part.used, part.stems) if here]

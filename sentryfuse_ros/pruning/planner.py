@@ -97,6 +97,7 @@ class PlanChoice:
     cost_ms: float | None = None  # measured, on average; None where only FLOPs are known
     accuracy: float | None = None  # on the validation recordings
     hold_s: float = 0.0  # for which a picture of a camera or LiDAR serves [s]; 0: each prediction has the newest
+    shared_by: int = 1  # predictions that have the same picture
 
     @property
     def used(self) -> Mask:
@@ -136,7 +137,8 @@ class _Candidates:
 
     def __init__(self, config: FuseConfig, costs: PlanCosts, worth: PlanWorth, rate_hz: float):
         self.config, self.hold_s = config, worth.hold_s
-        sizes, shared_by = range(len(config.fusion_sizes)), predictions_per_picture(worth.hold_s, rate_hz)
+        self.shared_by = shared_by = predictions_per_picture(worth.hold_s, rate_hz)
+        sizes = range(len(config.fusion_sizes))
         self.keys = [(code, size, False) for code in costs.plan_ms for size in sizes]
         if worth.held is not None and shared_by > 1:
             self.keys += [(code, size, True) for code in worth.held.accuracy if costs.pictures_ms(code) > 0 for size in sizes]
@@ -168,7 +170,8 @@ class _Candidates:
     def choice(self, place: int) -> PlanChoice:
         code, size, held = self.keys[place]
         part = of_code(code, self.config.fusion_sizes[size])
-        return PlanChoice(part, float(self.cost_ms[place]), float(self.accuracy[place]), self.hold_s if held else 0.0)
+        hold = (self.hold_s, self.shared_by) if held else (0.0, 1)
+        return PlanChoice(part, float(self.cost_ms[place]), float(self.accuracy[place]), *hold)
 
 
 def predictions_per_picture(hold_s: float, rate_hz: float) -> int:

@@ -19,7 +19,7 @@ from ..model.subnetwork import Mask, Subnetwork, whole_stems
 from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
 from ..preprocessing.picture_window import KnownPictures, PictureWindow
-from ..pruning.cost import plan_flops, plan_params
+from ..pruning.cost import picture_flops, plan_flops, plan_params
 from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
@@ -53,7 +53,9 @@ class Inference:
     attention_share: np.ndarray
     used: np.ndarray
     ratio: float  # the level in force
-    flops: int  # of the whole forward pass with tokenisers, of a stream what was encoded anew; a multiply-add counts as 2
+    # Of the whole forward pass with tokenisers, on average over the predictions that share a picture, and of a stream what was
+    # encoded anew; a multiply-add counts as 2.
+    flops: int
     params: int  # parameters that this plan reads
     duration_s: float
     part: Subnetwork | None = None  # what was run; None where nothing was
@@ -67,6 +69,7 @@ class CompiledPlan:
 
     compiled: Any  # the backend's
     flops: int
+    picture_flops: int  # of those the ones that predictions with the same picture share
     params: int
     temperature: float  # see `Engine.temperature`
     used: np.ndarray  # bool (M,), read-only
@@ -274,6 +277,7 @@ class Engine:
             else:
                 windows[spec.name] = self._sound[spec.name] = _sanitised(_checked(spec, given))
         out = self.backend.run(plan.compiled, windows)
+        shared = plan.picture_flops * (1.0 - 1.0 / choice.shared_by)
         logits = out.logits.tolist()
         # Inputs are clamped and weights are checked, so only an overflow makes this sum NaN or infinite.
         if not math.isfinite(sum(logits)):
@@ -292,7 +296,7 @@ class Engine:
             out.attention_share / max(sum(out.attention_share.tolist()), 1e-9),
             plan.used,
             level,
-            plan.flops + round(sum(use.flops - use.window_flops for use in uses.values())),
+            plan.flops - round(shared) + round(sum(use.flops - use.window_flops for use in uses.values())),
             plan.params,
             time.perf_counter() - started,
             choice.part,
@@ -324,8 +328,10 @@ class Engine:
         return self.choice((True,) * len(self.modalities), 0.0).cost_ms
 
     def flops(self, choice: PlanChoice) -> int:
-        """FLOPs of one inference of a choice; a multiply-add counts as 2."""
-        return plan_flops(self.checkpoint.config, choice.part, [keep.budget for keep in self.units(choice)])
+        """FLOPs of one inference of a choice, on average over those that share a picture; a multiply-add counts as 2."""
+        config, part = self.checkpoint.config, choice.part
+        whole = plan_flops(config, part, [keep.budget for keep in self.units(choice)])
+        return whole - round(picture_flops(config, part) * (1.0 - 1.0 / choice.shared_by))
 
     def _plan(self, choice: PlanChoice) -> CompiledPlan:
         plan = self._plans.get(choice.part)
@@ -337,6 +343,7 @@ class Engine:
             plan = CompiledPlan(
                 self.backend.compile(choice.part, units),
                 plan_flops(config, choice.part, budgets),
+                picture_flops(config, choice.part),
                 plan_params(config, choice.part, budgets),
                 self.temperature(choice.part),
                 used,

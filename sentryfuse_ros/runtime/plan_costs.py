@@ -22,7 +22,7 @@ from ..masks import all_masks
 from ..model.config import FusionSize
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
-from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans, predictions_per_picture
+from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
 from .engine import PLANS_KEPT, Engine
 
 ROUNDS = 15
@@ -32,20 +32,15 @@ MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
 def time_plans(
-    engine: Engine,
-    windows: Sequence[Mapping[str, np.ndarray]],
-    plans: Sequence[PlanChoice],
-    rounds: int,
-    rate_hz: float = RATE_HZ,
+    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int
 ) -> np.ndarray:
     """Seconds of one inference, (rounds, plans); of a plan that holds its pictures, the mean over those that share a picture."""
-    shared_by = [predictions_per_picture(plan.hold_s, rate_hz) for plan in plans]
-    runs = [(plan, False) for plan in plans] + [(plan, True) for plan, n in zip(plans, shared_by) if n > 1]
+    runs = [(plan, False) for plan in plans] + [(plan, True) for plan in plans if plan.shared_by > 1]
     seconds = time_runs(engine, windows, runs, rounds)
     mean, held = seconds[:, : len(plans)], iter(seconds[:, len(plans) :].T)
-    for i, n in enumerate(shared_by):
-        if n > 1:
-            mean[:, i] = (mean[:, i] + (n - 1) * next(held)) / n
+    for i, plan in enumerate(plans):
+        if plan.shared_by > 1:
+            mean[:, i] = (mean[:, i] + (plan.shared_by - 1) * next(held)) / plan.shared_by
     return mean
 
 
