@@ -1,5 +1,7 @@
 """A whole evaluation, and what a reader must know before believing it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from evaluation_maker import engine, made_up_windows, recording
@@ -18,6 +20,17 @@ def test_recordings_have_both_accuracies_and_windows_one():
     assert [r.accuracy_live for r in rows] == [round(float(v), 4) for v in live.correct.mean(2).ravel()]
     assert all(0 <= r.ece_live <= 1 for r in rows) and "accuracy_live" in rows[0].to_dict()
     assert "accuracy_live" not in evaluate(one, WindowExamples(made_up_windows()), latency_runs=0).rows[0].to_dict()
+
+
+def test_windows_in_which_the_label_changes_count_in_an_accuracy_of_their_own():
+    one, windows = engine(), made_up_windows(count=40)
+    steady = np.arange(40) % 3 > 0
+    rows = evaluate(one, WindowExamples(replace(windows, steady=steady)), latency_runs=0).rows
+    everything = evaluate(one, WindowExamples(windows), latency_runs=0).rows
+    only_steady = evaluate(one, WindowExamples(windows.select(steady)), latency_runs=0).rows
+    assert [row.accuracy_all_moments for row in rows] == [row.accuracy for row in everything]
+    assert [row.accuracy for row in rows] == [row.accuracy for row in only_steady]
+    assert "accuracy_all_moments" in rows[0].to_dict() and "accuracy_all_moments" not in everything[0].to_dict()
 
 
 def test_costs_are_those_of_the_engine_and_latency_may_be_skipped():

@@ -38,6 +38,12 @@ def accuracy_rows(predictions: Predictions, seed: int = 0) -> list[MaskResult]:
     return rows
 
 
+def accuracies(predictions: Predictions) -> list[float | None]:
+    """The accuracy of every mask and ratio level, in the order of `accuracy_rows`."""
+    of_masks = (of_mask[:, here] for of_mask, here in zip(predictions.correct, predictions.judged))
+    return [mean(of_level) for of_mask in of_masks for of_level in of_mask]
+
+
 def _rounded(interval: np.ndarray) -> Interval95 | None:
     """To four places; None for NaN."""
     return None if np.isnan(interval).any() else (round(float(interval[0]), 4), round(float(interval[1]), 4))

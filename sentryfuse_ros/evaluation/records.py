@@ -18,7 +18,8 @@ class MaskResult:
 
     judged: windows in which one of the mask's sensors had data; without any, accuracy, ci95, ece and confidence are None.
     accuracy_live and ece_live are known only of recordings that are judged as a whole: they are of the last moment at which all
-    sensors deliver. latency_ms is None if it was not measured.
+    sensors deliver. accuracy_all_moments also counts the windows in which the label changes, where there are such. latency_ms is
+    None if it was not measured.
     """
 
     mask: str
@@ -31,6 +32,7 @@ class MaskResult:
     confidence: float | None
     accuracy_live: float | None = None
     ece_live: float | None = None
+    accuracy_all_moments: float | None = None
     flops: int = 0
     params: int = 0
     latency_ms: float | None = None
@@ -44,6 +46,8 @@ class MaskResult:
         values = asdict(self)
         if self.accuracy_live is None:
             del values["accuracy_live"], values["ece_live"]
+        if self.accuracy_all_moments is None:
+            del values["accuracy_all_moments"]
         return values
 
 

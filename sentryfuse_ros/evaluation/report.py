@@ -17,7 +17,7 @@ from ..preprocessing import ModalitySpec
 from ..runtime.engine import Engine
 from ..runtime.plan_costs import choose_by_time
 from ..training.examples import Examples, RecordingExamples, WindowExamples, examples_of
-from .accuracy import accuracy_rows
+from .accuracy import accuracies, accuracy_rows
 from .breakdown import condition_rows, confusions, reliability
 from .cautions import cautions, leaks, recording_names
 from .cost import costs
@@ -125,7 +125,7 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     Recordings are judged as a whole: each sensor's window ends at that sensor's last row. Windows in which the label changes
     count only for the moments. Raises DataError if there is no example, or a class that the model does not know.
     """
-    found = predict(engine, examples, classes)
+    found = everything = predict(engine, examples, classes)
     met = None
     if isinstance(examples, WindowExamples) and examples.windows.steady is not None:
         steady, since_change_s = examples.windows.steady, examples.windows.since_change_s
@@ -134,6 +134,8 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
         if steady.any() and not steady.all():
             found, examples = found.select(steady), WindowExamples(examples.windows.steady_only())
     rows = accuracy_rows(found)
+    if found is not everything:
+        rows = [replace(row, accuracy_all_moments=a) for row, a in zip(rows, accuracies(everything), strict=True)]
     if isinstance(examples, RecordingExamples):
         live = accuracy_rows(predict(engine, LastMoments(examples.recordings), classes))
         rows = [replace(row, accuracy_live=other.accuracy, ece_live=other.ece) for row, other in zip(rows, live)]
