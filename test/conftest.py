@@ -2,18 +2,25 @@
 
 import fcntl
 import os
+import random
 import sys
 import tempfile
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import pytest
+from hypothesis import HealthCheck, settings
 
 # For the tests of benchmarks/. Last, so that the installed package is tested and not the source tree beside it.
 sys.path.append(str(Path(__file__).parents[1]))
 
 
 pytest_plugins = ["launch_fixtures"]
+
+# The same examples in every run, however long a busy machine takes for them. For others: pytest --hypothesis-profile=default
+settings.register_profile("repeatable", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("repeatable")
 
 DOMAINS = range(215, 233)  # Free on Linux as 0 to 101 are (the ports between are ephemeral); `sentryfuse replay` takes 1 to 100.
 
@@ -39,11 +46,43 @@ _domain, _domain_lock = claim_domain()
 os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Else Matplotlib would list all fonts anew in each cache of `own_cache`.
+os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"sentryfuse_test_matplotlib_{os.getuid()}"))
 
 
 def pytest_configure(config):
     """Where launch_testing is installed it registers this marker itself."""
     config.addinivalue_line("markers", "launch_test: a generate_test_description of launch_testing")
+
+
+def seed():
+    """Begin all global random numbers anew: else they would depend on the tests that ran before in this process."""
+    random.seed(0)
+    np.random.seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def seeded_module():
+    """For what is made once for a file."""
+    seed()
+
+
+@pytest.fixture(autouse=True)
+def seeded_test(seeded_module):
+    seed()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def own_cache(tmp_path_factory):
+    """What a test measures of backends and plans on this machine is not known to other files, nor what they measured to it.
+
+    A time that a busy machine has spoilt would otherwise decide from then on which backend runs a model.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -66,13 +105,16 @@ def probe(ros):
 
 @pytest.fixture
 def start(ros, tmp_path):
-    """Start nodes of the package: start("-p", "name:=value", ..., node="fuse_node"); they must end with exit status 0."""
+    """Start nodes of the package: start("-p", "name:=value", ..., node="fuse_node"); they must end with exit status 0.
+
+    ``expect_end``: the test ends it itself. ``shared_memory``: False for one that the test kills (`ros_harness.environment`).
+    """
     from ros_harness import NodeUnderTest
 
     started = []
 
-    def run(*arguments: str, node: str = "fuse_node", expect_end: bool = False):
-        process = NodeUnderTest(tmp_path, node, *arguments)
+    def run(*arguments: str, node: str = "fuse_node", expect_end: bool = False, shared_memory: bool = True):
+        process = NodeUnderTest(tmp_path, node, *arguments, shared_memory=shared_memory)
         started.append((process, expect_end))
         return process
 

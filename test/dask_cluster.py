@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-DEADLINE_S = 60
+DEADLINE_S = 180
 
 
 @contextmanager
@@ -43,4 +43,4 @@ def dask_cluster(folder: Path, imports: Sequence[Path], *worker_options: str) ->
         for process in reversed(started):
             process.terminate()
         for process in started:
-            process.wait(30)
+            process.wait(DEADLINE_S)

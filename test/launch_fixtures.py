@@ -64,7 +64,7 @@ def launched(ros, tmp_path, launch_environment):
     for process in started:
         if process.poll() is None:
             interrupt(process)
-            process.wait(30)
+            process.wait(180)
 
 
 def interrupt(process):

@@ -57,7 +57,7 @@ class TestWhileItRuns(unittest.TestCase):
         self.assertFalse(self.probe.get_parameter("use_sim_time").bool_value)
 
     def test_its_log_says_what_it_listens_to(self, proc_output):
-        proc_output.assertWaitFor("imu on /launched/wrist", timeout=60, stream="stderr")
+        proc_output.assertWaitFor("imu on /launched/wrist", timeout=900, stream="stderr")
 
 
 @launch_testing.post_shutdown_test()

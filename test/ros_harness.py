@@ -32,14 +32,23 @@ from sentryfuse_ros.nodes.spin import make_executor
 from sentryfuse_ros.paths import executable_path, share_path
 from sentryfuse_ros.srv import SetSensor
 
-DEADLINE_S = 60.0
+DEADLINE_S = 180.0  # of an event that takes a second: a busy machine may take a hundred times as long
 QUICK = ("-p", "warm_up:=false", "-p", "model:=utd_mhad_depth_imu")  # depth camera and IMU: few topics to feed
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 
-def environment() -> dict[str, str]:
+def environment(shared_memory: bool = True) -> dict[str, str]:
+    """Environment of a node's process.
+
+    ``shared_memory``: False for one that is to be killed. At a bad moment that leaves a lock in the shared memory of Fast DDS,
+    for which every later node on this machine would wait.
+    """
     env = dict(os.environ)
-    env["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(share_path("config", "fastdds_large_messages.xml"))
+    if shared_memory:
+        env["FASTRTPS_DEFAULT_PROFILES_FILE"] = str(share_path("config", "fastdds_large_messages.xml"))
+    else:
+        env.pop("FASTRTPS_DEFAULT_PROFILES_FILE", None)
+        env["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
     env["OMP_NUM_THREADS"] = "1"
     return env
 
@@ -47,13 +56,13 @@ def environment() -> dict[str, str]:
 class NodeUnderTest:
     """A node's process; its output goes to a file that failures quote."""
 
-    def __init__(self, folder: Path, name: str = "fuse_node", *arguments: str):
+    def __init__(self, folder: Path, name: str = "fuse_node", *arguments: str, shared_memory: bool = True):
         self.log_path = folder / f"{name}.log"
         self._log_from = 0  # characters of the log that belong to earlier tests
         self._log = self.log_path.open("wb")
         self.process = subprocess.Popen(
             [sys.executable, str(executable_path(name)), *(("--ros-args", *arguments) if arguments else ())],
-            env=environment(),
+            env=environment(shared_memory),
             stdin=subprocess.DEVNULL,
             stdout=self._log,
             stderr=subprocess.STDOUT,
@@ -75,7 +84,7 @@ class NodeUnderTest:
         if self.alive():
             self.process.send_signal(number)
         try:
-            return self.process.wait(20)
+            return self.process.wait(DEADLINE_S)
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise AssertionError(f"did not end on signal {number}:\n{self.log()}") from None
@@ -187,8 +196,27 @@ class Probe:
         statuses = self.diagnostics[-1].status if self.diagnostics else ()
         return next(((s.level, s.message) for s in statuses if s.name.endswith(": " + part)), (b"", ""))
 
+    def wait_status(self, sensor: str, condition, what: str, under_test=None):
+        """The newest status of a sensor once `condition` holds for it. Look at this one: the next may already be another."""
+
+        def found():
+            status = self.status_of(sensor) if self.masks else None
+            return status if status is not None and condition(status) else None
+
+        return self.wait(what, found, under_test)
+
     def wait_state(self, sensor: str, state: int, under_test=None):
-        return self.wait(f"{sensor} in state {state}", lambda: self.state_of(sensor) == state, under_test)
+        """The status of a sensor once it is in a state."""
+        return self.wait_status(sensor, lambda status: status.state == state, f"{sensor} in state {state}", under_test)
+
+    def wait_all_topics(self, under_test=None) -> None:
+        """Until each topic of an active node has brought something: which one comes first is up to the discovery."""
+        everything = (self.predictions, self.masks, self.prunings, self.infos)
+        self.wait("a message on every topic", lambda: all(everything), under_test)
+
+    def wait_log(self, under_test: NodeUnderTest, *texts: str) -> None:
+        """Until the node has logged these texts. What it publishes may come before the line about it."""
+        self.wait(f"{' and '.join(texts)} in the log", lambda: all(text in under_test.log() for text in texts), under_test)
 
     def wait_new_prediction(self, condition, what: str, under_test=None):
         """A prediction published from now on for which `condition` holds."""
@@ -255,11 +283,14 @@ class Probe:
     def call(self, service_type, name: str, request, under_test=None, attempts_s: tuple[float, ...] = (10, DEADLINE_S)):
         """Call a service. An answer can be lost while the client is still being discovered, so it is asked twice.
 
-        ``attempts_s``: how long to wait for each answer; one only for what must not be asked twice.
+        ``attempts_s``: how long to wait for each answer; one only for what must not be asked twice. Before that the node is
+        asked for its state: it hears of clients in the order of their creation, so when it answers it knows this one too.
         """
         client = self.node.create_client(service_type, name)
         try:
             self.wait(f"service {name}", client.service_is_ready, under_test)
+            if len(attempts_s) == 1:
+                self.lifecycle_state(under_test)
             for attempt_s in attempts_s:
                 done = threading.Event()
                 future = client.call_async(request)

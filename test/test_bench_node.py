@@ -36,7 +36,7 @@ def test_a_quick_run_prints_a_table_and_writes_its_summary(bench, keys, tmp_path
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
     target = tmp_path / f"{bench}.json"
     command = [sys.executable, "-m", "sentryfuse_ros.cli", "bench", bench, *SHORT, "--json", str(target)]
-    done = subprocess.run(command, text=True, capture_output=True, cwd=tmp_path, timeout=180)  # it initialises ROS itself
+    done = subprocess.run(command, text=True, capture_output=True, cwd=tmp_path, timeout=900)  # it initialises ROS itself
     assert done.returncode == 0, done.stderr
     out = done.stdout
     report = json.loads(target.read_text())

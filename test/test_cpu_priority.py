@@ -43,7 +43,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "sched_setscheduler"), reason="s
 
 def outcome(extra="", prefix=()):
     command = [*prefix, sys.executable, "-c", SCRIPT.replace("EXTRA", extra)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 

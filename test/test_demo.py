@@ -58,7 +58,7 @@ def test_interrupted_while_simulating_it_ends_at_once_and_leaves_nothing(tmp_pat
     process = demo(tmp_path, "--model", untrained, "--headless")
     assert "simulating" in process.stdout.readline()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=900)
     assert process.returncode == 130 and "Traceback" not in err
     assert not list(tmp_path.rglob("making-*")) and not list(tmp_path.rglob("*.mcap"))
 
@@ -66,7 +66,7 @@ def test_interrupted_while_simulating_it_ends_at_once_and_leaves_nothing(tmp_pat
 def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     process = demo(tmp_path, "--model", untrained, "--duration", 7.5, "--headless")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     (bag,) = (tmp_path / "cache" / "sentryfuse_ros" / "recordings").iterdir()
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -94,7 +94,7 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
 def test_a_real_robot_is_replayed_without_a_simulation(tmp_path):
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     process = demo(tmp_path, "--robot", "husky", "--duration", 11, "--headless")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     assert not list((tmp_path / "cache").rglob("*.mcap")) and "simulating" not in out and "imu FROZEN" in out
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
@@ -114,7 +114,7 @@ def test_a_standing_robot_is_seen_to_follow_who_passes(tmp_path):
     """The beginning of the scene: nobody for six seconds, then somebody walks in, stops and waves."""
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     process = demo(tmp_path, "--scene", "watch", "--duration", 14, "--headless")
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=900)
     assert process.returncode == 0, out + err
     summary = json.loads((tmp_path / "out" / "summary.json").read_text())
     parts = {part["label"]: part for part in summary["stream"]["parts"]}

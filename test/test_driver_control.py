@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from rclpy.qos import DurabilityPolicy, QoSProfile
-from ros_harness import environment
+from ros_harness import DEADLINE_S, environment
 from sensor_msgs.msg import PointCloud2
 
 from sentryfuse_ros.msg import AudioChunk, SensorRequests
@@ -35,7 +35,7 @@ def driver(ros):
     yield process
     process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 0
+    assert process.wait(DEADLINE_S) == 0
 
 
 @pytest.fixture
@@ -67,17 +67,17 @@ def test_a_sleeping_lidar_is_switched_off_and_comes_back(probe, start, driver, l
     node = live_node(probe, start)
     probe.wait("the first request", lambda: listened and listened[-1].requests[0].wanted, node)
     assert probe.set_parameter("pruning_ratio_override", 0.9).successful
-    probe.wait_state("lidar", S.ASLEEP, node)
+    status = probe.wait_state("lidar", S.ASLEEP, node)
+    assert not status.alarm and "the plan has not used it" in status.reason
     probe.wait("the request", lambda: not listened[-1].requests[0].wanted, node)  # it is published after the state
     (request,) = listened[-1].requests
     assert request.sensor == "lidar" and request.topic == "/lidar/points" and not request.wanted
-    assert not probe.status_of("lidar").alarm and "the plan has not used it" in probe.status_of("lidar").reason
     probe.wait("its driver, which is there and silent", lambda: probe.node.count_publishers("/lidar/points") == 1, node)
     assert probe.set_parameter("pruning_ratio_override", -1.0).successful
     p = probe.wait_new_prediction(lambda p: list(p.used) == [False, True, True, True], "the LiDAR's return", node)
     probe.wait("the second request", lambda: listened[-1].requests[0].wanted, node)
     assert p.valid
-    assert "lidar: not wanted, the plan has not used it" in node.log() and "lidar: wanted again, the plan uses it" in node.log()
+    probe.wait_log(node, "lidar: not wanted, the plan has not used it", "lidar: wanted again, the plan uses it")
 
 
 def test_a_driver_that_hangs_when_it_is_woken_is_an_alarm(probe, start, driver):
@@ -86,8 +86,8 @@ def test_a_driver_that_hangs_when_it_is_woken_is_an_alarm(probe, start, driver):
     probe.wait_state("lidar", S.ASLEEP, node)
     driver.send_signal(signal.SIGSTOP)
     assert probe.set_parameter("pruning_ratio_override", -1.0).successful
-    probe.wait("the alarm", lambda: probe.status_of("lidar").alarm, node)
-    assert "did not come back within 0.5 s" in probe.status_of("lidar").reason
+    status = probe.wait_status("lidar", lambda status: status.alarm, "the alarm", node)
+    assert "did not come back within 0.5 s" in status.reason
 
 
 def test_deactivation_wakes_what_was_switched_off(probe, start, driver, listened):

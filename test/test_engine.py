@@ -94,7 +94,7 @@ def test_answers_are_the_same_from_another_thread(engine):
     expected, answers = engine.infer(tiny_inputs(), ALL, 0.3).probabilities, []
     worker = threading.Thread(target=lambda: answers.append(engine.infer(tiny_inputs(), ALL, 0.3).probabilities))
     worker.start()
-    worker.join(timeout=30)
+    worker.join(timeout=900)
     np.testing.assert_array_equal(answers[0], expected)
 
 

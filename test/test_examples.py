@@ -21,7 +21,7 @@ def recording(tmp_path_factory):
 
 
 def output_of(*command):
-    ended = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    ended = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=900)
     assert ended.returncode == 0, ended.stderr
     return ended.stdout
 

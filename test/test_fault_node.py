@@ -43,16 +43,15 @@ def test_forwards_unchanged_then_with_every_fault_then_unchanged_again(broken):
         assert result.successful, result.reason
         return len(listener.messages)
 
-    start = set_fault("freeze")
-    probe.wait(
-        "the same payload",
-        lambda: len(listener.since(start + 2)) > 5 and len({r[60:] for r in listener.since(start + 2)}) == 1,
-        node,
-    )
-    stamps = {r[4:12] for r in listener.since(start + 2)}
-    assert len(stamps) > 3  # fresh stamps on an old payload
+    def frozen():  # messages from before may still be on their way
+        newest = listener.messages[-6:]
+        return newest if len(newest) == 6 and len({r[60:] for r in newest}) == 1 else None
+
+    set_fault("freeze")
+    newest = probe.wait("the same payload", frozen, node)
+    assert len({r[4:12] for r in newest}) > 3  # fresh stamps on an old payload
     start = set_fault("garbage")
-    probe.wait("messages cut short", lambda: len({len(r) for r in listener.since(start + 2)}) > 1, node)
+    probe.wait("messages cut short", lambda: len({len(r) for r in listener.since(start)}) > 1, node)
     set_fault("off")
     settled = []
 
@@ -63,8 +62,7 @@ def test_forwards_unchanged_then_with_every_fault_then_unchanged_again(broken):
     probe.wait("silence", quiet, node)
     assert probe.set_parameter("fault", False, "/fault_node").successful, "ros2 param set reads a bare off as false"
     start = set_fault("none")
-    probe.wait("messages again", lambda: len(listener.since(start)) > 10, node)
-    assert len({r[60:] for r in listener.since(start)}) > 5
+    probe.wait("different messages again", lambda: len({r[60:] for r in listener.since(start)}) > 5, node)
 
 
 def test_unknown_fault_and_fixed_parameters_are_refused(broken):
@@ -87,7 +85,7 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
 )
 def test_wrong_start_arguments_are_reported_in_one_line(probe, start, arguments, words):
     node = start(*arguments, node="fault_node", expect_end=True)
-    assert node.process.wait(60) == 2
+    assert node.process.wait(180) == 2
     assert words in node.log() and "Traceback" not in node.log()
 
 

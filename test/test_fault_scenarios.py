@@ -19,6 +19,7 @@ from sentryfuse_ros.settings import build_settings
 
 folder, domain = Path(sys.argv[1]), int(sys.argv[2])
 scenarios.WATCH_S = 1.0
+scenarios.BACK_S = scenarios.NOTICED_S = scenarios.SAID_S = 120.0  # this machine may be busy; an event is waited for no longer
 with Bag(folder / "run") as bag:
     topics = match_sensors(bag, build_settings({"sensors": ["camera", "imu"]}).sensors).topics
     samples = {name: [] for name in topics}
@@ -59,7 +60,7 @@ def test_clocks_restarts_masks_load_and_fuzzing_over_dds(tmp_path):
     write_bag(tmp_path / "run")
     (tmp_path / "over_dds.py").write_text(OVER_DDS)
     command = [sys.executable, str(tmp_path / "over_dds.py"), str(tmp_path), os.environ["ROS_DOMAIN_ID"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     rows = {(row["sensor"], row["fault"]): row for row in json.loads(done.stdout.splitlines()[-1])}
     assert len(rows) == 15

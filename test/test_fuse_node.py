@@ -21,6 +21,7 @@ from std_msgs.msg import Float32, Header
 from visualization_msgs.msg import MarkerArray
 
 from sentryfuse_ros.msg import ModalityStatus as S
+from sentryfuse_ros.nanoseconds import stamp_to_ns
 from sentryfuse_ros.srv import SetSensor
 
 
@@ -63,10 +64,15 @@ def node(probe, unconfigured):
 @pytest.fixture
 def fed(probe, node):
     """An active node with camera and IMU running, and both live."""
+    feed_both(probe, node)
+    return node
+
+
+def feed_both(probe, node):
     probe.feed_camera()
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "a prediction from both sensors", node)
-    return node
+    probe.wait_all_topics(node)
 
 
 def test_prediction_mask_and_model_are_published(probe, fed):
@@ -78,16 +84,15 @@ def test_prediction_mask_and_model_are_published(probe, fed):
     assert p.header.frame_id == "base_link" and 0 <= p.latency_ms < 5000
     mask = probe.masks[-1]
     assert [s.name for s in mask.sensors] == ["camera", "imu", "audio", "lidar"]
-    assert probe.state_of("audio") == S.NEVER_SEEN
-    assert probe.status_of("camera").topic == "/camera/image_raw"
+    assert mask.sensors[2].state == S.NEVER_SEEN and mask.sensors[0].topic == "/camera/image_raw"
 
 
 def test_camera_unplugged_and_back(probe, fed):
     probe.silence("/camera/image_raw")
-    probe.wait_state("camera", S.STALE, fed)
+    status = probe.wait_state("camera", S.STALE, fed)
+    assert "no message for" in status.reason and status.alarm
     p = probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [False, True], "a prediction from the IMU alone", fed)
     assert p.attention_share[0] == 0 and list(p.sensors) == ["", "imu"]
-    assert "no message for" in probe.status_of("camera").reason and probe.status_of("camera").alarm
     probe.feed_camera()
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, True], "the camera's return", fed)
 
@@ -96,8 +101,10 @@ def test_without_any_sensor_the_node_says_so_and_keeps_publishing(probe, fed):
     probe.silence("/camera/image_raw")
     probe.silence("/imu/data")
     p = probe.wait_new_prediction(lambda p: not p.valid, "a prediction that says there is none", fed)
-    assert "no live sensor" in p.reason and "camera STALE" in p.reason
+    assert "no live sensor" in p.reason
     assert not len(p.probabilities) and p.class_name == "" and p.confidence == 0 and not any(p.mask)
+    gone = "camera STALE", "imu STALE"
+    probe.wait_new_prediction(lambda p: all(words in p.reason for words in gone), "a prediction that names both", fed)
     count = len(probe.predictions)
     probe.wait("ten more", lambda: len(probe.predictions) >= count + 10, fed)
     assert not any(p.valid for p in probe.predictions[count:])
@@ -112,8 +119,7 @@ def test_frozen_camera_is_seen(probe, fed):
         return image
 
     probe.feed("/camera/image_raw", Image, same, 30.0)
-    probe.wait_state("camera", S.FROZEN, fed)
-    assert "same payload" in probe.status_of("camera").reason
+    assert "same payload" in probe.wait_state("camera", S.FROZEN, fed).reason
 
 
 def test_malformed_messages_are_counted_and_nothing_dies(probe, fed):
@@ -125,8 +131,8 @@ def test_malformed_messages_are_counted_and_nothing_dies(probe, fed):
         return b"\x00\x01\x00\x00"[:size] + b"\xff" * (size - 4)
 
     probe.feed("/imu/data", Imu, broken, 50.0)
-    probe.wait("twenty invalid", lambda: probe.status_of("imu").invalid >= 20, fed)
-    assert probe.status_of("imu").state == S.INVALID and "MALFORMED" in probe.status_of("imu").reason
+    probe.wait_status("imu", lambda status: status.invalid >= 20, "twenty invalid", fed)
+    assert "MALFORMED" in probe.wait_state("imu", S.INVALID, fed).reason
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [True, False], "predictions go on", fed)
 
 
@@ -139,8 +145,7 @@ def test_nan_imu_is_invalid(probe, fed):
         return message
 
     probe.feed("/imu/data", Imu, broken, 50.0)
-    probe.wait_state("imu", S.INVALID, fed)
-    assert "nan" in probe.status_of("imu").reason.lower()
+    assert "nan" in probe.wait_state("imu", S.INVALID, fed).reason.lower()
 
 
 def test_battery_sets_the_ratio_and_nan_does_not_break_it(probe, fed):
@@ -151,8 +156,8 @@ def test_battery_sets_the_ratio_and_nan_does_not_break_it(probe, fed):
     assert 0 < state.flops < state.flops_dense and 0 < state.parameters < state.parameters_dense
     probe.silence("/battery_state")
     probe.feed("/battery_state", BatteryState, probe.battery(float("nan")), 5.0)
-    probe.wait("NaN is said", lambda: "NaN" in probe.prunings[-1].reason, fed)
-    assert probe.prunings[-1].ratio >= 0.7
+    said = probe.wait("NaN is said", lambda: next((q for q in probe.prunings if "NaN" in q.reason), None), fed)
+    assert said.ratio >= 0.7
 
 
 def test_power_budget_sets_the_ratio(probe, fed):
@@ -193,21 +198,26 @@ def test_override_can_be_set_and_taken_back_while_running(probe, fed):
     assert not refused.successful and "configure" in refused.reason
 
 
-def test_a_sensor_that_a_high_ratio_leaves_out_sleeps_and_wakes_when_the_other_dies(probe, fed):
-    dense = probe.wait_new_prediction(lambda p: p.valid, "a prediction of the whole model", fed)
-    assert list(dense.used) == [True, True]
+def test_a_sensor_that_a_high_ratio_leaves_out_sleeps_and_wakes_when_the_other_dies(probe, unconfigured):
+    # The camera is to count as live all the time, even if a busy machine does not let this process publish for a while.
+    node = unconfigured(**{"pruning_ratio_override": -1.0, "camera.timeout_s": 5.0})
+    probe.bring_to("active", node)
+    feed_both(probe, node)
+    probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [True, True], "a prediction of the whole model", node)
     assert probe.set_parameter("pruning_ratio_override", 0.9).successful
-    pruned = probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [False, True], "a prediction from the IMU", fed)
-    assert list(pruned.mask) == [True, True] and list(pruned.sensors) == ["camera", "imu"] and pruned.attention_share[0] == 0
-    state = probe.wait("its cost", lambda: next((q for q in probe.prunings if q.ratio > 0.8), None), fed)
+    pruned = probe.wait_new_prediction(
+        lambda p: p.valid and list(p.mask) == [True, True] and list(p.used) == [False, True], "a prediction from the IMU", node
+    )
+    assert list(pruned.sensors) == ["camera", "imu"] and pruned.attention_share[0] == 0
+    state = probe.wait("its cost", lambda: next((q for q in probe.prunings if q.ratio > 0.8), None), node)
     assert 0 < state.plan_ms < 0.7 * state.plan_ms_dense and 0.5 < state.plan_accuracy < 1
-    probe.wait("the camera sleeps", lambda: probe.status_of("camera").asleep, fed)
-    assert probe.state_of("camera") == S.OK and not probe.status_of("imu").asleep
+    probe.wait_status("camera", lambda status: status.asleep and status.state == S.OK, "the camera sleeps", node)
+    assert not probe.status_of("imu").asleep
     probe.silence("/imu/data")
     count = len(probe.predictions)
-    probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [True, False], "a prediction from the camera", fed)
+    probe.wait_new_prediction(lambda p: p.valid and list(p.used) == [True, False], "a prediction from the camera", node)
     assert all(p.valid for p in probe.predictions[count:])
-    probe.wait("the camera is awake", lambda: not probe.status_of("camera").asleep, fed)
+    probe.wait("the camera is awake", lambda: not probe.status_of("camera").asleep, node)
 
 
 @pytest.mark.skipif(importlib.util.find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
@@ -225,12 +235,16 @@ def test_invalid_transition_is_refused_and_survived(probe, fed):
 
 def test_deactivate_silences_and_activate_resumes(probe, fed):
     assert probe.change_state(Transition.TRANSITION_DEACTIVATE, fed)
+    silent = probe.node.get_clock().now().nanoseconds
     assert probe.lifecycle_state(fed) == "inactive"
-    count = len(probe.predictions)
     assert probe.change_state(Transition.TRANSITION_CLEANUP, fed) and probe.lifecycle_state(fed) == "unconfigured"
-    assert len(probe.predictions) <= count + 1
-    assert probe.change_state(Transition.TRANSITION_CONFIGURE, fed) and probe.change_state(Transition.TRANSITION_ACTIVATE, fed)
-    probe.wait_new_prediction(lambda p: p.valid, "predictions after coming back", fed)
+    assert probe.change_state(Transition.TRANSITION_CONFIGURE, fed)
+    again = probe.node.get_clock().now().nanoseconds
+    assert probe.change_state(Transition.TRANSITION_ACTIVATE, fed)
+    probe.wait_new_prediction(
+        lambda p: p.valid and stamp_to_ns(p.tick.sec, p.tick.nanosec) > again, "predictions after coming back", fed
+    )
+    assert not [p for p in probe.predictions if silent < stamp_to_ns(p.tick.sec, p.tick.nanosec) < again]
 
 
 def test_diagnostics_name_every_part(probe, fed):
@@ -273,15 +287,15 @@ def test_sensors_that_never_come_are_diagnosed_when_grace_is_over(probe, process
     wait = {"audio": DiagnosticStatus.WARN, "lidar": DiagnosticStatus.ERROR}
     probe.wait("their levels", lambda: {name: probe.diagnosis(f"sensor {name}")[0] for name in wait} == wait, node)
     # Its text and not its level: Fast DDS may still list publishers of earlier tests, and their number is warned of.
-    assert probe.diagnosis("sensor imu")[1].startswith("OK")
+    probe.wait("the live one's", lambda: probe.diagnosis("sensor imu")[1].startswith("OK"), node)
+    probe.wait_log(node, "audio: NEVER_SEEN", "lidar: NEVER_SEEN")
     assert "[WARN]" in next(line for line in node.log().splitlines() if "lidar: NEVER_SEEN" in line)
     assert node.log().count("audio: NEVER_SEEN") == 1
 
 
 def test_a_sensor_is_disabled_and_enabled_while_running(probe, fed):
     assert probe.set_sensor("camera", SetSensor.Request.DISABLE, "lens is dirty", fed).success
-    probe.wait_state("camera", S.DISABLED, fed)
-    status = probe.status_of("camera")
+    status = probe.wait_state("camera", S.DISABLED, fed)
     assert status.reason == "by request: lens is dirty" and not status.alarm
     probe.wait_new_prediction(lambda p: p.valid and list(p.mask) == [False, True], "a prediction without it", fed)
     probe.wait("nobody subscribes to it", lambda: probe.node.count_subscribers("/camera/image_raw") == 0, fed)
@@ -297,8 +311,8 @@ def test_a_lost_sensor_is_acknowledged_as_gone(probe, fed):
     probe.silence("/camera/image_raw")
     probe.wait("its alarm", lambda: probe.status_of("camera").alarm, fed)
     assert probe.set_sensor("camera", SetSensor.Request.ACKNOWLEDGE, "unplugged", fed).success
-    probe.wait("no alarm", lambda: not probe.status_of("camera").alarm, fed)
-    assert probe.state_of("camera") == S.STALE and probe.status_of("camera").reason.endswith("; known: unplugged")
+    status = probe.wait_status("camera", lambda status: not status.alarm, "no alarm", fed)
+    assert status.state == S.STALE and status.reason.endswith("; known: unplugged")
     probe.feed_camera()
     probe.wait_state("camera", S.OK, fed)
     probe.silence("/camera/image_raw")
@@ -309,9 +323,8 @@ def test_views_are_published_while_someone_looks(probe, fed):
     images, markers = probe.listen(Image, "/fuse_node/image"), probe.listen(MarkerArray, "/fuse_node/markers")
     probe.wait("a picture with the depth image", lambda: [m for m in images if np.frombuffer(m.data, np.uint8).std() > 5], fed)
     assert images[-1].encoding == "bgr8" and len(images[-1].data) == images[-1].step * images[-1].height
-    probe.wait("a text", lambda: markers, fed)
-    marker = markers[-1].markers[0]
-    assert marker.header.frame_id == "base_link" and "camera OK" in marker.text and "pruning ratio 0.00" in marker.text
+    marker = probe.wait("a text", lambda: next((m.markers[0] for m in markers if "camera OK" in m.markers[0].text), None), fed)
+    assert marker.header.frame_id == "base_link" and "pruning ratio 0.00" in marker.text
     assert marker.text.split()[0] in probe.infos[-1].classes
 
 
@@ -334,7 +347,7 @@ def test_ordinary_callbacks_if_configured(probe, unconfigured):
     probe.feed_camera()
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: list(p.mask) == [True, True], "both sensors by callback", node)
-    assert "receive callback" in node.log()
+    probe.wait_log(node, "receive callback")
 
 
 @pytest.mark.parametrize("name", ["camera.topic", "battery_topic"])

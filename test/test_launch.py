@@ -27,7 +27,7 @@ def test_launch_with_namespace_and_topics(launched):
     finally:
         probe.close()
     interrupt(process)
-    assert process.wait(30) == 0, process.log()
+    assert process.wait(180) == 0, process.log()
     assert "finished cleanly" in process.log()
 
 
@@ -48,7 +48,8 @@ def test_launch_alone_runs_the_default_model(launched):
         probe.feed_imu()
         p = probe.wait_new_prediction(lambda p: p.valid, "a prediction from the IMU alone", process)
         assert list(p.modalities) == ["camera", "imu", "audio", "lidar"] and list(p.mask) == [False, True, False, False]
-        assert probe.infos[-1].classes == ["asphalt", "grass", "gravel", "sand", "tiles", "wood"]
+        info = probe.wait("the model's description", lambda: probe.infos and probe.infos[-1], process)
+        assert info.classes == ["asphalt", "grass", "gravel", "sand", "tiles", "wood"]
     finally:
         probe.close()
 
@@ -153,7 +154,7 @@ def test_a_second_robot_does_not_inherit_the_topics_of_the_first(launched):
 )
 def test_wrong_argument_is_named(launched, argument, words):
     process = launched(argument)
-    assert process.wait(60) != 0
+    assert process.wait(180) != 0
     assert words in process.log()
 
 

@@ -56,7 +56,7 @@ def test_every_command_of_the_manager_leads_where_it_expects(probe, start):
 
 def test_a_node_that_died_and_came_back_is_started_again(probe, start):
     """A node that is missed is reset, whatever its state is, and started as soon as its services answer."""
-    first = start("-p", "autostart:=false", *QUICK, expect_end=True)
+    first = start("-p", "autostart:=false", *QUICK, expect_end=True, shared_memory=False)
     assert Manager(probe, first).ask(STARTUP)
     first.process.kill()
     first.process.wait()

@@ -293,7 +293,7 @@ def test_a_tick_does_not_wait_for_a_message_that_is_being_read(engine):
 
     def slow(data):
         reading.set()
-        assert go_on.wait(30)
+        assert go_on.wait(180)
         return read(data)
 
     robot = Robot(engine)
@@ -304,11 +304,11 @@ def test_a_tick_does_not_wait_for_a_message_that_is_being_read(engine):
     reader = threading.Thread(target=robot.pipeline.feed, args=("imu", [message], np.array([now]), now, now))
     reader.start()
     try:
-        assert reading.wait(30)
+        assert reading.wait(180)
         tick = robot.pipeline.snapshot(now, now, make_rows=False)
         assert reader.is_alive() and tick.mask.all() and robot.pipeline.infer(tick).valid
         received = tick.statuses["imu"].received
     finally:
         go_on.set()
-        reader.join(30)
+        reader.join(180)
     assert robot.pipeline.snapshot(now, now).statuses["imu"].received == received + 1

@@ -26,7 +26,7 @@ def replay(tmp_path, *arguments, status=0):
         capture_output=True,
         text=True,
         env=env,
-        timeout=300,
+        timeout=900,
     )
     log = (tmp_path / "out" / "fuse_node.log").read_text() if (tmp_path / "out" / "fuse_node.log").exists() else ""
     assert done.returncode == status, done.stdout + done.stderr + log
@@ -84,6 +84,6 @@ def test_model_that_is_not_there_ends_with_its_name(tmp_path):
         [SENTRYFUSE, "replay", write_bag(tmp_path / "bag", 1.0), "--model", "/no/model", "--out", tmp_path, "--headless"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert done.returncode == 2 and "/no/model" in done.stderr and "Traceback" not in done.stderr

@@ -291,7 +291,7 @@ def test_threads_lose_no_set_and_callbacks_never_overlap():
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(180)
     assert failures == [] and sets == [(t * 10, t * 10) for t in range(1500)]
 
 
@@ -302,16 +302,16 @@ def test_a_second_thread_leaves_its_set_to_the_delivering_one():
     def slow(first, _):
         if first.ms == 0:
             entered.set()
-            assert release.wait(30)
+            assert release.wait(180)
 
     sync.registerCallback(slow)
     worker = threading.Thread(target=lambda: (a.send(0), b.send(0)))
     worker.start()
-    assert entered.wait(30)
+    assert entered.wait(180)
     a.send(100), b.send(100)  # returns at once: neither blocked nor run beside the callback at work
     assert sets == [(0, 0)]
     release.set()
-    worker.join(30)
+    worker.join(180)
     assert sets == [(0, 0), (100, 100)]
 
 

@@ -146,7 +146,7 @@ def test_a_full_disk_ends_the_run_with_one_line_and_nothing_finished_is_lost(mad
         [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "disk"), str(limit)],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert full.returncode == 2 and "Traceback" not in full.stderr, full.stderr
     assert full.stdout.count("\n") == 1 and "room to write" in full.stdout and "--resume" in full.stdout
@@ -259,9 +259,10 @@ def test_two_ranks_train_one_network(tmp_path):
         "run.train(t.recipe(epochs=2, batch=6), Path(sys.argv[2]), console=t.QUIET)\n"
         "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n"
     )
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    reserved = socket.socket()  # which nobody is given meanwhile, but who asks for it may share: it does not listen
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    port = str(reserved.getsockname()[1])
     ranks = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")],
@@ -279,7 +280,8 @@ def test_two_ranks_train_one_network(tmp_path):
         )
         for rank in range(2)
     ]
-    said = [rank.communicate(timeout=120) for rank in ranks]
+    said = [rank.communicate(timeout=900) for rank in ranks]
+    reserved.close()
     assert [rank.returncode for rank in ranks] == [0, 0], said
     assert said[0][0].split()[-1] == said[1][0].split()[-1]
     assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3

@@ -31,7 +31,7 @@ def replay(drive, tmp_path, parameters=""):
         arguments += ["--params-file", tmp_path / "parameters.yaml"]
     env = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"}
     command = [SENTRYFUSE, "replay", drive, *map(str, arguments), "--out", tmp_path / "out", "--headless"]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, env=env, timeout=900)
     log = (tmp_path / "out" / "fuse_node.log").read_text()
     assert done.returncode == 0, done.stdout + done.stderr + log
     (lie,) = json.loads((tmp_path / "summary.json").read_text())["faults"]

@@ -14,7 +14,7 @@ CYCLES, SETTLED = 14, 9  # memory is flat after some eight cycles; a model that 
 def test_cycles_and_a_soak_leave_threads_files_and_memory_as_they_were(tmp_path):
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     command = [sys.executable, str(BENCHMARK), "--cycles", str(CYCLES), "--soak", "6", "--json", str(tmp_path / "out.json")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert (tmp_path / "out.json").exists(), done.stdout + done.stderr
     result = json.loads((tmp_path / "out.json").read_text())
     cycles, soak = result["cycles"], result["soak"]

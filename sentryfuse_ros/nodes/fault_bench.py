@@ -91,8 +91,8 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
         try:
             with spinning(node):
                 player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
-                begin_s, ended = time.monotonic(), threading.Event()
-                thread = threading.Thread(target=_follow, args=(other, begin_s, start_ns, ended), daemon=True)
+                ended = threading.Event()
+                thread = threading.Thread(target=_follow, args=(other, player, start_ns, ended), daemon=True)
                 thread.start()
                 try:
                     end_s = player.play(task.stream, 1.0, show)
@@ -148,9 +148,9 @@ def _play_case(node: Node, case: PowerCase, begin_s: float) -> None:
     node.destroy_publisher(publisher)
 
 
-def _follow(other: OtherPublisher, begin_s: float, start_ns: int, ended: threading.Event) -> None:
+def _follow(other: OtherPublisher, player: Player, start_ns: int, ended: threading.Event) -> None:
     while not ended.wait(0.005):
-        other.follow(time.monotonic() - begin_s, start_ns)
+        other.follow(player.now_s, start_ns)
 
 
 def collect_diagnostics(node: Node, start_ns: int) -> list[DiagnosticRow]:

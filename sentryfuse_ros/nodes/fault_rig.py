@@ -23,6 +23,7 @@ from .fault_bench import READY_TIMEOUT_S, collect_diagnostics, started
 from .message_types import message_class
 from .messages import to_time
 from .node_process import NodeProcess
+from .player import LONGEST_STEP_S
 from .spin import spinning
 
 CLOCK_PERIOD_S = 0.005  # of the wall, whatever the speed
@@ -32,7 +33,11 @@ Change = Callable[[bytes], bytes]
 
 
 class BentClock:
-    """Seconds since it was made, at a speed that may change; it may be paused (speed 0) and may jump."""
+    """Seconds since it was made, at a speed that may change; it may be paused (speed 0) and may jump.
+
+    It moves with `advance` only, and then by `player.LONGEST_STEP_S` of the wall at most: where a busy machine does not let the
+    sensors send, their time waits as well.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -41,13 +46,19 @@ class BentClock:
     def now_s(self) -> float:
         """The time [s]."""
         with self._lock:
-            return self._at_s + (time.monotonic() - self._since_s) * self._speed
+            return self._at_s
+
+    def advance(self) -> None:
+        """Move on to now."""
+        with self._lock:
+            wall_s = time.monotonic()
+            self._at_s += min(wall_s - self._since_s, LONGEST_STEP_S) * self._speed
+            self._since_s = wall_s
 
     def bend(self, speed: float | None = None, jump_s: float = 0.0) -> None:
         """Run at another speed from now on, and jump by so much."""
-        now_s = self.now_s()
         with self._lock:
-            self._at_s, self._since_s = now_s + jump_s, time.monotonic()
+            self._at_s += jump_s
             self._speed = self._speed if speed is None else speed
 
 
@@ -125,6 +136,7 @@ class Rig:
     def _run(self) -> None:
         next_clock_s = 0.0
         while not self._ended.wait(0.002):
+            self.clock.advance()
             if self._clock_publisher is not None and self.clock_runs and time.monotonic() >= next_clock_s:
                 self._clock_publisher.publish(Clock(clock=to_time(self.now_ns())))
                 next_clock_s = time.monotonic() + CLOCK_PERIOD_S

@@ -20,6 +20,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from ..bags.bag import Topic
 from ..replay.fault_matrix import GAP_PERIODS, MatrixRow, Stage
 from ..replay.fuzzing import mutate
+from .fault_bench import READY_TIMEOUT_S
 from .fault_rig import RELIABLE, Change, Rig, rig
 from .message_types import message_class
 
@@ -28,6 +29,8 @@ Say = Callable[[str], None]
 Scenario = Callable[[Rig, str], MatrixRow]
 BACK_S = 3.0  # a restarted driver is heard again within this: discovery, a new rate, three good messages
 IMAGE, CLOUD, SOUND = "sensor_msgs/msg/Image", "sensor_msgs/msg/PointCloud2", "sentryfuse_ros/msg/AudioChunk"
+NOTICED_S = 2.0  # the end of a driver is
+SAID_S = 10.0  # what diagnostics have to say comes within this, after `WATCH_S`
 WATCH_S = 3.0
 FUZZ_HZ = 60.0
 
@@ -47,10 +50,17 @@ def _sensor_with(topics: Mapping[str, Topic], msg_type: str) -> str:
     return next((name for name, topic in topics.items() if topic.msg_type == msg_type), list(topics)[-1])
 
 
-def _not_back(made: Rig, limit_s: float = BACK_S) -> list[str]:
+def _not_back(made: Rig, limit_s: float = 0.0) -> list[str]:
+    limit_s = max(limit_s, BACK_S)
     if made.all_live(limit_s) is not None:
         return []
     return [f"not back within {limit_s:g} s: {', '.join(f'{name} {state}' for name, state in made.states().items())}"]
+
+
+def _said(made: Rig, index: int, words: str) -> str:
+    """What diagnostics said of the loop in these words, from a row of theirs on, or say soon; "" if nothing."""
+    made.until(lambda: bool(made.said_since(index, "loop", words)), SAID_S)
+    return made.said_since(index, "loop", words)
 
 
 def _fallen(made: Rig, index: int) -> list[str]:
@@ -86,10 +96,10 @@ def clock_scenarios(stage: Stage, topics: Mapping[str, Topic], samples: Samples,
 
 def _clock_absent(made: Rig, name: str) -> MatrixRow:
     troubles = []
-    active = made.until(lambda: made.collector.latest.info is not None, 60.0)
+    active = made.until(lambda: made.collector.latest.info is not None, READY_TIMEOUT_S)
     begin, before = len(made.diagnostics), len(made.collector.predictions)
     made.wait(WATCH_S)
-    said = made.said_since(begin, "loop", "no /clock has come yet")
+    said = _said(made, begin, "no /clock has come yet")
     if active is None or not said:
         troubles.append("diagnostics did not say that /clock is absent")
     if len(made.collector.predictions) > before:
@@ -102,7 +112,7 @@ def _clock_paused(made: Rig, name: str) -> MatrixRow:
     begin, rows = len(made.diagnostics), len(made.collector.statuses)
     made.clock.bend(speed=0.0)
     made.wait(WATCH_S)
-    said = made.said_since(begin, "loop", "stands still")
+    said = _said(made, begin, "stands still")
     made.clock.bend(speed=1.0)
     resumed = len(made.collector.predictions)
     made.wait(1.5)
@@ -130,13 +140,14 @@ def _clock_at(made: Rig, name: str, speed: float) -> MatrixRow:
     made.clock.bend(speed=speed)
     made.wait(1.0)
     rows, before, begin = len(made.collector.statuses), len(made.collector.predictions), len(made.diagnostics)
+    begin_s = made.clock.now_s()
     made.wait(2 * WATCH_S)
     troubles, said = [], ""
     if speed < 1.0:
         troubles += _fallen(made, rows)
-    count, expected = len(made.collector.predictions) - before, 2 * WATCH_S * speed / made.fuse_period_s
-    if count < 0.9 * expected:
-        said = made.said_since(begin, "loop", "simulated time runs")
+    count, expected = len(made.collector.predictions) - before, (made.clock.now_s() - begin_s) / made.fuse_period_s
+    if count < 0.9 * expected - 1:  # one of them may come just before or just after
+        said = _said(made, begin, "simulated time runs")
         if speed <= 1.0 or not said:
             troubles.append(f"{count} predictions where {expected:.0f} were due, and diagnostics did not say why")
     gap = made.gap_since(before + 1, made.fuse_period_s / min(speed, 1.0))
@@ -238,7 +249,7 @@ def _restart(
 ) -> MatrixRow:
     before = len(made.collector.predictions)
     made.stop(sensor)
-    troubles = [] if made.until(lambda: sensor not in made.live(), 2.0) is not None else ["its end was not noticed"]
+    troubles = [] if made.until(lambda: sensor not in made.live(), NOTICED_S) is not None else ["its end was not noticed"]
     made.restart(sensor, every, qos, change)
     troubles += _not_back(made)
     returned = len(made.collector.statuses)
@@ -371,10 +382,10 @@ def slow_inference(stage: Stage, topics: Mapping[str, Topic], samples: Samples, 
     """An inference takes longer than a fuse period: the newest snapshot wins, nothing queues up, and diagnostics say so."""
     say("slow inference")
     with rig(stage, topics, samples, False, period_s) as made:
-        troubles = _not_back(made, 60.0)
+        troubles = _not_back(made, READY_TIMEOUT_S)
         begin, before = len(made.diagnostics), len(made.collector.predictions)
         made.wait(2 * WATCH_S)
-        said = made.said_since(begin, "loop", "an inference takes longer than a period")
+        said = _said(made, begin, "an inference takes longer than a period")
         taken = made.collector.predictions[before:]
         slowest_s = max((row.inference_ms for row in taken), default=0.0) * 1e-3
         gap = made.gap_since(before + 1, max(period_s, slowest_s))

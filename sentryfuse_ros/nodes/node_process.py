@@ -74,7 +74,7 @@ class NodeProcess:
         text = self.log_path.read_text(errors="replace").strip().split("\n")
         return " | ".join(line.strip() for line in text[-lines:])
 
-    def stop(self, timeout_s: float = 10.0) -> int:
+    def stop(self, timeout_s: float = 30.0) -> int:
         """Interrupt it as a user would, kill it if it does not end in time; returns the exit status."""
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)

@@ -25,10 +25,13 @@ CLOCK_PERIOD_S = 0.005
 BATTERY_PERIOD_S = 0.5
 SHOW_PERIOD_S = 0.125
 TAIL_S = 0.3  # How long the clock runs on after the last message, so that its prediction is still collected.
-READY_TIMEOUT_S = 120.0  # Loading and warming the plans takes a slow machine a minute, with torch.
+READY_TIMEOUT_S = 300.0  # Loading and warming the plans takes a slow machine a minute, with torch, and a busy one several.
 SETTLE_TIMEOUT_S = 3.0
 HOLE_S = 30.0  # A longer silence of the recording is skipped; every sensor has long been STALE by then.
 HOLE_PLAYED_S = 2.0  # How much of such a silence is played at either end.
+# The recording's time never takes a longer step than this [s of the wall]. Where a busy machine lets the player wait for longer,
+# that time waits too: it would otherwise leap past messages that are not sent yet, and every sensor would look silent.
+LONGEST_STEP_S = 0.05
 
 
 class Player:
@@ -60,6 +63,7 @@ class Player:
         self._clock = node.create_publisher(Clock, "/clock", newest_only)
         self._battery = node.create_publisher(BatteryState, battery_topic, 10) if script.battery else None
         self.holes: list[tuple[float, float]] = []  # silences that were skipped, from and to [s]
+        self.now_s = 0.0  # time of the recording that has been reached [s]
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -100,7 +104,7 @@ class Player:
 
         ``show`` is called about 8 times a second with the time of the recording [s]; what it raises ends the run.
         """
-        begin = time.monotonic()
+        begin, self.now_s = time.monotonic(), 0.0
         next_clock_s = next_battery_s = 0.0
         next_show_s = begin
         pause = threading.Event()
@@ -109,6 +113,11 @@ class Player:
         last_s = 0.0  # time of the last delivery
         while True:
             now_s = (time.monotonic() - begin) * speed
+            late_s = now_s - self.now_s - LONGEST_STEP_S * speed
+            if late_s > 0:
+                begin += late_s / speed
+                now_s -= late_s
+            self.now_s = now_s
             if now_s >= next_clock_s:
                 self._clock.publish(Clock(clock=self._time(now_s)))
                 next_clock_s = now_s + CLOCK_PERIOD_S * speed
@@ -121,6 +130,7 @@ class Player:
                 if to_s > now_s:  # the clock jumps there, as it would for a node that was suspended
                     self.holes.append((now_s, to_s))
                     begin -= (to_s - now_s) / speed
+                    self.now_s = to_s
                     continue
             while delivery is not None and delivery.t_s <= now_s:
                 self._publishers[delivery.topic].publish(delivery.raw)

@@ -142,6 +142,7 @@ def _fusion_ms(
     span_ms = max(everyone[0] - everyone.min(), 1e-6)
     whole_ms, least_ms = ms[_part(mask, stems, sizes[0])], ms[_part(mask, stems, least)]
     share = np.clip((everyone - everyone.min()) / span_ms, 0.0, 1.0)
+    share[0] = 1.0  # the whole backbone is never the cheapest, even if it was timed so
     return least_ms + share * max(whole_ms - least_ms, 0.0)
 
 
