@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import runpy
 import subprocess
 import sys
@@ -287,7 +288,8 @@ def test_command_runs_resumes_and_writes(made_up, tmp_path, monkeypatch, capsys)
     assert main([*arguments, "--no-run"]) == 0 and "0 of 2" in capsys.readouterr().out
     assert main(arguments) == 0
     out = capsys.readouterr().out
-    assert "1 of 2 runs finished, about 0 min left" in out and "2 of 2 runs finished\n" in out and "strongest baseline" in out
+    assert re.search(r"1 of 2 runs finished, about \d+ min left", out)
+    assert "2 of 2 runs finished\n" in out and "strongest baseline" in out
     written = json.loads((tmp_path / "out" / "pruning.json").read_text())
     assert written["summary"]["combinations"] == 20 and written["summary"]["seeds"] == 1
     assert "2 of 2 runs" in page.read_text() and (tmp_path / "pruning.png").exists()
