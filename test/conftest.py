@@ -5,8 +5,8 @@ import os
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import pytest
@@ -25,8 +25,8 @@ settings.load_profile("repeatable")
 DOMAINS = range(215, 233)  # Free on Linux as 0 to 101 are (the ports between are ephemeral); `sentryfuse replay` takes 1 to 100.
 
 
-def claim_domain() -> tuple[int, IO[str] | None]:
-    """A ROS domain that no other test run on this machine uses, and the lock that keeps it while this process lives.
+def claim_domain() -> tuple[int, Callable[[], None]]:
+    """A ROS domain that no other test run on this machine uses while this process lives, and what gives it back before.
 
     Two runs on one domain would answer each other's services. Every worker of a parallel run is a process of its own.
     """
@@ -37,17 +37,21 @@ def claim_domain() -> tuple[int, IO[str] | None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:  # another run has it, or another user
             continue
-        return domain, lock
-    return 1 + os.getpid() % 100, None
+        return domain, lock.close
+    from sentryfuse_ros.replay.ros_domain import free_domain  # many test runs at once: take one of the replays' domains
+
+    claimed = free_domain()
+    return claimed.id, claimed.release
 
 
 # Before any rclpy.init. A robot on the same network must not hear the tests, nor they it.
-_domain, _domain_lock = claim_domain()
+_domain, _give_domain_back = claim_domain()
 os.environ["ROS_DOMAIN_ID"] = str(_domain)
 os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-# Else Matplotlib would list all fonts anew in each cache of `own_cache`.
-os.environ.setdefault("MPLCONFIGDIR", str(Path(tempfile.gettempdir()) / f"sentryfuse_test_matplotlib_{os.getuid()}"))
+# Where it is anyhow: else Matplotlib would list all fonts anew in each cache of `own_cache`.
+_cache = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+os.environ.setdefault("MPLCONFIGDIR", os.path.join(_cache, "matplotlib"))
 
 
 def pytest_configure(config):

@@ -74,7 +74,7 @@ def test_a_second_publisher_beside_a_sensor_is_named(probe, start):
     other = Probe()
     try:
         other.feed_imu()
-        words = "publishers on /imu/data", probe.node.get_name(), other.node.get_name()
+        words = "2 publishers on /imu/data", probe.node.get_name(), other.node.get_name()
         probe.wait("a warning with both names", warned(probe, ": sensor imu", *words), node)
     finally:
         other.close()

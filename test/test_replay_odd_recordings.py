@@ -108,7 +108,7 @@ def test_another_publisher_on_the_domain_is_noticed(tmp_path):
 
     with Writer(tmp_path / "bag", version=9) as writer:
         imu_messages(writer, [0.01 * i for i in range(200)])
-    domain, lock = claim_domain()
+    domain, give_back = claim_domain()
     context = Context()
     rclpy.init(context=context, domain_id=domain)
     robot = rclpy.create_node("driver", context=context)
@@ -118,6 +118,5 @@ def test_another_publisher_on_the_domain_is_noticed(tmp_path):
     finally:
         robot.destroy_node()
         rclpy.shutdown(context=context)
-        if lock is not None:
-            lock.close()
+        give_back()
     assert "2 publishers of /imu/data: " in out and "--domain-id" in out and "Traceback" not in out
