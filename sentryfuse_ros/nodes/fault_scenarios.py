@@ -285,9 +285,15 @@ def _mask(made: Rig, live: Sequence[str], model_inputs: Sequence[str]) -> Matrix
 
 @contextmanager
 def _process(code: str) -> Iterator[subprocess.Popen[str]]:
-    """A Python process of ordinary priority, whatever this one has."""
+    """A Python process of ordinary priority, whatever this one has, which is killed in the end.
+
+    Without the shared memory of Fast DDS: killed at a bad moment, it would leave a lock there for which later nodes wait.
+    """
     ordinary = "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\n"
-    process = subprocess.Popen([sys.executable, "-c", ordinary + code], stdout=subprocess.PIPE, text=True)
+    profiles = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+    environment = {name: value for name, value in os.environ.items() if name not in profiles}
+    environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
+    process = subprocess.Popen([sys.executable, "-c", ordinary + code], stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
     finally:
