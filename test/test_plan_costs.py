@@ -43,11 +43,11 @@ def test_every_set_of_sensors_has_a_cost_that_falls_with_the_level():
 
 
 def test_the_whole_backbone_costs_most_even_if_a_busy_machine_timed_it_as_the_fastest(monkeypatch):
-    def timed(engine, parts, rounds):
+    def timed(engine, windows, runs, rounds):
         whole = engine.checkpoint.config.fusion_sizes[0]
-        return {part: 0.1 if part.fusion_size == whole else 0.2 for part in parts}
+        return np.tile([1e-3 if plan.part.fusion_size == whole else 2e-3 for plan, _ in runs], (rounds, 1))
 
-    monkeypatch.setattr(module, "_time_parts", timed)
+    monkeypatch.setattr(module, "time_runs", timed)
     costs = measure_plan_costs(Engine.from_model(tiny_model()))
     assert all(row[0] == max(row) for row in costs.plan_ms.values())
 
@@ -55,10 +55,10 @@ def test_the_whole_backbone_costs_most_even_if_a_busy_machine_timed_it_as_the_fa
 def test_every_subnetwork_of_an_elastic_model_has_a_cost_and_a_smaller_stem_never_costs_more(monkeypatch):
     """With the FLOPs of the parts in place of their times: a busy machine may time a smaller stem as the slower one."""
 
-    def flops(engine, parts, rounds):
-        return {part: engine.flops(PlanChoice(part)) * 1e-6 for part in parts}
+    def flops(engine, windows, runs, rounds):
+        return np.tile([1e-9 * engine.flops(plan) for plan, _ in runs], (rounds, 1))
 
-    monkeypatch.setattr(module, "_time_parts", flops)
+    monkeypatch.setattr(module, "time_runs", flops)
     engine = Engine.from_model(tiny_model(**ELASTIC))
     costs = measure_plan_costs(engine)
     assert list(costs.plan_ms) == list(all_codes(engine.checkpoint.config)) and len(costs.plan_ms) == 4 * 3 * 2 - 1

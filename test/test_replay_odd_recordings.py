@@ -82,7 +82,8 @@ def test_refused_stamps_are_explained_and_no_valid_prediction_is_a_broken_promis
         tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--faults", tmp_path / "f.yaml", "--strict", status=1
     )
     assert "warning: imu: its driver does not stamp (all stamps are zero)" in out and "set imu.trust_stamps: false" in out
-    (broken,) = summary["promises_broken"]
+    broken, *pauses = summary["promises_broken"]
+    assert all("gap" in pause or "overhead" in pause for pause in pauses)  # these depend on what else this machine does
     assert broken.startswith("no valid prediction: imu INVALID (stamp is zero") and "imu.trust_stamps: false" in broken
     assert summary["faults"][0]["kept"] and summary["valid_predictions"] == 0
     (tmp_path / "p.yaml").write_text(PARAMETERS.replace("/imu/data}", "/imu/data, trust_stamps: false}"))

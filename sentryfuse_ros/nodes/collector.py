@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from builtin_interfaces.msg import Time
@@ -28,10 +29,13 @@ class LatestMessages:
 
 
 class Collector:
-    """Subscribes to the topics of ``fuse_node`` and keeps everything that comes; times count from ``start_ns``."""
+    """Subscribes to the topics of ``fuse_node`` and keeps everything that comes; times count from ``start_ns``.
 
-    def __init__(self, node: Node, start_ns: int, fuser: str = "/fuse_node"):
-        self._start_ns = start_ns
+    ``held_up_s``: for how long the recording's time has waited until now, which is no pause of the fuser's.
+    """
+
+    def __init__(self, node: Node, start_ns: int, fuser: str = "/fuse_node", held_up_s: Callable[[], float] = lambda: 0.0):
+        self._start_ns, self._held_up_s = start_ns, held_up_s
         self.predictions: list[PredictionRow] = []
         self.statuses: list[StatusRow] = []
         self.power: list[PowerRow] = []
@@ -68,7 +72,7 @@ class Collector:
         self.predictions.append(
             PredictionRow(
                 t_s=self._since_start_s(message.tick),
-                wall_s=time.monotonic(),
+                wall_s=time.monotonic() - self._held_up_s(),
                 valid=message.valid,
                 reason=message.reason,
                 class_name=message.class_name,

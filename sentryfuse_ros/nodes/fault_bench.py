@@ -79,9 +79,9 @@ def play_matrix(stage: Stage, task: MatrixTask, progress: Callable[[float], None
     """
     start_ns = task.start_ns
     with started(stage) as (fuser, node):
-        collector = Collector(node, start_ns)
-        diagnostics = collect_diagnostics(node, start_ns)
         player = Player(node, task.topics, (), FaultScript(), start_ns)
+        collector = Collector(node, start_ns, held_up_s=lambda: player.held_up_s)
+        diagnostics = collect_diagnostics(node, start_ns)
 
         def show(t_s: float) -> None:
             fuser.check()

@@ -64,6 +64,7 @@ class Player:
         self._battery = node.create_publisher(BatteryState, battery_topic, 10) if script.battery else None
         self.holes: list[tuple[float, float]] = []  # silences that were skipped, from and to [s]
         self.now_s = 0.0  # time of the recording that has been reached [s]
+        self.held_up_s = 0.0  # of the wall, for how long the recording's time has waited
 
     @property
     def topics(self) -> tuple[str, ...]:
@@ -116,6 +117,7 @@ class Player:
             late_s = now_s - self.now_s - LONGEST_STEP_S * speed
             if late_s > 0:
                 begin += late_s / speed
+                self.held_up_s += late_s / speed
                 now_s -= late_s
             self.now_s = now_s
             if now_s >= next_clock_s:

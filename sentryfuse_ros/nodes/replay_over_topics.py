@@ -29,11 +29,11 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
     fuser = NodeProcess("fuse_node", replay.node_arguments, environment, replay.log_path)
     try:
         with _replay_node() as node:
-            collector = Collector(node, replay.start_ns)
             if replay.result is not None:
                 record_result(node, replay.result, replay.start_ns)
             published = replay.result.write if replay.result is not None else None
             player = Player(node, replay.sensors, replay.extra, replay.script, replay.start_ns, published=published)
+            collector = Collector(node, replay.start_ns, held_up_s=lambda: player.held_up_s)
             strangers = Strangers(node, player.topics, replay.domain_id)
 
             def show_latest(t_s: float) -> None:

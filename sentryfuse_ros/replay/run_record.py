@@ -17,7 +17,8 @@ from .frames import Frame
 
 @dataclass(frozen=True)
 class PredictionRow:
-    """One FusedPrediction as collected. Times are seconds since the recording began, `wall_s` is on the steady clock."""
+    """One FusedPrediction as collected. Times are seconds since the recording began, `wall_s` is on the steady clock, which
+    stands still while the recording's time waits."""
 
     t_s: float
     wall_s: float
