@@ -24,6 +24,7 @@ PARAMETERS = {
     "lidar.wake_up_s": "0.5",
     "warm_up": "false",
     "dwell_s": "0.0",
+    "hold_pictures": "false",  # or the times measured on this machine might let the LiDAR stay, with fewer pictures
     **{f"{sensor}.trust": "'off'" for sensor in ("imu", "audio", "lidar")},  # made-up data, which no model was trained on
 }
 
