@@ -242,6 +242,14 @@ def test_no_row_is_made_in_advance_for_a_sensor_that_no_window_uses(one_slot):
     assert one_slot.newest_ns == before_ns
 
 
+def test_of_a_held_sensor_that_is_due_only_the_last_picture_makes_a_row(one_slot):
+    one_slot.make_rows()
+    one_slot.sleep(False, held=True)
+    before = one_slot.buffer._next
+    last_ns = window_of_thirty(one_slot, T0 + 2 * NS)
+    assert one_slot.newest_ns == last_ns and one_slot.buffer._next == before + 1
+
+
 def test_a_tick_that_cannot_wait_for_rows_has_the_newest_pictures(robot):
     robot.poll(False)
     robot.poll(False)

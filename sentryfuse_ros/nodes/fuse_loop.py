@@ -193,7 +193,7 @@ class FuseLoop:
 
     def _keeps_too_much(self, receiver: TopicReceiver) -> bool:
         """Whether a topic that may be left alone is still looked at, because its queue would fill up."""
-        return receiver.depth > RESTING_DEPTH and self._pipeline.sensor(receiver.sensor.name).skips_messages
+        return receiver.depth > RESTING_DEPTH and self._pipeline.skips_messages(receiver.sensor.name)
 
     def _poll(self) -> None:
         now = self._now()

@@ -446,6 +446,10 @@ class Pipeline:
         """Every sensor by its name, as of now."""
         return {name: self.sensor(name) for name in self._sensors}
 
+    def skips_messages(self, sensor: str) -> bool:
+        """Whether only the newest messages of a sensor are needed (`SensorView`)."""
+        return self._sensors[sensor].skips_messages
+
     def sensor(self, name: str) -> SensorView:
         """One sensor as of now."""
         s = self._sensors[name]

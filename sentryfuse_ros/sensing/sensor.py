@@ -208,10 +208,10 @@ class Sensor:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
         if not self._window_rate_hz or not self._rows_proven:
             return 0
-        if self.held:
-            return count if self.asleep else count - 1  # the window that is about to be taken will use it
         if not self.asleep and self._last_before_window:
             return count - 1  # a window will use it: made at once, the row does not delay that window
+        if self.held:
+            return count
         share = SLOT_SHARE_ASLEEP if self.asleep else SLOT_SHARE
         return count - 1 if self.last_arrival_ns - self._last_rows_ns >= share * self._slot_ns else count
 
