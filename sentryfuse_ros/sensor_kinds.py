@@ -127,6 +127,9 @@ class SensorKind:
     """What the fixed channels are, for error texts."""
     encodings: Mapping[str, int] = field(default_factory=dict)
     """Number of channels of each `spec.encoding`; empty where the kind has no encodings."""
+    input_stream: Loadable | None = None
+    """Class, made of the spec, that makes the inputs of one window after another and keeps what they have in common, as
+    `preprocessing.mel_frames.MelFrames` does; without one, every window is built anew."""
     spec_check: Loadable | None = None
     """(spec) -> anything; raises ParameterError where shape and options do not fit together."""
     row_shape: Callable[[tuple[int, ...]], tuple[int, ...]] = _row_is_one_step
@@ -247,6 +250,10 @@ class SensorKind:
     def build_input(self, row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: InputSpec) -> np.ndarray:
         """Rows (k, ...) at sorted stamps (k,) [ns], seen in the window that ends at ``end_ns`` -> `spec.shape` float32."""
         return _loaded(self.input_builder)(row_stamp_ns, rows, end_ns, spec)
+
+    def make_input_stream(self, spec: InputSpec) -> Any | None:
+        """What keeps the parts that windows have in common, for one sensor; None where the kind has none."""
+        return None if self.input_stream is None else _loaded(self.input_stream)(spec)
 
     def valid_cells(self, spec: InputSpec, x: np.ndarray) -> np.ndarray:
         """Validity mask of windows (n, *spec.shape): bool, in a shape that broadcasts with x."""
@@ -416,6 +423,7 @@ register(
         "audio",
         input_axes=("T", "C"),
         input_builder=LazyImport("sentryfuse_ros.preprocessing.audio", "model_input"),
+        input_stream=LazyImport("sentryfuse_ros.preprocessing.mel_frames", "MelFrames"),
         validity=LazyImport("sentryfuse_ros.preprocessing.series", "valid_cells"),
         augmentation=LazyImport("sentryfuse_ros.training.augment", "augment_audio"),
         quantities=LazyImport("sentryfuse_ros.sensing.audio_quantities", "audio_quantities"),

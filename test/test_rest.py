@@ -18,7 +18,8 @@ POLLS_PER_TICK = 3
 
 
 class PolledRobot(Robot):
-    """The same robot behind queues that keep the newest messages only, as a subscription does, and polled like the node's."""
+    """The same robot behind queues that keep the newest messages only, as a subscription does, and polled as by the node's loop,
+    which leaves out the polls between two ticks where no sensor needs them."""
 
     def __init__(self, engine, **parameters):
         super().__init__(engine, **parameters)
@@ -26,14 +27,15 @@ class PolledRobot(Robot):
         self.queues = {name: deque(maxlen=depth) for name, depth in self.depths.items()}
         self.taken = dict.fromkeys(self.depths, 0)
         self.looks = dict.fromkeys(self.depths, 0)
+        self.skips_polls, self.polls = False, 0
 
     def poll(self, tick_due):
         begin, self.now_ns = self.now_ns, self.now_ns + NS // (10 * POLLS_PER_TICK)
-        for name, rate in self.rates.items():
-            period = NS // rate
-            if name not in self.off:
-                for t in range(-(-begin // period) * period, self.now_ns, period):
-                    self.queues[name].append((t, self.make[name](t)))
+        if not tick_due and self.skips_polls:
+            self.publish(begin)
+            return None
+        self.polls += 1
+        self.publish(begin)
         for name, queue in self.queues.items():
             if not self.pipeline.look_due(name, self.now_ns, tick_due):
                 continue
@@ -51,14 +53,24 @@ class PolledRobot(Robot):
                 self.queues[name] = deque(self.queues[name], maxlen=depth)
         return prediction
 
+    def publish(self, begin):
+        """Everything that is sent from ``begin`` until now waits in the queues."""
+        for name, rate in self.rates.items():
+            period = NS // rate
+            if name not in self.off:
+                for t in range(-(-begin // period) * period, self.now_ns, period):
+                    self.queues[name].append((t, self.make[name](t)))
+
     def step(self, seconds=0.1):
         for _ in range(POLLS_PER_TICK - 1):
             self.poll(False)
-        return self.poll(True)
+        prediction = self.poll(True)
+        self.skips_polls = not self.pipeline.look_due_by(self.now_ns + (POLLS_PER_TICK - 1) * NS // (10 * POLLS_PER_TICK))
+        return prediction
 
     def count(self, seconds):
         """Messages taken and looks in so many seconds, by sensor."""
-        self.taken, self.looks = dict.fromkeys(self.depths, 0), dict.fromkeys(self.depths, 0)
+        self.taken, self.looks, self.polls = dict.fromkeys(self.depths, 0), dict.fromkeys(self.depths, 0), 0
         self.run(seconds)
         return self.taken, self.looks
 
@@ -143,6 +155,22 @@ def test_all_sensors_wake_whole_in_the_tick_in_which_they_are_needed(resting, ph
         assert not view.asleep and view.status.state == State.OK and view.status.dropped == 0 or view.settings.name == "imu"
 
 
+def test_polls_between_ticks_are_left_out_only_while_no_sensor_needs_them(resting):
+    resting.count(2.0)
+    assert 20 <= resting.polls <= 30  # of 60; a sensor whose rest ends between two ticks is looked at then
+    resting.off.add("imu")
+    resting.run(0.1)
+    assert resting.pipeline.look_due_by(resting.now_ns)  # it may be failing
+    resting.off.clear()
+    resting.pipeline.override(0.0)
+    resting.run(2.0)
+    resting.count(1.0)
+    assert resting.polls == 30
+    resting.pipeline.disable("camera")
+    resting.pipeline.disable("lidar")
+    assert not resting.pipeline.look_due_by(resting.now_ns)
+
+
 def test_a_camera_without_trusted_stamps_misses_nothing_while_it_sleeps(engine):
     robot = PolledRobot(engine, dwell_s=0.0, **{"camera.trust_stamps": False})
     robot.run(2.0)
@@ -212,6 +240,14 @@ def test_no_row_is_made_in_advance_for_a_sensor_that_no_window_uses(one_slot):
     before_ns = one_slot.newest_ns
     window_of_thirty(one_slot, T0 + 2 * NS)
     assert one_slot.newest_ns == before_ns
+
+
+def test_of_a_held_sensor_that_is_due_only_the_last_picture_makes_a_row(one_slot):
+    one_slot.make_rows()
+    one_slot.sleep(False, held=True)
+    before = one_slot.buffer._next
+    last_ns = window_of_thirty(one_slot, T0 + 2 * NS)
+    assert one_slot.newest_ns == last_ns and one_slot.buffer._next == before + 1
 
 
 def test_a_tick_that_cannot_wait_for_rows_has_the_newest_pictures(robot):

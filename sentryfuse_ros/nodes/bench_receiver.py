@@ -24,6 +24,7 @@ from ..errors import SentryFuseError
 from ..evaluation.node_cost import ReceiveRun
 from ..evaluation.reference_load import FUSE_RATE_HZ, Stream, sensor_parameters
 from ..model.checkpoint import read_checkpoint
+from ..nanoseconds import NS_PER_S
 from ..paths import model_path
 from ..sensing.sensor import Sensor
 from ..settings import build_settings
@@ -125,6 +126,7 @@ def receive_ours(streams: Sequence[Stream], seconds: float, model: str, decoded:
             for sensor in sensors.values():
                 sensor.check(time.time_ns(), time.monotonic_ns())
                 sensor.make_rows()
+                sensor.expect_window(time.monotonic_ns() + round(NS_PER_S / FUSE_RATE_HZ))
         if polls % POLL_RATE_HZ == 0:
             for receiver in receivers:
                 receiver.follow_publishers()

@@ -21,6 +21,7 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.node import Node
 from rclpy.timer import Timer
 
+from ..nanoseconds import NS_PER_S
 from ..runtime.cpu_priority import CpuPriority
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline, Tick
@@ -43,8 +44,8 @@ from .views import Views
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
 # because a sensor that has just died must not delay the tick (measured: 10 ms and more break the promised latency).
 WAIT_FOR_SAMPLE_S = 0.004
-RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
+RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 
 
 class Now(NamedTuple):
@@ -85,7 +86,8 @@ class FuseLoop:
         self._health = LoopHealth(settings["fuse_rate_hz"])
         self._changes = ChangeLog(sensor.name for sensor in settings.sensors)
         self._was_slow = False
-        self._ticks = TickSchedule(settings["fuse_rate_hz"], settings["poll_rate_hz"])
+        self._ticks = TickSchedule(settings["fuse_rate_hz"], settings["poll_rate_hz"], self._sim_time)
+        self._between = True  # whether there are polls before the next tick
         self._priority = CpuPriority()
         self._arrivals = SimulatedArrivals()
         self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
@@ -106,13 +108,14 @@ class FuseLoop:
         self.follow_switches()
         self._power = PowerInputs(node, settings, self._pipeline, lambda: self._now().arrival_ns)
         self._publishers.publish_model_info()
-        self._timers.append(self._timer(self._ticks.poll_period_s, self._poll))
+        self._poll_timer = self._timer(self._ticks.poll_period_s, self._poll_and_plan)
+        self._timers.append(self._poll_timer)
+        self._wait_timer = self._timer(WAIT_POLL_S, self._poll_and_plan)
+        self._wait_timer.cancel()
+        self._timers.append(self._wait_timer)
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
             self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
-        self._wait_timer = self._timer(WAIT_POLL_S, self._poll)
-        self._wait_timer.cancel()
-        self._timers.append(self._wait_timer)
         self._metronome.start()
         if settings["cpu_priority"] == "auto":
             self._priority.take()
@@ -175,6 +178,23 @@ class FuseLoop:
 
     # --- the loop ------------------------------------------------------------------------------------------
 
+    def _poll_and_plan(self) -> None:
+        try:
+            self._poll()
+        finally:
+            if not self._sim_time:
+                self._poll_timer.timer_period_ns = round(self._ticks.until_poll_s(self._now().node_ns, self._between) * NS_PER_S)
+                self._poll_timer.reset()
+
+    def _needs_polls_before_next_tick(self, now: Now) -> bool:
+        """Whether a topic has to be looked at before the next tick."""
+        last_ns = now.arrival_ns + round(self._ticks.until_last_poll_s(now.node_ns) * NS_PER_S)
+        return any(map(self._keeps_too_much, self._receivers.values())) or self._pipeline.look_due_by(last_ns)
+
+    def _keeps_too_much(self, receiver: TopicReceiver) -> bool:
+        """Whether a topic that may be left alone is still looked at, because its queue would fill up."""
+        return receiver.depth > RESTING_DEPTH and self._pipeline.skips_messages(receiver.sensor.name)
+
     def _poll(self) -> None:
         now = self._now()
         if now.node_ns == 0:
@@ -191,9 +211,8 @@ class FuseLoop:
         fuse_due, fresh = self._ticks.is_due(now.node_ns), False
         for receiver in self._receivers.values():
             name = receiver.sensor.name
-            # Until it keeps few messages, a topic that may be left alone is still looked at: its queue would fill up.
-            full = receiver.depth > RESTING_DEPTH and self._pipeline.sensor(name).skips_messages
-            if receiver.by_hand and not full and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
+            rests = receiver.by_hand and not self._keeps_too_much(receiver)
+            if rests and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
                 continue
             messages, age_ns = receiver.drain()
             if messages and name in self._views.cameras:
@@ -228,6 +247,7 @@ class FuseLoop:
         if late_s is None:
             return
         self._fuse(now, late_s)
+        self._between = self._needs_polls_before_next_tick(now)
         self._drivers.follow(self._pipeline.requests)
         for receiver in self._receivers.values():
             skips_messages = self._pipeline.sensor(receiver.sensor.name).skips_messages

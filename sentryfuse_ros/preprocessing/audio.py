@@ -1,5 +1,7 @@
 """Mono samples -> log-mel spectrogram: T frames of n_mels bands, where frame t is centred on the t-th part of the window.
 
+A frame depends on the samples around it alone, and not on where the window ends. `mel_frames` therefore keeps those of a stream.
+
 Options (all optional):
   sample_rate_hz  sample rate of the rows, to which the decoder resamples [Hz]. Default 16000.
   n_fft           samples per frame, under a Hann window. Default: the first power of two that covers 25 ms.
@@ -22,7 +24,8 @@ from ..nanoseconds import NS_PER_S
 from .spec import ModalitySpec
 
 DEFAULT_SAMPLE_RATE_HZ = 16000
-_GAP_SAMPLES = 4  # stamps further apart than this many samples begin a new piece; smaller steps are jitter
+_GAP_SAMPLES = 4  # stamps further apart than this many samples begin a new stretch; smaller steps are jitter
+_TOGETHER = 8  # frames multiplied at once: the last bit of a product depends on the size of its matrix, and must not
 
 
 def sample_rate_hz(spec: ModalitySpec) -> int:
@@ -45,61 +48,102 @@ def check_spec(spec: ModalitySpec) -> ModalitySpec:
 
 
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
-    """Samples (k,) full scale -1..1 at stamps (k,) [ns], sorted -> (T, n_mels) float32 normalised."""
-    frames, bands = spec.shape
-    signal, recorded = window_signal(row_stamp_ns, rows, end_ns, spec)
-    if not recorded.any():
-        return np.zeros((frames, bands), np.float32)
-    out = log_mel(signal, spec)
+    """Samples (k,) full scale -1..1 at stamps (k,) [ns], sorted -> (T, n_mels) float32 normalised.
+
+    The first frame may use samples from just before the window.
+    """
+    return frames(row_stamp_ns, rows, end_ns, spec, 0, spec.shape[0])
+
+
+def frames(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec, first: int, stop: int) -> np.ndarray:
+    """Frames ``first`` to ``stop`` - 1 of `model_input`: (stop - first, n_mels)."""
+    total, bands = spec.shape
+    rate, n_fft, _, _ = _plan_options(spec)
+    window_ns, end_ns = round(spec.window_s * NS_PER_S), int(end_ns)
+    end = int(row_stamp_ns.searchsorted(end_ns, side="right"))
+    stamps, samples = row_stamp_ns[:end], rows[:end]  # what comes after the window is unknown: silence
+    # Edges and centres of the frames' parts of the window, by turns.
+    places_ns = end_ns - window_ns + np.arange(2 * first, 2 * stop + 1) * window_ns // (2 * total)
+    recorded = np.diff(stamps.searchsorted(places_ns[::2], side="right"))
+    silent = 2 * recorded * total < spec.window_s * rate
+    if silent.all():
+        return np.zeros((stop - first, bands), np.float32)
+    out = _log_mel(_pieces(stamps, samples, places_ns[1::2] + _reach_ns(n_fft, rate), n_fft, rate), spec)
     if spec.mean:
         out -= np.asarray(spec.mean, np.float32)
     if spec.std:
         out /= np.asarray(spec.std, np.float32)
-    if recorded.all():
-        return out
-    missing = np.flatnonzero(~recorded)
-    edges = np.linspace(0, len(signal), frames + 1).round().astype(np.int64)
-    lost = np.diff(np.searchsorted(missing, edges))
-    length = np.diff(edges)
-    out[2 * (length - lost) < length] = 0.0
+    out[silent] = 0.0
     return out
 
 
-def window_signal(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
-    """The window's samples (W,) on a regular grid that ends at ``end_ns``, and their validity mask (W,) bool.
+def reach_ns(spec: ModalitySpec) -> int:
+    """How far samples that a frame depends on are from its centre, at most [ns]."""
+    rate, n_fft, _, _ = _plan_options(spec)
+    return max(_reach_ns(n_fft, rate), round(spec.window_s * NS_PER_S) // (2 * spec.shape[0]))
 
-    Samples are 0 where nothing was recorded.
-    """
-    rate = sample_rate_hz(spec)
-    length = round(spec.window_s * rate)
-    signal, recorded = np.zeros(length, np.float32), np.zeros(length, bool)
-    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
-    first, last = np.searchsorted(row_stamp_ns, (start_ns, int(end_ns)), side="right")
-    if first == last:
-        return signal, recorded
-    stamps, rows = row_stamp_ns[first:last], rows[first:last]
-    # A piece without a gap is placed as a whole, by its last sample. Rounding the stamp of every sample to the grid would leave
+
+def _reach_ns(n_fft: int, rate: int) -> int:
+    return round(n_fft * NS_PER_S / (2 * rate))
+
+
+def _pieces(stamps: np.ndarray, samples: np.ndarray, frame_end_ns: np.ndarray, n_fft: int, rate: int) -> np.ndarray:
+    """The ``n_fft`` samples up to the end of each frame (m, n_fft); 0 where nothing was recorded."""
+    upto = stamps.searchsorted(frame_end_ns, side="right")
+    low, high = max(int(upto[0]) - n_fft, 0), int(upto[-1])
+    if not high:
+        return np.zeros((len(frame_end_ns), n_fft), np.float32)
+    stamps, samples, upto = stamps[low:high], samples[low:high], upto - low
+    # A stretch without a gap is placed as a whole, by its last sample. Rounding the stamp of every sample to a grid would leave
     # holes and doubles, which show as clicks in a spectrogram.
-    breaks = np.flatnonzero(np.diff(stamps) > _GAP_SAMPLES * NS_PER_S / rate) + 1
-    for begin, end in zip((0, *breaks.tolist()), (*breaks.tolist(), len(stamps)), strict=True):
-        stop = min(length, ceil((int(stamps[end - 1]) - start_ns) * rate / NS_PER_S - 1e-3))
+    if np.count_nonzero(stamps[1:] - stamps[:-1] > _GAP_SAMPLES * NS_PER_S / rate):
+        own = [slice(max(int(k) - n_fft, 0), int(k)) for k in upto]
+        return np.stack([_placed(stamps[k], samples[k], int(end), n_fft, rate) for k, end in zip(own, frame_end_ns, strict=True)])
+    last_ns = stamps[np.maximum(upto - 1, 0)]
+    filled = np.where(upto > 0, _filled(last_ns - frame_end_ns, n_fft, rate), 0)
+    padded = np.zeros(len(samples) + 2 * n_fft, np.float32)
+    padded[n_fft : n_fft + len(samples)] = samples
+    every = np.ndarray((len(samples) + n_fft + 1, n_fft), np.float32, padded, 0, 2 * padded.strides)  # one at every sample
+    pieces = every[n_fft + upto - filled]
+    for k in np.flatnonzero(filled < n_fft):
+        pieces[k, filled[k] :] = 0.0  # samples after the frame's end are not part of it
+    return pieces
+
+
+def _placed(stamps: np.ndarray, samples: np.ndarray, frame_end_ns: int, n_fft: int, rate: int) -> np.ndarray:
+    """One frame (n_fft,) from the last samples before its end, between which there are gaps."""
+    frame = np.zeros(n_fft, np.float32)
+    gaps = np.flatnonzero(stamps[1:] - stamps[:-1] > _GAP_SAMPLES * NS_PER_S / rate) + 1
+    for begin, end in zip((0, *gaps.tolist()), (*gaps.tolist(), len(stamps)), strict=True):
+        stop = int(_filled(stamps[end - 1 : end] - frame_end_ns, n_fft, rate)[0]) if end else 0
         count = min(stop, end - begin)
-        if count > 0:
-            signal[stop - count : stop] = rows[end - count : end]
-            recorded[stop - count : stop] = True
-    return signal, recorded
+        frame[stop - count : stop] = samples[end - count : end]
+    return frame
+
+
+def _filled(after_end_ns: np.ndarray, n_fft: int, rate: int) -> np.ndarray:
+    """How many samples of a frame are over with the sample that is at this time after the frame's end [ns]."""
+    return np.clip(np.ceil(after_end_ns * (rate / NS_PER_S) - 1e-3).astype(np.int64) + n_fft, 0, n_fft)
 
 
 def log_mel(signal: np.ndarray, spec: ModalitySpec) -> np.ndarray:
     """Signal (W,) of the whole window -> (T, n_mels) float32, natural logarithm of band power, not normalised."""
-    starts, window, bank = _plan(spec.shape[0], spec.shape[1], len(signal), *_plan_options(spec))
-    n_fft = len(window)
-    padded = np.zeros(len(signal) + n_fft + n_fft // 2, np.float32)  # what lies outside the window is unknown: silence
+    _, n_fft, _, _ = _plan_options(spec)
+    padded = np.zeros(len(signal) + n_fft + n_fft // 2, np.float32)
     padded[n_fft // 2 : n_fft // 2 + len(signal)] = signal
-    pieces = np.ndarray((len(padded) - n_fft + 1, n_fft), np.float32, padded, 0, 2 * padded.strides)  # one at every sample
-    spectrum = np.fft.rfft(pieces[starts] * window, axis=1)  # (T, n_fft / 2 + 1)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32)
-    return np.log(power @ bank + np.float32(spec.options.get("log_floor", 1e-8)))  # (T, n_mels)
+    pieces = np.ndarray((len(padded) - n_fft + 1, n_fft), np.float32, padded, 0, 2 * padded.strides)
+    # The padding of n_fft / 2 puts the centre of a frame in its middle, so that a frame begins where its centre is here.
+    return _log_mel(pieces[((np.arange(spec.shape[0]) + 0.5) * len(signal) / spec.shape[0]).astype(np.int64)], spec)
+
+
+def _log_mel(pieces: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """Samples of each frame (m, n_fft) -> (m, n_mels)."""
+    window, bank = _plan(spec.shape[1], *_plan_options(spec))
+    spectrum = np.fft.rfft(pieces * window, axis=1)  # (m, n_fft / 2 + 1)
+    power = np.zeros((-(-len(pieces) // _TOGETHER) * _TOGETHER, bank.shape[0]), np.float32)
+    power[: len(pieces)] = spectrum.real**2 + spectrum.imag**2
+    bands = (power.reshape(-1, _TOGETHER, bank.shape[0]) @ bank).reshape(-1, bank.shape[1])[: len(pieces)]
+    return np.log(bands + np.float32(spec.options.get("log_floor", 1e-8)))
 
 
 def band_edges_hz(spec: ModalitySpec) -> np.ndarray:
@@ -124,14 +168,8 @@ def _plan_options(spec: ModalitySpec) -> tuple[int, int, float, float]:
 
 
 @lru_cache(maxsize=32)
-def _plan(
-    frames: int, bands: int, length: int, rate: int, n_fft: int, low_hz: float, high_hz: float
-) -> tuple[slice | np.ndarray, np.ndarray, np.ndarray]:
-    """Where the T frames begin in the padded window, Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
-    # The padding of n_fft / 2 puts the centre of a frame in its middle, so that a frame begins where its centre is here.
-    starts: slice | np.ndarray = ((np.arange(frames) + 0.5) * length / frames).astype(np.int64)
-    if length % frames == 0 and isinstance(starts, np.ndarray):  # equal steps need no copy
-        starts = slice(int(starts[0]), int(starts[-1]) + 1, length // frames)
+def _plan(bands: int, rate: int, n_fft: int, low_hz: float, high_hz: float) -> tuple[np.ndarray, np.ndarray]:
+    """Hann window (n_fft,), mel bank (n_fft / 2 + 1, n_mels)."""
     window = np.hanning(n_fft + 1)[:-1]
     window = (window / window.sum()).astype(np.float32)  # a full-scale sine has power 0.25 at its bin
 
@@ -144,7 +182,7 @@ def _plan(
     # Low bands can be narrower than a bin and contain none; they take the nearest bin.
     empty = np.flatnonzero(bank.sum(axis=0) < 1e-3)
     bank[np.abs(bins_hz[:, None] - middle[empty]).argmin(axis=0), empty] = 1.0
-    return starts, window, bank.astype(np.float32)
+    return window, bank.astype(np.float32)
 
 
 def _edges_hz(bands: int, low_hz: float, high_hz: float) -> np.ndarray:

@@ -155,6 +155,10 @@ class Pipeline:
         messages as they come need not ask."""
         return self._sensors[sensor].look_due(now_arrival_ns, tick_due)
 
+    def look_due_by(self, arrival_ns: int) -> bool:
+        """Whether some sensor's messages will have to be taken by this time, even if no tick is due."""
+        return any(s.look_due_by(arrival_ns) for name, s in self._sensors.items() if not self._switches[name].disabled)
+
     def feed(
         self,
         sensor: str,
@@ -441,6 +445,10 @@ class Pipeline:
     def sensors(self) -> dict[str, SensorView]:
         """Every sensor by its name, as of now."""
         return {name: self.sensor(name) for name in self._sensors}
+
+    def skips_messages(self, sensor: str) -> bool:
+        """Whether only the newest messages of a sensor are needed (`SensorView`)."""
+        return self._sensors[sensor].skips_messages
 
     def sensor(self, name: str) -> SensorView:
         """One sensor as of now."""

@@ -116,6 +116,9 @@ class InputSource:
             return None
         own = [windows[sensor.name] for sensor in self.sensors]
         if not self.joined:
+            (sensor,) = self.sensors
+            if sensor.input_stream is not None and sensor.buffer is not None:
+                return sensor.input_stream.window(*own[0], end_ns, sensor.buffer.rewrites)
             return model_input(self.spec, *own[0], end_ns)
         x = joined_input(own, end_ns, self.spec)
         return x if x.any() else None

@@ -93,6 +93,8 @@ class Sensor:
             self.trust = TrustWatch(self.spec, table, masks, settings.invalid_samples, settings.good_samples)
         self.motion: BodyMotion | None = None  # of an IMU that a camera's stream asks
         self.buffer: WindowBuffer | None = None  # made with the first rows, whose shape and type the decoder decides
+        # What makes its windows and keeps the parts that they have in common, where the kind has such a thing.
+        self.input_stream = self.kind.make_input_stream(self.spec) if self.spec is not None and not settings.part else None
         self.status: Status | None = None  # as of the last `check`
         self.error = ""  # text of the decoder's last complaint
         self.last_arrival_ns = 0
@@ -155,6 +157,10 @@ class Sensor:
         self._skipped |= not due and self.skips_messages
         return due
 
+    def look_due_by(self, arrival_ns: int) -> bool:
+        """Whether the topic will have to be looked at by this time [arrival clock], even if no window is taken."""
+        return self._must_look(arrival_ns, False)
+
     def _must_look(self, now_arrival_ns: int, window_due: bool) -> bool:
         if not self.asleep and (window_due or self.makes_frames and not self.held):
             return True
@@ -202,10 +208,10 @@ class Sensor:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
         if not self._window_rate_hz or not self._rows_proven:
             return 0
-        if self.held:
-            return count if self.asleep else count - 1  # the window that is about to be taken will use it
         if not self.asleep and self._last_before_window:
             return count - 1  # a window will use it: made at once, the row does not delay that window
+        if self.held:
+            return count
         share = SLOT_SHARE_ASLEEP if self.asleep else SLOT_SHARE
         return count - 1 if self.last_arrival_ns - self._last_rows_ns >= share * self._slot_ns else count
 
@@ -249,7 +255,8 @@ class Sensor:
             rate_hz = self.kind.buffer_rate_hz(self.spec.options, self.settings.expected_rate_hz)
             if self._window_rate_hz:
                 rate_hz = min(rate_hz, self._window_rate_hz + NS_PER_S / self._slot_ns)
-            self.buffer = WindowBuffer(self.spec.window_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
+            reach_s = self.spec.window_s + (self.input_stream.reach_ns / NS_PER_S if self.input_stream else 0.0)
+            self.buffer = WindowBuffer(reach_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
         stamps, rows = batch.row_stamp_ns, batch.rows
         if self.settings.trust_stamps and arrival_node_ns > 0:
             # A row from the future would be the newest for as long as it takes, whatever comes after it.

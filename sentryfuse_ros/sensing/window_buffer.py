@@ -32,6 +32,7 @@ class WindowBuffer:
         self.window_s, self.rate_hz = float(window_s), float(rate_hz)
         self.row_shape, self.dtype = tuple(row_shape), np.dtype(dtype)
         self.skipped = 0  # rows refused since the start because they were older than the window when they arrived
+        self.rewrites = 0  # how often rows were removed, or others sorted in before them
         self.lost = 0  # rows overwritten inside the window because far more came than rate_hz promised
         self._window_ns = round(window_s * NS_PER_S)
         self._capacity_limit = 0
@@ -50,6 +51,7 @@ class WindowBuffer:
     def clear(self) -> None:
         """Forget all rows; the counters ``skipped`` and ``lost`` stay."""
         self._next = self._count = self._newest_ns = self._old_appends = 0
+        self.rewrites += 1
 
     def append(self, row_stamp_ns: np.ndarray, rows: np.ndarray) -> None:
         """Add rows. Late ones are sorted in; those older than the window are skipped and counted.
@@ -92,6 +94,7 @@ class WindowBuffer:
         stop = self._next + self._capacity
         start = stop - self._count
         self._count -= int(self._stamps[start:stop].searchsorted(stamp_ns, "left"))
+        self.rewrites += 1
         if not self._count:
             self.clear()
 
@@ -117,6 +120,7 @@ class WindowBuffer:
         """Remove the rows newer than ``stamp_ns`` from the ring and return them."""
         stop = self._next + self._capacity
         start = stop - self._count
+        self.rewrites += 1
         first = start + int(self._stamps[start:stop].searchsorted(stamp_ns, "right"))
         self._count -= stop - first
         self._next = (self._next - (stop - first)) % self._capacity
