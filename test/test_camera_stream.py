@@ -16,7 +16,7 @@ from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
 from sentryfuse_ros.streaming.camera_stream import CameraStream
-from sentryfuse_ros.streaming.change_detection import ChangeDetector
+from sentryfuse_ros.streaming.change_detection import Change, ChangeDetector
 from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.ego_motion import EgoMotion
 from sentryfuse_ros.streaming.motion_vote import MotionLimits, MotionVote
@@ -105,6 +105,22 @@ def test_the_most_changed_windows_come_first():
     step = stream.update(frames[1])
     np.testing.assert_array_equal(step.token, expected.token)
     assert not np.array_equal(step.token, first)
+
+
+def test_of_windows_that_changed_as_much_the_first_are_encoded():
+    """Scores of pixels that lost their return come in steps, so that equal ones are common."""
+    scores = [1.25, 0.5, 1.25, 3.0, 1.25]
+    change = Change(scores, [0, 2, 3, 4], 2.0)
+    assert StreamPolicy("top_k", most_windows=2, refresh_pictures=0, dense_above=0.9).choose(change, 0).tolist() == [0, 3]
+
+
+def test_there_is_no_vote_while_fewer_windows_have_changed_than_must_agree():
+    scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(120, dtype=np.float32) / 3.0)[None], 96, 0)
+    for changed, expected in ((3, False), (4, True), (None, True)):
+        motion = EgoMotion(MotionVote((6, 6), 16))
+        assert not motion.moving(by_window(scene[:, :96]))
+        assert not motion.moving(by_window(scene[:, 1:97]), changed=changed)  # there is a vote at every second picture only
+        assert motion.moving(by_window(scene[:, 2:98]), changed=changed) is expected
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def detector(**rule):
 
 def changed_windows(found, picture):
     found.see(picture)
-    return np.flatnonzero(found.compare().scores > 1).tolist()
+    return found.compare().changed
 
 
 def hold(found, picture, windows=None):

@@ -18,11 +18,11 @@ from ..streaming.window_encoder import WindowEncoder
 class RandomWindows(StreamPolicy):
     """As many windows as the policy would choose, but any."""
 
-    def choose(self, scores: np.ndarray, count: int, ratio: float = 0.0) -> np.ndarray | None:
-        chosen = super().choose(scores, count, ratio)
+    def choose(self, change: Change, count: int, ratio: float = 0.0) -> np.ndarray | None:
+        chosen = super().choose(change, count, ratio)
         if chosen is None:
             return None
-        return np.sort(np.random.default_rng(count).permutation(len(scores))[: len(chosen)])
+        return np.sort(np.random.default_rng(count).permutation(len(change.scores))[: len(chosen)])
 
 
 class AgainstThePictureBefore(ChangeDetector):

@@ -72,7 +72,7 @@ class GlobalAttention:
         assert isinstance(options, PatchTokenizerConfig)
         graph, weights = OnnxGraph(), stem_weights(checkpoint.config, checkpoint.tensors, 0, 0)
         picture = graph.input("picture", spec.shape[1:])
-        patches = window_patches(graph, picture, graph.constant(np.arange(encoder.windows)), spec, options)
+        patches = window_patches(graph, picture, graph.constant(np.arange(encoder.windows)[:, None]), spec, options)
         codes = encode_windows(graph, patches, spec, options, weights, everywhere=True)
         graph.output(read_picture(graph, codes, spec, options, weights), "token")
         self._session = make_session(graph, threads)

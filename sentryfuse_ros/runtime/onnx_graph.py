@@ -45,6 +45,11 @@ class OnnxGraph:
         self._node("Identity", [value], [name], "", {})
         self._outputs.append(_value_info(name, None))
 
+    def expose(self, value: str) -> str:
+        """Make ``value`` an output under the name that it has, without the copy that `output` takes where it is used further."""
+        self._outputs.append(_value_info(value, None))
+        return value
+
     def constant(self, array: Constant) -> str:
         """A constant of the graph: float32, or int64 for whole numbers. Returns its name."""
         values = np.ascontiguousarray(array)

@@ -41,12 +41,12 @@ def picture_reader(
     seen = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
     x = graph.reshape(frames, -1, channels, rows, window, patch, columns, window, patch)
     x = graph.op("Transpose", x, perm=[0, 2, 5, 3, 6, 1, 4, 7])
-    codes = encode_windows(graph, graph.reshape(x, -1, window**2, channels * patch**2), spec, options, weights)
+    codes = encode_windows(graph, graph.reshape(x, -1, channels * patch**2), spec, options, weights)
     return read_picture(graph, codes, spec, options, weights), seen
 
 
 def window_patches(graph: OnnxGraph, picture: str, windows: str, spec: ModalitySpec, options: PatchTokenizerConfig) -> str:
-    """A picture (C, H, W), not normalised, and windows (n,) int64 -> their normalised patches (n, patches, C * pixels).
+    """A picture (C, H, W), not normalised, and windows (n, 1) int64 -> their normalised patches (n * patches, C * pixels).
 
     Pixels of a picture of depths that have no return stay 0.
     """
@@ -58,25 +58,25 @@ def window_patches(graph: OnnxGraph, picture: str, windows: str, spec: ModalityS
     pieces = pieces.transpose(1, 4, 2, 5, 0, 3).reshape(rows * columns, -1)
     chosen = graph.op("Gather", pieces, windows, axis=0)
     x = graph.op("Gather", graph.reshape(picture, -1, patch), chosen, axis=0)
-    x = graph.reshape(x, -1, window**2, channels, patch**2)
-    mean = np.asarray(spec.mean or [0.0] * channels, np.float32)[:, None]
-    std = np.asarray(spec.std or [1.0] * channels, np.float32)[:, None]
-    normalised = graph.op("Div", graph.op("Sub", x, mean), std)
-    if spec.encoding == "depth_m":
-        holds = graph.op("Mul", graph.op("Clip", x, 0.0, TINY), 1 / TINY)
-        normalised = graph.op("Mul", normalised, holds)
-    return graph.reshape(normalised, -1, window**2, channels * patch**2)
+    x = graph.reshape(x, -1, channels * patch**2)
+    mean = np.asarray(spec.mean or [0.0] * channels, np.float32).repeat(patch**2)
+    std = np.asarray(spec.std or [1.0] * channels, np.float32).repeat(patch**2)
+    off = graph.op("Sub", x, mean)
+    if spec.encoding != "depth_m":
+        return graph.op("Div", off, std)
+    has_return = graph.op("Clip", x, 0.0, TINY)
+    return graph.op("Div", graph.op("Mul", off, has_return), std * TINY)
 
 
 def encode_windows(
     graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights, everywhere: bool = False
 ) -> str:
-    """Windows as patches (n, patches, C * pixels) -> codes (n, code), for any number of windows.
+    """Windows as patches (n * patches, C * pixels) -> codes (n, code), for any number of windows.
 
     ``everywhere``: attention reaches over the whole picture, of which all windows must be given; for comparison only.
     """
     count, channels, pixels = options.window**2, spec.channels, options.patch**2
-    x, embed = graph.reshape(patches, -1, channels * pixels), weights["embed.weight"].T
+    x, embed = patches, weights["embed.weight"].T
     if options.validity_mask != "none":
         size = graph.op("Abs", x)
         if options.validity_mask == "one" and channels > 1:
@@ -95,10 +95,9 @@ def encode_windows(
 def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
     """Codes of all windows of pictures (n * windows, code) -> (n, D)."""
     rows, columns = options.window_grid(spec)
-    x = graph.op("Transpose", graph.reshape(codes, -1, rows * columns, options.code), perm=[0, 2, 1])
     x = graph.op(
         "Conv",
-        graph.reshape(x, -1, options.code, rows, columns),
+        graph.op("Transpose", graph.reshape(codes, -1, rows, columns, options.code), perm=[0, 3, 1, 2]),
         weights["read.weight"],
         weights["read.bias"],
         kernel_shape=[READ_KERNEL, READ_KERNEL],
@@ -152,14 +151,20 @@ def _layer(graph: OnnxGraph, x: str, options: PatchTokenizerConfig, w: Weights, 
     q = graph.op("Gemm", y, w["query.weight"].T * scale, w["query.bias"] * scale)
     # The heads of a group see the same keys, so they are simply more queries. Keys' biases change nothing, since softmax is blind
     # to what all keys share; values' biases are folded into the output's, because attention weights sum to one.
-    q = graph.op("Transpose", graph.reshape(q, -1, count, groups, per_group, dim), perm=[0, 2, 3, 1, 4])
-    q = graph.reshape(q, -1, groups, per_group * count, dim)
+    if per_group > 1:
+        q = graph.op("Transpose", graph.reshape(q, -1, count, groups, per_group, dim), perm=[0, 2, 3, 1, 4])
+        q = graph.reshape(q, -1, groups, per_group * count, dim)
+    else:
+        q = graph.op("Transpose", graph.reshape(q, -1, count, groups, dim), perm=[0, 2, 1, 3])
     k = graph.op("MatMul", source, w["key.weight"].T)
     k = graph.op("Transpose", graph.reshape(k, -1, keys, groups, dim), perm=[0, 2, 3, 1])
     v = graph.op("MatMul", source, w["value.weight"].T)
     v = graph.op("Transpose", graph.reshape(v, -1, keys, groups, dim), perm=[0, 2, 1, 3])
     z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (n, groups, per_group * count, dim)
-    z = graph.op("Transpose", graph.reshape(z, -1, groups, per_group, count, dim), perm=[0, 3, 1, 2, 4])
+    if per_group > 1:
+        z = graph.op("Transpose", graph.reshape(z, -1, groups, per_group, count, dim), perm=[0, 3, 1, 2, 4])
+    else:
+        z = graph.op("Transpose", z, perm=[0, 2, 1, 3])
     value_bias = np.repeat(w["value.bias"].reshape(groups, dim), per_group, 0).ravel()
     out = w["out.weight"]
     z = graph.reshape(z, -1, groups * per_group * dim)

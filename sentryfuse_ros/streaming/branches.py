@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from operator import mul
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -29,9 +32,9 @@ class RouterInput(NamedTuple):
     confidence: float  # of the prediction before
     ratio: float  # pruning ratio in force
 
-    def features(self) -> np.ndarray:
-        """(5,), changes on a logarithmic scale."""
-        return np.array([np.log1p(self.change), self.changed_share, self.texture, self.confidence, self.ratio], np.float32)
+    def features(self) -> tuple[float, float, float, float, float]:
+        """The same, changes on a logarithmic scale."""
+        return math.log1p(self.change), self.changed_share, self.texture, self.confidence, self.ratio
 
 
 class Router(Protocol):
@@ -146,24 +149,29 @@ class LearnedRouter:
     def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
         self._steadiness = steadiness or Steadiness()
         self._dwell = _Dwell(self._steadiness.dwell_pictures)
-        w = weights
-        parts = (w.hidden, w.hidden_bias, w.out, w.out_bias, w.mean, w.scale, w.costs)
-        self._hidden, self._hidden_bias, self._out, self._out_bias, self._mean, self._scale, self._costs = (
-            np.array(part, np.float32) for part in parts
-        )
+        self._weights = weights
 
     def reset(self) -> None:
         self._dwell.reset()
 
     def choose(self, given: RouterInput) -> Branch:
-        total = self.expected_errors(given.features()) + self._costs * (1 + given.ratio)
+        costs, dearness = self._weights.costs, 1 + given.ratio
+        total = [error + cost * dearness for error, cost in zip(self.expected_errors(given.features()), costs)]
         total[self._dwell.branch] -= self._steadiness.margin
-        return self._dwell.settle(Branch(int(total.argmin())))
+        return self._dwell.settle(Branch(total.index(min(total))))
 
-    def expected_errors(self, features: np.ndarray) -> np.ndarray:
-        """Of reuse, light and full, (3,); that of full is 0."""
-        x = np.tanh(self._hidden @ ((features - self._mean) / self._scale) + self._hidden_bias)
-        return np.append(np.logaddexp(np.float32(0), self._out @ x + self._out_bias), np.float32(0))
+    def expected_errors(self, features: Sequence[float]) -> tuple[float, float, float]:
+        """Of reuse, light and full; that of full is 0. In Python, which is faster for so few numbers."""
+        w = self._weights
+        x = [(value - mean) / scale for value, mean, scale in zip(features, w.mean, w.scale)]
+        hidden = [math.tanh(sum(map(mul, row, x), bias)) for row, bias in zip(w.hidden, w.hidden_bias)]
+        reuse, light = (softplus(sum(map(mul, row, hidden), bias)) for row, bias in zip(w.out, w.out_bias))
+        return reuse, light, 0.0
+
+
+def softplus(x: float) -> float:
+    """log(1 + exp(x)), for any x."""
+    return max(x, 0.0) + math.log1p(math.exp(-abs(x)))
 
 
 @dataclass(frozen=True)

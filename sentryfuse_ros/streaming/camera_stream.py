@@ -84,23 +84,27 @@ class CameraStream:
         if self._rest and speed_m_s is None:
             self._rest -= 1
             return self._encode_all(picture, size, moving=True)
-        if motion is None or not measured:
+        if motion is not None and measured and motion.moving(None, turn_rad_s, speed_m_s):
+            detector.reset()  # nothing is compared until the camera stands, so nothing is held either
+            return self._encode_all(picture, size, moving=True)
+        vote, change = None if measured else motion, None
+        if detector.holds_picture:
             detector.see(picture)
-        if motion is not None:
-            if motion.moving(None if measured else detector.pixels, turn_rad_s, speed_m_s):
-                detector.reset()  # nothing is compared until the camera stands, so nothing is held either
-                return self._encode_all(picture, size, moving=True)
-            if measured:
-                detector.see(picture)
-        if not detector.holds_picture:
+            change = detector.compare()
+        elif vote is not None and vote.votes_now:
+            detector.see(picture)
+        if vote is not None and vote.moving(detector.pixels, changed=None if change is None else len(change.changed)):
+            detector.reset()
+            return self._encode_all(picture, size, moving=True)
+        if change is None:
+            detector.see(picture)
             detector.hold()
             return self._encode_all(picture, size)
-        change = detector.compare()
         branch = self._branch(picture, change, ratio, confidence)
         if branch == Branch.REUSE:
             self._since_dense += 1
             return StreamStep(self._token, branch, 0, size, False, False, change.top)
-        windows = self._policy.choose(change.scores, self._since_dense, ratio)
+        windows = self._policy.choose(change, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:
             if motion is None or speed_m_s is not None:  # a gyro does not see that the camera drives straight on
                 detector.hold()
@@ -123,12 +127,12 @@ class CameraStream:
         return StreamStep(self._token, branch, count, size, False, False, change.top)
 
     def _branch(self, picture: np.ndarray, change: Change, ratio: float, confidence: float) -> Branch:
-        detector = self._detector
+        detector, encoder = self._detector, self._encoder
         if not self._router_decides or ratio < self._route_from_ratio or detector is None:
             return Branch.FULL
-        changed = np.count_nonzero(change.scores > 1) / len(change.scores)
-        rough = texture(picture, self._encoder.spec, detector.rule.pixel_step)
-        return self._router.choose(RouterInput(change.top, changed, rough, confidence, ratio))
+        rough = texture(picture, encoder.spec, detector.rule.pixel_step)
+        share = len(change.changed) / encoder.windows
+        return self._router.choose(RouterInput(change.top, share, rough, confidence, ratio))
 
     def _encode_all(self, picture: np.ndarray, size: int, moving: bool = False, change: float = math.nan) -> StreamStep:
         self._codes, self._token = self._encoder.encode(picture, size)

@@ -16,9 +16,13 @@ from .change_rule import ChangeRule, rule_for
 
 
 class Change(NamedTuple):
-    """How much a picture has changed; above 1 counts as changed."""
+    """How much a picture has changed.
 
-    scores: np.ndarray  # (windows,) row by row, the largest of each window's patches; the next comparison overwrites it
+    In Python's own numbers: with so few windows, a chain of calls of numpy takes longer than what is decided from them here.
+    """
+
+    scores: list[float]  # of the windows, row by row: the largest of each window's patches; above 1 counts as changed
+    changed: list[int]  # the windows that count as changed, ascending
     top: float  # mean of the largest patch scores
 
 
@@ -50,8 +54,7 @@ class ChangeDetector:
         self._held = np.zeros_like(self.pixels)
         self._noises = tuple(np.zeros((windows, options.window**2), np.float32) for _ in range(2))  # read and written, in turns
         self._turn = 0
-        self._change = Change(np.full(windows, np.inf, np.float32), np.inf)
-        self._top = np.zeros((), np.float32)
+        self._scores, self._top = np.full(windows, np.inf, np.float32), np.full((), np.inf, np.float32)
         self.holds_picture = False  # whether there is anything to compare with
         if self.rule.factor:
             graph = change_graph.change_graph(self.rule, windows, self._means, self._has_holes)
@@ -69,11 +72,11 @@ class ChangeDetector:
 
     def compare(self) -> Change:
         """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""
-        if not self.rule.factor:
-            return self._change
-        self._session.run_with_iobinding(self._bindings[self._turn])
-        self._turn = 1 - self._turn
-        return Change(self._change.scores, float(self._top))
+        if self.rule.factor:
+            self._session.run_with_iobinding(self._bindings[self._turn])
+            self._turn = 1 - self._turn
+        scores = self._scores.tolist()
+        return Change(scores, [k for k, score in enumerate(scores) if score > 1], float(self._top))
 
     def hold(self, windows: np.ndarray | None = None) -> None:
         """Compare later pictures with this one in ``windows`` (indices), or everywhere."""
@@ -88,7 +91,7 @@ class ChangeDetector:
     def _bind(self, noise: np.ndarray, new_noise: np.ndarray) -> Any:
         binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
         inputs = {change_graph.NOW: self.pixels, change_graph.HELD: self._held, change_graph.NOISE: noise}
-        outputs = {change_graph.SCORES: self._change.scores, change_graph.TOP: self._top, change_graph.NEW_NOISE: new_noise}
+        outputs = {change_graph.SCORES: self._scores, change_graph.TOP: self._top, change_graph.NEW_NOISE: new_noise}
         for name, array in inputs.items():
             binding.bind_ortvalue_input(name, value(array))
         for name, array in outputs.items():

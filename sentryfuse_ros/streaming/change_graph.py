@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..runtime.onnx_graph import FLOAT, OnnxGraph
+from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import TINY
 from .change_rule import ChangeRule
 
 NOW, HELD, NOISE = "now", "held", "noise"  # inputs
 SCORES, TOP, NEW_NOISE = "scores", "top", "new noise"  # outputs
+_ENDLESS = 1e30
 TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
 
 
@@ -39,18 +40,21 @@ def change_graph(rule: ChangeRule, windows: int, means: np.ndarray, has_holes: b
         both, either = (graph.op("Clip", x, 0.0, TINY) for x in (low, high))
         share_both = graph.op("MatMul", both, means / TINY)
         flipped = graph.op("MatMul", graph.op("Sub", either, both), means / TINY / float(rule.flipped_share))
-        change = graph.op("MatMul", graph.op("Mul", graph.op("Sub", high, low), both), means / TINY)
-        change = graph.op("Div", change, graph.op("Max", share_both, 1e-6))
+        difference = graph.op("MatMul", graph.op("Mul", graph.op("Sub", high, low), both), means / TINY)
+        enough = graph.op("GreaterOrEqual", share_both, float(rule.least_share))
+        # Where too few pixels have a return in both, nothing has changed, and nothing is learnt.
+        change = graph.op("Div", difference, graph.op("Where", enough, share_both, _ENDLESS))
+        rate = graph.op("Where", enough, float(rule.noise_rate), 0.0)
     else:
         change = graph.op("MatMul", graph.op("Abs", graph.op("Sub", now, held)), means)
+        rate = graph.constant(float(rule.noise_rate))
     limit = graph.op("Clip", noise, float(rule.noise_floor), float(rule.noise_cap))
     limit = graph.op("Add", graph.op("Mul", limit, float(rule.factor)), float(rule.floor))
-    scores, rate = graph.op("Div", change, limit), graph.constant(float(rule.noise_rate))
+    scores = graph.op("Div", change, limit)
     if has_holes:
-        enough = graph.op("Cast", graph.op("GreaterOrEqual", share_both, float(rule.least_share)), to=FLOAT)
-        scores, rate = graph.op("Max", graph.op("Mul", scores, enough), flipped), graph.op("Mul", enough, rate)
-    quiet = graph.op("Cast", graph.op("LessOrEqual", scores, 1.0), to=FLOAT)
-    learnt = graph.op("Mul", graph.op("Sub", change, noise), graph.op("Mul", quiet, rate))
+        scores = graph.op("Max", scores, flipped)
+    rate = graph.op("Where", graph.op("LessOrEqual", scores, 1.0), rate, 0.0)
+    learnt = graph.op("Mul", graph.op("Sub", change, noise), rate)
     graph.output(graph.op("Add", noise, learnt), NEW_NOISE)
     graph.output(graph.op("ReduceMax", scores, [1], keepdims=0), SCORES)
     largest = graph.largest(graph.reshape(scores, -1), min(TOP_PATCHES, windows * means.shape[1]))

@@ -22,13 +22,28 @@ class EgoMotion:
         self._vote.reset()
         self._since_motion, self._count = self._limits.still_pictures, 0
 
-    def moving(self, pixels: np.ndarray | None, turn_rad_s: float | None = None, speed_m_s: float | None = None) -> bool:
-        """Whether the camera moves at this picture, window by window (`MotionVote.moved`). A rate that is not measured is None;
-        without any, the windows vote, and only then the pixels are needed.
+    @property
+    def votes_now(self) -> bool:
+        """Whether, without a rate, the next picture is one at which the windows vote."""
+        return self._count % self._limits.vote_every == 0
+
+    def moving(
+        self,
+        pixels: np.ndarray | None,
+        turn_rad_s: float | None = None,
+        speed_m_s: float | None = None,
+        changed: int | None = None,
+    ) -> bool:
+        """Whether the camera moves at this picture, window by window (`MotionVote.moved`).
+
+        A rate that is not measured is None; without any, the windows vote, and only then the pixels are needed. changed: windows
+        that differ from the picture that is held, None where there is none. While these are fewer than would have to agree, what
+        is held fits whether the camera moves or not, and there is no vote.
         """
         limits = self._limits
-        if turn_rad_s is None and speed_m_s is None and pixels is not None:
-            sign = self._count % limits.vote_every == 0 and self._vote.moved(pixels)
+        if turn_rad_s is None and speed_m_s is None:
+            asked = self.votes_now and (changed is None or changed >= limits.agreeing)
+            sign = asked and pixels is not None and self._vote.moved(pixels)
             self._count += 1
         else:
             sign = abs(turn_rad_s or 0.0) > limits.turn_rad_s or abs(speed_m_s or 0.0) > limits.speed_m_s

@@ -15,7 +15,7 @@ from ..runtime.onnx_session import make_session
 from ..validation import Count, Positive, Share, check
 
 _CONFLICT_M = 0.2  # a depth is compared up to this difference, so that an edge counts no more than a face
-_PIXELS, _KEY, _PROFILES, _VOTES = "pixels", "key", "profiles", "votes"
+_PIXELS, _KEYS = "pixels", ("key along rows", "key along columns")  # inputs of the graph
 
 
 @dataclass(frozen=True)
@@ -48,17 +48,17 @@ class MotionVote:
         Raises ParameterError where a picture is no larger than the shifts.
         """
         self.limits = limits or MotionLimits()
-        windows = grid[0] * grid[1]
-        self._session = make_session(_vote_graph(grid, side, channels, self.limits))
-        self._pixels = np.zeros((windows, channels * side * side), np.float32)
-        self._key, self._now = np.zeros((2, windows, 2 * side), np.float32)
-        self._votes = np.zeros(5, np.float32)  # of windows that moved left, right, up, down; windows that could tell
+        graph, shapes, outputs = _vote_graph(grid, side, channels, self.limits)
+        self._session = make_session(graph)
+        self._keys, self._now = ([np.zeros(shape, np.float32) for shape in shapes] for _ in range(2))
+        self._votes = np.zeros((3, 2), np.float32)
         self._has_key = False
         self._binding: Any = self._session.io_binding()
         value = onnxruntime.OrtValue.ortvalue_from_numpy
-        self._binding.bind_ortvalue_input(_KEY, value(self._key))
-        self._binding.bind_ortvalue_output(_PROFILES, value(self._now))
-        self._binding.bind_ortvalue_output(_VOTES, value(self._votes))
+        for name, array in zip(_KEYS, self._keys):
+            self._binding.bind_ortvalue_input(name, value(array))
+        for name, array in zip(outputs, (*self._now, self._votes)):
+            self._binding.bind_ortvalue_output(name, value(array))
 
     def reset(self) -> None:
         """Forget the key picture."""
@@ -69,81 +69,59 @@ class MotionVote:
         where it has, or where there is none."""
         self._binding.bind_cpu_input(_PIXELS, pixels)
         self._session.run_with_iobinding(self._binding)
-        *ways, told = self._votes.tolist()
-        found = self._has_key and max(ways) >= max(self.limits.agreeing, self.limits.agreeing_share * told / 2)
+        back, moved, told = self._votes.tolist()
+        most = max(*back, moved[0] - back[0], moved[1] - back[1])
+        found = self._has_key and most >= max(self.limits.agreeing, self.limits.agreeing_share * sum(told) / 2)
         if found or not self._has_key:
-            self._key[...], self._has_key = self._now, True
+            self._has_key = True
+            for key, now in zip(self._keys, self._now):
+                key[...] = now
         return found
 
 
-def _vote_graph(grid: tuple[int, int], side: int, channels: int, limits: MotionLimits) -> OnnxGraph:
-    """Inputs _PIXELS (windows, C * side * side), _KEY (windows, 2 * side); outputs _PROFILES (windows, 2 * side), _VOTES (5,)."""
-    graph, (rows, columns) = OnnxGraph(), grid
+def _vote_graph(
+    grid: tuple[int, int], side: int, channels: int, limits: MotionLimits
+) -> tuple[OnnxGraph, list[list[int]], list[str]]:
+    """The graph, the shapes of the profiles along both axes (length, bands), and the names of the outputs.
+
+    Inputs _PIXELS (windows, C * side * side) and the two _KEYS, profiles of the key picture; outputs the profiles of this one
+    along both axes, and the votes (3, 2): how many windows moved back, moved at all, and could tell, along either axis.
+    """
+    graph, (rows, columns), most = OnnxGraph(), grid, limits.most_shift
     pixels = graph.input(_PIXELS, [rows * columns, channels * side * side])
-    key = graph.input(_KEY, [rows * columns, 2 * side])
     pool = np.zeros((channels, side, side, 2, side), np.float32)  # over the rows, over the columns
     for i in range(side):
         pool[0, :, i, 0, i] = pool[0, i, :, 1, i] = 1 / side
     means = pool.reshape(-1, 2 * side)
-    valid = graph.op("Clip", pixels, 0.0, TINY)
-    share = graph.op("Max", graph.op("MatMul", valid, means / TINY), 1e-3)
-    now = graph.op("Div", graph.op("MatMul", pixels, means), share)
-    graph.output(now, _PROFILES)
-    costs, bands = [], []
-    for axis in (0, 1):
-        # Along the rows of windows, then along their columns: (bands, length).
-        count, length = (rows, columns * side) if axis == 0 else (columns, rows * side)
-        inner = length - 2 * limits.most_shift
+    share = graph.op("Max", graph.op("MatMul", graph.op("Clip", pixels, 0.0, TINY), means / TINY), 1e-3)
+    profiles = graph.op("Div", graph.op("MatMul", pixels, means), share)
+    profiles = graph.reshape(profiles, rows, columns, 2, side)
+    outputs, costs, shapes, of_axis = [], [], [], []
+    for axis, order in enumerate(([1, 2, 3, 0], [0, 2, 3, 1])):
+        length, bands = (columns * side, rows) if axis == 0 else (rows * side, columns)
+        inner = length - 2 * most
         if inner < 1:
-            most = limits.most_shift
             raise ParameterError("motion most_shift", most, f"less than half of {length} pixels", "choose a smaller one")
-        own, held = (_along(graph, profiles, grid, side, axis) for profiles in (now, key))
-        shifted = [_columns(graph, own, shift, inner) for shift in range(2 * limits.most_shift + 1)]
-        off = graph.op("Concat", *(graph.reshape(x, 1, count, inner) for x in shifted), axis=0)
-        off = graph.op("Abs", graph.op("Sub", off, _columns(graph, held, limits.most_shift, inner)))
-        off = graph.op("Min", off, _CONFLICT_M)
+        own = graph.op("Transpose", graph.op("Gather", profiles, [axis], axis=2), perm=order)
+        own = graph.reshape(own, length, bands)
+        outputs.append(graph.expose(own))
+        shifted = graph.op("Gather", own, np.arange(2 * most + 1)[:, None] + np.arange(inner), axis=0)  # (shifts, inner, bands)
+        held = graph.op("Slice", graph.input(_KEYS[axis], [length, bands]), [most], [most + inner], [0])
+        off = graph.op("Min", graph.op("Abs", graph.op("Sub", shifted, held)), _CONFLICT_M)
         starts = np.arange(0, max(inner - side // 2, 1), side)
         window = np.searchsorted(starts, np.arange(inner), "right") - 1
-        sums = (window[:, None] == np.arange(len(starts))).astype(np.float32) / np.float32(side)
-        costs.append(graph.reshape(graph.op("MatMul", off, sums), len(shifted), -1))
-        bands.append(count * len(starts))
+        sums = (window == np.arange(len(starts))[:, None]).astype(np.float32) / np.float32(side)
+        costs.append(graph.reshape(graph.op("MatMul", sums, off), 2 * most + 1, -1))
+        shapes.append([length, bands])
+        of_axis += [axis] * (len(starts) * bands)
     cost = graph.op("Concat", *costs, axis=1)  # (shifts, windows along the rows and along the columns)
-    less, more = (graph.op("ReduceMin", _rows(graph, cost, *part), [0]) for part in _halves(limits.most_shift))
-    still = _rows(graph, cost, limits.most_shift, limits.most_shift + 1)
-    best = graph.op("Min", graph.op("Min", less, more), still)
-    varies = graph.op("Sub", graph.op("ReduceMax", cost, [0]), best)
+    less, more = (graph.op("ReduceMin", graph.op("Slice", cost, [k], [k + most], [0]), [0]) for k in (0, most + 1))
+    still, best = graph.op("Gather", cost, [most], axis=0), graph.op("Min", less, more)
+    varies = graph.op("Sub", graph.op("ReduceMax", cost, [0]), graph.op("Min", best, still))
     tells = graph.op("Greater", varies, float(limits.least_contrast))
-    better = graph.op("Add", graph.op("Mul", best, 1.3), 0.002)
-    moved = graph.op("And", tells, graph.op("Greater", still, better))
-    # With equal costs the smaller shift wins.
-    backward = graph.op("And", moved, graph.op("LessOrEqual", less, more))
-    forward = graph.op("And", moved, graph.op("Greater", less, more))
-    cast = [graph.op("Cast", x, to=FLOAT) for x in (backward, forward, tells)]
-    flags = graph.op("Concat", *cast, axis=0)  # (3, windows)
-    of_axis = np.zeros((sum(bands), 2), np.float32)
-    of_axis[: bands[0], 0] = of_axis[bands[0] :, 1] = 1
-    counts = graph.reshape(graph.op("MatMul", flags, of_axis), 6)  # backward, forward, tells; of each along rows and columns
-    ways = np.zeros((6, 5), np.float32)
-    ways[[0, 2, 1, 3, 4, 5], [0, 1, 2, 3, 4, 4]] = 1
-    graph.output(graph.op("MatMul", counts, ways), _VOTES)
-    return graph
-
-
-def _halves(most: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    return (0, most), (most + 1, 2 * most + 1)
-
-
-def _along(graph: OnnxGraph, profiles: str, grid: tuple[int, int], side: int, axis: int) -> str:
-    """Profiles of windows (windows, 2 * side) -> those of one axis, joined along it (bands, length)."""
-    x = graph.reshape(graph.op("Slice", profiles, [axis * side], [(axis + 1) * side], [1]), *grid, side)
-    if axis == 0:
-        return graph.reshape(x, grid[0], -1)
-    return graph.reshape(graph.op("Transpose", x, perm=[1, 0, 2]), grid[1], -1)
-
-
-def _columns(graph: OnnxGraph, x: str, first: int, count: int) -> str:
-    return graph.op("Slice", x, [first], [first + count], [1])
-
-
-def _rows(graph: OnnxGraph, x: str, first: int, stop: int) -> str:
-    return graph.op("Slice", x, [first], [stop], [0])
+    moved = graph.op("Greater", still, graph.op("Add", graph.op("Mul", best, 1.3), 0.002))
+    moved = graph.op("And", tells, moved)
+    back = graph.op("And", moved, graph.op("LessOrEqual", less, more))  # with equal costs, too
+    flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3, windows)
+    outputs.append(graph.expose(graph.op("MatMul", flags, np.eye(2, dtype=np.float32)[of_axis])))
+    return graph, shapes, outputs

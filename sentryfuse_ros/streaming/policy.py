@@ -8,6 +8,7 @@ from typing import Annotated
 import numpy as np
 
 from ..validation import Count, Rule, ShareAboveZero, check, one_of
+from .change_detection import Change
 
 POLICIES = ("threshold", "top_k", "budget")
 _Refresh = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
@@ -38,25 +39,20 @@ class StreamPolicy:
             return min(self.most_windows, windows)
         return max(1, int(windows * self.most_share * (1 - ratio / 4)))
 
-    def choose(self, scores: np.ndarray, count: int, ratio: float = 0.0) -> np.ndarray | None:
-        """Windows to encode (indices, ascending) by their scores (windows,); None stands for all of them.
+    def choose(self, change: Change, count: int, ratio: float = 0.0) -> np.ndarray | None:
+        """Windows to encode (indices, ascending) of a picture; None stands for all of them.
 
         count: pictures since the last one that was encoded whole, which decides whose turn the refresh is.
         """
-        windows = len(scores)
-        chosen = scores > 1
-        if np.count_nonzero(chosen) > self.dense_above * windows:
-            return (
-                None  # whatever the limit: so much changes where the camera moves, and few new windows would not fit the old ones
-            )
+        chosen, windows = change.changed, len(change.scores)
+        if len(chosen) > self.dense_above * windows:
+            # Whatever the limit: so much changes where the camera moves, and few new windows would not fit the old ones.
+            return None
         most = self.limit(windows, ratio)
-        if most < windows and np.count_nonzero(chosen) > most:
-            best = np.argpartition(-scores, most - 1)[:most]
-            chosen = np.zeros(windows, bool)
-            chosen[best] = True
+        if len(chosen) > most:
+            chosen = sorted(chosen, key=change.scores.__getitem__, reverse=True)[:most]
         if self.refresh_pictures:
             turn = count % self.refresh_pictures
             first, stop = (-(-k * windows // self.refresh_pictures) for k in (turn, turn + 1))
-            chosen[first:stop] = True
-        index = np.flatnonzero(chosen)
-        return None if len(index) > self.dense_above * windows else index
+            chosen = [*chosen, *(k for k in range(first, stop) if k not in chosen)]
+        return None if len(chosen) > self.dense_above * windows else np.array(sorted(chosen), np.int64)

@@ -37,8 +37,11 @@ class StreamClassifier:
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._session: Any = OnnxBackend(checkpoint, threads).compile(part, units).session
         self.stream, self._names = stream, (spec.name + TOKENS, spec.name + SEEN)
-        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)
-        self._seen = np.zeros(spec.shape[0], np.float32)
+        self._slots = spec.shape[0]
+        # Twice as long as a window, so that a new picture seldom moves the older ones.
+        self._tokens = np.zeros((2 * self._slots, config.d_model), np.float32)
+        self._seen = np.zeros(2 * self._slots, np.float32)
+        self._stop = self._slots  # of the window
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
 
     def reset(self) -> None:
@@ -50,14 +53,19 @@ class StreamClassifier:
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
         step = self.stream.update(picture, **stream_state)
-        self._tokens[:-1], self._seen[:-1] = self._tokens[1:], self._seen[1:]
-        self._tokens[-1], self._seen[-1] = step.token, 1
+        if self._stop == len(self._seen):
+            self._stop = self._slots
+            for kept in (self._tokens, self._seen):
+                kept[: self._slots] = kept[self._slots :]
+        self._tokens[self._stop], self._seen[self._stop] = step.token, 1
+        self._stop += 1
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
-        feeds = dict(zip(self._names, (self._tokens, self._seen)))
+        window, (tokens, seen) = slice(self._stop - self._slots, self._stop), self._names
+        feeds = {tokens: self._tokens[window], seen: self._seen[window]}
         found: np.ndarray = self._session.run([LOGITS], feeds)[0][0]
         return found

@@ -16,7 +16,7 @@ from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import encode_windows, read_picture, window_patches
 from ..runtime.onnx_session import make_session
 
-_PICTURE, _WINDOWS, _KNOWN, _CODES, _TOKEN = "picture", "windows", "known codes", "codes", "token"
+_PICTURE, _WINDOWS, _CODES = "picture", "windows", "codes"  # inputs of a session
 
 
 class Encoded(NamedTuple):
@@ -46,18 +46,17 @@ class WindowEncoder:
         self.options, self.d_model = options, config.d_model
         self.windows = int(np.prod(options.window_grid(self.spec)))
         self._all, self._no_codes = np.arange(self.windows), np.zeros((self.windows, options.code), np.float32)
-        self._sessions: list[Any] = []
+        self._sessions: list[tuple[Any, list[str]]] = []  # and the names of their outputs: codes, token
         for size in range(1 + len(options.sizes)):
             graph, weights = OnnxGraph(), stem_weights(config, checkpoint.tensors, place, size)
             picture = graph.input(_PICTURE, self.spec.shape[1:])
-            windows = graph.input(_WINDOWS, ["n"], "int64")
-            codes = graph.input(_KNOWN, [self.windows, options.code])
+            windows = graph.input(_WINDOWS, ["n", 1], "int64")
+            codes = graph.input(_CODES, [self.windows, options.code])
             patches = window_patches(graph, picture, windows, self.spec, options)
             new = encode_windows(graph, patches, self.spec, options.at_size(size), weights)
-            codes = graph.op("ScatterND", codes, graph.reshape(windows, -1, 1), new)
-            graph.output(codes, _CODES)
-            graph.output(graph.reshape(read_picture(graph, codes, self.spec, options, weights), -1), _TOKEN)
-            self._sessions.append(make_session(graph, threads, providers))
+            codes = graph.op("ScatterND", codes, windows, new)
+            outputs = [graph.expose(codes), graph.expose(read_picture(graph, codes, self.spec, options, weights))]
+            self._sessions.append((make_session(graph, threads, providers), outputs))
 
     @property
     def sizes(self) -> int:
@@ -70,8 +69,9 @@ class WindowEncoder:
 
     def renew(self, codes: np.ndarray, picture: np.ndarray, windows: np.ndarray, size: int = 0) -> Encoded:
         """Encode some windows (indices, int64) of a picture; the others keep their ``codes``, which stay as they are."""
-        feeds = {_PICTURE: picture, _WINDOWS: windows, _KNOWN: codes}
-        return Encoded(*self._sessions[size].run([_CODES, _TOKEN], feeds))
+        session, outputs = self._sessions[size]
+        new, token = session.run(outputs, {_PICTURE: picture, _WINDOWS: windows[:, None], _CODES: codes})
+        return Encoded(new, token[0])
 
     def flops(self, windows: int, size: int = 0) -> float:
         """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""

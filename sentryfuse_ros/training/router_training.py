@@ -50,7 +50,7 @@ def router_examples(
                 detector.hold()
                 continue
             change = detector.compare()
-            changed = np.flatnonzero(change.scores > 1)
+            changed = np.array(change.changed, np.int64)
             rough, ratio = texture(picture, encoder.spec, rule.pixel_step), float(rng.choice([0, 0.5]))
             told = RouterInput(change.top, len(changed) / len(change.scores), rough, before, ratio)
             outcomes = [known]
@@ -67,7 +67,7 @@ def router_examples(
                     detector.hold(changed)
     dense = np.array(dense_tokens)
     errors = np.sqrt((((np.array(tokens) - dense[:, None]) / dense.std(0)) ** 2).mean(-1))
-    return RouterExamples(np.array(features), errors)
+    return RouterExamples(np.array(features, np.float32), errors)
 
 
 def train_router(examples: RouterExamples, costs: tuple[float, float, float], seed: int = 0) -> RouterWeights:
