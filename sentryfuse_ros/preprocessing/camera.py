@@ -77,11 +77,15 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     out = np.zeros(spec.shape, np.float32)
     if not filled.any():
         return out
-    frames = rows[index[filled]].astype(np.float32, copy=False)
+    frames = rows[index[filled]].astype(np.float32, copy=False)  # a copy, changed in place below
     mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)[:, None, None]
     std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)[:, None, None]
     if spec.encoding != "depth_m":
-        out[filled] = (frames - mean) / std
+        frames -= mean
+        frames /= std
+        if filled.all():
+            return frames
+        out[filled] = frames
         return out
     returns = frames > 0
     if not returns.any():

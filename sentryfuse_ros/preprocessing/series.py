@@ -23,8 +23,9 @@ REST = 1e-6  # in the unit of the rows; too small to matter, and not 0
 
 def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap_s: float) -> slice:
     """Rows with start < stamp <= end after the last silence longer than ``max_gap_s``. Stamps must be sorted."""
-    first, last = np.searchsorted(row_stamp_ns, (start_ns, end_ns), side="right")
-    gaps = np.flatnonzero(np.diff(row_stamp_ns[first:last]) > max_gap_s * NS_PER_S)
+    first, last = row_stamp_ns.searchsorted((start_ns, end_ns), side="right")
+    used = row_stamp_ns[first:last]
+    gaps = np.flatnonzero(used[1:] - used[:-1] > max_gap_s * NS_PER_S)
     return slice(int(first + gaps[-1] + 1) if len(gaps) else int(first), int(last))
 
 
@@ -42,8 +43,8 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         return out
     # Cell c covers (c, c+1] cell lengths after the start. Integers keep a stamp on an edge from falling to the wrong side.
     cell = ((row_stamp_ns[used] - start_ns) * cells - 1) // round(spec.window_s * NS_PER_S)
-    begins = np.flatnonzero(np.diff(cell, prepend=-1))
-    counts = np.diff(begins, append=len(cell))[:, None]
+    edges = np.concatenate(([0], np.flatnonzero(cell[1:] != cell[:-1]) + 1, [len(cell)]))  # np.diff takes three times as long
+    begins, counts = edges[:-1], (edges[1:] - edges[:-1])[:, None]
     values = np.add.reduceat(rows[used].astype(np.float64, copy=False), begins, axis=0) / counts
     filled, first, last = cell[begins], int(cell[0]), int(cell[-1])
     if len(filled) == last - first + 1:
