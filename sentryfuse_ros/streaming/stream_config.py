@@ -23,7 +23,7 @@ _REMEDY = "correct the streaming section of the model's JSON"
 class StreamConfig:
     """Change detection, policy, router and ego-motion of a camera's stream."""
 
-    rule: ChangeRule = field(default_factory=ChangeRule)
+    rule: ChangeRule | None = None  # without one, that of the encoding of the pictures (`rule_for`)
     policy: StreamPolicy = field(default_factory=StreamPolicy)
     # none: every picture takes the whole encoder.
     router: Annotated[str, one_of(("none", "threshold", "learned"))] = "none"
