@@ -46,7 +46,7 @@ from .stem_times import stem_times
 REFERENCES = 5  # per window
 RESAMPLES = 1000  # of the drives, for an interval
 CAMERA_HZ = 10.0
-DENSE = "every picture whole"
+DENSE, CONVOLUTIONS = "every picture whole", "convolutions"
 WHOLE: Mapping[str, Any] = {"rule": {"factor": 0.0}, "watch_motion": False}
 
 
@@ -157,6 +157,17 @@ def measure_drives(captions: Captions, drives: Drives, checkpoint: Checkpoint, c
     return found
 
 
+def measure_convolutions(captions: Captions, standing: np.ndarray) -> dict[str, Any]:
+    """The old network on the windows as they were extracted: what the head was trained for."""
+    found: dict[str, Any] = {}
+    for name, windows in {"all": np.ones(len(standing), bool), "standing": standing, "driving": ~standing}.items():
+        if windows.any():
+            figures = captions.measure(captions.examples.windows, windows, {})
+            found[name] = {key: value for key, value in figures.items() if not key.startswith("_")}
+            print(f"{CONVOLUTIONS}, {name}: " + ", ".join(f"{k} {v:.3f}" for k, v in found[name].items() if isinstance(v, float)))
+    return {CONVOLUTIONS: found}
+
+
 def accuracies(parent: FrozenModel, frozen: FrozenModel, windows: Windows, steady: np.ndarray) -> dict[str, Any]:
     """Of the old network, the new one, and this with the light branch, on the same windows: with all sensors, with one missing,
     and the camera alone; of the steady windows, and of all."""
@@ -225,8 +236,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--model", type=Path, required=True, help="network with a patch encoder and a caption head")
     parser.add_argument("--parent", type=Path, default=Path("models/ground_robot"), help="the network whose stem it replaces")
-    parser.add_argument("--dataset", type=Path, required=True, help="windows of the drives")
-    parser.add_argument("--drives", type=Path, nargs="+", required=True, help="folders of the drives")
+    parser.add_argument("--dataset", type=Path, help="windows of the drives")
+    parser.add_argument("--drives", type=Path, nargs="+", default=[], help="folders of the drives")
     parser.add_argument("--standing-dataset", type=Path, help="windows of drives in which the robot stands")
     parser.add_argument("--standing-drives", type=Path, nargs="+", default=[], help="folders of these drives")
     parser.add_argument(
@@ -271,7 +282,11 @@ def measure(args: argparse.Namespace, parent: FrozenModel, frozen: FrozenModel, 
             print(json.dumps(found["accuracy"]), flush=True)
         examples = with_truth(windows.new.select(windows.index[::every]), folders)
         drives = Drives(frozen, examples.windows, folders, _pictures(args))
-        found[name] = measure_drives(Captions(speaker, frozen, examples), drives, checkpoint, ways(checkpoint.info["streaming"]))
+        old = with_truth(windows.old.select(windows.index[::every]), folders)
+        before = measure_convolutions(Captions(speaker, parent, old), drives.windows_standing())
+        found[name] = before | measure_drives(
+            Captions(speaker, frozen, examples), drives, checkpoint, ways(checkpoint.info["streaming"])
+        )
     return found
 
 

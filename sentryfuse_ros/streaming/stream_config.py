@@ -57,6 +57,6 @@ class StreamConfig:
         spec, options = encoder.spec, encoder.options
         detector, motion = ChangeDetector(spec, options, self.rule), None
         if self.watch_motion:
-            side = options.window * options.patch // self.rule.pixel_step
+            side = options.window * options.patch // detector.rule.pixel_step
             motion = EgoMotion(MotionVote(options.window_grid(spec), side, self.motion, spec.channels))
         return CameraStream(encoder, detector, self.policy, self.make_router(), motion, self.route_from_ratio)
