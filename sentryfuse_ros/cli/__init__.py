@@ -21,6 +21,7 @@ VERBS = {
     "train": "train a model by a recipe (a YAML file)",
     "train-captions": "train the caption head of a model, which says in sentences what it perceives, on simulated drives",
     "train-stream": "train a model that encodes only what changed in the pictures of a depth camera",
+    "train-stem": "train a patch encoder in the place of a camera's stem, in a network that stays as it is otherwise",
     "trust": "let a model notice sensors that send plausible bytes with implausible content",
     "evaluate": "measure accuracy, calibration and cost of a model for every set of sensors and every pruning ratio",
     "bench": "measure what inference, the node, its memory, its receive path, faults and streams cost on this machine",

@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from ..errors import SentryFuseError
 from .facts import Truth
 from .grammar import parse
@@ -81,6 +83,20 @@ def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]],
         if with_meteor and shutil.which("java"):
             found["meteor"] = float(Meteor().compute_score(wanted, said)[0])
     return found
+
+
+def cider_of_each(sentences: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """CIDEr of every sentence (n,), whose mean is that of `score_wording`: for intervals over drives. Raises as it does."""
+    try:
+        from pycocoevalcap.cider.cider import Cider
+    except ImportError as error:
+        raise SentryFuseError(
+            "metrics of captions", f"no package {error.name}", "pycocoevalcap", "pip install pycocoevalcap==1.2"
+        ) from error
+    said = {i: [plain(sentence)] for i, sentence in enumerate(sentences)}
+    wanted = {i: [plain(sentence) for sentence in row] for i, row in enumerate(references)}
+    each: np.ndarray = Cider().compute_score(wanted, said)[1]
+    return each
 
 
 def plain(sentence: str) -> str:

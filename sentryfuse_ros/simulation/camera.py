@@ -9,6 +9,7 @@ import numpy as np
 from .nuisances import Nuisances
 from .rays import Look, cast
 from .robot import CAMERA_AT_M, Pose
+from .shadows import Shadows
 from .worlds import World
 
 WIDTH, HEIGHT = 72, 54
@@ -47,6 +48,7 @@ class Camera:
         # The highlight has a fixed width; gloss is its strength.
         self._gloss = np.array([p.ground.gloss for p in world.patches] + [0.05] * len(world.obstacles), np.float32)
         self._mud_cover, self._mud_colour = self._draw_mud(nuisances.mud)
+        self._shadows = Shadows(nuisances.shadows, rng) if nuisances.shadows else None
 
     def _draw_mud(self, level: float) -> tuple[np.ndarray, np.ndarray]:
         """Cover (HEIGHT, WIDTH, 1) and colour of splashes on the lens, which are out of focus there."""
@@ -68,6 +70,8 @@ class Camera:
         highlight = np.clip(np.einsum("ij,ij->i", hits.normal, half), 0, 1) ** 30
         sky = hits.geom < 0
         shade = np.where(sky, 1.0, (1 - self._direct) * (0.5 + 0.5 * hits.normal[:, 2]) + 1.6 * self._direct * facing)
+        if self._shadows is not None:
+            shade = shade * np.where(sky, 1.0, self._shadows.light((hits.point_m - pose.position_m) @ pose.rotation, data.time))
         gloss = np.where(sky, 0.0, self._gloss[hits.geom])
         radiance = albedo * (shade[:, None] * self._colour) + (gloss * self._direct * highlight * 2)[:, None]
         clear = np.exp(-self._extinction * hits.distance_m)[:, None]

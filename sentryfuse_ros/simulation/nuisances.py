@@ -1,4 +1,4 @@
-"""What disturbs a run, each as a level from 0 (none) to 1, and the speed and payload of the robot."""
+"""What disturbs a run, as levels from 0 (none) to 1; speed and payload of the robot; and what happens only on request."""
 
 from __future__ import annotations
 
@@ -24,6 +24,14 @@ class Nuisances:
     vibration: float = 0.0  # looseness of the mount of the IMU, and unbalance of the motors
     speed_mps: float = 0.8
     payload_kg: float = 3.0
+    # Only where they are asked for; no seed draws them.
+    shadows: float = 0.0  # of people who walk past before the robot
+    stands_from_s: float = 0.0  # the robot stands from here
+    stands_until_s: float = 0.0  # to there
+
+    def stands(self, time_s: float) -> bool:
+        """Whether the robot is to stand at a time of its recording."""
+        return self.stands_from_s <= time_s < self.stands_until_s
 
     def as_dict(self) -> dict[str, float]:
         return asdict(self)
@@ -33,7 +41,12 @@ class Nuisances:
         return tuple(name for name in SENSOR_OF if getattr(self, name) > 0.25)
 
 
-RANGES = {**dict.fromkeys(SENSOR_OF, (0.0, 1.0)), "speed_mps": (0.2, 1.5), "payload_kg": (0.0, 20.0)}
+RANGES = {
+    **dict.fromkeys((*SENSOR_OF, "shadows"), (0.0, 1.0)),
+    "speed_mps": (0.2, 1.5),
+    "payload_kg": (0.0, 20.0),
+    **dict.fromkeys(("stands_from_s", "stands_until_s"), (0.0, 3600.0)),
+}
 # Probability that a run disturbs a sensor. No run disturbs all four, because nothing could be recognised then.
 _PROBABILITY = {"camera": 0.5, "audio": 0.4, "lidar": 0.4, "imu": 0.4}
 

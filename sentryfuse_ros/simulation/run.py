@@ -71,7 +71,8 @@ class Drive:
     def steps(self, duration_s: float) -> Iterator[tuple[int, np.ndarray]]:
         """The drive in steps of 20 ms: a number, from 1 on after the robot has settled, and rows (TICK_STEPS, robot.COLUMNS)."""
         for count in range(1 - round(SETTLE_S / STEP_S / TICK_STEPS), round(duration_s / STEP_S / TICK_STEPS) + 1):
-            yield count, self.robot.advance(TICK_STEPS, *self.route.command(self.robot.pose))
+            stands = self.nuisances.stands(count * TICK_NS * 1e-9)
+            yield count, self.robot.advance(TICK_STEPS, *((0.0, 0.0) if stands else self.route.command(self.robot.pose)))
 
     def truth(self, duration_s: float) -> Iterator[Moment]:
         """What is true during the drive, ten times a second; the sensors are not computed, so this takes half the time."""

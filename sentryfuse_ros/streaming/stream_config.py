@@ -23,7 +23,7 @@ _REMEDY = "correct the streaming section of the model's JSON"
 class StreamConfig:
     """Change detection, policy, router and ego-motion of a camera's stream."""
 
-    rule: ChangeRule = field(default_factory=ChangeRule)
+    rule: ChangeRule | None = None  # without one, that of the encoding of the pictures (`rule_for`)
     policy: StreamPolicy = field(default_factory=StreamPolicy)
     # none: every picture takes the whole encoder.
     router: Annotated[str, one_of(("none", "threshold", "learned"))] = "none"
@@ -57,6 +57,6 @@ class StreamConfig:
         spec, options = encoder.spec, encoder.options
         detector, motion = ChangeDetector(spec, options, self.rule), None
         if self.watch_motion:
-            side = options.window * options.patch // self.rule.pixel_step
+            side = options.window * options.patch // detector.rule.pixel_step
             motion = EgoMotion(MotionVote(options.window_grid(spec), side, self.motion, spec.channels))
         return CameraStream(encoder, detector, self.policy, self.make_router(), motion, self.route_from_ratio)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -13,11 +13,23 @@ from torch import nn
 from ..streaming.branches import Branch, RouterInput, RouterWeights, texture
 from ..streaming.change_detection import ChangeDetector
 from ..streaming.change_rule import ChangeRule
-from ..streaming.stream_classifier import StreamClassifier
+from ..streaming.stream_classifier import StreamResult
 from ..streaming.window_encoder import WindowEncoder
 
 HIDDEN, EPOCHS = 16, 400
 STAY = 0.7  # chance that a drawn branch stays for the next picture
+
+
+class PictureClassifier(Protocol):
+    """What runs plain beside the branches: `StreamClassifier`, or another that tells a confidence."""
+
+    def reset(self) -> None:
+        """Forget every picture."""
+        ...
+
+    def update(self, picture: np.ndarray) -> StreamResult:
+        """Take the next picture."""
+        ...
 
 
 class RouterExamples(NamedTuple):
@@ -28,7 +40,11 @@ class RouterExamples(NamedTuple):
 
 
 def router_examples(
-    encoder: WindowEncoder, classifier: StreamClassifier, streams: Iterable[Sequence[np.ndarray]], rule: ChangeRule, seed: int = 0
+    encoder: WindowEncoder,
+    classifier: PictureClassifier,
+    streams: Iterable[Sequence[np.ndarray]],
+    rule: ChangeRule,
+    seed: int = 0,
 ) -> RouterExamples:
     """Follow random branches through streams of pictures and note, at each picture, what each branch would have led to.
 
