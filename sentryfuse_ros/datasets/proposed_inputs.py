@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from ..decoders import make_decoder
 from ..decoders.cdr import CdrReader
 from ..decoders.field_path import select
 from ..decoders.picture import read_picture
+from ..decoders.point_cloud import LidarDecoder, PointRecord
 from ..errors import BagError
 from ..preprocessing import ModalitySpec
 from ..settings import SensorSettings
@@ -135,8 +137,8 @@ def _audio(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, lengt
 
 
 def _lidar(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, length_s: float) -> ProposedInput:
-    decoder = make_decoder("lidar", topic.msg_type)
-    columns = decoder.read_raw(CdrReader(_first(bag, topic), topic.msg_type)).columns(1)  # type: ignore[attr-defined]
+    decoder = cast("LidarDecoder[PointRecord]", make_decoder("lidar", topic.msg_type))
+    columns = decoder.read_raw(CdrReader(_first(bag, topic), topic.msg_type)).columns(1)
     x, y, z = (axis[np.isfinite(columns).all(axis=0)].astype(np.float64) for axis in columns[:3])
     reach = np.hypot(x, y)
     seen = reach > 0.1

@@ -77,8 +77,7 @@ def _log(rerun: Any, bag: Bag) -> int:
     readers: dict[str, Callable[[bytes], None]] = {}
     for topic, write in ((PREDICTION, log.prediction), (MASK, log.mask), (PRUNING, log.pruning), (TRUTH_TOPIC, log.truth)):
         if topic in bag.topics:
-            read = deserialiser(bag, topic)
-            readers[topic] = lambda raw, read=read, write=write: write(read(raw))  # type: ignore[misc]
+            readers[topic] = _joined(deserialiser(bag, topic), write)
     camera = next((t for t in bag.topics.values() if shows_pictures(t.msg_type)), None)
     if camera is not None:
         readers[camera.name] = lambda raw: log.picture(small_picture(camera.msg_type, raw))
@@ -88,6 +87,11 @@ def _log(rerun: Any, bag: Bag) -> int:
         readers[topic](raw)
         count += 1
     return count
+
+
+def _joined(read: Callable[[bytes], Any], write: Callable[[Any], None]) -> Callable[[bytes], None]:
+    """A reader of serialised messages that passes them on."""
+    return lambda raw: write(read(raw))
 
 
 class _Log:
