@@ -31,7 +31,7 @@ from sentryfuse_ros.files import write_atomically
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.msg import FusedPrediction
-from sentryfuse_ros.nodes.node_process import NodeProcess, transport_environment
+from sentryfuse_ros.nodes.node_process import NodeProcess, cpu_s, transport_environment
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.replay.ros_domain import free_domain
 
@@ -91,12 +91,6 @@ def load(streams: tuple[Stream, ...]) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process so far [s]."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _spin(executor: SingleThreadedExecutor, fuser: NodeProcess, seconds: float) -> None:

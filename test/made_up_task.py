@@ -1,10 +1,13 @@
-"""One more task for the study's tests: a made-up set with a network that is quick to train."""
+"""One more task for the study's tests: a made-up set with a network that is quick to train; and examples for `tiny_model`."""
 
 from types import SimpleNamespace
 
 import numpy as np
+import torch
+from tiny_model import tiny_batch
 
 from benchmarks.pruning import examples, tasks
+from benchmarks.pruning.criteria import Calibration
 from benchmarks.pruning.examples import load_examples
 from benchmarks.pruning.tasks import TASKS, Task
 from sentryfuse_ros.datasets.windows import WindowSet
@@ -35,6 +38,11 @@ def windows(specs, groups):
         for i, s in enumerate(specs)
     }
     return WindowSet(inputs, labels, np.repeat(groups, 48), np.arange(48), tuple(map(str, range(48))), np.ones(48))
+
+
+def calibration(count=5):
+    """Examples of a tiny model, on which criteria are measured."""
+    return Calibration(tiny_batch(count), torch.arange(count) % 4)
 
 
 def installed(monkeypatch):

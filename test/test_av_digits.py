@@ -2,21 +2,16 @@
 
 import numpy as np
 import pytest
+from dataset_maker import needs
 
 from sentryfuse_ros.datasets import av_digits
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.paths import data_root
 from sentryfuse_ros.preprocessing import ModalitySpec
 
 DIGITS = (
     ModalitySpec("audio", "audio", 1.0, (50, 40), options={"sample_rate_hz": 8000}),
     ModalitySpec("image", "camera", 1.0, (1, 1, 28, 28), "mono"),
 )
-
-
-def needs(*parts):
-    path = data_root().joinpath("data", *parts)
-    return pytest.mark.skipif(not path.exists(), reason=f"no recordings at {path}: set SENTRYFUSE_DATA")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import pytest
 from bag_maker import T0, write_bag
+from bag_player import SENSORS, play
 from rosbags.rosbag2 import StoragePlugin
 
 from sentryfuse_ros.bags.bag import Bag
@@ -9,25 +10,11 @@ from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_root
-from sentryfuse_ros.replay.faults import FaultScript
-from sentryfuse_ros.replay.schedule import DeliveryLog, Schedule, deliveries
-from sentryfuse_ros.settings import build_settings
-
-SENSORS = build_settings({}).sensors
 
 
 @pytest.fixture(scope="module")
 def bag_path(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp("bags") / "run")
-
-
-NO_FAULTS = FaultScript()
-
-
-def play(bag, script=NO_FAULTS, repeat=1, to_s=float("inf")):
-    log = DeliveryLog()
-    schedule = Schedule(match_sensors(bag, SENSORS).topics, bag.start_ns, script=script, repeat=repeat, gap_s=1.0, to_s=to_s)
-    return list(deliveries(bag, schedule, log)), log
 
 
 @pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3])

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from dataset_maker import needs
 
 from sentryfuse_ros.datasets import borealtc
 from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.paths import data_root
 from sentryfuse_ros.preprocessing import ModalitySpec
 
 DRIVE = (
@@ -14,11 +14,6 @@ DRIVE = (
     ModalitySpec("wheel_velocity", "series", 5.0, (32, 2)),
     ModalitySpec("motor_current", "series", 5.0, (32, 2)),
 )
-
-
-def needs(*parts):
-    path = data_root().joinpath("data", *parts)
-    return pytest.mark.skipif(not path.exists(), reason=f"no recordings at {path}: set SENTRYFUSE_DATA")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from bag_maker import T0, labelled, write_topic_bag
 from cdr_messages import STORE, imu, raw
-from dataset_maker import SPECS, build, extract
+from dataset_maker import SPECS, build, extract, labelled_runs
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sentryfuse_ros.bags.bag import Bag
@@ -25,7 +25,7 @@ from sentryfuse_ros.settings import build_settings, named_topics
 
 @pytest.fixture
 def bags(tmp_path):
-    return [labelled(tmp_path / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(4)]
+    return labelled_runs(tmp_path)
 
 
 def test_folder_keeps_bags_together_and_gives_back_what_was_extracted(tmp_path, bags):

@@ -2,29 +2,16 @@
 
 import pytest
 from bag_maker import T0, write_bag
+from bag_player import play
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.header_stamps import stamp_of
-from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
-from sentryfuse_ros.replay.schedule import DeliveryLog, Schedule, deliveries
-from sentryfuse_ros.settings import build_settings
-
-SENSORS = build_settings({}).sensors
 
 
 @pytest.fixture(scope="module")
 def bag_path(tmp_path_factory):
     return write_bag(tmp_path_factory.mktemp("bags") / "run")
-
-
-NO_FAULTS = FaultScript()
-
-
-def play(bag, script=NO_FAULTS, repeat=1, to_s=float("inf")):
-    log = DeliveryLog()
-    schedule = Schedule(match_sensors(bag, SENSORS).topics, bag.start_ns, script=script, repeat=repeat, gap_s=1.0, to_s=to_s)
-    return list(deliveries(bag, schedule, log)), log
 
 
 def test_repeat_moves_time_and_stamps_on(bag_path):

@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 import torch
 import torch.nn.functional as F
+from made_up_task import calibration
 from tiny_model import tiny_batch, tiny_config, tiny_model
 
 from benchmarks.pruning import criteria
@@ -19,10 +20,6 @@ from sentryfuse_ros.pruning.slicing import choose_plan, slice_weights
 OURS = [c for c in CRITERIA if not c.startswith("torch_pruning")]
 MEASURED = [c for c in OURS if c not in WITHOUT_DATA]
 ALL = (True, True, True)
-
-
-def calibration(count=5):
-    return Calibration(tiny_batch(count), torch.arange(count) % 4)
 
 
 def scores(criterion, model, count=5, mask=ALL, seed=0):

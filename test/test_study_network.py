@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from made_up_task import installed
+from made_up_task import calibration, installed
 from model_family import ELASTIC
 from tiny_model import tiny_batch, tiny_model
 from torch.utils.flop_counter import FlopCounterMode
@@ -59,10 +59,6 @@ RESULTS = summary.FIRST_STUDY.parent
 def made_up(monkeypatch):
     """The made-up set as one more task."""
     yield from installed(monkeypatch)
-
-
-def calibration(count=5):
-    return Calibration(tiny_batch(count), torch.arange(count) % 4)
 
 
 def network_run(variant="joint", seed=0):

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from bag_maker import labelled
-from dataset_maker import SPECS, build
+from dataset_maker import SPECS, build, labelled_runs
 
 from sentryfuse_ros.datasets import dataset
 from sentryfuse_ros.errors import DataError
@@ -12,7 +11,7 @@ from sentryfuse_ros.preprocessing import ModalitySpec
 
 @pytest.fixture
 def bags(tmp_path):
-    return [labelled(tmp_path / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(4)]
+    return labelled_runs(tmp_path)
 
 
 def test_damaged_folder_and_other_windows_are_refused_by_name(tmp_path, bags):

@@ -30,7 +30,7 @@ from ..msg import FusedPrediction
 from ..paths import PACKAGE, executable_path, model_path
 from ..replay.ros_domain import free_domain
 from ..runtime.recent_times import RecentTimes
-from .node_process import transport_environment
+from .node_process import cpu_s, transport_environment
 
 WARM_UP_S = 4.0  # until states, queues and buffers are as they stay
 START_LIMIT_S = 60.0
@@ -219,9 +219,9 @@ def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRu
             warm_s = time.monotonic() + WARM_UP_S
             spin_until(lambda: time.monotonic() >= warm_s)
             predictions.clear()
-            cpu, start_s = _cpu_s(node.pid), time.monotonic()
+            cpu, start_s = cpu_s(node.pid), time.monotonic()
             spin_until(lambda: time.monotonic() >= start_s + task.seconds)
-            cpu_percent = 100 * (_cpu_s(node.pid) - cpu) / (time.monotonic() - start_s)
+            cpu_percent = 100 * (cpu_s(node.pid) - cpu) / (time.monotonic() - start_s)
             overheads = RecentTimes() if side.before else _overheads(predictions)
             return NodeRun(
                 cpu_percent=cpu_percent,
@@ -249,12 +249,6 @@ def _overheads(predictions: Sequence[tuple[float, bytes]]) -> RecentTimes:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
-
-
-def _cpu_s(pid: int) -> float:
-    """User and system time of a process so far [s]."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _in_words(run: NodeRun) -> str:
