@@ -98,7 +98,8 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "poll_rate_hz",
         30.0,
-        "How often waiting messages are taken from the middleware [Hz]. Rounded up to a multiple of fuse_rate_hz.",
+        "How often waiting messages are taken from the middleware [Hz]. Rounded up to a multiple of fuse_rate_hz. While no "
+        "sensor needs it, they are taken only for predictions.",
         1.0,
         1000.0,
     ),
