@@ -46,7 +46,7 @@ from .stem_times import stem_times
 REFERENCES = 5  # per window
 RESAMPLES = 1000  # of the drives, for an interval
 CAMERA_HZ = 10.0
-DENSE, CONVOLUTIONS = "every picture whole", "convolutions"
+DENSE, CONVOLUTIONS, STREAMED = "every picture whole", "convolutions", "STTF and ANC"
 WHOLE: Mapping[str, Any] = {"rule": {"factor": 0.0}, "watch_motion": False}
 
 
@@ -56,7 +56,7 @@ def ways(streaming: Mapping[str, Any]) -> list[Way]:
     return [
         Way(DENSE, WHOLE),
         Way("STTF", {**streaming, "router": "none"}),
-        Way("STTF and ANC", routed),
+        Way(STREAMED, routed),
         Way("STTF, fixed thresholds", {**routed, "router": "threshold"}),
         Way("STTF and ANC, motion not looked for", {**routed, "watch_motion": False}, gyro=False),
     ]
@@ -264,6 +264,7 @@ def main() -> None:
     else:
         report |= {"model_sha256": model_digest(args.model), "streaming": info["streaming"], "group": args.group}
         report |= measure(args, FrozenModel(*parent), frozen, checkpoint)
+        report["summary"] = summary(report)
     write_atomically(args.json, json.dumps(_rounded(report), indent=1) + "\n")
 
 
@@ -288,6 +289,13 @@ def measure(args: argparse.Namespace, parent: FrozenModel, frozen: FrozenModel, 
             Captions(speaker, frozen, examples), drives, checkpoint, ways(checkpoint.info["streaming"])
         )
     return found
+
+
+def summary(report: Mapping[str, Any]) -> dict[str, float]:
+    """What `sentryfuse bench streaming` repeats, as far as it was measured."""
+    places = {"caption_cider_kept": ("drives", "all"), "caption_cider_kept_standing": ("standing", "standing")}
+    found = {key: report.get(name, {}).get(STREAMED, {}).get(stretch) for key, (name, stretch) in places.items()}
+    return {key: figures["cider_held_out_kept"] for key, figures in found.items() if figures}
 
 
 def _pictures(args: argparse.Namespace) -> Path | None:

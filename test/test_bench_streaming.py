@@ -1,6 +1,7 @@
 """`sentryfuse bench streaming` and `train-stream` from the command line, on a made-up data set in the layout of UTD-MHAD."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import yaml
 from stream_maker import STEM
 
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 
 SUMMARY = {
@@ -103,6 +105,15 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     }
     assert len(report["latency_ms"]["a tick of the fuser"]) == 6 and report["summary"]["tick_ratio_nobody"] > 0
     assert "summary" in capsys.readouterr().out
+
+
+def test_captions_of_a_streamed_camera_are_read_from_the_results_that_ship():
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "streamed_captions.json"
+    report = json.loads(results.read_text())
+    figures = read_streamed_captions(results)
+    assert figures.model_sha256 == report["model_sha256"] and set(figures.summary) == set(STREAMED_KEYS)
+    whole, streamed = (report["drives"][way]["all"]["cider_held_out"] for way in ("every picture whole", "STTF and ANC"))
+    assert figures.summary["caption_cider_kept"] == pytest.approx(streamed / whole, abs=2e-3)
 
 
 @pytest.mark.parametrize("text", ("", "[]", "{}", '{"summary": {"caption_cider": "high"}, "model_sha256": ""}'))

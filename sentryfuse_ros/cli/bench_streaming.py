@@ -17,7 +17,7 @@ anew, accuracy on whole labelled recordings, latency with both sides in turns, a
 UTD-MHAD recordings under SENTRYFUSE_DATA, and torch, which simulates the rooms around the recorded people.
 """
 MODEL = "utd_mhad_stream"
-CAPTIONS = Path("benchmarks/results/captions.json")
+CAPTIONS, STREAMED = Path("benchmarks/results/captions.json"), Path("benchmarks/results/streamed_captions.json")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,18 +29,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"results of benchmarks.captions, whose figures go into the summary (default: {CAPTIONS} where it is there)",
     )
+    parser.add_argument(
+        "--streamed-captions",
+        type=Path,
+        metavar="FILE",
+        help=f"results of benchmarks.streamed_captions, likewise (default: {STREAMED} where it is there)",
+    )
     parser.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
 
 
 def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Mapping[str, Any]]:
     """The table and the numbers. Raises SentryFuseError."""
-    from ..evaluation.caption_figures import read_caption_figures
+    from ..evaluation.caption_figures import read_caption_figures, read_streamed_captions
     from ..evaluation.streaming import QUICK, Effort, measure_streaming
     from ..reporting.streaming_table import streaming_table
 
     file = args.captions or (CAPTIONS if CAPTIONS.exists() else None)
     captions = read_caption_figures(file) if file else None
+    file = args.streamed_captions or (STREAMED if STREAMED.exists() else None)
+    streamed = read_streamed_captions(file).summary if file else {}
     report = measure_streaming(read_checkpoint(model_path(args.model)), QUICK if args.quick else Effort(), say)
+    report = replace(report, summary={**report.summary, **streamed})
     if captions is not None:
         report = replace(report, captions_of=captions.model_sha256, summary={**report.summary, **captions.summary})
     return streaming_table(report), report.to_dict()

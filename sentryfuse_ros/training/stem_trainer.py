@@ -64,11 +64,15 @@ class StemTrainer:
         recipe: StemRecipe,
         seed: int = 0,
     ):
-        """``taught``: what the old stem makes of each picture (`taught_tokens`)."""
+        """``taught``: what the old stem makes of each picture (`taught_tokens`). Raises ParameterError for an odd patch."""
         self.parent, self.model, self.place, self.recipe, self.seed = parent, model, place, recipe, seed
         self.pictures, self.windows, self.spec = pictures, windows, model.config.modalities[place]
         model.requires_grad_(False)
         self.stem = _patch_stem(model, place).requires_grad_(True)
+        if self.stem.options.patch % THINNED:
+            raise ParameterError(
+                f"stem of {self.spec.name!r} patch", self.stem.options.patch, f"a multiple of {THINNED}", "change it"
+            )
         self.ema = _patch_stem(SentryFuse(model.config), place).requires_grad_(False)
         self.ema.load_state_dict(self.stem.state_dict())
         self.weights = list(self.stem.parameters())
@@ -81,7 +85,6 @@ class StemTrainer:
         self._mean, self._std = (
             torch.tensor(v or d).view(-1, 1, 1) for v, d in ((self.spec.mean, (0.0,)), (self.spec.std, (1.0,)))
         )
-        self._starts = np.cumsum([0, *model.lengths])
         self.steps = 0
         self._pixels, self.taught = torch.from_numpy(pictures.pixels), taught
         self.spread = taught[:-1].std(0)
@@ -168,22 +171,23 @@ class StemTrainer:
         present = rng.random(len(model.stems)) >= self.recipe.missing
         present[place] = True
         live = tuple(np.flatnonzero(present).tolist())
-        sides = []
-        for own in (made, taught):
-            parts = [
-                own + model.positions[place] if i == place else torch.from_numpy(self.windows.tokens.tokens[i, 0][index]).float()
-                for i in live
-            ]
-            sides.append(torch.cat(parts, 1))
-        empty = torch.cat([torch.from_numpy(self.windows.tokens.empty[i][index]) for i in live], 1)
-        logits, _, _, fused = model.fuse_with_tokens(Tokens(sides[0], empty, live))
+        logits, _, _, fused = model.fuse_with_tokens(self._joined(self.windows, index, live, made))
         with torch.no_grad():
-            answers, _, _, wanted = self.parent.fuse_with_tokens(Tokens(sides[1], empty, live))
+            answers, _, _, wanted = self.parent.fuse_with_tokens(self._joined(self.windows, index, live, taught))
         return [
             F.cross_entropy(logits, torch.from_numpy(self.windows.labels[index])),
             F.kl_div(F.log_softmax(logits, 1), F.log_softmax(answers, 1), log_target=True, reduction="batchmean"),
             (fused - wanted).square().mean() / wanted.var(),
         ]
+
+    def _joined(self, windows: LabelledWindows, index: np.ndarray, live: tuple[int, ...], camera: Tensor) -> Tokens:
+        """The tokens of the live sensors in the windows ``index``, with ``camera`` (B, N, D) for the camera."""
+        known = windows.tokens
+        parts = [
+            camera + self.model.positions[i] if i == self.place else torch.from_numpy(known.tokens[i, 0][index]).float()
+            for i in live
+        ]
+        return Tokens(torch.cat(parts, 1), torch.cat([torch.from_numpy(known.empty[i][index]) for i in live], 1), live)
 
     # ---- looking at validation windows
 
@@ -203,16 +207,8 @@ class StemTrainer:
             lost.append(float((((made - taught) / self.spread) ** 2).mean()))
             labels = windows.labels[index]
             for name, live in (("all sensors", tuple(range(len(self.model.stems)))), ("camera alone", (self.place,))):
-                found = []
-                for own in (made, taught):
-                    parts = [
-                        own + self.model.positions[i]
-                        if i == self.place
-                        else torch.from_numpy(windows.tokens.tokens[i, 0][index]).float()
-                        for i in live
-                    ]
-                    empty = torch.cat([torch.from_numpy(windows.tokens.empty[i][index]) for i in live], 1)
-                    found.append(self.model.fuse(Tokens(torch.cat(parts, 1), empty, live)).logits.argmax(1).numpy())
+                sides = (self._joined(windows, index, live, own) for own in (made, taught))
+                found = [self.model.fuse(tokens).logits.argmax(1).numpy() for tokens in sides]
                 right.setdefault(name, []).append(found[0] == labels)
                 old_right.setdefault(name, []).append(found[1] == labels)
                 same.setdefault(name, []).append(found[0] == found[1])
