@@ -107,11 +107,12 @@ def test_the_most_changed_windows_come_first():
     assert not np.array_equal(step.token, first)
 
 
-def test_of_windows_that_changed_as_much_the_first_are_encoded():
+def test_windows_that_changed_as_much_take_turns():
     """Scores of pixels that lost their return come in steps, so that equal ones are common."""
-    scores = [1.25, 0.5, 1.25, 3.0, 1.25]
-    change = Change(scores, [0, 2, 3, 4], 2.0)
-    assert StreamPolicy("top_k", most_windows=2, refresh_pictures=0, dense_above=0.9).choose(change, 0).tolist() == [0, 3]
+    change = Change([1.25, 0.5, 1.25, 3.0, 1.25], [0, 2, 3, 4], 2.0)
+    policy = StreamPolicy("top_k", most_windows=2, refresh_pictures=0, dense_above=0.9)
+    found = [policy.choose(change, count) for count in range(6)]
+    assert [windows.tolist() for windows in found] == [[0, 3], [2, 3], [2, 3], [3, 4], [3, 4], [0, 3]]
 
 
 def test_there_is_no_vote_while_fewer_windows_have_changed_than_must_agree():
@@ -239,6 +240,17 @@ def test_the_vote_is_what_numpy_finds_window_by_window(direction):
     vote = MotionVote((6, 6), 16)
     found = [vote.moved(by_window(picture)) for picture in pictures]
     assert found == votes(pictures) and any(found) == any(direction)
+
+
+def test_while_the_camera_moves_there_is_a_vote_only_when_the_last_sign_no_longer_counts():
+    scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(140, dtype=np.float32) / 3.0)[None], 96, 0)
+    motion = EgoMotion(MotionVote((6, 6), 16))
+    voted, moving = [], []
+    for left in (0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6):
+        voted.append(motion.votes_now)
+        moving.append(motion.moving(by_window(scene[:, left : left + 96])))
+    assert np.flatnonzero(voted).tolist() == [0, 2, 4, 7, 10, 13, 14]
+    assert np.flatnonzero(moving).tolist() == list(range(4, 13))
 
 
 def test_an_encoder_of_convolutions_cannot_stream():

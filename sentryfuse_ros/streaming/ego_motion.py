@@ -24,7 +24,10 @@ class EgoMotion:
 
     @property
     def votes_now(self) -> bool:
-        """Whether, without a rate, the next picture is one at which the windows vote."""
+        """Whether, without a rate, the next picture is one at which the windows vote: every so many-th while the camera stands,
+        and while it moves the first for which the last sign of motion no longer counts."""
+        if self._since_motion < self._limits.still_pictures:
+            return self._since_motion + 1 >= self._limits.still_pictures
         return self._count % self._limits.vote_every == 0
 
     def moving(

@@ -50,7 +50,10 @@ class StreamPolicy:
             return None
         most = self.limit(windows, ratio)
         if len(chosen) > most:
-            chosen = sorted(chosen, key=change.scores.__getitem__, reverse=True)[:most]
+            # Scores of pixels that lose their return come in steps, so that equal ones are common: these take turns.
+            first = count % windows
+            in_turn = [k for k in chosen if k >= first] + [k for k in chosen if k < first]
+            chosen = sorted(in_turn, key=change.scores.__getitem__, reverse=True)[:most]
         if self.refresh_pictures:
             turn = count % self.refresh_pictures
             first, stop = (-(-k * windows // self.refresh_pictures) for k in (turn, turn + 1))

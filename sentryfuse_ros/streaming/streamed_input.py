@@ -112,6 +112,9 @@ class StreamedInput:
         blank = np.zeros(self.spec.shape[1:], np.float32)
         for size in range(self._encoder.sizes):
             self._encoder.renew(self._encoder.encode(blank, size).codes, blank, np.arange(1), size)
+        for _ in range(2):  # compares with the first, and votes
+            self._stream.update(blank)
+        self._stream.reset()
 
     def reset(self) -> None:
         """Forget every picture; the next one is encoded whole. Takes effect with the next window."""
