@@ -10,6 +10,8 @@ from made_up_training import RECIPE, recipe
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.training.recipe import Recipe
 from sentryfuse_ros.training.schedule import Schedule
+from sentryfuse_ros.training.stem_recipe import StemTraining
+from sentryfuse_ros.training.stream_recipe import StreamTraining
 
 
 @pytest.mark.parametrize(
@@ -87,12 +89,14 @@ def test_shipped_recipes_are_read_as_they_are_written(name):
         assert read[key] == tuple(value) if isinstance(value, list) else read[key] == value or value.items() <= read[key].items()
 
 
-def test_recipe_file_that_is_missing_or_no_yaml(tmp_path):
-    with pytest.raises(ParameterError, match="train_utd_mhad.yaml"):
-        Recipe.read(tmp_path / "none.yaml")
-    (tmp_path / "bad.yaml").write_text("a: [")
-    with pytest.raises(ParameterError, match="bad.yaml"):
-        Recipe.read(tmp_path / "bad.yaml")
+@pytest.mark.parametrize("kind", [Recipe, StreamTraining, StemTraining])
+def test_recipe_file_that_is_missing_or_no_yaml_or_no_mapping(tmp_path, kind):
+    with pytest.raises(ParameterError, match=r"none.yaml: saw No such file.*config/train_\w+.yaml"):
+        kind.read(tmp_path / "none.yaml")
+    for text, seen in (("a: [1", "while parsing"), ("- a", "list"), ("", "NoneType")):
+        (tmp_path / "bad.yaml").write_text(text)
+        with pytest.raises(ParameterError, match=rf"(?s)bad.yaml: saw {seen}.*config/train_\w+.yaml"):
+            kind.read(tmp_path / "bad.yaml")
 
 
 def test_curriculum_rises_and_masks_keep_a_sensor():

@@ -14,6 +14,7 @@ from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Rule, Share, ShareBelowOne, build, check, one_of
 from .augment import Augment
 from .elastic import Elastic
+from .recipe_file import read_recipe_file
 from .schedule import Schedule
 
 _WHAT, _REMEDY, _EXAMPLE = "training recipe", "correct the training YAML", "start from config/train_utd_mhad.yaml"
@@ -93,14 +94,7 @@ class Recipe:
 
         Raises ParameterError where the file is missing or not YAML, or a change is not of that form.
         """
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ParameterError(f"{_WHAT} {path}", error.strerror, "a readable YAML file", _EXAMPLE) from error
-        except (UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ParameterError(f"{_WHAT} {path}", str(error), "a readable YAML file", _EXAMPLE) from error
-        if not isinstance(values, dict):
-            raise ParameterError(f"{_WHAT} {path}", type(values).__name__, "a mapping", _EXAMPLE)
+        values = read_recipe_file(path, _WHAT, _EXAMPLE)
         for change in changes:
             _apply(change, values)
         return cls.from_dict(values)

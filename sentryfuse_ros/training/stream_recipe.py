@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Share, ShareBelowOne, build, check
+from .recipe_file import read_recipe_file
 
 _WHAT, _REMEDY = "stream recipe", "correct the training YAML"
 
@@ -71,8 +70,4 @@ class StreamTraining:
     @classmethod
     def read(cls, path: str | Path) -> StreamTraining:
         """From a YAML file; raises ParameterError where it is missing, not YAML, or wrong."""
-        try:
-            values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise ParameterError(f"{_WHAT} {path}", str(error), "a readable YAML file", "see config/") from error
-        return build(cls, values, _WHAT, _REMEDY)
+        return build(cls, read_recipe_file(path, _WHAT, "see config/train_utd_mhad_stream.yaml"), _WHAT, _REMEDY)
