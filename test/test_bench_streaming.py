@@ -11,6 +11,8 @@ from stream_maker import STEM
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
 from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.training import stream_run
+from sentryfuse_ros.training.stream_readout import ENCODER, ReadoutTrainer
 
 SUMMARY = {
     "sttf_token_reduction",
@@ -79,6 +81,49 @@ def test_a_stream_is_trained_and_its_checkpoint_says_how_it_streams(people):
     assert checkpoint.info["data"]["train_groups"] == [1, 3, 5]
     assert set(checkpoint.info["metrics"]) == {f"validation_accuracy_{name}" for name in ("whole", "light", "streamed")}
     assert checkpoint.info["streaming"]["router"] == "threshold"
+
+
+def test_a_second_stage_begins_with_a_given_network_and_goes_on_after_a_kill(people, capsys, monkeypatch):
+    first, folder = trained(people, "--validate-on", "7"), people / "second"
+    config = people / "two_stages.yaml"
+    config.write_text(yaml.safe_dump({**RECIPE, "readout": {"augmentations": 2, "steps": 6, "batch": 3}}))
+    command = ["train-stream", "--config", str(config), "--validate-on", "7", "--start-from", str(first), "--out"]
+    monkeypatch.setattr(stream_run, "REPORT_EVERY", 2)
+
+    assert main([*command, str(people / "at_once")]) == 0
+    step = ReadoutTrainer.step
+
+    def killed(trainer):
+        if trainer.steps == 5:
+            raise KeyboardInterrupt
+        return step(trainer)
+
+    with monkeypatch.context() as kill:
+        kill.setattr(ReadoutTrainer, "step", killed)
+        assert main([*command, str(folder)]) == 130
+    capsys.readouterr()
+    assert main([*command, str(folder)]) == 0
+    told = capsys.readouterr().out
+    assert "goes on after step 4" in told and "augmentations" not in told  # the codes were there already
+    at_once, resumed, before = (read_checkpoint(f) for f in (people / "at_once", folder, first))
+    for name, values in resumed.tensors.items():
+        np.testing.assert_array_equal(values, at_once.tensors[name], err_msg=name)
+        learnt = not name.startswith(ENCODER)
+        assert learnt or np.array_equal(values, before.tensors[name]), name
+    assert not np.array_equal(resumed.tensors["tokenizers.0.read.weight"], before.tensors["tokenizers.0.read.weight"])
+    assert sorted(f.name for f in folder.iterdir()) == ["model.json", "model.safetensors"]  # the codes are gone
+
+
+def test_a_second_stage_needs_its_section_and_a_network_of_the_recipe(people, capsys):
+    first, config = trained(people), people / "other.yaml"
+    assert (
+        main(["train-stream", "--config", str(people / "recipe.yaml"), "--out", str(people / "x"), "--start-from", str(first)])
+        == 2
+    )
+    assert "readout" in capsys.readouterr().err
+    config.write_text(yaml.safe_dump({**RECIPE, "model": {**RECIPE["model"], "ffn_dim": 48}, "readout": {}}))
+    assert main(["train-stream", "--config", str(config), "--out", str(people / "x"), "--start-from", str(first)]) == 2
+    assert "another network" in capsys.readouterr().err
 
 
 def test_the_bench_reports_every_number_and_both_sides(people, capsys):

@@ -16,6 +16,7 @@ from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
+from sentryfuse_ros.training import depth_clips
 from sentryfuse_ros.training.depth_clips import DepthFrames
 from sentryfuse_ros.training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
 from sentryfuse_ros.training.router_training import router_examples, train_router
@@ -73,6 +74,18 @@ def test_people_stand_before_the_room_and_a_wider_picture_shows_more_of_the_room
     torch.testing.assert_close(wide[:, 8:56], square)
     room = random_rooms(torch.tensor([2.5]), random)
     assert room.wall_m > 2.5 and render_rooms(room, (48, 64)).shape == (1, 48, 64)
+
+
+def test_the_wall_of_a_clip_may_stand_as_near_as_that_of_the_bench_though_single_pixels_lie_farther(monkeypatch):
+    frames = frames_of_arms()
+    frames.people_mm[:, 50, 30] = 2780
+    torch.testing.assert_close(frames.farthest_m, torch.full((8,), 2.5))
+    drawn = []
+    monkeypatch.setattr(depth_clips, "random_rooms", lambda far, random: drawn.append(far) or random_rooms(far, random))
+    recordings, random = torch.arange(8).repeat(20), torch.Generator().manual_seed(0)
+    frames.clips(recordings, 12, (48, 48), 10.0, random, pose=Pose(), speed=0.0, partial=0.0)
+    behind = drawn[0] - 2.5  # `people_streams` asks for rooms at 0
+    assert -0.021 < behind.min() < 0.02 and 0.22 < behind.max() <= 0.281 and 0.1 < behind.mean() < 0.16
 
 
 def test_a_pan_moves_the_room():

@@ -17,6 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=int, help="steps to train instead of the recipe's")
     parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
     parser.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL",
+        help="begin with the second stage, from this model; also after an interruption",
+    )
+    parser.add_argument(
         "--validate-on", type=int, nargs="+", metavar="SUBJECT", help="take these subjects out and validate on them"
     )
 
@@ -34,7 +40,11 @@ def run(args: argparse.Namespace) -> int:
         left = tuple(s for s in training.train_subjects if s not in args.validate_on)
         changes |= {"train_subjects": left, "validation_subjects": tuple(args.validate_on)}
     folder = train_stream(
-        replace(training, **changes), args.out, lambda line: print(line, flush=True), "sentryfuse " + shlex.join(sys.argv[1:])
+        replace(training, **changes),
+        args.out,
+        lambda line: print(line, flush=True),
+        "sentryfuse " + shlex.join(sys.argv[1:]),
+        args.start_from,
     )
     print(f"model written to {folder}; measure it with: sentryfuse bench streaming --model {folder}")
     return 0

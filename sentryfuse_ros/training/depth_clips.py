@@ -14,6 +14,7 @@ from .depth_room import Pose, Size, measured, place_people, random_rooms, render
 
 PEOPLE_COLUMNS = slice(10, 70)  # of the 80 columns of the recorded frames, in which all people stand
 TRAINING_POSE = Pose(shift=(0.09, 0.05), zoom=0.08, turn_deg=3.0, depth_m=0.25)
+STRAY_M = 0.3  # by which the farthest pixel of people may lie behind 99 % of them
 BODY_SCALE_M = 0.3  # joints are given in this unit, about their mean
 
 
@@ -97,7 +98,8 @@ class DepthFrames:
         valid = place > -0.5
         frames = start[:, None] + place.round().long().clamp_min(0)
         people = place_people(self.people_mm[frames].float() * 1e-3, pose, size, random)
-        farthest = people.flatten(1).amax(1)
-        room = render_rooms(random_rooms(torch.minimum(farthest, self.farthest_m[recordings] + 0.3), random), size)
+        farthest = torch.minimum(people.flatten(1).amax(1), self.farthest_m[recordings] + STRAY_M)
+        # The wall stands as near as it can be without hiding people, or farther away: nearly all pixels lie before the farthest.
+        room = render_rooms(random_rooms(farthest - STRAY_M * draw(), random), size)
         scene = torch.where(people > 0, people, room.unsqueeze(1))
         return Clips(measured(scene, random), valid, self.labels[recordings], self.joints[frames])

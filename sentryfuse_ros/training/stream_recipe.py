@@ -38,6 +38,27 @@ class StreamRecipe:
 
 
 @dataclass(frozen=True)
+class ReadoutRecipe:
+    """How what comes after the window encoder learns on from stored codes, in the second stage."""
+
+    augmentations: Count = 8  # of each recording; a clip of 32 pictures with 49 windows takes 0.4 MB on disk
+    steps: Count = 500
+    batch: Count = 32  # clips, each of them whole and as a stream
+    learning_rate: Positive = 1e-3
+    weight_decay: NotNegative = 0.05
+    max_grad_norm: Positive = 1.0
+    label_smoothing: ShareBelowOne = 0.1
+    distill: NotNegative = 1.0  # weight of the divergence of a stream, and of a part of the backbone, from the network's average
+    dropout: ShareBelowOne = 0.1
+    code_dropout: ShareBelowOne = 0.1  # chance that a window's code is left out
+    ema_decay: ShareBelowOne = 0.995
+    warmup: ShareBelowOne = 0.03  # share of the steps over which the learning rate rises
+
+    def __post_init__(self) -> None:
+        check(self, f"{_WHAT} readout", _REMEDY)
+
+
+@dataclass(frozen=True)
 class StreamTraining:
     """One training run on the depth of UTD-MHAD."""
 
@@ -51,6 +72,7 @@ class StreamTraining:
         default_factory=dict
     )  # the section `streaming` of the model; see streaming/stream_config.py
     recipe: StreamRecipe = field(default_factory=StreamRecipe)
+    readout: ReadoutRecipe | None = None  # the second stage; none where the section is missing
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)

@@ -1,26 +1,35 @@
-"""A whole training of a network with a patch encoder on the depth of UTD-MHAD: network, accuracies, router, checkpoint."""
+"""A whole training of a network with a patch encoder on the depth of UTD-MHAD: both stages, accuracies, checkpoint."""
 
 from __future__ import annotations
 
+import hashlib
+import json
+import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from ..datasets import utd_mhad
 from ..datasets.repacked import read_ragged
+from ..errors import CheckpointError, ParameterError
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
-from ..model.saved import save_checkpoint
+from ..model.saved import load_checkpoint, save_checkpoint
 from ..streaming.change_rule import ChangeRule
 from .depth_clips import DepthFrames
 from .depth_room import Pose
 from .stale_tokens import FULL, LIGHT, encoded_anew, patch_view
-from .stream_recipe import StreamTraining
+from .stream_codes import CodeStore
+from .stream_readout import ReadoutTrainer
+from .stream_recipe import ReadoutRecipe, StreamTraining
 from .stream_trainer import StreamTrainer, clip_logits, patch_tokenizer_of
 
-REPORT_EVERY = 100  # steps
+REPORT_EVERY = 100  # steps; the state of a second stage is written as often
+FIRST_STAGE, CODES, STATE_FILE = "first_stage", "codes", "state.safetensors"  # in the folder of the model
 DEPTH_FILE, SKELETON_FILE = "depth_60x80_u16mm.npz", "skeleton.npz"
 ORIGIN = "the recordings are at https://personal.utdallas.edu/~kehtar/UTD-MHAD.html"
 
@@ -31,24 +40,18 @@ def load_frames(device: str | torch.device = "cpu") -> DepthFrames:
     return DepthFrames.of_tables(depth, skeleton, utd_mhad.DEPTH_HZ, device)
 
 
-def train_stream(training: StreamTraining, out: Path, say: Callable[[str], None], command: str = "") -> Path:
-    """Train, and write the model into ``out``. Raises SentryFuseError on missing data or a wrong recipe."""
+def train_stream(
+    training: StreamTraining, out: Path, say: Callable[[str], None], command: str = "", start: Path | None = None
+) -> Path:
+    """Train, and write the model into ``out``. A second stage that was interrupted goes on where it was.
+
+    start: model to begin the second stage with, in place of the first. Raises SentryFuseError on missing data or a wrong recipe.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     torch.manual_seed(training.seed)
     config = FuseConfig.from_dict({**training.model, "modalities": [training.spec.to_dict()], "classes": utd_mhad.CLASSES})
     frames = load_frames(device)
-    model = SentryFuse(config).to(device)
-    trainer = StreamTrainer(model, frames, frames.recordings(training.train_subjects).tolist(), training.recipe, training.seed)
-    batches = trainer.batches()
-    for step in range(training.steps):
-        report = trainer.step(next(batches), step / training.steps)
-        if (step + 1) % REPORT_EVERY == 0:
-            say(f"step {step + 1}: loss {float(report.loss):.3f}, {float(report.correct):.2f} correct")
-    metrics = {}
-    if training.validation_subjects:
-        metrics = validation_accuracies(trainer.ema_model, frames, training.validation_subjects)
-        say("validation: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
-    info = {
+    info: dict[str, Any] = {
         "command": command,
         "recipe": training.to_dict(),
         "data": {
@@ -57,10 +60,77 @@ def train_stream(training: StreamTraining, out: Path, say: Callable[[str], None]
             "train_groups": list(training.train_subjects),
             "validation_groups": list(training.validation_subjects),
         },
-        "metrics": metrics,
         "streaming": dict(training.streaming),
     }
-    return save_checkpoint(trainer.ema_model.cpu(), out, info)
+    if start is None:
+        model = _first_stage(training, config, frames, say)
+    else:
+        model = _started(start, config, training).to(device)
+    if training.readout is not None:
+        if start is None:
+            first = save_checkpoint(model, out / FIRST_STAGE, info)
+            say(f"first stage written to {first}; should the second one be interrupted, go on with --start-from {first}")
+        model = _second_stage(training, training.readout, model, frames, out / CODES, say)
+    if training.validation_subjects:
+        info["metrics"] = metrics = validation_accuracies(model, frames, training.validation_subjects)
+        say("validation: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
+    folder = save_checkpoint(model, out, info)
+    shutil.rmtree(out / CODES, ignore_errors=True)  # gigabytes that nothing needs any more
+    return folder
+
+
+def _first_stage(training: StreamTraining, config: FuseConfig, frames: DepthFrames, say: Callable[[str], None]) -> SentryFuse:
+    model = SentryFuse(config).to(frames.people_mm.device)
+    trainer = StreamTrainer(model, frames, frames.recordings(training.train_subjects).tolist(), training.recipe, training.seed)
+    batches = trainer.batches()
+    for step in range(training.steps):
+        report = trainer.step(next(batches), step / training.steps)
+        if (step + 1) % REPORT_EVERY == 0:
+            say(f"step {step + 1}: loss {float(report.loss):.3f}, {float(report.correct):.2f} correct")
+    return trainer.ema_model
+
+
+def _started(start: Path, config: FuseConfig, training: StreamTraining) -> SentryFuse:
+    """The network that a second stage begins with."""
+    if training.readout is None:
+        raise ParameterError(
+            "--start-from", str(start), "a recipe with a section `readout`", "add the section, or leave --start-from out"
+        )
+    model, _ = load_checkpoint(start)
+    if model.config.to_dict() != config.to_dict():
+        raise CheckpointError(
+            f"model {start}", "another network", "the one of the recipe", "correct its sections camera and model"
+        )
+    return model
+
+
+def _second_stage(
+    training: StreamTraining,
+    recipe: ReadoutRecipe,
+    model: SentryFuse,
+    frames: DepthFrames,
+    folder: Path,
+    say: Callable[[str], None],
+) -> SentryFuse:
+    """The average of the network at the end of the second stage, whose state and codes are kept in ``folder`` meanwhile."""
+    recordings = frames.recordings(training.train_subjects).tolist()
+    key = hashlib.sha256(json.dumps([recordings, training.seed]).encode())
+    for _, tensor in sorted(model.state_dict().items()):
+        key.update(tensor.cpu().numpy().tobytes())
+    options = patch_tokenizer_of(model).options
+    shape = (model.config.modalities[0].shape[0], int(np.prod(options.window_grid(model.config.modalities[0]))), options.code)
+    store = CodeStore(folder, recordings, recipe.augmentations, shape)
+    store.build(model, frames, key.hexdigest(), training.seed, say)
+    key.update(json.dumps(asdict(recipe), sort_keys=True).encode())
+    trainer, state = ReadoutTrainer(model, store, recipe, training.seed), folder / STATE_FILE
+    if trainer.load(state, key.hexdigest()):
+        say(f"second stage goes on after step {trainer.steps}")
+    while trainer.steps < recipe.steps:
+        report = trainer.step()
+        if trainer.steps % REPORT_EVERY == 0:
+            trainer.save(state, key.hexdigest())
+            say(f"second stage, step {trainer.steps}: loss {float(report.loss):.3f}, {float(report.correct):.2f} correct")
+    return trainer.ema_model
 
 
 def validation_accuracies(model: SentryFuse, frames: DepthFrames, subjects: Sequence[int], seed: int = 7) -> dict[str, float]:

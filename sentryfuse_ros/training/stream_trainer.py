@@ -149,27 +149,41 @@ def _dense(encoded: Encoded, valid: Tensor) -> Tensor:
     return (encoded.anew | ~valid.unsqueeze(-1)).flatten(1).all(1)
 
 
+def depth_windows(model: SentryFuse, depth_m: Tensor) -> Tensor:
+    """Depths of clips (B, K, H, W) -> windows as the encoder takes them, normalised (B, K, W, 1, side, side)."""
+    spec = model.config.modalities[0]
+    x = torch.where(depth_m > 0, (depth_m - spec.mean[0]) / spec.std[0], 0.0)
+    return patch_tokenizer_of(model).windows(x.flatten(0, 1).unsqueeze(1)).unflatten(0, depth_m.shape[:2])
+
+
 def picture_tokens(model: SentryFuse, clips: Clips, encoded: Encoded, branch: Tensor, dropout: float = 0.0) -> Tensor:
     """Tokens of single pictures (B, K, D) from the windows that were encoded, each by the branch (B, K) of its picture."""
-    tokenizer, spec = patch_tokenizer_of(model), model.config.modalities[0]
-    depth = clips.depth_m
-    x = torch.where(depth > 0, (depth - spec.mean[0]) / spec.std[0], 0.0)
-    windows = tokenizer.windows(x.flatten(0, 1).unsqueeze(1)).unflatten(0, depth.shape[:2])  # (B, K, W, 1, side, side)
+    tokenizer = patch_tokenizer_of(model)
+    windows = depth_windows(model, clips.depth_m)
     place = (torch.cumsum(encoded.anew.flatten().long(), 0) - 1).view(encoded.anew.shape)
     light = (branch == LIGHT).unsqueeze(-1) & encoded.anew
     whole = encoded.anew & ~light
-    codes = torch.zeros(int(encoded.anew.sum()), tokenizer.options.code, device=depth.device)
+    codes = torch.zeros(int(encoded.anew.sum()), tokenizer.options.code, device=windows.device)
     smallest = len(tokenizer.sizes) - 1
     for chosen, size in ((whole, 0), (light, smallest)):
         at = place[chosen]
         if len(at):
             codes = codes.index_copy(0, at, tokenizer.encode(windows[chosen], size).float())
-    held = codes[place.gather(1, encoded.source)[clips.valid].clamp_min(0)]  # (pictures, W, code)
+    held = codes[place.gather(1, encoded.source).clamp_min(0)]  # (B, K, W, code)
+    return read_pictures(model, held, clips.valid, dropout)
+
+
+def read_pictures(model: SentryFuse, codes: Tensor, valid: Tensor, dropout: float = 0.0) -> Tensor:
+    """Codes of the windows of pictures (B, K, W, code) -> tokens of single pictures (B, K, D), 0 where none is ``valid`` (B, K).
+
+    dropout: chance that a window's code is left out in training.
+    """
+    held = codes[valid]  # (pictures, W, code)
     if dropout and model.training:
         held = held * (torch.rand(held.shape[:2], device=held.device) >= dropout).unsqueeze(-1) / (1 - dropout)
-    tokens = tokenizer.read_out(held)
-    out = torch.zeros(*clips.valid.shape, tokens.shape[-1], device=tokens.device, dtype=tokens.dtype)
-    out[clips.valid] = tokens
+    tokens = patch_tokenizer_of(model).read_out(held)
+    out = torch.zeros(*valid.shape, tokens.shape[-1], device=tokens.device, dtype=tokens.dtype)
+    out[valid] = tokens
     return out
 
 
