@@ -107,10 +107,10 @@ def test_noise_grows_with_the_square_of_the_depth():
 def test_a_few_steps_teach_a_network_where_the_arm_is():
     torch.manual_seed(1)
     frames = frames_of_arms()
-    trainer = StreamTrainer(network(), frames, range(8), StreamRecipe(batch=8, learning_rate=1e-2, ema_decay=0.5), seed=0)
+    trainer = StreamTrainer(network(), frames, range(8), StreamRecipe(batch=8, learning_rate=5e-3, ema_decay=0.5), seed=0)
     batches = trainer.batches()
-    reports = [trainer.step(next(batches), k / 60) for k in range(60)]
-    assert np.mean([float(r.loss) for r in reports[-5:]]) < 0.8 * np.mean([float(r.loss) for r in reports[:5]])
+    reports = [trainer.step(next(batches), k / 160) for k in range(160)]
+    assert np.mean([float(r.loss) for r in reports[-5:]]) < 0.6 * np.mean([float(r.loss) for r in reports[:5]])
     assert 0 < np.mean([float(r.anew) for r in reports]) < 0.8
     clips = frames.clips(
         torch.arange(8), 12, (48, 48), 10.0, torch.Generator().manual_seed(5), pose=Pose(), speed=0.0, partial=0.0
