@@ -118,3 +118,13 @@ def test_pages_state_the_committed_results_on_what_a_ratio_buys():
     for _, ratio, inference, accuracy, _ in repeated:
         assert float(inference.removesuffix(" ms")) == pytest.approx(times[float(ratio)], rel=0.03)
         assert accuracy == f"{expected[float(ratio)][2]} %"
+
+
+def test_pages_state_the_committed_results_of_a_stream():
+    summary = result("streaming.json")["summary"]
+    encoded, kept = 1 - summary["sttf_token_reduction"], summary["sttf_accuracy_kept"]
+    results = " ".join((ROOT / "docs" / "RESULTS.md").read_text(encoding="utf-8").split())
+    assert f"encodes {100 * encoded:.1f} % of the windows of a picture, and keeps {kept:.3f} (" in results
+    assert f"which is {100 * summary['accuracy_plain']:.1f} % on 27 actions" in results
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"the model encodes {100 * encoded:.0f} % of a picture's tokens, keeps {kept:.3f} (" in readme
