@@ -23,7 +23,7 @@ from sentryfuse_ros.streaming.motion_vote import MotionLimits, MotionVote
 from sentryfuse_ros.streaming.policy import StreamPolicy
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
 from sentryfuse_ros.streaming.stream_config import StreamConfig
-from sentryfuse_ros.streaming.window_encoder import WindowEncoder
+from sentryfuse_ros.streaming.window_encoder import KnownPicture, WindowEncoder
 
 ALL_THE_TIME = StreamPolicy(refresh_pictures=0)
 
@@ -50,6 +50,18 @@ def test_some_windows_have_the_same_codes_as_among_all(size):
         codes = encoder.renew(before, picture, np.array(chosen), size).codes
         np.testing.assert_array_equal(codes[chosen], everything[chosen])
         assert (np.delete(codes, chosen, 0) == 7).all() and (before == 7).all()
+
+
+def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
+    _, encoder, _ = stream_parts()
+    known, codes = KnownPicture(encoder), np.zeros((36, 6), np.float32)
+    found, expected = [], []
+    for picture, chosen, size in zip(moving_box(6), (None, [3], [0, 7, 35], None, [7], [8, 9]), (0, 0, 1, 1, 0, 0)):
+        windows = np.arange(36) if chosen is None else np.array(chosen)
+        codes, token = encoder.renew(codes, picture, windows, size)
+        found.append(known.renew(picture, None if chosen is None else windows, size))
+        expected.append(token)
+    np.testing.assert_array_equal(found, expected)  # those of earlier pictures, too
 
 
 def test_the_plain_stream_is_torchs_network():

@@ -11,7 +11,7 @@ from .branches import AlwaysFull, Branch, Router, RouterInput, texture
 from .change_detection import Change, ChangeDetector
 from .ego_motion import EgoMotion
 from .policy import StreamPolicy
-from .window_encoder import WindowEncoder
+from .window_encoder import KnownPicture, WindowEncoder
 
 LONGEST_REST = 8  # pictures for which a camera that drives is not compared, 0.8 s at 10 Hz
 
@@ -47,7 +47,7 @@ class CameraStream:
         self._encoder, self._detector, self._policy = encoder, detector, policy or StreamPolicy()
         self._router: Router = router or AlwaysFull()
         self._motion, self._route_from_ratio = motion, route_from_ratio
-        self._codes = np.zeros((encoder.windows, encoder.options.code), np.float32)
+        self._known = KnownPicture(encoder)
         self._token = np.zeros(encoder.d_model, np.float32)
         self._router_decides = not isinstance(self._router, AlwaysFull)
         self._since_dense = 0
@@ -115,14 +115,10 @@ class CameraStream:
             return self._encode_all(picture, size, moving=True, change=change.top)
         self._patience = 0
         self._since_dense += 1
-        encoder = self._encoder
-        size = size if branch == Branch.FULL else encoder.sizes - 1
-        count = encoder.windows if windows is None else len(windows)
-        if windows is None:
-            self._codes, self._token = encoder.encode(picture, size)
-        elif count:
-            self._codes, self._token = encoder.renew(self._codes, picture, windows, size)
+        size = size if branch == Branch.FULL else self._encoder.sizes - 1
+        count = self._encoder.windows if windows is None else len(windows)
         if count:
+            self._token = self._known.renew(picture, windows, size)
             detector.hold(windows)
         return StreamStep(self._token, branch, count, size, False, False, change.top)
 
@@ -135,6 +131,5 @@ class CameraStream:
         return self._router.choose(RouterInput(change.top, share, rough, confidence, ratio))
 
     def _encode_all(self, picture: np.ndarray, size: int, moving: bool = False, change: float = math.nan) -> StreamStep:
-        self._codes, self._token = self._encoder.encode(picture, size)
-        self._since_dense = 0
+        self._token, self._since_dense = self._known.renew(picture, size=size), 0
         return StreamStep(self._token, Branch.FULL, self._encoder.windows, size, True, moving, change)

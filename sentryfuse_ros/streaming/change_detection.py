@@ -86,7 +86,9 @@ class ChangeDetector:
         if windows is None:
             self._held[...] = self.pixels
         else:
-            self._held[windows] = self.pixels[windows]
+            held, pixels = self._held, self.pixels
+            for window in windows.tolist():  # of a few rows, each by itself is faster than all by their indices
+                held[window] = pixels[window]
 
     def _bind(self, noise: np.ndarray, new_noise: np.ndarray) -> Any:
         binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy

@@ -115,13 +115,12 @@ def _vote_graph(
         shapes.append([length, bands])
         of_axis += [axis] * (len(starts) * bands)
     cost = graph.op("Concat", *costs, axis=1)  # (shifts, windows along the rows and along the columns)
-    less, more = (graph.op("ReduceMin", graph.op("Slice", cost, [k], [k + most], [0]), [0]) for k in (0, most + 1))
-    still, best = graph.op("Gather", cost, [most], axis=0), graph.op("Min", less, more)
-    varies = graph.op("Sub", graph.op("ReduceMax", cost, [0]), graph.op("Min", best, still))
+    best, still = graph.op("ReduceMin", cost, [0]), graph.op("Gather", cost, [most], axis=0)
+    varies = graph.op("Sub", graph.op("ReduceMax", cost, [0]), best)
     tells = graph.op("Greater", varies, float(limits.least_contrast))
     moved = graph.op("Greater", still, graph.op("Add", graph.op("Mul", best, 1.3), 0.002))
     moved = graph.op("And", tells, moved)
-    back = graph.op("And", moved, graph.op("LessOrEqual", less, more))  # with equal costs, too
+    back = graph.op("And", moved, graph.op("Less", graph.op("ArgMin", cost, axis=0), [most]))
     flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3, windows)
     outputs.append(graph.expose(graph.op("MatMul", flags, np.eye(2, dtype=np.float32)[of_axis])))
     return graph, shapes, outputs

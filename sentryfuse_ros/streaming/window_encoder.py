@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnxruntime
 
 from ..errors import ParameterError
 from ..model.checkpoint import Checkpoint
@@ -73,9 +74,50 @@ class WindowEncoder:
         new, token = session.run(outputs, {_PICTURE: picture, _WINDOWS: windows[:, None], _CODES: codes})
         return Encoded(new, token[0])
 
+    def bind(self, size: int, codes: np.ndarray, new_codes: np.ndarray, token: np.ndarray) -> Any:
+        """A binding of a session to arrays (windows, code) that it reads and writes, and one (1, D) for the token."""
+        session, outputs = self._sessions[size]
+        binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        binding.bind_ortvalue_input(_CODES, value(codes))
+        for name, array in zip(outputs, (new_codes, token)):
+            binding.bind_ortvalue_output(name, value(array))
+        return binding
+
+    def run(self, size: int, binding: Any, picture: np.ndarray, windows: np.ndarray | None) -> None:
+        """Like `renew`, with what is bound; None stands for all windows."""
+        windows = self._all if windows is None else windows
+        binding.bind_cpu_input(_PICTURE, np.ascontiguousarray(picture, np.float32))
+        binding.bind_cpu_input(_WINDOWS, windows[:, None])
+        self._sessions[size][0].run_with_iobinding(binding)
+
     def flops(self, windows: int, size: int = 0) -> float:
         """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
         if not windows:
             return 0.0
         options = self.options.at_size(size)
         return float(windows * options.window_flops(self.spec) + options.read_flops(self.spec, self.d_model))
+
+
+class KnownPicture:
+    """What one stream knows of its newest picture: codes of all windows, some older than others.
+
+    There are two arrays of codes, read and written in turns, and bound to the sessions once: that is faster than `renew`.
+    """
+
+    def __init__(self, encoder: WindowEncoder):
+        self._encoder = encoder
+        self._codes = np.zeros((2, encoder.windows, encoder.options.code), np.float32)
+        self._token = np.zeros((1, encoder.d_model), np.float32)
+        self._turn = 0
+        self._bindings: dict[tuple[int, int], Any] = {}  # by size and turn
+
+    def renew(self, picture: np.ndarray, windows: np.ndarray | None = None, size: int = 0) -> np.ndarray:
+        """Encode some windows (indices, int64), or all of them, of a picture (C, H, W) that is not normalised; returns the token
+        (D,), which is the caller's."""
+        key = size, self._turn
+        if key not in self._bindings:
+            codes, new_codes = self._codes[self._turn], self._codes[1 - self._turn]
+            self._bindings[key] = self._encoder.bind(size, codes, new_codes, self._token)
+        self._encoder.run(size, self._bindings[key], picture, windows)
+        self._turn = 1 - self._turn
+        return self._token[0].copy()
