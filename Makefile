@@ -12,8 +12,9 @@ BIN := .venv/bin
 
 RUN := runs/ground
 JOBS ?= 2
-# Test processes: one per CPU, but at most eight, because each of them loads torch and may start nodes.
-WORKERS ?= $(shell n=$$(nproc 2>/dev/null || echo 2); if [ $$n -gt 8 ]; then n=8; fi; echo $$n)
+# Test processes: one per CPU, but at most eight, because each of them loads torch and may start nodes. OMP_NUM_THREADS, which
+# nproc would take for the number of CPUs, is of each process.
+WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); if [ $$n -gt 8 ]; then n=8; fi; echo $$n)
 
 .PHONY: setup demo train lint test clean
 
