@@ -21,7 +21,8 @@ from sentryfuse_ros.masks import mask_to_bits
 from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.runtime.engine import Engine
-from sentryfuse_ros.runtime.pipeline import Pipeline, Prediction
+from sentryfuse_ros.runtime.pipeline import Pipeline
+from sentryfuse_ros.runtime.tick import Prediction
 from sentryfuse_ros.settings import build_settings
 
 WITHHELD = {"camera": (4.0, 8.0), "lidar": (6.0, 10.0)}  # sensor: the seconds between which its messages are withheld

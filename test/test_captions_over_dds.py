@@ -19,7 +19,8 @@ from sentryfuse_ros.nanoseconds import NS_PER_S, stamp_to_ns
 from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher
 from sentryfuse_ros.preprocessing import empty_input
 from sentryfuse_ros.runtime.engine import Engine
-from sentryfuse_ros.runtime.pipeline import Pipeline, Prediction
+from sentryfuse_ros.runtime.pipeline import Pipeline
+from sentryfuse_ros.runtime.tick import Prediction
 from sentryfuse_ros.settings import build_settings
 
 RATE_HZ = 4.0

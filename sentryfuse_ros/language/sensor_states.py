@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..runtime.pipeline import Tick
+from ..runtime.tick import Tick
 from ..sensing.liveness import State, Status
 from .facts import RESTING, USED
 

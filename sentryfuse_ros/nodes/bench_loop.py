@@ -23,8 +23,9 @@ from ..evaluation.reference_load import FUSE_RATE_HZ, Stream, sensor_parameters
 from ..nanoseconds import NS_PER_S
 from ..paths import model_path
 from ..runtime.engine import Engine
-from ..runtime.pipeline import Pipeline, Tick
+from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
+from ..runtime.tick import Tick
 from ..sensor_kinds import sensor_kind
 from ..settings import build_settings
 from .bench_load import PAYLOADS, make_message

@@ -16,7 +16,7 @@ from ..language.sensor_states import sensor_states
 from ..language.speaker import FusedWindow, Speaker
 from ..msg import Caption
 from ..runtime.cpu_priority import step_back
-from ..runtime.pipeline import Prediction
+from ..runtime.tick import Prediction
 from ..runtime.worker import LatestJobWorker
 from ..settings import Settings
 from .messages import to_time

@@ -11,8 +11,9 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode
 
 from ..runtime.loop_health import Health, LoopHealth
-from ..runtime.pipeline import Pipeline, SensorView
+from ..runtime.pipeline import Pipeline
 from ..runtime.power_governor import GovernorState
+from ..runtime.tick import SensorView
 from ..sensing.liveness import Status
 from .messages import age_s
 

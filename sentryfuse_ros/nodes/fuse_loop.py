@@ -24,9 +24,10 @@ from rclpy.timer import Timer
 from ..nanoseconds import NS_PER_S
 from ..runtime.cpu_priority import CpuPriority
 from ..runtime.loop_health import LoopHealth
-from ..runtime.pipeline import Pipeline, Tick
+from ..runtime.pipeline import Pipeline
 from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.simulated_arrivals import SimulatedArrivals
+from ..runtime.tick import Tick
 from ..runtime.tick_schedule import TickSchedule
 from ..runtime.worker import LatestJobWorker
 from ..sensing.rest import RESTING_DEPTH

@@ -13,7 +13,8 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
 from ..runtime.engine import Engine, Inference
-from ..runtime.pipeline import Pipeline, Prediction, Tick
+from ..runtime.pipeline import Pipeline
+from ..runtime.tick import Prediction, Tick
 from .messages import mask_message, model_info_message, prediction_message, pruning_message
 
 PRUNING_PERIOD_S = 1.0  # PruningState goes out at least this often, and with every change.

@@ -15,7 +15,8 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
-from ..runtime.pipeline import Pipeline, Prediction
+from ..runtime.pipeline import Pipeline
+from ..runtime.tick import Prediction
 from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .messages import to_time

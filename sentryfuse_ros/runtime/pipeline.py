@@ -11,7 +11,7 @@ simulated time).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 
@@ -24,19 +24,19 @@ from ..preprocessing.picture_window import PictureWindow
 from ..sensing.body_motion import BodyMotion
 from ..sensing.held_pictures import HeldPictures
 from ..sensing.input_source import InputSource
-from ..sensing.liars import Hearing, hearings
+from ..sensing.liars import hearings
 from ..sensing.liveness import Status
 from ..sensing.model_inputs import Hold, ModelInputs, extract_inputs, slots_of
 from ..sensing.sensor import Sensor
 from ..sensing.sensor_switch import SensorSwitch
-from ..sensing.snapshot import Snapshot
 from ..sensing.trust_watch import OFF
-from ..settings import SensorSettings, Settings
-from .engine import Engine, Inference
+from ..settings import Settings
+from .engine import Engine
 from .governor_config import GovernorConfig
 from .power_governor import GovernorState, PowerGovernor
 from .recent_times import RecentTimes
 from .sensor_requests import SensorRequests
+from .tick import Prediction, SensorView, Tick
 
 if TYPE_CHECKING:
     from ..streaming.streamed_input import StreamUse
@@ -44,50 +44,6 @@ if TYPE_CHECKING:
 BACKWARD_JUMP_NS = 1_000_000  # A node clock that goes back by more than this has jumped.
 LATE_SHARE = 0.25  # of a fuse period, by which a tick may be late and still find the picture that it takes
 SAMPLE_DUE_PERIODS = 1.5  # A sensor silent for longer than this many periods is not worth waiting for.
-
-
-@dataclass(slots=True)
-class Tick:
-    """Everything one inference needs, copied out of the buffers: nothing in it is shared with them."""
-
-    sequence: int
-    node_ns: int
-    snapshot: Snapshot
-    inputs: dict[str, np.ndarray | PictureWindow]
-    mask: np.ndarray  # bool (M,): the live inputs
-    used: tuple[bool, ...]  # (M,): those of them that the ratio's plan uses
-    serving: tuple[str, ...]  # the sensor of each model input, with + between those that make it up together; "" where none
-    power: GovernorState
-    statuses: dict[str, Status]
-    newest_age_s: float  # time since the newest sample of the serving sensors arrived
-    hearings: tuple[Hearing, ...]  # the windows that `Pipeline.judge` judges
-    waiting_since_s: float = 0.0  # when this snapshot could have been taken first, on the caller's steady clock
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """What `FusedPrediction` carries, without ROS."""
-
-    tick: Tick
-    valid: bool
-    reason: str
-    inference: Inference | None = None
-    stamp_ns: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class SensorView:
-    """What is known of one sensor, to be shown and published."""
-
-    settings: SensorSettings
-    status: Status | None  # as of the newest check, None before the first
-    serves_model: bool  # False: the sensor is only watched
-    asleep: bool  # live, but the plan in force has no use for it
-    held: bool  # the plan in force takes a picture of it only now and then
-    disabled: bool  # by an operator
-    skips_messages: bool  # asleep or held, and only its newest messages are needed
-    buffered_rows: int
-    last_decode_error: str
 
 
 class Pipeline:
