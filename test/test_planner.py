@@ -163,6 +163,15 @@ def test_a_plan_that_holds_its_pictures_costs_a_share_of_their_time_and_is_worth
     assert not any(choice.hold_s for choice in choose_plans(PAIR, costs, PlanWorth(ACCURACY, NO_ERROR), rate_hz=10.0).values())
 
 
+def test_of_equally_good_plans_with_as_many_sensors_those_that_hold_nothing_are_taken():
+    costs = PlanCosts({**COSTS.plan_ms, "11": (10.0, 8.0, 4.5)}, ((5.0,), ()))
+    held = {"11": [0.94, 0.94, 0.94], "10": [0.9] * 3}
+    for error, expected in ((0.05, (4.5, 0.0)), (0.03, (4.0, 0.5))):  # .90 is within .05 of .94, and not within .03
+        worth = PlanWorth(ACCURACY, NO_ERROR, PlanWorth(held, {"11": [error] * 3, "10": [error] * 3}), 0.5)
+        choice = choose_plans(PAIR, costs, worth, rate_hz=10.0)[(True, True), 0.5]
+        assert (choice.cost_ms, choice.hold_s) == expected and choice.used == (True, True)
+
+
 @pytest.mark.parametrize(
     "hold_s, rate_hz, shared", [(0.5, 10.0, 5), (0.5, 7.0, 3), (0.5, 2.0, 1), (0.5, 0.5, 1), (0.0, 10.0, 1), (0.3, 10.0, 3)]
 )

@@ -11,7 +11,8 @@ take no longer than the plan of the ratio below.
 
 A plan may also hold its pictures: cameras and LiDARs then give a new picture only to some predictions, and the others are made
 from the tokens of the last one, so that their stems cost only a share of their time. What that costs in accuracy was measured on
-the validation recordings with pictures that are as old as that.
+the validation recordings with pictures that are as old as that. Of equally good plans with as many sensors, those that hold
+nothing come first: a new picture is worth more than a larger stem where nothing is known of how fast the scene changes.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ class _Candidates:
         self.used = np.array([of_code(code, config.fusion_sizes[0]).used for code, _, _ in self.keys])  # (n, M)
         saved_ms = {code: costs.pictures_ms(code) * (1.0 - 1.0 / shared_by) for code in costs.plan_ms}
         self.cost_ms = np.array([costs.plan_ms[code][size] - held * saved_ms[code] for code, size, held in self.keys])
+        self.held = np.array([held for _, _, held in self.keys])
         self.accuracy = np.empty(len(self.keys))
         self.error = np.empty(len(self.keys))
         none = [0.0] * len(sizes)
@@ -165,6 +167,8 @@ class _Candidates:
         good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
         sensors = self.used[good_enough].sum(1)
         good_enough = good_enough[sensors == sensors.max()]
+        if not self.held[good_enough].all():  # a picture is held only for what nothing else gives
+            good_enough = good_enough[~self.held[good_enough]]
         return int(good_enough[self.cost_ms[good_enough].argmax()])
 
     def choice(self, place: int) -> PlanChoice:
