@@ -315,9 +315,9 @@ SENSOR_PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "motion_sensor",
         "",
-        "Name of an IMU that is fixed to the same body as this camera and whose gyro has hardly any bias. If the camera is "
-        "streamed, the gyro then says whether the camera turns; otherwise that is estimated from the pictures "
-        "(docs/STREAMING.md).",
+        "Name of an IMU that is fixed to the same body as this camera and whose gyro has hardly any bias, or of a series with "
+        "the twist of its odometry (twist.twist.linear.x, twist.twist.angular.z). If the camera is streamed, that sensor says "
+        "whether the camera moves; otherwise this is estimated from the pictures (docs/STREAMING.md).",
     ),
     Parameter(
         "expected_rate_hz", 0.0, "Rate at which the sensor should send [Hz]. 0 means that the rate is measured.", 0.0, 10000.0

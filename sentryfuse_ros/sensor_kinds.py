@@ -11,7 +11,7 @@ up the floors. A kind that another package registers may hold the objects themse
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -99,6 +99,11 @@ class Stem:
         return None if self.onnx is None else _loaded(self.onnx)
 
 
+def _twist_columns(value_names: Sequence[str], part: str) -> tuple[int, ...]:
+    paths = [name.split(".") for name in value_names]
+    return tuple(i for i, path in enumerate(paths) if part in path[:-1] and "accel" not in path)
+
+
 @dataclass(frozen=True)
 class SensorKind:
     """One kind of sensor. Raises ParameterError for a record that contradicts itself.
@@ -167,9 +172,17 @@ class SensorKind:
     row_rate_option: str = ""
     """Option of the spec that fixes the rate of the rows [Hz], where a message holds many rows; default `row_rate_hz`."""
     turn_columns: tuple[int, ...] = ()
-    """Columns of the rows that are rates of turn [rad/s]: a camera on the same body may ask them whether it moves."""
+    """Columns of the rows that are rates of turn [rad/s], see `motion_columns`."""
     name_words: tuple[str, ...] = ()
     """An instance whose name contains one of these words has this kind unless it says otherwise; empty: the kind's name."""
+
+    def motion_columns(self, value_names: Sequence[str]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Columns of the rows that are rates of turn [rad/s] and speeds [m/s] of the sensor's own body.
+
+        A camera on the same body may ask them whether it moves. ``value_names``: paths of the fields that make the rows, where
+        fields were selected; those of a geometry_msgs/Twist count, such as ``twist.twist.linear.x`` of nav_msgs/Odometry.
+        """
+        return self.turn_columns or _twist_columns(value_names, "angular"), _twist_columns(value_names, "linear")
 
     def __post_init__(self) -> None:
         if not self.name.isidentifier():

@@ -33,7 +33,7 @@ class SensorSettings:
     model_input: str
     part: int  # place among the sensors that make up the model input together, from 1; 0: the sensor serves all of it
     queue_depth: int
-    motion_sensor: str  # an IMU on the body of this camera; "" where none is named
+    motion_sensor: str  # an IMU or odometry of the body of this camera; "" where none is named
     expected_rate_hz: float
     timeout_s: float
     max_latency_s: float
@@ -124,10 +124,11 @@ def check_settings(flat: Mapping[str, Any]) -> tuple[Settings, list[ParameterErr
         own = {p.name: checked(p, f"{name}.{p.name}", sensor_default(name, p), name + ".") for p in SENSOR_PARAMETERS}
         sensors.append(_sensor_settings(name, own, _limits(name, flat, errors)))
     errors += _wrong_parts(sensors)
-    turning = [s.name for s in sensors if sensor_kind(s.kind).turn_columns]
+    moving = [s.name for s in sensors if any(sensor_kind(s.kind).motion_columns(s.fields))]
     for s in sensors:
-        if s.motion_sensor and s.motion_sensor not in turning:
-            expected = "the name of an IMU" + (f": {', '.join(turning)}" if turning else ", and there is none among the sensors")
+        if s.motion_sensor and s.motion_sensor not in moving:
+            known = f": {', '.join(moving)}" if moving else ", and there is none among the sensors"
+            expected = f"the name of an IMU, or of a series with fields of a twist{known}"
             errors.append(ParameterError(f"parameter {s.name}.motion_sensor", repr(s.motion_sensor), expected))
     return Settings(tuple(sensors), values), errors
 

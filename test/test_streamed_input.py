@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from cdr_messages import image, imu, raw
+from cdr_messages import STORE, header, image, imu, make, raw
 from stream_maker import SPEC, still_room, stream_model, with_box
 
+from sentryfuse_ros.bags.message_types import definition_in
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import Subnetwork
@@ -18,6 +19,7 @@ from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.streaming.branches import Branch
 
 T0 = 1_700_000_000 * NS
+TWIST = "geometry_msgs/msg/TwistStamped"
 STILL = {"watch_motion": False, "policy": {"refresh_pictures": 0}, "by_default": True}
 EXACT = {**STILL, "rule": {"factor": 0.0}}
 BUDGET = {**STILL, "policy": {"kind": "budget", "most_share": 0.2, "refresh_pictures": 0}}
@@ -35,9 +37,10 @@ class Camera:
     def __init__(self, section=STILL, sensors=("depth",), **parameters):
         flat = {"sensors": list(sensors), "budget": "flops", **parameters}
         for name in sensors:
-            flat |= {f"{name}.kind": "camera", f"{name}.model_input": "depth"} if name != "imu" else {}
+            flat |= {f"{name}.kind": "camera", f"{name}.model_input": "depth"} if name not in ("imu", "odometry") else {}
         self.engine = stream_engine(**section)
-        self.pipeline = Pipeline(build_settings(flat), self.engine)
+        definitions = {TWIST: definition_in(STORE, TWIST)}
+        self.pipeline = Pipeline(build_settings(flat), self.engine, definitions=definitions)
         self.now_ns = T0
 
     def feed(self, metres, sensor="depth", after_s=0.1):
@@ -55,6 +58,15 @@ class Camera:
             for stamp, noisy in zip(stamps, noise)
         ]
         self.pipeline.feed("imu", messages, stamps, int(stamps[-1]), int(stamps[-1]))
+
+    def drive(self, m_s, rad_s=0.0):
+        """Odometry for the next tenth of a second."""
+        stamps = self.now_ns + np.arange(1, 6) * NS // 50
+        vectors = [make("geometry_msgs/Vector3", *values) for values in ((m_s, 0.0, 0.0), (0.0, 0.0, rad_s))]
+        messages = [
+            raw(make("geometry_msgs/TwistStamped", header(int(stamp)), make("geometry_msgs/Twist", *vectors))) for stamp in stamps
+        ]
+        self.pipeline.feed("odometry", messages, stamps, int(stamps[-1]), int(stamps[-1]))
 
     def snapshot(self):
         return self.pipeline.snapshot(self.now_ns + NS // 50, self.now_ns + NS // 50)
@@ -166,11 +178,46 @@ def test_a_gyro_on_the_camera_says_whether_it_moves():
     assert turning.index(True) in (first, first + 1) and not turning[-1] and 5 <= sum(turning) <= 8
 
 
-def test_a_motion_sensor_must_be_an_imu():
-    flat = {"sensors": ["depth", "imu", "other"], "depth.kind": "camera", "other.kind": "camera"}
+ODOMETRY = {"odometry.kind": "series", "odometry.type": TWIST, "odometry.frozen_samples": 0}  # standing, it repeats itself
+BOTH = ["twist.linear.x", "twist.angular.z"]
+
+
+@pytest.mark.parametrize(
+    "fields, speeds, turns",
+    [(BOTH, (0.5, 0.0), (0.0, 0.0)), (BOTH, (0.0, 0.0), (0.3, 0.0)), (["twist.linear.*"], (0.5, 0.0), (0.0, 0.0))],
+)
+def test_odometry_says_whether_the_camera_moves(fields, speeds, turns):
+    """A still room: neither the windows nor a gyro would tell of a drive straight on along it."""
+    camera = Camera(WATCHING, ("depth", "odometry"), **ODOMETRY, **{"odometry.fields": fields, "depth.motion_sensor": "odometry"})
+    uses = []
+    for t, frame in enumerate(room(40)):
+        now = 0 if 15 <= t < 25 else 1
+        camera.drive(speeds[now], turns[now])
+        uses.append(camera.show(frame[0])[0])
+    first = next(t for t, use in enumerate(uses) if use)
+    assert first < 10 and not any(use.moving for use in uses[first:15])
+    assert all(use.moving and use.encoded == 36 for use in uses[16:25]) and not any(use.moving for use in uses[29:])
+
+
+def test_odometry_that_stands_is_believed_where_somebody_fills_the_picture():
+    camera = Camera(WATCHING, ("depth", "odometry"), **ODOMETRY, **{"odometry.fields": BOTH, "depth.motion_sensor": "odometry"})
+    uses = []
+    for frame in with_box(room(30), [None] * 10 + [4 * t for t in range(20)], size=40):
+        camera.drive(0.0)
+        uses.append(camera.show(frame[0])[0])
+    assert not any(use.moving for use in uses if use)
+
+
+def test_a_motion_sensor_must_measure_motion():
+    flat = {"sensors": ["depth", "imu", "other", "odometry"], "depth.kind": "camera", "other.kind": "camera", **ODOMETRY}
+    accelerations = {"odometry.fields": ["accel.linear.x", "position.x"]}
     for wrong in ("gyro", "other"):
-        with pytest.raises(ParameterError, match="depth.motion_sensor.*IMU: imu"):
-            build_settings({**flat, "depth.motion_sensor": wrong})
+        with pytest.raises(
+            ParameterError, match="depth.motion_sensor.*IMU, or of a series with fields of a twist: imu, odometry"
+        ):
+            build_settings({**flat, "odometry.fields": BOTH, "depth.motion_sensor": wrong})
+    with pytest.raises(ParameterError, match="depth.motion_sensor.*: imu"):
+        build_settings({**flat, **accelerations, "depth.motion_sensor": "odometry"})
 
 
 def test_another_resolution_begins_anew():

@@ -46,6 +46,7 @@ class PictureWindow(NamedTuple):
     source: Source
     era: int
     turn_rad_s: float | None = None  # rate at which the camera turns, where it is measured
+    speed_m_s: float | None = None  # at which it drives, where that is measured
 
 
 def picture_window(

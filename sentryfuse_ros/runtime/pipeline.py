@@ -85,7 +85,7 @@ class Pipeline:
         }
         self._body = {s.name: self._sensors[s.motion_sensor] for s in settings.sensors if s.motion_sensor}
         for sensor in self._body.values():
-            sensor.motion = BodyMotion(sensor.kind.turn_columns)
+            sensor.motion = BodyMotion(*sensor.kind.motion_columns(sensor.decoder.value_names))
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
@@ -310,11 +310,12 @@ class Pipeline:
             sensor.expect_window(due_arrival_ns if sensor.name in used else None)
 
     def _tell_motion(self, inputs: dict[str, np.ndarray | PictureWindow], statuses: Mapping[str, Status]) -> None:
-        """Tell the windows of streams how fast their camera turns, where an IMU on its body is live."""
+        """Tell the windows of streams how fast their camera turns and drives, where its motion sensor is live."""
         for name, x in inputs.items():
             if isinstance(x, PictureWindow) and len(x.new) and (body := self._body.get(x.source.sensor)) is not None:
                 if body.motion is not None and statuses[body.name].live:
-                    inputs[name] = x._replace(turn_rad_s=body.motion.turn_rad_s(int(x.new_stamp_ns[-1])))
+                    end_ns, motion = int(x.new_stamp_ns[-1]), body.motion
+                    inputs[name] = x._replace(turn_rad_s=motion.turn_rad_s(end_ns), speed_m_s=motion.speed_m_s(end_ns))
 
     def _check(self, sensor: Sensor, now_node_ns: int, now_arrival_ns: int) -> Status:
         status = self._switches[sensor.name].apply(sensor.check(now_node_ns, now_arrival_ns))

@@ -137,7 +137,7 @@ class StreamedInput:
         self._follow(window, size)
         self._flops = 0.0
         for stamp_ns, picture in zip(window.new_stamp_ns.tolist(), window.new):
-            self._encode(stamp_ns, picture, ratio, confidence, window.turn_rad_s)
+            self._encode(stamp_ns, picture, ratio, confidence, window)
         # Pictures that have left the window, or were removed from it because their sensor failed, are never used again.
         self._tokens = {stamp_ns: self._tokens[stamp_ns] for stamp_ns in window.row_stamp_ns.tolist() if stamp_ns in self._tokens}
         if self._tokens:
@@ -158,13 +158,20 @@ class StreamedInput:
             self._stream.reset()
         self._source, self._size = window.source, size
 
-    def _encode(self, stamp_ns: int, picture: np.ndarray, ratio: float, confidence: float, turn_rad_s: float | None) -> None:
+    def _encode(self, stamp_ns: int, picture: np.ndarray, ratio: float, confidence: float, window: PictureWindow) -> None:
         before_ns = self._state.newest_ns
         if stamp_ns <= before_ns:
             return  # taken meanwhile, for a window that was replaced
         if before_ns >= 0 and stamp_ns - before_ns > self._max_gap_ns:
             self._stream.reset()  # the camera was away
-        step = self._stream.update(picture, ratio=ratio, confidence=confidence, turn_rad_s=turn_rad_s, size=self._size)
+        step = self._stream.update(
+            picture,
+            ratio=ratio,
+            confidence=confidence,
+            turn_rad_s=window.turn_rad_s,
+            speed_m_s=window.speed_m_s,
+            size=self._size,
+        )
         seen = 1.0 if self.spec.encoding != "depth_m" or picture.any() else 0.0
         self._tokens[stamp_ns] = step.token, seen
         flops = self._encoder.flops(step.encoded, step.size)
