@@ -59,6 +59,18 @@ def score_facts(sentences: Sequence[str], truths: Sequence[Truth]) -> FactScore:
     )
 
 
+def _without_metrics(error: ImportError) -> SentryFuseError:
+    return SentryFuseError("metrics of captions", f"no package {error.name}", "pycocoevalcap", "pip install pycocoevalcap==1.2")
+
+
+def _by_moment(
+    sentences: Sequence[str], references: Sequence[Sequence[str]]
+) -> tuple[dict[int, list[str]], dict[int, list[str]]]:
+    """Sentences and references as the metrics take them."""
+    said = {i: [plain(sentence)] for i, sentence in enumerate(sentences)}
+    return said, {i: [plain(sentence) for sentence in row] for i, row in enumerate(references)}
+
+
 def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]], with_meteor: bool = True) -> dict[str, float]:
     """Compare sentences with references of the same moments: "cider", "bleu4", "rouge_l" and, where there is Java, "meteor".
 
@@ -70,11 +82,8 @@ def score_wording(sentences: Sequence[str], references: Sequence[Sequence[str]],
         from pycocoevalcap.meteor.meteor import Meteor
         from pycocoevalcap.rouge.rouge import Rouge
     except ImportError as error:
-        raise SentryFuseError(
-            "metrics of captions", f"no package {error.name}", "pycocoevalcap", "pip install pycocoevalcap==1.2"
-        ) from error
-    said = {i: [plain(sentence)] for i, sentence in enumerate(sentences)}
-    wanted = {i: [plain(sentence) for sentence in row] for i, row in enumerate(references)}
+        raise _without_metrics(error) from error
+    said, wanted = _by_moment(sentences, references)
     with contextlib.redirect_stdout(io.StringIO()):  # they print as they go
         bleu, _ = Bleu(4).compute_score(wanted, said)
         cider, _ = Cider().compute_score(wanted, said)
@@ -90,11 +99,8 @@ def cider_of_each(sentences: Sequence[str], references: Sequence[Sequence[str]])
     try:
         from pycocoevalcap.cider.cider import Cider
     except ImportError as error:
-        raise SentryFuseError(
-            "metrics of captions", f"no package {error.name}", "pycocoevalcap", "pip install pycocoevalcap==1.2"
-        ) from error
-    said = {i: [plain(sentence)] for i, sentence in enumerate(sentences)}
-    wanted = {i: [plain(sentence) for sentence in row] for i, row in enumerate(references)}
+        raise _without_metrics(error) from error
+    said, wanted = _by_moment(sentences, references)
     each: np.ndarray = Cider().compute_score(wanted, said)[1]
     return each
 

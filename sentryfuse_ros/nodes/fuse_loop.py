@@ -251,8 +251,7 @@ class FuseLoop:
         self._between = self._needs_polls_before_next_tick(now)
         self._drivers.follow(self._pipeline.requests)
         for receiver in self._receivers.values():
-            skips_messages = self._pipeline.sensor(receiver.sensor.name).skips_messages
-            if receiver.depth < receiver.sensor.queue_depth and not skips_messages:
+            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.skips_messages(receiver.sensor.name):
                 receiver.keep(receiver.sensor.queue_depth)
         if self._priority.watch():
             self._logger.warning(
@@ -324,7 +323,7 @@ class FuseLoop:
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
         for receiver in self._receivers.values():
-            if self._pipeline.sensor(receiver.sensor.name).skips_messages:
+            if self._pipeline.skips_messages(receiver.sensor.name):
                 receiver.keep(min(RESTING_DEPTH, receiver.sensor.queue_depth))
             before = receiver.unheard
             if receiver.follow_publishers():

@@ -172,9 +172,9 @@ def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
 def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST, rate_hz: float = RATE_HZ) -> PlanCosts:
     """Let the engine run, at every ratio, the plans that fit into the ratio's share of measured time.
 
-    ``most_lost``: accuracy, 0..1, that a plan may lose; ``rate_hz``: predictions a second (`planner.choose_plans`). An input that
-    is a stream has no held pictures: its stream decides what is encoded anew. Returns the costs. Raises ParameterError where
-    the checkpoint has no validation accuracies to choose by, or too many inputs.
+    ``most_lost``: accuracy, 0..1, that a plan may lose; ``rate_hz``: predictions a second (`planner.choose_plans`). The pictures
+    of an input that is a stream are not held, whatever the plan says: its stream decides what is encoded anew. Returns the costs.
+    Raises ParameterError where the checkpoint has no validation accuracies to choose by, or too many inputs.
     """
     config = engine.checkpoint.config
     worth = PlanWorth.of_checkpoint(engine.info, config)
