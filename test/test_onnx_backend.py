@@ -182,12 +182,6 @@ def test_statistics_of_pictures_too_low_for_the_coarsest_scale(kind, shape):
     assert_same(model, backend_of(model), (True,), 0.0)
 
 
-def test_large_pictures_are_pooled_by_rows_and_columns_apart(monkeypatch):
-    model = one_modality(PICTURES["camera"], frames_per_token=1, stem_channels=[4], statistics=[2, 3])
-    monkeypatch.setattr("sentryfuse_ros.runtime.onnx_tokenizers.MAX_POOLING_WEIGHTS", 10)
-    assert_same(model, backend_of(model), (True,), 0.0)
-
-
 @pytest.mark.parametrize("spectrum_steps", (0, 5, 8, 13))
 def test_series_tokeniser(spectrum_steps):
     spec = ModalitySpec("m", "series", 1.0, (40, 3))
@@ -223,6 +217,39 @@ def test_tokens_of_earlier_pictures_are_kept_and_change_nothing(monkeypatch):
         fresh = other.run(other.compile(part, kept_units(model, part)), {"m": shown})
         np.testing.assert_array_equal(ours.logits, fresh.logits)
     assert ran == [3, 1, 1, 1, 3, 1]  # the two that share a probe push each other out
+
+
+@pytest.mark.parametrize("size", [(18, 26), (7, 9), (54, 72), (12, 8)])
+def test_a_picture_in_which_every_pixel_is_valid_runs_a_graph_of_its_own(monkeypatch, size):
+    """With the same tokens as torch's; one empty pixel is enough for the graph that looks at the mask."""
+    spec = ModalitySpec("m", "camera", 1.0, (2, 3, *size), "rgb")
+    model = one_modality(
+        spec, frames_per_token=1, stem_channels=[4, 8], grid=[1, 1], statistics=[min(3, size[0]), 1], validity_mask="none"
+    )
+    backend, part = backend_of(model), whole_stems(model.config, (True,), 0.0)
+    ((_, pictures),) = backend.compile(part, kept_units(model, part)).pictures
+    ran = []
+
+    class Watched:
+        def __init__(self, session, name):
+            self.session, self.name = session, name
+
+        def run(self, *args):
+            ran.append(self.name)
+            return self.session.run(*args)
+
+    monkeypatch.setattr(pictures, "_session", Watched(pictures._session, "any"))
+    monkeypatch.setattr(pictures, "_whole", Watched(pictures._whole, "whole"))
+    rng = np.random.default_rng(0)
+    for holes in (0, 1, 30):
+        window = rng.standard_normal(spec.shape).astype(np.float32)
+        window.reshape(2, 3, -1)[:, :, :holes] = 0
+        tokens, seen = pictures.run(window)
+        with torch.inference_mode():
+            wanted, empty = model.tokenizers[0](torch.from_numpy(window)[None])
+        np.testing.assert_allclose(seen, ~empty[0].numpy())
+        np.testing.assert_allclose(tokens[seen > 0], wanted[0].numpy()[seen > 0], atol=2e-5)
+    assert ran == ["whole"] * 2 + ["any"] * 4
 
 
 @pytest.mark.parametrize("apart", (2, 5, 11))

@@ -142,8 +142,21 @@ class OnnxBackend:
             graph = OnnxGraph()
             for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
                 graph.output(value, name)
-            self._pictures[place, size] = PictureSession(make_session(graph, self._threads, self._providers, self._shared))
+            session = make_session(graph, self._threads, self._providers, self._shared)
+            self._pictures[place, size] = PictureSession(session, self._whole_session(place, size))
         return self._pictures[place, size]
+
+    def _whole_session(self, place: int, size: int) -> Any | None:
+        """The session for pictures in which every pixel is valid; None where it would not be faster."""
+        spec = self._config.modalities[place]
+        options = self._config.tokenizer[spec.name].at_size(size)
+        if self._builders[place] is not onnx_tokenizers.frame_tokenizer or not isinstance(options, FrameTokenizerConfig):
+            return None
+        if not onnx_tokenizers.gains_from_whole(options):
+            return None
+        graph, weights = OnnxGraph(), stem_weights(self._config, self._weights, place, size)
+        graph.output(onnx_tokenizers.frame_tokenizer(graph, WINDOW, spec, options, weights, whole=True)[0], TOKENS)
+        return make_session(graph, self._threads, self._providers, self._shared)
 
 
 def _is_lean(options: TokenizerConfig) -> bool:
@@ -176,8 +189,9 @@ class PictureSession:
     """Tokens of pictures that each make a token of their own. The older pictures of a window were the newest of an earlier
     one, so their tokens are kept instead of made again. The result is the same to the last bit."""
 
-    def __init__(self, session: Any):
-        self._session = session
+    def __init__(self, session: Any, whole: Any | None = None):
+        """``whole``: a faster session for pictures in which every pixel is valid, that is, not zero in all channels."""
+        self._session, self._whole = session, whole
         self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
         self._newest: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None  # the newest window, and what was made of it
         self._runs = 0
@@ -214,6 +228,9 @@ class PictureSession:
             self._make(picture)
 
     def _tokens(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if self._whole is not None and pictures.any(1).all():
+            (tokens,) = self._whole.run([TOKENS], {WINDOW: pictures})
+            return tokens, np.ones(len(tokens), np.float32)
         tokens, seen = self._session.run([TOKENS, SEEN], {WINDOW: pictures})
         return tokens, seen
 

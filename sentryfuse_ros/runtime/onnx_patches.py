@@ -13,7 +13,8 @@ import numpy as np
 from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
 from .onnx_graph import OnnxGraph
-from .onnx_tokenizers import NORM_EPSILON, TokenValues, adaptive_pool
+from .onnx_pooling import adaptive_pool
+from .onnx_tokenizers import NORM_EPSILON, TokenValues
 
 Weights = Mapping[str, np.ndarray]
 
