@@ -126,6 +126,8 @@ class SensorKind:
     """What makes tokens of the model input, by the name that a recipe gives under `stem`; "" is the one that it need not name."""
     options: tuple[str, ...] = ()
     """Names that `spec.options` may have; the file of the input builder explains them."""
+    former_options: Mapping[str, str] = field(default_factory=dict)
+    """Present name of every option that was once called otherwise, so that older recipes and checkpoints stay readable."""
     channels: int = 0
     """Number of channels that every spec must have; 0 leaves it to the spec."""
     channel_names: str = ""
@@ -364,7 +366,8 @@ RECEIVABLE_KINDS: Collection[str] = _ReceivableKinds()
 
 # ---- the kinds of this package; the input options are explained at the top of preprocessing/<kind>.py ---------------------
 
-_FRAME_SLOT_OPTIONS = ("max_gap_s", "hold_s")
+_FRAME_SLOT_OPTIONS = ("max_gap_s", "max_repeat_s")
+_FORMER_FRAME_OPTIONS = {"hold_s": "max_repeat_s"}
 _FRAME_STEMS = {
     "": Stem(
         LazyImport("sentryfuse_ros.model.tokenizers", "FrameTokenizer"),
@@ -397,6 +400,7 @@ register(
         lies=LazyImport("sentryfuse_ros.training.made_up_lies", "camera_lies"),
         stems=_FRAME_STEMS,
         options=(*_FRAME_SLOT_OPTIONS, "relative_depth", "centre_columns"),
+        former_options=_FORMER_FRAME_OPTIONS,
         encodings={"depth_m": 1, "rgb": 3, "mono": 1},
         rows_adjoin=True,
         decoders={
@@ -482,6 +486,7 @@ register(
             "relief_limit_m",
             "max_points",
         ),
+        former_options=_FORMER_FRAME_OPTIONS,
         spec_check=LazyImport("sentryfuse_ros.preprocessing.lidar", "check_spec"),
         decoders={
             "sensor_msgs/msg/PointCloud2": LazyImport("sentryfuse_ros.decoders.point_cloud", "CloudDecoder"),

@@ -38,6 +38,12 @@ def one_of(choices: Collection[str]) -> Rule:
     return Rule(lambda value: value in choices, "one of " + ", ".join(choices))
 
 
+class FormerName(NamedTuple):
+    """What a key was called before. `build` still reads it, so that older recipes and checkpoints stay readable."""
+
+    name: str
+
+
 # Marks a field that its record checks itself, because the rule depends on other fields.
 CHECKED_BY_RECORD = Rule(lambda value: True, "")
 
@@ -54,9 +60,11 @@ def build(kind: type[Record], values: object, what: str, remedy: str) -> Record:
 
     Raises ParameterError on an unknown key (with the nearest known one), a missing key, or a value that its field cannot have.
     """
-    known = {f.name: f for f in fields(kind)}
+    known, hints = {f.name: f for f in fields(kind)}, _annotations(kind)
     if not isinstance(values, Mapping):
         raise ParameterError(f"{what} keys", type(values).__name__, "a mapping with keys among " + ", ".join(known), remedy)
+    former = {rule.name: key for key, hint in hints.items() for rule in get_args(hint)[1:] if isinstance(rule, FormerName)}
+    values = under_present_names(values, former)
     if unknown := [str(key) for key in values if key not in known]:
         near = [match for key in unknown for match in difflib.get_close_matches(key, known, 1)]
         meant = f" (perhaps {', '.join(map(repr, near))})" if near else ""
@@ -64,8 +72,12 @@ def build(kind: type[Record], values: object, what: str, remedy: str) -> Record:
     missing = [n for n, f in known.items() if n not in values and f.default is MISSING and f.default_factory is MISSING]
     if missing:
         raise ParameterError(f"{what} keys", "no " + ", ".join(map(repr, missing)), "every key that has no default", remedy)
-    hints = _annotations(kind)
     return kind(**{name: convert(value, hints[name], f"{what} {name}", remedy) for name, value in values.items()})
+
+
+def under_present_names(values: Mapping[Any, Any], former: Mapping[str, str]) -> dict[Any, Any]:
+    """The values with every key of ``former`` renamed to what it is called now, unless that name is among the keys as well."""
+    return {key if (now := former.get(key, key)) in values else now: value for key, value in values.items()}
 
 
 def check(record: DataclassInstance, what: str, remedy: str) -> None:
@@ -96,7 +108,7 @@ def convert(value: Any, hint: Any, what: str, remedy: str) -> Any:
         if CHECKED_BY_RECORD in rules:
             return value
         value = convert(value, inner, what, remedy)
-        for rule in rules:
+        for rule in (r for r in rules if isinstance(r, Rule)):
             if not rule.holds(value):
                 raise ParameterError(what, _shown(value), rule.expected, remedy)
         return value

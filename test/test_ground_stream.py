@@ -158,7 +158,7 @@ def test_training_goes_on_where_it_stopped_and_learns_the_old_tokens(drives, spe
 def test_a_stem_with_another_number_of_tokens_is_refused(network):
     training = StemTraining.read(RECIPE)
     with pytest.raises(ParameterError, match="tokens a window"):
-        with_patches(network[0], 0, replace(training, stem={**training.stem, "pictures_per_token": 2}))
+        with_patches(network[0], 0, replace(training, stem={**training.stem, "frames_per_token": 2}))
 
 
 def predictions(drive, checkpoint, streaming, tick_s=0.1):

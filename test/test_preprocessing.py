@@ -25,9 +25,18 @@ def ramp(stamp_ns, channels=6):
 
 
 def test_spec_survives_a_round_trip_through_a_dict():
-    spec = ModalitySpec("cam", "camera", 1.5, (4, 3, 8, 8), "rgb", (0.1, 0.2, 0.3), (1, 2, 3), {"hold_s": 0.1})
+    spec = ModalitySpec("cam", "camera", 1.5, (4, 3, 8, 8), "rgb", (0.1, 0.2, 0.3), (1, 2, 3), {"max_repeat_s": 0.1})
     assert ModalitySpec.from_dict(spec.to_dict()) == spec
     assert spec.row_shape == (3, 8, 8) and IMU.row_shape == (6,)
+
+
+def test_an_option_under_its_former_name_is_read_under_the_present_one():
+    before = {**DEPTH.to_dict(), "options": {"hold_s": 0.1, "max_gap_s": 0.3}}
+    spec = ModalitySpec.from_dict(before)
+    assert spec.to_dict()["options"] == {"max_repeat_s": 0.1, "max_gap_s": 0.3}
+    assert spec == ModalitySpec.from_dict(spec.to_dict())
+    with pytest.raises(ParameterError, match="option: saw 'hold_s'"):  # which of the two should hold?
+        ModalitySpec.from_dict({**before, "options": {"hold_s": 0.1, "max_repeat_s": 0.3}})
 
 
 @pytest.mark.parametrize(

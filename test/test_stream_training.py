@@ -48,7 +48,7 @@ def frames_of_arms():
 
 def network():
     torch.manual_seed(0)
-    options = {**STEM, "grid": [2, 2], "pictures_per_token": 2}
+    options = {**STEM, "grid": [2, 2], "frames_per_token": 2}
     return SentryFuse(
         tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": options}, fusion_sizes=[[2, 0.0], [1, 0.5]])
     )

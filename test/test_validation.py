@@ -7,7 +7,7 @@ from typing import Annotated
 import pytest
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.validation import Count, Share, build, check, one_of
+from sentryfuse_ros.validation import Count, FormerName, Share, build, check, one_of
 
 REMEDY = "correct the file"
 
@@ -15,7 +15,7 @@ REMEDY = "correct the file"
 @dataclass(frozen=True)
 class Wheel:
     radius_m: float
-    spokes: Count = 8
+    spokes: Annotated[Count, FormerName("rods")] = 8
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,14 @@ def test_an_error_names_the_key_the_value_the_expectation_and_the_remedy(change,
         vehicle(**change)
     assert str(caught.value).startswith(f"{thing}: saw {seen}, expected ") and str(caught.value).endswith(f"; {REMEDY}")
     assert expected in str(caught.value.expected)
+
+
+def test_a_key_is_read_under_its_former_name_but_not_beside_the_present_one():
+    assert vehicle(spare={"radius_m": 0.3, "rods": 6}).spare == Wheel(0.3, 6)
+    with pytest.raises(ParameterError, match="vehicle spare spokes: saw 0, expected a whole number of 1 or more"):
+        vehicle(spare={"radius_m": 0.3, "rods": 0})
+    with pytest.raises(ParameterError, match="vehicle spare keys: saw 'rods'"):
+        vehicle(spare={"radius_m": 0.3, "rods": 6, "spokes": 6})
 
 
 def test_what_is_no_mapping_and_what_lacks_a_key_are_refused():

@@ -117,7 +117,7 @@ def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
     rows = min(PICTURE_ROWS, height)
     columns = min(max(PICTURE_COLUMN_STEP, round(rows * width / height / PICTURE_COLUMN_STEP) * PICTURE_COLUMN_STEP), width)
     return ProposedInput(
-        ModalitySpec(sensor.model_input, "camera", length_s, (FRAMES, channels, rows, columns), name, options=_hold(rate_hz)),
+        ModalitySpec(sensor.model_input, "camera", length_s, (FRAMES, channels, rows, columns), name, options=_repeat(rate_hz)),
         f"{topic.name} sends {width} x {height} pictures at {rate_hz:.3g} Hz; {FRAMES} of them, shrunk to {columns} x {rows}",
     )
 
@@ -150,7 +150,7 @@ def _lidar(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, lengt
         low, high = low - 1, high + 1
     rows = 1 if topic.msg_type.endswith("LaserScan") else LIDAR_ROWS
     farthest_m = float(ceil(np.percentile(reach[seen], 95)))
-    options = {"min_elevation_deg": float(low), "max_elevation_deg": float(high), "max_range_m": farthest_m, **_hold(rate_hz)}
+    options = {"min_elevation_deg": float(low), "max_elevation_deg": float(high), "max_range_m": farthest_m, **_repeat(rate_hz)}
     return ProposedInput(
         ModalitySpec(sensor.model_input, "lidar", length_s, (FRAMES, LIDAR_CHANNELS, rows, LIDAR_COLUMNS), options=options),
         f"{topic.name} sees from {low:g} to {high:g} degrees, and 95 % of its points within {farthest_m:g} m: range images of "
@@ -158,9 +158,9 @@ def _lidar(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, lengt
     )
 
 
-def _hold(rate_hz: float) -> dict[str, float]:
+def _repeat(rate_hz: float) -> dict[str, float]:
     """A frame may stand in for up to three that are missing, and never for less than the default."""
-    return {"hold_s": round(max(0.25, 3.5 / rate_hz), 2)} if rate_hz > 0 else {}
+    return {"max_repeat_s": round(max(0.25, 3.5 / rate_hz), 2)} if rate_hz > 0 else {}
 
 
 def _first(bag: Bag, topic: Topic) -> bytes:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
-from ..validation import Count, one_of
+from ..validation import Count, FormerName, one_of
 from .tokenizer_config import REMEDY, Shapes, StemSize, TokenizerConfig, layer_shapes
 
 PATCHES = "patches"  # what a recipe's key `stem` calls this stem
@@ -39,7 +39,7 @@ class PatchTokenizerConfig(TokenizerConfig):
     code: Count = 48  # numbers that are kept of a window, and read out
     read_channels: Count = 64  # channels of the convolution over the grid of windows
     grid: tuple[Count, Count] = (4, 4)  # rows and columns that this convolution is averaged down to
-    pictures_per_token: Count = 1  # successive pictures that share a token
+    frames_per_token: Annotated[Count, FormerName("pictures_per_token")] = 1  # successive frames that share a token
     # The stem is told where the picture holds data: "each" channel apart, "one" mask for all channels, or "none".
     validity_mask: Annotated[str, one_of(("each", "one", "none"))] = "each"
 
@@ -67,19 +67,19 @@ class PatchTokenizerConfig(TokenizerConfig):
             raise ParameterError(
                 f"tokenizer {spec.name!r} patch * window", side, f"a divisor of the picture's {spec.shape[2:]} pixels", REMEDY
             )
-        if spec.shape[0] % self.pictures_per_token:
+        if spec.shape[0] % self.frames_per_token:
             raise ParameterError(
-                f"tokenizer {spec.name!r} pictures_per_token", self.pictures_per_token, f"a divisor of {spec.shape[0]}", REMEDY
+                f"tokenizer {spec.name!r} frames_per_token", self.frames_per_token, f"a divisor of {spec.shape[0]}", REMEDY
             )
         read = self.read_grid(spec)
         if any(part > whole for part, whole in zip(self.grid, read)):
             raise ParameterError(f"tokenizer {spec.name!r} grid", list(self.grid), f"at most {list(read)}", REMEDY)
-        return spec.shape[0] // self.pictures_per_token
+        return spec.shape[0] // self.frames_per_token
 
     @property
     def motion_steps(self) -> int:
         """Pictures that a token sees."""
-        return self.pictures_per_token + 2 * MOTION_CONTEXT
+        return self.frames_per_token + 2 * MOTION_CONTEXT
 
     def window_grid(self, spec: ModalitySpec) -> tuple[int, int]:
         """Rows and columns of windows of one picture."""

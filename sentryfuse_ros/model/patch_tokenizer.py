@@ -64,9 +64,9 @@ class WindowLayer(nn.Module):
 
 
 class PatchTokenizer(Tokenizer):
-    """(B, K, C, H, W) -> tokens (B, K / pictures_per_token, D), and whether each saw no picture (B, N) bool.
+    """(B, K, C, H, W) -> tokens (B, K / frames_per_token, D), and whether each saw no picture (B, N) bool.
 
-    Raises ParameterError unless windows of patches fill the picture and pictures_per_token divides K.
+    Raises ParameterError unless windows of patches fill the picture and frames_per_token divides K.
     """
 
     def __init__(self, spec: ModalitySpec, d_model: int, options: PatchTokenizerConfig):
@@ -83,7 +83,7 @@ class PatchTokenizer(Tokenizer):
         self.pack = nn.Linear(count * width, options.code)
         self.read = nn.Conv2d(options.code, options.read_channels, READ_KERNEL, stride=READ_STRIDE, padding=READ_KERNEL // 2)
         self.mix = nn.Linear(options.read_channels * options.grid[0] * options.grid[1], d_model)
-        share = options.pictures_per_token
+        share = options.frames_per_token
         self.motion = nn.Conv1d(d_model, d_model, options.motion_steps, stride=share, padding=MOTION_CONTEXT)
 
     @property
@@ -136,7 +136,7 @@ class PatchTokenizer(Tokenizer):
 
     def in_motion(self, pictures: Tensor, seen: Tensor) -> tuple[Tensor, Tensor]:
         """What is known of successive pictures (B, K, D), and which slots hold one (B, K) -> tokens (B, N, D), empty (B, N)."""
-        share = self.options.pictures_per_token
+        share = self.options.frames_per_token
         pictures = pictures * seen.unsqueeze(-1)
         tokens = F.gelu(self.motion(pictures.transpose(1, 2))).transpose(1, 2)
         tokens = tokens + pictures.unflatten(1, (-1, share)).mean(2)

@@ -2,7 +2,7 @@
 
 Options (all optional):
   max_gap_s       a silence longer than this splits the window, see `series` [s]. Default 0.5.
-  hold_s          a slot without a new frame repeats the last frame for at most this long and is empty after that [s].
+  max_repeat_s    a slot without a new frame repeats the last frame for at most this long and is empty after that [s].
                   Default 0.25.
   relative_depth  1 subtracts the window's median foreground depth, so that the distance to the camera does not matter.
                   Only for depth. Default 0.

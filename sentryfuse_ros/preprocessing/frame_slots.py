@@ -8,7 +8,7 @@ from ..nanoseconds import NS_PER_S
 from .series import DEFAULT_MAX_GAP_S, rows_since_gap
 from .spec import ModalitySpec
 
-DEFAULT_HOLD_S = 0.25
+DEFAULT_MAX_REPEAT_S = 0.25
 
 
 def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
@@ -24,7 +24,7 @@ def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.n
     held = np.maximum(index, used.start)
     if used.stop <= used.start:
         return np.full(slots, -1)
-    # A frame is held for at least the length of a slot, so that a camera slower than the slots leaves no holes.
-    hold_ns = max(spec.options.get("hold_s", DEFAULT_HOLD_S), spec.window_s / slots) * NS_PER_S
-    empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > hold_ns)
+    # A frame is repeated for at least the length of a slot, so that a camera slower than the slots leaves no holes.
+    max_repeat_ns = max(spec.options.get("max_repeat_s", DEFAULT_MAX_REPEAT_S), spec.window_s / slots) * NS_PER_S
+    empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > max_repeat_ns)
     return np.where(empty, -1, index)

@@ -16,7 +16,7 @@ Options (all optional):
   relief_columns     number of neighbours that relief is measured against, the cell itself included. Default 9.
   relief_limit_m     relief is limited to this, because the edge of an object is not roughness [m]. Default 0.05.
   max_points         of a larger cloud only every k-th point is used, with k odd so that no ring is lost. Default 65536.
-  max_gap_s, hold_s  which frames fill the K slots, as in `camera`.
+  max_gap_s, max_repeat_s    which frames fill the K slots, as in `camera`.
 """
 
 from __future__ import annotations

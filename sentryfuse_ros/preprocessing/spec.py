@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from ..errors import ParameterError
 from ..sensor_kinds import sensor_kind, sensor_kinds
-from ..validation import Count, Positive, Rule, build, check
+from ..validation import Count, Positive, Rule, build, check, under_present_names
 
 FINER = 0.9  # a sensor that sends at less than this share of the rate of an input leaves steps of it empty
 _REMEDY = "correct the modality's entry in the model's JSON or training YAML"
@@ -57,6 +57,7 @@ class ModalitySpec:
             object.__setattr__(self, part, values)
             if values and len(values) != self.channels:
                 raise bad(part, values, f"{self.channels} numbers, one per channel")
+        object.__setattr__(self, "options", under_present_names(self.options, kind.former_options))
         for name in self.options:
             if name not in kind.options:
                 close = difflib.get_close_matches(name, kind.options, 1)

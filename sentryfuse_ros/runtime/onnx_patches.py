@@ -111,7 +111,7 @@ def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: Patc
 
 def in_motion(graph: OnnxGraph, pictures: str, seen: str, options: PatchTokenizerConfig, weights: Weights) -> TokenValues:
     """What is known of successive pictures (K, D), seen (K,) -> tokens (N, D), seen (N,)."""
-    share, d_model = options.pictures_per_token, len(weights["motion.bias"])
+    share, d_model = options.frames_per_token, len(weights["motion.bias"])
     pictures = graph.op("Mul", pictures, graph.reshape(seen, -1, 1))
     x = graph.op("Transpose", graph.reshape(pictures, 1, -1, d_model), perm=[0, 2, 1])
     x = graph.op(
