@@ -20,6 +20,7 @@ FLOORS = (  # each may import from the floors before it and from its own
         "nanoseconds",
         "parameters",
         "paths",
+        "sensor_kind",
         "sensor_kinds",
         "settings",
         "validation",

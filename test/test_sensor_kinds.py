@@ -24,10 +24,9 @@ from sentryfuse_ros.preprocessing.series import rows_since_gap
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
+from sentryfuse_ros.sensor_kind import SensorKind, Stem
 from sentryfuse_ros.sensor_kinds import (
     RECEIVABLE_KINDS,
-    SensorKind,
-    Stem,
     kind_of_message,
     register,
     registered,
