@@ -117,7 +117,7 @@ def test_a_camera_that_comes_back_brings_a_new_picture_at_once(holding):
     assert not holding.run(1.0)[-1].tick.mask[0]
     holding.off.clear()
     first = next(p for p in (holding.step() for _ in range(20)) if p.tick.mask[0])
-    stamps, _ = holding.pipeline._sensors["camera"].buffer.window(first.tick.snapshot.end_ns)
+    stamps, _ = holding.pipeline.robot_sensors._sensors["camera"].buffer.window(first.tick.snapshot.end_ns)
     assert not np.array_equal(first.tick.inputs["camera"], old) and stamps[-1] > first.tick.node_ns - NS // 5
 
 

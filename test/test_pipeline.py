@@ -62,7 +62,7 @@ def test_frozen_camera_leaves_the_mask_and_its_frames_leave_the_window(robot):
     frame = robot.random.integers(1000, 3000, (24, 32)).astype(np.uint16)
     robot.make["camera"] = lambda stamp: raw(image(frame, "16UC1", stamp_ns=stamp))
     assert [p.tick.statuses["camera"].state for p in robot.run(1.0)][-1] == State.FROZEN
-    assert robot.pipeline.sensor("camera").buffered_rows == 0
+    assert robot.pipeline.robot_sensors.view("camera").buffered_rows == 0
     robot.make["camera"] = robot.camera
     assert robot.run(0.5)[-1].tick.mask.all()
 
@@ -116,7 +116,7 @@ def test_sensors_that_a_plan_leaves_out_sleep_but_stay_live(thrifty):
     thrifty.run(2.0)
     assert not any(view.asleep for view in thrifty.pipeline.sensors.values())
     thrifty.pipeline.override(0.9)
-    before = thrifty.pipeline.sensor("camera").status.received
+    before = thrifty.pipeline.robot_sensors.view("camera").status.received
     last = thrifty.run(3.0)[-1]
     assert last.valid and last.tick.mask.all() and last.inference.used.tolist() == [False, True, False, False]
     assert set(last.tick.inputs) == {"imu"} and last.tick.used == (False, True, False, False)
@@ -125,7 +125,7 @@ def test_sensors_that_a_plan_leaves_out_sleep_but_stay_live(thrifty):
     assert all(view.status.live for view in views.values())
     assert views["camera"].status.received == before + 60 and views["camera"].status.dropped == 0
     assert views["camera"].status.rate_hz == pytest.approx(20, rel=0.1)
-    stamps, _ = thrifty.pipeline._sensors["camera"].buffer.window(thrifty.now_ns)
+    stamps, _ = thrifty.pipeline.robot_sensors._sensors["camera"].buffer.window(thrifty.now_ns)
     assert 3 <= len(stamps) <= 7  # of 20 in a second, as many as the window has slots, give or take a poll's
     assert last.stamp_ns >= thrifty.now_ns - NS // 100  # that of the IMU's newest sample
 
@@ -154,7 +154,7 @@ def test_liveness_of_a_sleeping_camera_notices_as_soon_as_that_of_one_awake(engi
         robot.run(2.0)
         robot.pipeline.override(ratio)
         robot.run(2.0)
-        assert robot.pipeline.sensor("camera").asleep == bool(ratio)
+        assert robot.pipeline.robot_sensors.view("camera").asleep == bool(ratio)
         same = np.full((24, 32), 1500, np.uint16)
         black = np.zeros((24, 32), np.uint16)
         if fault == "silent":
@@ -234,15 +234,15 @@ def test_watched_sensor_has_a_status_and_no_buffer(engine):
     robot = Robot(engine, sensors=["camera", "imu", "wrist_imu"])
     robot.rates["wrist_imu"], robot.make["wrist_imu"] = 100, robot.imu
     last = robot.run(1.0)[-1]
-    view = robot.pipeline.sensor("wrist_imu")
+    view = robot.pipeline.robot_sensors.view("wrist_imu")
     assert last.tick.statuses["wrist_imu"].state == State.OK == view.status.state
     assert not view.serves_model and view.buffered_rows == 0
 
 
 def test_a_sample_is_expected_only_of_a_sensor_on_schedule(robot):
     robot.run(1.0)
-    assert robot.pipeline.sample_expected(robot.now_ns)
-    assert not robot.pipeline.sample_expected(robot.now_ns + NS)
+    assert robot.pipeline.robot_sensors.sample_expected(robot.now_ns)
+    assert not robot.pipeline.robot_sensors.sample_expected(robot.now_ns + NS)
 
 
 def test_sensor_of_the_wrong_kind_for_its_input_is_refused(engine):

@@ -37,7 +37,7 @@ class PolledRobot(Robot):
         self.polls += 1
         self.publish(begin)
         for name, queue in self.queues.items():
-            if not self.pipeline.look_due(name, self.now_ns, tick_due):
+            if not self.pipeline.robot_sensors.look_due(name, self.now_ns, tick_due):
                 continue
             self.looks[name] += 1
             self.taken[name] += len(queue)
@@ -65,7 +65,9 @@ class PolledRobot(Robot):
         for _ in range(POLLS_PER_TICK - 1):
             self.poll(False)
         prediction = self.poll(True)
-        self.skips_polls = not self.pipeline.look_due_by(self.now_ns + (POLLS_PER_TICK - 1) * NS // (10 * POLLS_PER_TICK))
+        self.skips_polls = not self.pipeline.robot_sensors.look_due_by(
+            self.now_ns + (POLLS_PER_TICK - 1) * NS // (10 * POLLS_PER_TICK)
+        )
         return prediction
 
     def count(self, seconds):
@@ -125,7 +127,7 @@ def test_a_failure_of_a_sleeping_camera_is_noticed_at_most_one_rest_later(engine
         robot.run(2.0)
         robot.pipeline.override(ratio)
         robot.run(2.0 + 0.1 * phase)
-        assert robot.pipeline.sensor("camera").asleep == bool(ratio)
+        assert robot.pipeline.robot_sensors.view("camera").asleep == bool(ratio)
         pixels = np.full((24, 32), 1500 if fault == "stuck" else 0, np.uint16)
         if fault == "silent":
             robot.off.add("camera")
@@ -160,15 +162,15 @@ def test_polls_between_ticks_are_left_out_only_while_no_sensor_needs_them(restin
     assert 20 <= resting.polls <= 30  # of 60; a sensor whose rest ends between two ticks is looked at then
     resting.off.add("imu")
     resting.run(0.1)
-    assert resting.pipeline.look_due_by(resting.now_ns)  # it may be failing
+    assert resting.pipeline.robot_sensors.look_due_by(resting.now_ns)  # it may be failing
     resting.off.clear()
     resting.pipeline.override(0.0)
     resting.run(2.0)
     resting.count(1.0)
     assert resting.polls == 30
-    resting.pipeline.disable("camera")
-    resting.pipeline.disable("lidar")
-    assert not resting.pipeline.look_due_by(resting.now_ns)
+    resting.pipeline.robot_sensors.disable("camera")
+    resting.pipeline.robot_sensors.disable("lidar")
+    assert not resting.pipeline.robot_sensors.look_due_by(resting.now_ns)
 
 
 def test_a_camera_without_trusted_stamps_misses_nothing_while_it_sleeps(engine):
@@ -176,7 +178,7 @@ def test_a_camera_without_trusted_stamps_misses_nothing_while_it_sleeps(engine):
     robot.run(2.0)
     robot.pipeline.override(0.9)
     robot.run(4.0)
-    status = robot.pipeline.sensor("camera").status
+    status = robot.pipeline.robot_sensors.view("camera").status
     assert status.state == State.OK and status.dropped == 0 and status.rate_hz == pytest.approx(20, rel=0.1)
 
 
@@ -184,7 +186,7 @@ def test_rows_are_made_of_the_pictures_that_a_window_uses(engine):
     robot = PolledRobot(engine, dwell_s=0.0)
     robot.rates["camera"] = 60
     last = robot.run(3.0)[-1]
-    stamps, _ = robot.pipeline._sensors["camera"].buffer.window(robot.now_ns)
+    stamps, _ = robot.pipeline.robot_sensors._sensors["camera"].buffer.window(robot.now_ns)
     assert 10 <= len(stamps) <= 25  # of 60 in a second: one for each tick, and a few for the slots in between
     assert stamps[-1] == (robot.now_ns - 1) // (NS // 60) * (NS // 60)  # the newest is one of them
     assert last.tick.inputs["camera"].any(axis=(1, 2, 3)).all()

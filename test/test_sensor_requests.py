@@ -21,7 +21,7 @@ class Driven(Robot):
 
     @property
     def request(self):
-        return self.pipeline.requests.requests["lidar"]
+        return self.pipeline.robot_sensors.requests.requests["lidar"]
 
     def step(self, seconds=0.1):
         if not self.request.wanted:
@@ -34,7 +34,7 @@ class Driven(Robot):
         return super().step(seconds)
 
     def lidar_state(self):
-        return self.pipeline.sensor("lidar").status.state
+        return self.pipeline.robot_sensors.view("lidar").status.state
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ def test_a_sensor_that_the_plan_leaves_out_is_switched_off_after_a_while(planned
     assert not robot.request.wanted and robot.request.reason == "the plan has not used it for 2 s"
     lidar = last.tick.statuses["lidar"]
     assert lidar.state == State.ASLEEP and not lidar.alarm and last.tick.mask.tolist() == [True, True, True, False]
-    assert last.valid and not robot.pipeline.sensor("lidar").status.alarm
+    assert last.valid and not robot.pipeline.robot_sensors.view("lidar").status.alarm
 
 
 def test_it_stays_off_without_flapping(robot):
-    version = robot.pipeline.requests.version
+    version = robot.pipeline.robot_sensors.requests.version
     assert all(p.tick.statuses["lidar"].state == State.ASLEEP for p in robot.run(20.0))
-    assert robot.pipeline.requests.version == version
+    assert robot.pipeline.robot_sensors.requests.version == version
 
 
 def test_it_is_woken_when_the_ratio_falls_and_used_when_it_is_back(robot):
@@ -108,8 +108,8 @@ def test_a_driver_that_does_not_obey_keeps_its_sensor_ok(planned):
     robot.run(2.0)
     robot.pipeline.override(0.9)
     robot.run(3.0)
-    assert not robot.pipeline.requests.requests["lidar"].wanted
-    assert robot.pipeline.sensor("lidar").status.state == State.OK
+    assert not robot.pipeline.robot_sensors.requests.requests["lidar"].wanted
+    assert robot.pipeline.robot_sensors.view("lidar").status.state == State.OK
     robot.pipeline.override(None)
     assert robot.run(0.5)[-1].inference.used.all()
 
@@ -147,7 +147,7 @@ def test_without_the_parameter_nothing_is_asked(planned):
     robot = Robot(planned, dwell_s=0.0)
     robot.pipeline.override(0.9)
     robot.run(15.0)
-    assert robot.pipeline.requests.requests == {}
+    assert robot.pipeline.robot_sensors.requests.requests == {}
 
 
 def test_activation_and_a_jump_of_the_clock_want_every_sensor(robot):

@@ -284,7 +284,7 @@ def test_a_larger_encoder_than_before_begins_anew():
 def test_pictures_of_a_sensor_that_failed_are_not_used_again():
     camera, fresh = Camera(), Camera()
     camera.run(room(8))
-    camera.pipeline._sensors["depth"]._forget_rows()
+    camera.pipeline.robot_sensors._sensors["depth"]._forget_rows()
     fresh.now_ns = camera.now_ns
     frames = room(8, seed=3)
     ours, theirs = camera.run(frames), fresh.run(frames)

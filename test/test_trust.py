@@ -109,22 +109,22 @@ def test_off_does_not_look(engine):
     robot = Robot(engine, **{"imu.trust": "off"})
     robot.make["imu"] = in_g(robot)
     status = robot.run(3.0)[-1].tick.statuses["imu"]
-    assert status.state == State.OK and not status.suspect and "imu" not in robot.pipeline.unjudged
+    assert status.state == State.OK and not status.suspect and "imu" not in robot.pipeline.robot_sensors.unjudged
 
 
 def test_a_checkpoint_without_tables_runs_as_before_and_says_so(engine):
     robot = Robot(tiny_engine())
     robot.make["imu"] = in_g(robot)
     assert robot.run(3.0)[-1].tick.statuses["imu"].state == State.OK
-    assert robot.pipeline.unjudged == ("camera", "imu", "audio", "lidar")
-    assert Robot(engine).pipeline.unjudged == ("camera", "audio", "lidar")
+    assert robot.pipeline.robot_sensors.unjudged == ("camera", "imu", "audio", "lidar")
+    assert Robot(engine).pipeline.robot_sensors.unjudged == ("camera", "audio", "lidar")
 
 
 def test_a_verdict_shows_from_the_next_tick_on_in_state_mask_and_reason_alike(engine):
     robot = Robot(engine)
     robot.run(2.0)
     robot.make["imu"] = in_g(robot)
-    watch = robot.pipeline._sensors["imu"].trust
+    watch = robot.pipeline.robot_sensors._sensors["imu"].trust
     while not watch.distrusted:
         last = robot.step()
     status = last.tick.statuses["imu"]
@@ -138,7 +138,7 @@ def test_a_window_is_judged_once_and_not_after_a_reset(engine):
     robot.run(2.0)
     robot.make["imu"] = in_g(robot)
     robot.run(1.0)  # the lie fills the part that is judged
-    watch = robot.pipeline._sensors["imu"].trust
+    watch = robot.pipeline.robot_sensors._sensors["imu"].trust
     watch.reset()
     tick = robot.pipeline.snapshot(robot.now_ns, robot.now_ns)
     for _ in range(4):  # jobs of a worker that fell behind hold the same window
@@ -210,7 +210,7 @@ def test_a_table_of_other_quantities_or_inputs_is_as_if_there_were_none(table):
     assert set(engine.trust_tables) == {"imu"}
     record["inputs"]["imu"]["quantities"] = {f"old {n}": v for n, v in record["inputs"]["imu"]["quantities"].items()}
     engine = Engine(replace(engine.checkpoint, trust=record), engine.backend)
-    assert engine.trust_tables == {} and Robot(engine).pipeline.unjudged == ("camera", "imu", "audio", "lidar")
+    assert engine.trust_tables == {} and Robot(engine).pipeline.robot_sensors.unjudged == ("camera", "imu", "audio", "lidar")
 
 
 def test_clean_windows_are_near_and_lies_are_not(table):

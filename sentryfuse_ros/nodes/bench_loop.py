@@ -65,7 +65,7 @@ class LoopLoad:
         """Feed them as the loop does: pictures and clouds one by one, the small messages together."""
         now_ns = self._now_ns
         for s in self._streams:
-            if not self.pipeline.look_due(s.name, now_ns, True):
+            if not self.pipeline.robot_sensors.look_due(s.name, now_ns, True):
                 continue
             messages, stamps = came[s.name]
             step = 1 if sensor_kind(s.kind).made_of_frames else max(len(messages), 1)

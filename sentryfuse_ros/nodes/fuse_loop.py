@@ -124,7 +124,7 @@ class FuseLoop:
     def follow_switches(self) -> None:
         """Subscribe to the sensors that are in use, and to no others."""
         for sensor in self._settings.sensors:
-            wanted, name = not self._pipeline.sensor(sensor.name).disabled, sensor.name
+            wanted, name = not self._pipeline.robot_sensors.view(sensor.name).disabled, sensor.name
             if wanted and name not in self._receivers:
                 self._receivers[name] = TopicReceiver(self._node, self._receive_node, sensor, self._settings["receive"])
             elif not wanted and name in self._receivers:
@@ -153,8 +153,8 @@ class FuseLoop:
             receiver.destroy()
         if self._power is not None:
             self._power.destroy()
-        self._pipeline.requests.reset()  # nobody looks after the sensors from now on
-        self._drivers.follow(self._pipeline.requests)
+        self._pipeline.robot_sensors.requests.reset()  # nobody looks after the sensors from now on
+        self._drivers.follow(self._pipeline.robot_sensors.requests)
 
     # --- clocks and timers ---------------------------------------------------------------------------------
 
@@ -190,11 +190,11 @@ class FuseLoop:
     def _needs_polls_before_next_tick(self, now: Now) -> bool:
         """Whether a topic has to be looked at before the next tick."""
         last_ns = now.arrival_ns + round(self._ticks.until_last_poll_s(now.node_ns) * NS_PER_S)
-        return any(map(self._keeps_too_much, self._receivers.values())) or self._pipeline.look_due_by(last_ns)
+        return any(map(self._keeps_too_much, self._receivers.values())) or self._pipeline.robot_sensors.look_due_by(last_ns)
 
     def _keeps_too_much(self, receiver: TopicReceiver) -> bool:
         """Whether a topic that may be left alone is still looked at, because its queue would fill up."""
-        return receiver.depth > RESTING_DEPTH and self._pipeline.skips_messages(receiver.sensor.name)
+        return receiver.depth > RESTING_DEPTH and self._pipeline.robot_sensors.skips_messages(receiver.sensor.name)
 
     def _poll(self) -> None:
         now = self._now()
@@ -213,7 +213,7 @@ class FuseLoop:
         for receiver in self._receivers.values():
             name = receiver.sensor.name
             rests = receiver.by_hand and not self._keeps_too_much(receiver)
-            if rests and not self._pipeline.look_due(name, now.arrival_ns, fuse_due):
+            if rests and not self._pipeline.robot_sensors.look_due(name, now.arrival_ns, fuse_due):
                 continue
             messages, age_ns = receiver.drain()
             if messages and name in self._views.cameras:
@@ -240,7 +240,7 @@ class FuseLoop:
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
         waits = not fresh and self._ticks.late_s(now.node_ns) < WAIT_FOR_SAMPLE_S
-        if waits and self._pipeline.sample_expected(now.arrival_ns):
+        if waits and self._pipeline.robot_sensors.sample_expected(now.arrival_ns):
             self._wait_timer.reset()
             return
         self._wait_timer.cancel()
@@ -249,9 +249,11 @@ class FuseLoop:
             return
         self._fuse(now, late_s)
         self._between = self._needs_polls_before_next_tick(now)
-        self._drivers.follow(self._pipeline.requests)
+        self._drivers.follow(self._pipeline.robot_sensors.requests)
         for receiver in self._receivers.values():
-            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.skips_messages(receiver.sensor.name):
+            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.robot_sensors.skips_messages(
+                receiver.sensor.name
+            ):
                 receiver.keep(receiver.sensor.queue_depth)
         if self._priority.watch():
             self._logger.warning(
@@ -323,7 +325,7 @@ class FuseLoop:
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
         for receiver in self._receivers.values():
-            if self._pipeline.skips_messages(receiver.sensor.name):
+            if self._pipeline.robot_sensors.skips_messages(receiver.sensor.name):
                 receiver.keep(min(RESTING_DEPTH, receiver.sensor.queue_depth))
             before = receiver.unheard
             if receiver.follow_publishers():

@@ -172,9 +172,9 @@ class FuseNode(LifecycleNode):
                 self.get_logger().warning(
                     f"model input {name} has no sensor and will count as absent; set parameter model_input of a sensor to {name}"
                 )
-        if pipeline.unjudged:
+        if unjudged := pipeline.robot_sensors.unjudged:
             self.get_logger().info(
-                f"the model has no trust table for {', '.join(pipeline.unjudged)}, so plausible but wrong data of these sensors "
+                f"the model has no trust table for {', '.join(unjudged)}, so plausible but wrong data of these sensors "
                 f"are not noticed (docs/TRUST.md); to make one: sentryfuse trust {model_file} DATASET"
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}

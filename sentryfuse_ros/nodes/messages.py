@@ -91,7 +91,7 @@ def mask_message(pipeline: Pipeline, tick: Tick, topics: Mapping[str, str], fram
     message.header.stamp = to_time(tick.node_ns)
     message.header.frame_id = frame_id
     message.sensors = [
-        status_message(pipeline.sensor(name), status, topics.get(name, "")) for name, status in tick.statuses.items()
+        status_message(pipeline.robot_sensors.view(name), status, topics.get(name, "")) for name, status in tick.statuses.items()
     ]
     return message
 

@@ -22,13 +22,13 @@ class SensorService:
         sensor, reason = request.sensor, request.reason
         try:
             if request.action == SetSensor.Request.ENABLE:
-                self._pipeline.enable(sensor)
+                self._pipeline.robot_sensors.enable(sensor)
                 response.message = f"{sensor} is used again"
             elif request.action == SetSensor.Request.DISABLE:
-                self._pipeline.disable(sensor, reason)
+                self._pipeline.robot_sensors.disable(sensor, reason)
                 response.message = f"{sensor} is out of use"
             elif request.action == SetSensor.Request.ACKNOWLEDGE:
-                self._pipeline.acknowledge(sensor, reason)
+                self._pipeline.robot_sensors.acknowledge(sensor, reason)
                 response.message = f"{sensor} raises no alarm until it has been OK again"
             else:
                 raise ParameterError("action", request.action, "0 (ENABLE), 1 (DISABLE) or 2 (ACKNOWLEDGE)")

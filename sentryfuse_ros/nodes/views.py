@@ -70,7 +70,7 @@ class Views:
     def _sensors(self, prediction: Prediction) -> list[tuple[str, str, bool]]:
         """Name and state of each sensor, and whether it sleeps."""
         statuses = prediction.tick.statuses
-        return [(name, status.state.name, self._pipeline.sensor(name).asleep) for name, status in statuses.items()]
+        return [(name, status.state.name, self._pipeline.robot_sensors.view(name).asleep) for name, status in statuses.items()]
 
     def _image_message(self, prediction: Prediction, pictures: Mapping[str, bytes]) -> Image:
         from ..reporting.camera_overlay import Caption, SensorChip, draw_overlay  # OpenCV, which few nodes need
