@@ -12,14 +12,15 @@ import json, sys
 from pathlib import Path
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.sensor_topics import match_sensors
-from sentryfuse_ros.nodes import door, fault_scenarios as scenarios
+from sentryfuse_ros.nodes import door, fault_rows, fault_scenarios as scenarios
 from sentryfuse_ros.nodes.fault_rig import rig
+from sentryfuse_ros.nodes.hostile_scenarios import fuzz
 from sentryfuse_ros.replay.fault_matrix import Stage, to_dict
 from sentryfuse_ros.settings import build_settings
 
 folder, domain = Path(sys.argv[1]), int(sys.argv[2])
-scenarios.WATCH_S = 1.0
-scenarios.BACK_S = scenarios.NOTICED_S = scenarios.SAID_S = 120.0  # this machine may be busy; an event is waited for no longer
+fault_rows.WATCH_S = 1.0
+fault_rows.BACK_S = fault_rows.NOTICED_S = fault_rows.SAID_S = 120.0  # this machine may be busy; an event is waited for no longer
 with Bag(folder / "run") as bag:
     topics = match_sensors(bag, build_settings({"sensors": ["camera", "imu"]}).sensors).topics
     samples = {name: [] for name in topics}
@@ -47,7 +48,7 @@ with rig(stage("live"), topics, samples, False, 0.1) as made:
     rows += [scenarios._mask(made, live, ["camera", "imu"]) for live in (("imu",), (), ("camera", "imu"))]
     rows.append(scenarios._starved(made, "starved CPU"))
     rows.append(scenarios._slow_consumer(made, "slow consumer"))
-    rows.append(scenarios._fuzz(made, samples, 200))
+    rows.append(fuzz(made, samples, 200))
 print(json.dumps([to_dict(row) for row in rows]))
 """
 
@@ -73,9 +74,11 @@ def test_clocks_restarts_masks_load_and_fuzzing_over_dds(tmp_path):
 
 def test_a_scenario_whose_promise_is_broken_fails():
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
-    from sentryfuse_ros.nodes.fault_scenarios import _pause, _row
+    from sentryfuse_ros.nodes.fault_rows import fault_row, pause_troubles
 
     assert (
-        _pause(1.4) == [] and _pause(2.1) == ["a pause of 2.1 periods between predictions"] and _pause(None) == ["no predictions"]
+        pause_troubles(1.4) == []
+        and pause_troubles(2.1) == ["a pause of 2.1 periods between predictions"]
+        and pause_troubles(None) == ["no predictions"]
     )
-    assert _row("load", "starved", []).passed and not _row("load", "starved", _pause(2.1)).passed
+    assert fault_row("load", "starved", []).passed and not fault_row("load", "starved", pause_troubles(2.1)).passed

@@ -98,8 +98,8 @@ def play_power(stage: Stage, cases: Sequence[PowerCase], fuse_period_s: float, p
 def clock_scenarios(
     stage: Stage, topics: Mapping[str, Topic], samples: Mapping[str, Sequence[bytes]], period_s: float, say: Callable[[str], None]
 ) -> list[MatrixRow]:
-    """Every way in which /clock may run (`fault_scenarios.clock_scenarios`). Raises SentryFuseError."""
-    from .fault_scenarios import clock_scenarios as play_now
+    """Every way in which /clock may run (`clock_scenarios`). Raises SentryFuseError."""
+    from .clock_scenarios import clock_scenarios as play_now
 
     return play_now(stage, topics, samples, period_s, say)
 
