@@ -12,7 +12,8 @@ from builtin_interfaces.msg import Time
 
 from ..msg import FusedPrediction, ModalityMask, ModalityStatus, ModelInfo, PruningState, StreamState
 from ..nanoseconds import ns_to_stamp
-from ..runtime.engine import Engine, Inference
+from ..runtime.engine import Engine
+from ..runtime.inference import Inference
 from ..runtime.pipeline import Pipeline
 from ..runtime.tick import Prediction, SensorView, Tick
 from ..sensing.liveness import State, Status

@@ -12,7 +12,8 @@ from rclpy.lifecycle import LifecycleNode
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from ..msg import FusedPrediction, ModalityMask, ModelInfo, PruningState
-from ..runtime.engine import Engine, Inference
+from ..runtime.engine import Engine
+from ..runtime.inference import Inference
 from ..runtime.pipeline import Pipeline
 from ..runtime.tick import Prediction, Tick
 from .messages import mask_message, model_info_message, prediction_message, pruning_message

@@ -6,7 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,8 +25,9 @@ from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
 from ..pruning.units import SiteKeep, subnetwork_units
 from ..sensing.trust_table import usable_tables
-from .backend import Backend, FusedTokens, PictureTokens
+from .backend import Backend, PictureTokens
 from .backends import load_backend
+from .inference import Inference, checked_input, no_inference, sanitised_input, softmax
 
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..model.fuse import SentryFuse
@@ -34,33 +35,6 @@ if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..streaming.streamed_input import StreamUse
 
 PLANS_KEPT = 24  # compiled plans: those of `Engine.neighbours`, and as many again; of the shipped model one takes 1 to 2 MB
-LARGEST_INPUT = 1e3  # Normalised inputs lie within a few tens. Larger values come from a broken sensor.
-
-
-@dataclass(frozen=True, slots=True)
-class Inference:
-    """One prediction and what it cost.
-
-    probabilities: (C,) float32, calibrated, they sum to 1. attention_share: (M,) float32, the share of the evidence drawn
-    from each model input, 0 for one that was not used; the shares sum to 1. used: (M,) bool, the live sensors that the plan
-    in force uses. Without a live sensor the probabilities are uniform, class_id is -1, confidence 0, and all shares are 0.
-    """
-
-    probabilities: np.ndarray
-    class_id: int
-    class_name: str
-    confidence: float
-    attention_share: np.ndarray
-    used: np.ndarray
-    ratio: float  # the level in force
-    # Of the whole forward pass with tokenisers, on average over the predictions that share a picture, and of a stream what was
-    # encoded anew; a multiply-add counts as 2.
-    flops: int
-    params: int  # parameters that this plan reads
-    duration_s: float
-    part: Subnetwork | None = None  # what was run; None where nothing was
-    tokens: FusedTokens | None = None  # where the engine was loaded to give them
-    streams: Mapping[str, StreamUse] = field(default_factory=dict)  # by model input: what was done with its newest picture
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,7 +219,7 @@ class Engine:
         """Bring the backend to where a stream would have it before this window: the tokens of all but its newest pictures
         are kept, or of all of them with ``newest``. For measuring what one more window costs."""
         self.backend.forget()
-        self.backend.prime({name: _sanitised(x) for name, x in inputs.items()}, newest)
+        self.backend.prime({name: sanitised_input(x) for name, x in inputs.items()}, newest)
 
     def infer(self, inputs: Mapping[str, np.ndarray | PictureWindow], mask: np.ndarray, ratio: float) -> Inference:
         """Run one window: ``inputs[name]`` has the shape ``spec.shape`` for every sensor that `choice` uses, or is the
@@ -259,7 +233,7 @@ class Engine:
         if len(live) != len(self.modalities):
             raise ParameterError("modality mask", len(live), f"{len(self.modalities)} entries: {self.modalities}")
         if not any(live):
-            return self._nothing(level, started)
+            return no_inference(self.classes, len(self.modalities), level, started)
         return self.run(self.choice(live, level), inputs, level)
 
     def run(self, choice: PlanChoice, inputs: Mapping[str, np.ndarray | PictureWindow], level: float = 0.0) -> Inference:
@@ -275,13 +249,13 @@ class Engine:
             elif given is not None and given is self._sound.get(spec.name) and not given.flags.writeable:
                 windows[spec.name] = given  # it serves several predictions, and was looked at for the first of them
             else:
-                windows[spec.name] = self._sound[spec.name] = _sanitised(_checked(spec, given))
+                windows[spec.name] = self._sound[spec.name] = sanitised_input(checked_input(spec, given))
         out = self.backend.run(plan.compiled, windows)
         shared = plan.picture_flops * (1.0 - 1.0 / choice.shared_by)
         logits = out.logits.tolist()
         # Inputs are clamped and weights are checked, so only an overflow makes this sum NaN or infinite.
         if not math.isfinite(sum(logits)):
-            return self._nothing(level, started)
+            return no_inference(self.classes, len(self.modalities), level, started)
         shares = softmax(logits, plan.temperature)
         probabilities = np.array(shares, np.float32)
         best = shares.index(max(shares))
@@ -310,7 +284,7 @@ class Engine:
         """The tokens of a window of pictures; what its stream did is noted in ``uses``."""
         if self._streams is None:
             raise ParameterError(f"model input {name!r}", "pictures of a stream", "a window", "call `stream` first")
-        sound = window._replace(new=_sanitised(window.new))
+        sound = window._replace(new=sanitised_input(window.new))
         tokens, seen, use = self._streams.take(name, sound, level, part.stems[self.modalities.index(name)])
         if use is not None:
             uses[name] = use
@@ -366,49 +340,3 @@ class Engine:
             row = self.info.get("temperatures", {}).get(mask_to_bits(part.used))
             place = self.ratio_levels.index(part.units_level) if part.units_level in self.ratio_levels else 0
         return float(row[place]) if row else 1.0
-
-    def _nothing(self, level: float, started: float) -> Inference:
-        classes, count = len(self.classes), len(self.modalities)
-        return Inference(
-            np.full(classes, 1.0 / classes, np.float32),
-            -1,
-            "",
-            0.0,
-            np.zeros(count, np.float32),
-            np.zeros(count, bool),
-            level,
-            0,
-            0,
-            time.perf_counter() - started,
-        )
-
-
-def _checked(spec: ModalitySpec, value: np.ndarray | None) -> np.ndarray:
-    if value is None or value.shape != spec.shape:
-        raise ParameterError(
-            f"model input {spec.name!r}",
-            None if value is None else value.shape,
-            spec.shape,
-            "pass an input for every modality that the plan uses",
-        )
-    return value
-
-
-def _sanitised(value: np.ndarray) -> np.ndarray:
-    """Contiguous float32 without NaN, infinities and absurd values: none of them may spread."""
-    values = np.ascontiguousarray(value, np.float32)
-    flat = values.reshape(-1)
-    with np.errstate(over="ignore", invalid="ignore"):
-        if float(np.dot(flat, flat)) <= LARGEST_INPUT**2:  # then every number is finite and within the limit: the usual case
-            return values
-        if -LARGEST_INPUT <= flat.min() and flat.max() <= LARGEST_INPUT:  # false for NaN
-            return values
-    return np.clip(np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0), -LARGEST_INPUT, LARGEST_INPUT)
-
-
-def softmax(logits: Sequence[float], temperature: float) -> list[float]:
-    """Finite logits (C,) -> probabilities (C,). For a few dozen classes, numbers are faster than arrays."""
-    highest = max(logits)
-    e = [math.exp((z - highest) / temperature) for z in logits]
-    total = sum(e)
-    return [value / total for value in e]

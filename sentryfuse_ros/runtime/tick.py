@@ -11,7 +11,7 @@ from ..sensing.liars import Hearing
 from ..sensing.liveness import Status
 from ..sensing.snapshot import Snapshot
 from ..settings import SensorSettings
-from .engine import Inference
+from .inference import Inference
 from .power_governor import GovernorState
 
 
