@@ -49,6 +49,16 @@ def test_costs_are_the_engine_s(folder):
     assert without_camera.flops < dense.flops and report.plans[2].flops < dense.flops
 
 
+def test_a_plan_runs_once_to_warm_up_and_once_per_round(folder, monkeypatch):
+    engine, run, ran = Engine.load(folder), Engine.run, []
+    monkeypatch.setattr(Engine, "run", lambda self, choice, *given: ran.append(choice.part) or run(self, choice, *given))
+    report = measure_latency(engine, rounds=3, threads=1)
+    in_summary = [choice.part for choice in (engine.choice((True,) * 3, level) for level in (0.0, 0.9))]
+    for part in set(ran):  # in the summary, each round has one run after a change of the plan and one more
+        assert ran.count(part) == 1 + 3 + (1 + 2 * 3 if part in in_summary else 0)
+    assert len(set(ran)) == len(report.plans)
+
+
 def test_wrong_rounds_and_model_are_named(folder, capsys):
     assert main(["bench", "latency", "--model", str(folder), "--rounds", "0"]) == 2
     assert main(["bench", "latency", "--model", "no_such_model"]) == 2

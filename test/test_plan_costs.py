@@ -127,7 +127,7 @@ def test_the_time_of_a_plan_that_holds_its_pictures_is_the_mean_over_those_that_
     engine, plan = Engine.from_model(tiny_model()), PlanChoice(whole_stems(tiny_model().config, ALL, 0.0))
     held = replace(plan, hold_s=0.5, shared_by=5)
 
-    def runs(engine, windows, runs, rounds):
+    def runs(engine, windows, runs, rounds, warm_up):
         assert runs == [(plan, False), (held, False), (held, True)]
         return np.tile([4.0, 4.0, 1.0], (rounds, 1))
 

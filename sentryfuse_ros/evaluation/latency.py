@@ -69,10 +69,7 @@ def measure_latency(engine: Engine, rounds: int, threads: int, before: Path | No
     absences = ["", *(names if len(names) > 1 else ())]
     masks = [[name != missing for name in names] for missing in absences]
     plans = [engine.choice(mask, level) for mask in masks for level in levels]
-    window = noise_window(engine)
-    # This builds the plans, so that the rounds find them warm.
-    found = [engine.run(plan, window, level) for plan, level in zip(plans, levels * len(masks))]
-    seconds = time_plans(engine, [window], plans, rounds)  # (rounds, plans)
+    seconds = time_plans(engine, [noise_window(engine)], plans, rounds)  # (rounds, plans)
     lower, middle, upper = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
     by_mask = seconds.reshape(rounds, len(masks), len(levels))
     relative = np.median(by_mask / by_mask[:, :, :1], axis=0).ravel()
@@ -88,21 +85,21 @@ def measure_latency(engine: Engine, rounds: int, threads: int, before: Path | No
         plans=tuple(
             PlanLatency(
                 missing=absences[i // len(levels)],
-                used=tuple(name for name, here in zip(names, result.used) if here),
-                stems=tuple(size for size, here in zip(plan.part.stems, result.used) if here),
+                used=tuple(name for name, here in zip(names, plan.used) if here),
+                stems=tuple(size for size, here in zip(plan.part.stems, plan.used) if here),
                 layers=plan.part.layers,
                 units_level=plan.part.units_level,
                 hold_s=plan.hold_s,
-                ratio=float(result.ratio),
+                ratio=levels[i % len(levels)],
                 accuracy=plan.accuracy,
-                flops=result.flops,
-                params=result.params,
+                flops=engine.flops(plan),
+                params=engine.params(plan),
                 median_ms=round(float(middle[i]), 3),
                 quartile1_ms=round(float(lower[i]), 3),
                 quartile3_ms=round(float(upper[i]), 3),
                 relative=round(float(relative[i]), 3),
             )
-            for i, (plan, result) in enumerate(zip(plans, found))
+            for i, plan in enumerate(plans)
         ),
     )
 
@@ -132,8 +129,8 @@ def summarise(engine: Engine, rounds: int, threads: int, before: Path | None) ->
                 if name in plans:
                     engine.prime(window)
                     switches.append(engine.run(plans[name], window).duration_s)
-                    # The first run after a change counts for the changes, a second one for the plan.
-                    took[name].append(float(time_plans(engine, [window], [plans[name]], 1)[0, 0]))
+                    # The first run after a change counts for the changes, the next ones for the plan.
+                    took[name].append(float(time_plans(engine, [window], [plans[name]], 1, warm_up=False)[0, 0]))
                 elif name == "user" and user is not None:
                     started = time.perf_counter()
                     user()

@@ -307,6 +307,10 @@ class Engine:
         whole = plan_flops(config, part, [keep.budget for keep in self.units(choice)])
         return whole - round(picture_flops(config, part) * (1.0 - 1.0 / choice.shared_by))
 
+    def params(self, choice: PlanChoice) -> int:
+        """Parameters that a choice reads."""
+        return plan_params(self.checkpoint.config, choice.part, [keep.budget for keep in self.units(choice)])
+
     def _plan(self, choice: PlanChoice) -> CompiledPlan:
         plan = self._plans.get(choice.part)
         if plan is None:

@@ -32,11 +32,14 @@ MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
 def time_plans(
-    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int
+    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], plans: Sequence[PlanChoice], rounds: int, warm_up: bool = True
 ) -> np.ndarray:
-    """Seconds of one inference, (rounds, plans); of a plan that holds its pictures, the mean over those that share a picture."""
+    """Seconds of one inference, (rounds, plans); of a plan that holds its pictures, the mean over those that share a picture.
+
+    ``warm_up``: see `time_runs`.
+    """
     runs = [(plan, False) for plan in plans] + [(plan, True) for plan in plans if plan.shared_by > 1]
-    seconds = time_runs(engine, windows, runs, rounds)
+    seconds = time_runs(engine, windows, runs, rounds, warm_up)
     mean, held = seconds[:, : len(plans)], iter(seconds[:, len(plans) :].T)
     for i, plan in enumerate(plans):
         if plan.shared_by > 1:
@@ -45,18 +48,23 @@ def time_plans(
 
 
 def time_runs(
-    engine: Engine, windows: Sequence[Mapping[str, np.ndarray]], runs: Sequence[tuple[PlanChoice, bool]], rounds: int
+    engine: Engine,
+    windows: Sequence[Mapping[str, np.ndarray]],
+    runs: Sequence[tuple[PlanChoice, bool]],
+    rounds: int,
+    warm_up: bool = True,
 ) -> np.ndarray:
     """Seconds of one inference, (rounds, runs). A run is a plan, and whether the tokens of its newest pictures are kept, too.
 
     Every round runs as many plans as the engine keeps, each time in another order, so that neither a machine that is busy for a
-    while nor a window that is cold in the cache is held against one plan alone.
+    while nor a window that is cold in the cache is held against one plan alone. ``warm_up``: whether each plan is built and run
+    once before the rounds; False where the caller has just done so.
     """
     seconds, rng = np.empty((rounds, len(runs))), np.random.default_rng(0)
     windows = [{name: _read_only(x) for name, x in window.items()} for window in windows]
     for first in range(0, len(runs), PLANS_KEPT):
         together = range(first, min(first + PLANS_KEPT, len(runs)))
-        for i in together:  # built and run once, so that the rounds find them warm
+        for i in together if warm_up else ():
             engine.run(runs[i][0], windows[0])
         for k in range(rounds):
             for i in rng.permutation(together):
