@@ -128,3 +128,13 @@ def test_pages_state_the_committed_results_of_a_stream():
     assert f"which is {100 * summary['accuracy_plain']:.1f} % on 27 actions" in results
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"the model encodes {100 * encoded:.0f} % of a picture's tokens, keeps {kept:.3f} (" in readme
+
+
+def test_records_of_models_and_measurements_name_no_folder_of_one_machine():
+    records = sorted([*ROOT.glob("benchmarks/results/*.json"), *ROOT.glob("models/*/*.json")])
+    assert records
+    named = {
+        str(path.relative_to(ROOT)): re.findall(r"(?<![\w.])/(?:home|root|tmp|work)/[\w./-]*", path.read_text())
+        for path in records
+    }
+    assert not {path: folders for path, folders in named.items() if folders}
