@@ -69,6 +69,8 @@ def test_a_recipe_names_the_stem_and_a_checkpoint_remembers_it():
         ({"patch": 5}, "divisor of the picture's"),
         ({"frames_per_token": 3}, "divisor of 4"),
         ({"grid": [3, 2]}, "at most"),
+        ({"read_channels": [5, 3], "grid": [2, 3]}, "at most"),
+        ({"read_channels": []}, "read_channels"),
         ({"stem_channels": [4]}, "stem_channels"),
     ],
 )
@@ -87,7 +89,7 @@ def test_the_former_name_of_frames_per_token_is_read():
 
 
 @pytest.mark.parametrize("size", (0, 1))
-@pytest.mark.parametrize("options", ({}, {"kv_stride": 2}, {"frames_per_token": 2}, {"window": 1}))
+@pytest.mark.parametrize("options", ({}, {"kv_stride": 2}, {"frames_per_token": 2}, {"window": 1}, {"read_channels": [5, 3]}))
 def test_flops_are_those_that_torch_counts(size, options):
     model = network(**options)
     with FlopCounterMode(display=False) as counter:
@@ -140,7 +142,9 @@ def test_what_happens_outside_a_window_does_not_change_its_code():
 
 @pytest.mark.parametrize("spec", (DEPTH, COLOUR, LIDAR), ids=lambda spec: spec.encoding or spec.kind)
 @pytest.mark.parametrize("mask", ("each", "one", "none"))
-@pytest.mark.parametrize("options", ({}, {"kv_stride": 2, "frames_per_token": 2}, {"grid": [2, 2], "window": 1}))
+@pytest.mark.parametrize(
+    "options", ({}, {"kv_stride": 2, "frames_per_token": 2}, {"grid": [2, 2], "window": 1}, {"read_channels": [5, 3]})
+)
 @pytest.mark.parametrize("size", (0, 1))
 def test_onnx_gives_the_numbers_of_torch(spec, mask, options, size):
     pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")

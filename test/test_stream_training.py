@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from stream_maker import STEM
 from tiny_model import tiny_config
 
@@ -21,7 +22,10 @@ from sentryfuse_ros.training.depth_clips import DepthFrames
 from sentryfuse_ros.training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
 from sentryfuse_ros.training.router_training import router_examples, train_router
 from sentryfuse_ros.training.stale_tokens import FULL, encoded_anew, patch_view
-from sentryfuse_ros.training.stream_trainer import StreamRecipe, StreamTrainer, clip_logits
+from sentryfuse_ros.training.stream_codes import random_stream
+from sentryfuse_ros.training.stream_pairs import PairTrainer, pair_of_codes
+from sentryfuse_ros.training.stream_recipe import StreamRecipe
+from sentryfuse_ros.training.stream_trainer import StreamTrainer, clip_logits, depth_windows
 
 SPEC = ModalitySpec("depth", "camera", 1.2, (12, 1, 48, 48), "depth_m", mean=(2.8,), std=(0.8,))
 
@@ -104,10 +108,21 @@ def test_noise_grows_with_the_square_of_the_depth():
         assert seen.mean().item() == pytest.approx(depth, rel=2e-3)
 
 
-def test_a_few_steps_teach_a_network_where_the_arm_is():
+def test_people_who_are_drawn_much_larger_have_smooth_outlines_and_no_depths_beside_them():
+    people = torch.zeros(1, 1, 20, 20)
+    people[..., 5:15, 5:15] = torch.linspace(2, 3, 10)
+    large = place_people(people, Pose(), (80, 80), torch.Generator().manual_seed(0))[0, 0]
+    assert ((large > 0) == (F.interpolate((people > 0).float(), (80, 80)) > 0)[0, 0]).float().mean() > 0.99
+    row = large[40, 22:58]
+    torch.testing.assert_close(row, torch.linspace(2, 3, 10)[0] + (torch.arange(22, 58) + 0.5 - 22) / 4 / 9, atol=0.06, rtol=0)
+    assert row.diff().min() > 0.02  # interpolated, not in blocks
+
+
+@pytest.mark.parametrize("kind, options", ((StreamTrainer, {}), (PairTrainer, {"frugal": 0.5})))
+def test_a_few_steps_teach_a_network_where_the_arm_is(kind, options):
     torch.manual_seed(1)
     frames = frames_of_arms()
-    trainer = StreamTrainer(network(), frames, range(8), StreamRecipe(batch=8, learning_rate=5e-3, ema_decay=0.5), seed=0)
+    trainer = kind(network(), frames, range(8), StreamRecipe(batch=8, learning_rate=5e-3, ema_decay=0.5, **options), seed=0)
     batches = trainer.batches()
     reports = [trainer.step(next(batches), k / 160) for k in range(160)]
     assert np.mean([float(r.loss) for r in reports[-5:]]) < 0.6 * np.mean([float(r.loss) for r in reports[:5]])
@@ -126,6 +141,38 @@ def test_a_few_steps_teach_a_network_where_the_arm_is():
     window = torch.where(clips.depth_m > 0, (clips.depth_m - 2.8) / 0.8, 0.0) * clips.valid[..., None, None]
     expected = trainer.ema_model.eval()({"depth": window.unsqueeze(2)}).logits
     torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+
+
+def test_the_codes_of_a_stream_are_those_of_the_whole_clip_at_their_pictures_but_where_the_light_branch_made_them():
+    torch.manual_seed(0)
+    model, frames, random = network().eval(), frames_of_arms(), torch.Generator().manual_seed(0)
+    clips = frames.clips(torch.arange(8), 12, (48, 48), 10.0, random)
+    source, light = random_stream(clips, model, random, frugal=0.5)
+    assert light[clips.valid].any() and not light[clips.valid].all()
+    dense, held = pair_of_codes(model, clips, source, light)
+    tokenizer, windows = model.stems[0], depth_windows(model, clips.depth_m)
+    for branch in (False, True):
+        b, k, w = (of_branch(source, light, branch) & clips.valid.unsqueeze(-1)).nonzero().unbind(1)
+        expected = tokenizer.encode(windows[b, source[b, k, w], w], int(branch))
+        torch.testing.assert_close(held[b, k, w], expected)
+    torch.testing.assert_close(dense[clips.valid].flatten(0, 1), tokenizer.encode(windows[clips.valid].flatten(0, 1)))
+
+
+def of_branch(source, light, branch):
+    """Windows (B, K, W) whose code the branch made."""
+    return light.gather(1, source.flatten(1)).view_as(source) == branch
+
+
+def test_a_frugal_stream_encodes_few_windows_and_only_the_first_picture_whole():
+    model, frames, random = network(), frames_of_arms(), torch.Generator().manual_seed(0)
+    clips = frames.clips(torch.arange(8), 12, (48, 48), 10.0, random, pose=Pose(), speed=0.0, partial=0.0)
+    source, light = random_stream(clips, model, random, frugal=1.0)
+    anew = (source == torch.arange(12).view(1, -1, 1)) & clips.valid.unsqueeze(-1)
+    first = torch.cumsum(clips.valid, 1) == 1
+    assert anew[first].all() and not light[first].any()
+    later = clips.valid & ~first
+    assert light[later].all()
+    assert anew[later].sum(-1).float().mean() < 2.5  # of 9: one or two, and those whose turn it is
 
 
 def test_a_router_learns_that_a_picture_with_more_change_is_worth_more():

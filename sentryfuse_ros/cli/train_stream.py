@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for the model")
     parser.add_argument("--steps", type=int, help="steps to train instead of the recipe's")
     parser.add_argument("--seed", type=int, help="seed to use instead of the recipe's")
+    parser.add_argument("--begin-with", metavar="MODEL", help="model to take the first weights from instead of the recipe's")
     parser.add_argument(
         "--start-from",
         type=Path,
@@ -35,7 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from ..training.stream_run import train_stream
 
     training = StreamTraining.read(args.config)
-    changes = {name: getattr(args, name) for name in ("steps", "seed") if getattr(args, name) is not None}
+    changes = {name: getattr(args, name) for name in ("steps", "seed", "begin_with") if getattr(args, name) is not None}
     if args.validate_on:
         left = tuple(s for s in training.train_subjects if s not in args.validate_on)
         changes |= {"train_subjects": left, "validation_subjects": tuple(args.validate_on)}

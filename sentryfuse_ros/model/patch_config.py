@@ -9,11 +9,11 @@ from typing import Annotated
 
 from ..errors import ParameterError
 from ..preprocessing.spec import ModalitySpec
-from ..validation import Count, FormerName, one_of
+from ..validation import Count, FormerName, Rule, one_of
 from .tokenizer_config import REMEDY, Shapes, StemSize, TokenizerConfig, layer_shapes
 
 PATCHES = "patches"  # what a recipe's key `stem` calls this stem
-READ_KERNEL = 3  # windows that the convolution of the read-out sees at once, with a stride of READ_STRIDE
+READ_KERNEL = 3  # windows that a convolution of the read-out sees at once, with a stride of READ_STRIDE
 READ_STRIDE = 2
 MOTION_CONTEXT = 1  # pictures before and after those of a token that it sees too, so that it knows how the scene changes
 
@@ -37,8 +37,10 @@ class PatchTokenizerConfig(TokenizerConfig):
     ffn_dim: Count = 192
     kv_stride: Count = 1  # keys and values come from every n-th patch of a window
     code: Count = 48  # numbers that are kept of a window, and read out
-    read_channels: Count = 64  # channels of the convolution over the grid of windows
-    grid: tuple[Count, Count] = (4, 4)  # rows and columns that this convolution is averaged down to
+    # Channels of the convolutions over the grid of windows, one after another. Each halves the rows and columns, so that the
+    # codes of a large picture are merged by what they say, and only then averaged.
+    read_channels: Annotated[Count | tuple[Count, ...], Rule(lambda v: v != (), "one whole number or more")] = 64
+    grid: tuple[Count, Count] = (4, 4)  # rows and columns that the last of them is averaged down to
     frames_per_token: Annotated[Count, FormerName("pictures_per_token")] = 1  # successive frames that share a token
     # The stem is told where the picture holds data: "each" channel apart, "one" mask for all channels, or "none".
     validity_mask: Annotated[str, one_of(("each", "one", "none"))] = "each"
@@ -71,7 +73,7 @@ class PatchTokenizerConfig(TokenizerConfig):
             raise ParameterError(
                 f"tokenizer {spec.name!r} frames_per_token", self.frames_per_token, f"a divisor of {spec.shape[0]}", REMEDY
             )
-        read = self.read_grid(spec)
+        read = self.read_grids(spec)[-1]
         if any(part > whole for part, whole in zip(self.grid, read)):
             raise ParameterError(f"tokenizer {spec.name!r} grid", list(self.grid), f"at most {list(read)}", REMEDY)
         return spec.shape[0] // self.frames_per_token
@@ -86,10 +88,20 @@ class PatchTokenizerConfig(TokenizerConfig):
         side = self.patch * self.window
         return spec.shape[2] // side, spec.shape[3] // side
 
-    def read_grid(self, spec: ModalitySpec) -> tuple[int, int]:
-        """Rows and columns behind the convolution of the read-out."""
-        rows, columns = (-(-size // READ_STRIDE) for size in self.window_grid(spec))
-        return rows, columns
+    @property
+    def reads(self) -> tuple[int, ...]:
+        """Channels before and behind each convolution of the read-out: one number more than there are convolutions."""
+        channels = self.read_channels
+        return (self.code, *((channels,) if isinstance(channels, int) else channels))
+
+    def read_grids(self, spec: ModalitySpec) -> list[tuple[int, int]]:
+        """Rows and columns behind each convolution of the read-out."""
+        rows, columns = self.window_grid(spec)
+        grids = []
+        for _ in self.reads[1:]:
+            rows, columns = -(-rows // READ_STRIDE), -(-columns // READ_STRIDE)
+            grids.append((rows, columns))
+        return grids
 
     def patch_tokens(self, spec: ModalitySpec) -> int:
         """Patches of one picture."""
@@ -109,10 +121,11 @@ class PatchTokenizerConfig(TokenizerConfig):
             "place": (count, width),
             **layer_shapes("norm", width),
             **layer_shapes("pack", self.code, count * width),
-            **layer_shapes("read", self.read_channels, self.code, READ_KERNEL, READ_KERNEL),
-            **layer_shapes("mix", d_model, self.read_channels * self.grid[0] * self.grid[1]),
+            **layer_shapes("mix", d_model, self.reads[-1] * self.grid[0] * self.grid[1]),
             **layer_shapes("motion", d_model, d_model, self.motion_steps),
         }
+        for name, before, behind in zip(read_names(self), self.reads, self.reads[1:]):
+            shapes |= layer_shapes(name, behind, before, READ_KERNEL, READ_KERNEL)
         for i in range(self.layers):
             linear: Sequence[tuple[str, int, int]] = (
                 ("query", queries, width),
@@ -141,9 +154,9 @@ class PatchTokenizerConfig(TokenizerConfig):
 
     def read_flops(self, spec: ModalitySpec, d_model: int) -> int:
         """FLOPs of one picture's read-out, which makes its token from the codes of all its windows."""
-        rows, columns = self.read_grid(spec)
-        macs = rows * columns * READ_KERNEL**2 * self.code * self.read_channels
-        return 2 * (macs + self.read_channels * self.grid[0] * self.grid[1] * d_model)
+        convolutions = zip(self.read_grids(spec), self.reads, self.reads[1:])
+        macs = sum(rows * columns * READ_KERNEL**2 * before * behind for (rows, columns), before, behind in convolutions)
+        return 2 * (macs + self.reads[-1] * self.grid[0] * self.grid[1] * d_model)
 
     def motion_flops(self, spec: ModalitySpec, d_model: int) -> int:
         """FLOPs of the convolution over the tokens of a window."""
@@ -153,3 +166,8 @@ class PatchTokenizerConfig(TokenizerConfig):
         rows, columns = self.window_grid(spec)
         picture = rows * columns * self.window_flops(spec) + self.read_flops(spec, d_model)
         return spec.shape[0] * picture + self.motion_flops(spec, d_model)
+
+
+def read_names(options: PatchTokenizerConfig) -> list[str]:
+    """Names of the convolutions of the read-out among the tensors of an encoder; the first has the name that a single one has."""
+    return ["read", *(f"read_further.{i}" for i in range(len(options.reads) - 2))]

@@ -1,7 +1,7 @@
 """Pictures -> tokens, by attention inside small windows of patches: the stem "patches" of `patch_config`.
 
 A picture is cut into patches, and a few neighbouring patches make a window (Swin, Liu et al., arXiv 2103.14030, without shifts).
-Transformer layers run inside each window alone, `pack` reduces a window to its code, and a convolution over the grid of codes
+Transformer layers run inside each window alone, `pack` reduces a window to its code, and convolutions over the grid of codes
 and a linear layer read the picture out. Which window it is does not enter the encoding of a window; the read-out knows. Last, a
 convolution over successive pictures makes the tokens.
 """
@@ -81,8 +81,12 @@ class PatchTokenizer(Tokenizer):
         self.layers = nn.ModuleList(WindowLayer(options) for _ in range(options.layers))
         self.norm = nn.LayerNorm(width)
         self.pack = nn.Linear(count * width, options.code)
-        self.read = nn.Conv2d(options.code, options.read_channels, READ_KERNEL, stride=READ_STRIDE, padding=READ_KERNEL // 2)
-        self.mix = nn.Linear(options.read_channels * options.grid[0] * options.grid[1], d_model)
+        self.read, *further = (
+            nn.Conv2d(before, behind, READ_KERNEL, stride=READ_STRIDE, padding=READ_KERNEL // 2)
+            for before, behind in zip(options.reads, options.reads[1:])
+        )
+        self.read_further = nn.ModuleList(further)
+        self.mix = nn.Linear(options.reads[-1] * options.grid[0] * options.grid[1], d_model)
         share = options.frames_per_token
         self.motion = nn.Conv1d(d_model, d_model, options.motion_steps, stride=share, padding=MOTION_CONTEXT)
 
@@ -129,7 +133,8 @@ class PatchTokenizer(Tokenizer):
     def read_out(self, codes: Tensor) -> Tensor:
         """Codes of all windows of pictures (n, windows, code) -> what is known of each picture by itself (n, D)."""
         x = codes.transpose(1, 2).unflatten(-1, (self.rows, self.columns))
-        x = F.gelu(self.read(x))
+        for convolution in (self.read, *self.read_further):
+            x = F.gelu(convolution(x))
         if x.shape[-2:] != self.options.grid:
             x = F.adaptive_avg_pool2d(x, self.options.grid)
         return self.mix(x.flatten(1))

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig
+from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig, read_names
 from ..preprocessing import ModalitySpec
 from .onnx_graph import OnnxGraph
 from .onnx_pooling import adaptive_pool
@@ -96,16 +96,19 @@ def encode_windows(
 def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
     """Codes of all windows of pictures (n * windows, code) -> (n, D)."""
     rows, columns = options.window_grid(spec)
-    x = graph.op(
-        "Conv",
-        graph.op("Transpose", graph.reshape(codes, -1, rows, columns, options.code), perm=[0, 3, 1, 2]),
-        weights["read.weight"],
-        weights["read.bias"],
-        kernel_shape=[READ_KERNEL, READ_KERNEL],
-        strides=[READ_STRIDE, READ_STRIDE],
-        pads=[READ_KERNEL // 2] * 4,
-    )
-    x = adaptive_pool(graph, graph.op("Gelu", x), *options.read_grid(spec), options.grid, options.read_channels)
+    x = graph.op("Transpose", graph.reshape(codes, -1, rows, columns, options.code), perm=[0, 3, 1, 2])
+    for name in read_names(options):
+        x = graph.op(
+            "Conv",
+            x,
+            weights[f"{name}.weight"],
+            weights[f"{name}.bias"],
+            kernel_shape=[READ_KERNEL, READ_KERNEL],
+            strides=[READ_STRIDE, READ_STRIDE],
+            pads=[READ_KERNEL // 2] * 4,
+        )
+        x = graph.op("Gelu", x)
+    x = adaptive_pool(graph, x, *options.read_grids(spec)[-1], options.grid, options.reads[-1])
     return graph.op("Gemm", x, weights["mix.weight"].T, weights["mix.bias"])
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..simulation.depth_noise import EDGE_HOLE_CHANCE, EDGE_M, HOLE_CHANCE, NOISE_PER_M
 
+SMOOTH_FROM = 3.0  # recorded pixels that are drawn so many times as large would look like blocks
 FOCAL_PER_HEIGHT = 1.19  # focal length of a Kinect, as a share of the height of its picture
 _STILL = (0.0, 0.0)
 Size = tuple[int, int]  # rows and columns of a picture
@@ -101,9 +102,17 @@ def render_rooms(room: Room, size: Size, pan_px: Tensor | None = None) -> Tensor
 
 
 def place_people(people_m: Tensor, pose: Pose, size: Size, random: torch.Generator) -> Tensor:
-    """Recorded people (B, K, h, h) [m], 0 beside them -> (B, K, *size), moved and stretched alike within a clip."""
+    """Recorded people (B, K, h, h) [m], 0 beside them -> (B, K, *size), moved and stretched alike within a clip.
+
+    Where the picture is SMOOTH_FROM times as high as the recorded one, depths between recorded pixels are interpolated.
+    """
     grid = pose.grid(len(people_m), size, people_m.device, random)
-    placed = F.grid_sample(people_m, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    if size[0] < SMOOTH_FROM * people_m.shape[-2]:
+        placed = F.grid_sample(people_m, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+    else:
+        share = F.grid_sample((people_m > 0).to(people_m), grid, padding_mode="zeros", align_corners=False)
+        placed = F.grid_sample(people_m, grid, padding_mode="zeros", align_corners=False) / share.clamp_min(0.5)
+        placed = torch.where(share > 0.5, placed, 0.0)
     if pose.depth_m:
         move = (torch.rand(len(placed), 1, 1, 1, device=placed.device, generator=random) * 2 - 1) * pose.depth_m
         placed = torch.where(placed > 0, placed + move, placed)

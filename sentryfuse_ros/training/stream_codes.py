@@ -25,6 +25,7 @@ from .stream_trainer import REFRESH, RUN, depth_windows, patch_tokenizer_of
 
 STREAMS = 3  # random streams of each clip
 MOST_REUSED = 0.4  # largest share of reused pictures in a stream with branches
+FEWEST, FEW = 0.03, 0.13  # shares of the windows that a picture of a frugal stream may encode, at most
 PART = 16  # clips that are made at once
 WINDOWS = 4096  # windows that are encoded at once; more do not fit the cache of a CPU
 BUILT_FILE = "built.json"
@@ -126,10 +127,12 @@ class CodeStore:
         return CodeBatch(*(part.to(device) for part in found))
 
 
-def random_stream(clips: Clips, model: SentryFuse, random: torch.Generator) -> tuple[Tensor, Tensor]:
+def random_stream(clips: Clips, model: SentryFuse, random: torch.Generator, frugal: float = 0.0) -> tuple[Tensor, Tensor]:
     """A random stream of each clip: the picture whose code stands for a window (B, K, W), and which pictures are light (B, K).
 
     Sensitivity, budget and the mix of branches are drawn anew; a third of the clips are encoded by the whole encoder only.
+    frugal: share of the clips that spend as little as at a high pruning ratio: the light branch for all pictures but the first,
+    and few windows.
     """
     options, (batch, count) = patch_tokenizer_of(model).options, clips.valid.shape
 
@@ -144,6 +147,12 @@ def random_stream(clips: Clips, model: SentryFuse, random: torch.Generator) -> t
     reuse = branched & (which < MOST_REUSED * draw(batch, 1))
     light = branched & (among < draw(batch, 1))
     most = torch.where(draw(batch) < 0.3, windows, (draw(batch) * windows / 4).long() + 2)
+    if frugal:
+        saving = draw(batch) < frugal
+        few = 1 + (windows * (FEWEST + draw(batch) * (FEW - FEWEST))).long()
+        most = torch.where(saving, few, most)
+        light = torch.where(saving[:, None], torch.cumsum(clips.valid, 1) > 1, light)
+        reuse = torch.where(saving[:, None], which < MOST_REUSED * draw(batch, 1), reuse)
     refresh = draw(batch, count, windows) < 1 / REFRESH
     dense = torch.zeros(batch, dtype=torch.bool, device=clips.valid.device)
     return encoded_anew(patches, clips.valid, rule, most, reuse, refresh, dense).source, light

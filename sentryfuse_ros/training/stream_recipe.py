@@ -28,7 +28,9 @@ class StreamRecipe:
     joints: NotNegative = 10.0  # weight of the auxiliary loss: where the joints of the people are
     distill: NotNegative = 1.0  # weight of the divergence of the second pass, through a part of the backbone, from the first
     code_dropout: ShareBelowOne = 0.1  # chance that a window's code is left out
-    streamed: Share = 0.5  # share of the clips that are encoded as on the robot
+    paired: bool = False  # every clip is seen whole and as a stream, and the whole one teaches the stream (stream_pairs.py)
+    frugal: Share = 0.0  # paired: share of the streams that spend as little as at a high pruning ratio
+    streamed: Share = 0.5  # not paired: share of the clips that are encoded as on the robot
     branched: Share = 0.6  # share of those in which branches change
     ema_decay: ShareBelowOne = 0.998
     warmup: ShareBelowOne = 0.03  # share of the training over which the learning rate rises
@@ -66,6 +68,7 @@ class StreamTraining:
     model: Mapping[str, Any]  # the fields of FuseConfig, except modalities and classes
     train_subjects: tuple[int, ...] = (1, 3, 5, 7)
     validation_subjects: tuple[int, ...] = ()  # for accuracies and for the router; not trained on
+    begin_with: str = ""  # model, by path or name, from which the first stage takes the weights that fit; none where empty
     steps: Count = 3000
     seed: int = 0
     streaming: Mapping[str, Any] = field(

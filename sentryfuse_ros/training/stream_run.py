@@ -19,11 +19,13 @@ from ..errors import CheckpointError, ParameterError
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
+from ..paths import model_path
 from ..streaming.change_rule import ChangeRule
 from .depth_clips import DepthFrames
 from .depth_room import Pose
 from .stale_tokens import FULL, LIGHT, encoded_anew, patch_view
 from .stream_codes import CodeStore
+from .stream_pairs import PairTrainer
 from .stream_readout import ReadoutTrainer
 from .stream_recipe import ReadoutRecipe, StreamTraining
 from .stream_trainer import StreamTrainer, clip_logits, patch_tokenizer_of
@@ -80,14 +82,37 @@ def train_stream(
 
 
 def _first_stage(training: StreamTraining, config: FuseConfig, frames: DepthFrames, say: Callable[[str], None]) -> SentryFuse:
-    model = SentryFuse(config).to(frames.people_mm.device)
-    trainer = StreamTrainer(model, frames, frames.recordings(training.train_subjects).tolist(), training.recipe, training.seed)
+    model = SentryFuse(config)
+    if training.begin_with:
+        say(_take_weights(model, training.begin_with, training.validation_subjects))
+    model.to(frames.people_mm.device)
+    kind = PairTrainer if training.recipe.paired else StreamTrainer
+    trainer = kind(model, frames, frames.recordings(training.train_subjects).tolist(), training.recipe, training.seed)
     batches = trainer.batches()
     for step in range(training.steps):
         report = trainer.step(next(batches), step / training.steps)
         if (step + 1) % REPORT_EVERY == 0:
             say(f"step {step + 1}: loss {float(report.loss):.3f}, {float(report.correct):.2f} correct")
     return trainer.ema_model
+
+
+def _take_weights(model: SentryFuse, begin_with: str, validation_subjects: Sequence[int]) -> str:
+    """Copy the tensors of another model that have the same name and shape; says how many."""
+    other, info = load_checkpoint(model_path(begin_with))
+    known = set(info.get("data", {}).get("train_groups", ())) & set(validation_subjects)
+    if known:
+        raise ParameterError(
+            "begin_with",
+            f"{begin_with}, trained on {sorted(known)}",
+            "a model that has not seen the validation subjects",
+            "name another one with --begin-with",
+        )
+    own = model.state_dict()
+    taken = {name: t for name, t in other.state_dict().items() if name in own and own[name].shape == t.shape}
+    if not taken:
+        raise CheckpointError(f"model {begin_with}", "no tensor that fits", "a model like that of the recipe", "name another one")
+    model.load_state_dict({**own, **taken})
+    return f"begun with {len(taken)} of {len(own)} tensors from {begin_with}"
 
 
 def _started(start: Path, config: FuseConfig, training: StreamTraining) -> SentryFuse:

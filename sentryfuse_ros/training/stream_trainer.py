@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..model.fuse import SentryFuse, Tokens
 from ..model.patch_tokenizer import PatchTokenizer
 from ..pruning.slicing import choose_plan, slice_weights
+from ..pruning.units import SiteKeep
 from ..streaming.change_rule import ChangeRule
 from .depth_clips import Clips, DepthFrames
 from .optimiser import make_optimiser
@@ -32,7 +33,7 @@ class StepReport(NamedTuple):
     """What one step found, still on the device."""
 
     loss: Tensor
-    joints: Tensor
+    joints: Tensor  # error of the auxiliary task
     correct: Tensor
     anew: Tensor  # share of the windows encoded in streamed clips
 
@@ -75,39 +76,48 @@ class StreamTrainer:
 
     def step(self, clips: Clips, time: float) -> StepReport:
         """One step of the optimiser; ``time`` runs from 0 to 1 over the whole training."""
-        recipe, model = self.recipe, self.model
+        recipe = self.recipe
         rate = min(1.0, (time + 1e-3) / (recipe.warmup + 1e-3)) * 0.5 * (1 + math.cos(math.pi * min(time, 1.0)))
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate
-        model.train()
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
-            branch, encoded = self.random_stream(clips)
-            pictures = picture_tokens(model, clips, encoded, branch, recipe.code_dropout)
-            tokens = tokens_in_motion(model, pictures, clips.valid)
-            logits = model.fuse(tokens).logits
-            plan = self.plans[self.steps % len(self.plans)]
-            again = model.fuse(tokens, slice_weights(model, plan)).logits
-            guess = self.joints(pictures[clips.valid])
-        logits, again = logits.float(), again.float()
-        off = F.smooth_l1_loss(guess.float(), clips.joints[clips.valid])
-        loss = sum(F.cross_entropy(x, clips.labels, label_smoothing=recipe.label_smoothing) for x in (logits, again))
-        loss = (
-            loss
-            + recipe.joints * off
-            + recipe.distill
-            * F.kl_div(F.log_softmax(again, 1), F.log_softmax(logits.detach(), 1), log_target=True, reduction="batchmean")
-        )
+        self.model.train()
+        report = self.losses(clips)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
+        report.loss.backward()
         nn.utils.clip_grad_norm_(self.weights, recipe.max_grad_norm, foreach=True)
         self.optimiser.step()
         self.steps += 1
         share = 1 - min(recipe.ema_decay, (1 + self.steps) / (10 + self.steps))
         with torch.no_grad():
-            torch._foreach_lerp_(list(self.ema_model.parameters()), list(model.parameters()), share)
+            torch._foreach_lerp_(list(self.ema_model.parameters()), list(self.model.parameters()), share)
+        return StepReport(*(part.detach() for part in report))
+
+    def losses(self, clips: Clips) -> StepReport:
+        """What the optimiser makes smaller, from a batch of clips some of which are streams."""
+        recipe, model = self.recipe, self.model
+        with self.precision():
+            branch, encoded = self.random_stream(clips)
+            pictures = picture_tokens(model, clips, encoded, branch, recipe.code_dropout)
+            tokens = tokens_in_motion(model, pictures, clips.valid)
+            logits = model.fuse(tokens).logits
+            again = model.fuse(tokens, slice_weights(model, self.plan)).logits
+            guess = self.joints(pictures[clips.valid])
+        logits, again = logits.float(), again.float()
+        off = F.smooth_l1_loss(guess.float(), clips.joints[clips.valid])
+        loss = sum(F.cross_entropy(x, clips.labels, label_smoothing=recipe.label_smoothing) for x in (logits, again))
+        loss = loss + recipe.joints * off + recipe.distill * divergence(again, logits)
         streamed = ~_dense(encoded, clips.valid)
         anew = (encoded.anew.float().mean(-1) * clips.valid)[streamed].sum() / clips.valid[streamed].sum().clamp_min(1)
-        return StepReport(loss.detach(), off.detach(), (logits.argmax(1) == clips.labels).float().mean(), anew)
+        return StepReport(loss, off, (logits.argmax(1) == clips.labels).float().mean(), anew)
+
+    @property
+    def plan(self) -> list[SiteKeep]:
+        """The part of the backbone that learns in this step."""
+        return self.plans[self.steps % len(self.plans)]
+
+    def precision(self) -> torch.autocast:
+        """On a GPU, matrices are multiplied in bfloat16."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda")
 
     def random_stream(self, clips: Clips) -> tuple[Tensor, Encoded]:
         """Branches (B, K) and encoded windows of a batch: some clips whole, some as a robot would, at random sensitivity."""
@@ -135,6 +145,12 @@ class StreamTrainer:
     def tokenizer(self) -> PatchTokenizer:
         """The patch encoder of the network in training."""
         return patch_tokenizer_of(self.model)
+
+
+def divergence(logits: Tensor, teacher: Tensor) -> Tensor:
+    """Of answers (B, classes) from those of a teacher, which learns nothing from it."""
+    target = F.log_softmax(teacher.detach(), 1)
+    return F.kl_div(F.log_softmax(logits, 1), target, log_target=True, reduction="batchmean")
 
 
 def patch_tokenizer_of(model: SentryFuse) -> PatchTokenizer:
