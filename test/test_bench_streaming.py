@@ -17,7 +17,8 @@ from sentryfuse_ros.training.stream_readout import ENCODER, ReadoutTrainer
 SUMMARY = {
     "sttf_token_reduction",
     "sttf_accuracy_kept",
-    "sttf_latency_ratio_196",
+    "sttf_latency_ratio_64",
+    "sttf_latency_ratio_64_vs_global",
     "sttf_latency_ratio_1200",
     "sttf_latency_ratio_1200_vs_global",
     "anc_flops_reduction_low_motion",
@@ -126,6 +127,26 @@ def test_a_second_stage_needs_its_section_and_a_network_of_the_recipe(people, ca
     assert "another network" in capsys.readouterr().err
 
 
+def test_a_training_begins_with_what_fits_of_another_model_that_has_not_seen_the_validation_subjects(people, capsys):
+    first, config = trained(people, "--validate-on", "7"), people / "larger.yaml"
+    tensors = read_checkpoint(first).tensors
+    stem = {**STEM, "read_channels": [5, 5], "grid": [2, 2]}
+    model = {**RECIPE["model"], "tokenizer": {"camera": stem}}
+    camera = {**RECIPE["camera"], "shape": [12, 1, 96, 128]}
+    recipe = {"batch": 2, "paired": True, "learning_rate": 1e-9}
+    config.write_text(yaml.safe_dump({**RECIPE, "camera": camera, "model": model, "recipe": recipe}))
+    command = ["train-stream", "--config", str(config), "--out", str(people / "larger"), "--steps", "1", "--begin-with"]
+
+    capsys.readouterr()
+    assert main([*command, str(first), "--validate-on", "7"]) == 0
+    assert f"begun with {len(tensors)} of {len(tensors) + 2} tensors" in capsys.readouterr().out
+    larger = read_checkpoint(people / "larger").tensors
+    assert all(np.allclose(larger[name], values, atol=1e-5) for name, values in tensors.items())
+
+    assert main([*command, str(first), "--validate-on", "5"]) == 2
+    assert "begin_with" in (error := capsys.readouterr().err) and "[5]" in error
+
+
 def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     model, out, captions = trained(people), people / "streaming.json", people / "captions.json"
     figures = {"caption_cider": 0.3, "caption_facts_true": 0.97, "caption_ms": 5.1}
@@ -143,13 +164,20 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     assert sum(shares) == pytest.approx(1, abs=1e-3)
     moving = report["moving"]["pan 2 px a picture"]
     assert moving["with a gyro"]["dense_pictures"] > 0.3 > still["change detection"]["dense_pictures"]
-    assert set(report["latency_ms"]["1200 tokens, camera still"]) >= {
+    assert set(report["latency_ms"]["1200 tokens, random weights, camera still"]) >= {
         "encoder, dense",
         "encoder, stream",
         "encoder, global attention",
     }
     assert len(report["latency_ms"]["a tick of the fuser"]) == 6 and report["summary"]["tick_ratio_nobody"] > 0
     assert "summary" in capsys.readouterr().out
+
+    assert main(["bench", "streaming", "--model", str(model), "--quick", "--brief", "--json", str(out)]) == 0
+    brief = json.loads(out.read_text())
+    assert set(brief["still"]) == {"plain", "change detection", "router", "fixed thresholds", "together"}
+    assert all(brief["still"][name] == still[name] for name in brief["still"])
+    assert not brief["steady"] and not brief["moving"] and "moving_camera_accuracy_loss_points" not in brief["summary"]
+    assert "people who stand still" not in capsys.readouterr().out
 
 
 def test_captions_of_a_streamed_camera_are_read_from_the_results_that_ship():

@@ -24,6 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", default=MODEL, help="checkpoint folder or name (default: %(default)s)")
     parser.add_argument("--quick", action="store_true", help="few recordings and rounds, for a first impression")
     parser.add_argument(
+        "--brief", action="store_true", help="only how the model streams: no other policies, no controls, no moving camera"
+    )
+    parser.add_argument(
         "--captions",
         type=Path,
         metavar="FILE",
@@ -48,7 +51,8 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, 
     captions = read_caption_figures(file) if file else None
     file = args.streamed_captions or (STREAMED if STREAMED.exists() else None)
     streamed = read_streamed_captions(file).summary if file else {}
-    report = measure_streaming(read_checkpoint(model_path(args.model)), QUICK if args.quick else Effort(), say)
+    effort = replace(QUICK if args.quick else Effort(), brief=args.brief)
+    report = measure_streaming(read_checkpoint(model_path(args.model)), effort, say)
     report = replace(report, summary={**report.summary, **streamed})
     if captions is not None:
         report = replace(report, captions_of=captions.model_sha256, summary={**report.summary, **captions.summary})

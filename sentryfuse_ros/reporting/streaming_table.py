@@ -11,7 +11,8 @@ from ..evaluation.streaming import StreamingReport
 def streaming_table(report: StreamingReport) -> str:
     """Tables of accuracy and work, of latency, and the summary."""
     lines = [f"{report.model}, {report.recordings} recordings, camera still", *_scores(report.still)]
-    lines += ["", "people who stand still", *_scores(report.steady)]
+    if report.steady:
+        lines += ["", "people who stand still", *_scores(report.steady)]
     for motion, scores in report.moving.items():
         lines += ["", f"camera moving: {motion}", *_scores(scores)]
     for scene, sides in report.latency_ms.items():
