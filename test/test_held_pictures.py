@@ -163,13 +163,36 @@ def test_a_plan_that_leaves_pictures_out_holds_none(engine):
 
 
 @pytest.mark.parametrize("hold_s", [0.2, 0.5, 0.7])
-def test_turns_come_once_in_the_time_and_not_all_at_once(hold_s):
+def test_windows_become_due_once_in_the_time_and_not_all_at_once(hold_s):
     held, ticks = HeldPictures(4), np.arange(0, 21 * NS, NS // 10)
-    turns = np.array([[held.turn(place, int(t), hold_s) for t in ticks] for place in range(4)])
-    renewed = np.diff(turns, axis=1) > 0
-    assert abs(renewed.sum(1) - 20.9 / hold_s).max() <= 1 and (np.diff(turns, axis=1) <= 1).all()
+    due_ns = np.array([[held.until_ns(place, int(t), hold_s) for t in ticks] for place in range(4)])
+    assert (due_ns > ticks).all() and (due_ns - ticks <= hold_s * NS).all()
+    renewed = np.diff(due_ns, axis=1) > 0
+    assert abs(renewed.sum(1) - 20.9 / hold_s).max() <= 1
     if hold_s == 0.5:
         assert renewed.sum(0).max() == 1
+
+
+@pytest.mark.parametrize("phase_ms", range(0, 100, 10))
+@pytest.mark.parametrize("jitter_ms", [0, 4])
+def test_a_topic_is_looked_at_once_for_each_new_picture_whenever_the_ticks_are(engine, phase_ms, jitter_ms):
+    robot = PolledRobot(engine, dwell_s=0.0)
+    robot.now_ns += phase_ms * NS // 1000
+    robot.run(2.0)
+    robot.pipeline.override(0.9)
+    robot.run(2.0)
+    robot.count(0)
+    predictions = []
+    for late_ms in np.random.default_rng(phase_ms).integers(-jitter_ms, jitter_ms + 1, 40).tolist():
+        robot.now_ns += late_ms * NS // 1000
+        predictions.append(robot.step())
+        robot.now_ns -= late_ms * NS // 1000
+    renewed = len(changes(predictions, "lidar"))
+    assert 7 <= renewed <= 8
+    # One more where ticks waver around the moment at which a picture becomes due: none rests for longer than half a second.
+    assert robot.looks["lidar"] <= renewed + (3 if jitter_ms else 1)
+    ages_ns = [p.tick.node_ns - p.tick.snapshot.windows["lidar"][0][-1] for p in predictions]
+    assert max(ages_ns) <= 0.65 * NS
 
 
 def test_messages_say_what_is_held_and_for_how_long(holding):

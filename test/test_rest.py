@@ -252,6 +252,17 @@ def test_of_a_held_sensor_that_is_due_only_the_last_picture_makes_a_row(one_slot
     assert one_slot.newest_ns == last_ns and one_slot.buffer._next == before + 1
 
 
+def test_of_two_pictures_that_were_waiting_only_the_newer_makes_a_row(one_slot):
+    one_slot.make_rows()
+    one_slot.sleep(False, held=True)
+    before, due_ns = one_slot.buffer._next, T0 + 2 * NS + NS // 10
+    one_slot.expect_window(due_ns)
+    for now_ns, more_wait in ((due_ns - NS // 25, True), (due_ns - NS // 100, False)):
+        pixels = np.random.default_rng(now_ns).integers(1000, 3000, (24, 32)).astype(np.uint16)
+        one_slot.feed([raw(image(pixels, "16UC1", stamp_ns=now_ns))], np.array([now_ns]), now_ns, now_ns, more_wait)
+    assert one_slot.newest_ns == now_ns and one_slot.buffer._next == before + 1
+
+
 def test_a_tick_that_cannot_wait_for_rows_has_the_newest_pictures(robot):
     robot.poll(False)
     robot.poll(False)

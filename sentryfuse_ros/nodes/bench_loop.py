@@ -70,7 +70,8 @@ class LoopLoad:
             messages, stamps = came[s.name]
             step = 1 if sensor_kind(s.kind).made_of_frames else max(len(messages), 1)
             for i in range(0, len(messages), step):
-                self.pipeline.feed(s.name, messages[i : i + step], stamps[i : i + step], now_ns, now_ns)
+                more_wait = i + step < len(messages)
+                self.pipeline.feed(s.name, messages[i : i + step], stamps[i : i + step], now_ns, now_ns, more_wait)
 
     def tick(self) -> Tick:
         """Take the snapshot."""

@@ -53,7 +53,9 @@ class FuserPublishers:
         self._model_info.publish(model_info_message(self._engine, self._dense, str(self._model_file), now_ns))
 
     def publish_mask(self, pipeline: Pipeline, tick: Tick, topics: Mapping[str, str]) -> None:
-        self._mask.publish(mask_message(pipeline, tick, topics, self._frame_id))
+        """ModalityMask of a tick. Where nobody listens it is not made: no later subscription would get it."""
+        if self._mask.get_subscription_count():
+            self._mask.publish(mask_message(pipeline, tick, topics, self._frame_id))
 
     def publish_prediction(self, prediction: Prediction) -> FusedPrediction:
         """Publish and return it. The message's latency and overhead end here."""

@@ -69,13 +69,21 @@ class Pipeline:
 
     # ---- what comes in ----------------------------------------------------------------------------------------
 
-    def feed(self, sensor: str, messages: Sequence[Any], arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> bool:
+    def feed(
+        self,
+        sensor: str,
+        messages: Sequence[Any],
+        arrival_ns: np.ndarray,
+        now_node_ns: int,
+        now_arrival_ns: int,
+        more_wait: bool = False,
+    ) -> bool:
         """Take messages (serialised bytes or message objects, oldest first, perhaps none) of one sensor.
 
-        arrival_ns: int64 (n,) on the arrival clock. Bad messages are counted, never raised. Returns whether anything
-        came that the model uses.
+        arrival_ns: int64 (n,) on the arrival clock. more_wait: newer messages of this sensor are here already and will be fed
+        next. Bad messages are counted, never raised. Returns whether anything came that the model uses.
         """
-        return self.robot_sensors.feed(sensor, messages, arrival_ns, now_node_ns, now_arrival_ns)
+        return self.robot_sensors.feed(sensor, messages, arrival_ns, now_node_ns, now_arrival_ns, more_wait)
 
     def battery(self, percentage: float, charging: bool, now_arrival_ns: int, pack: str = "", filled: bool = True) -> None:
         """Take one sensor_msgs/BatteryState; see `PowerGovernor.battery` (docs/POWER.md)."""

@@ -66,7 +66,7 @@ class RobotSensors:
         self._switches = {name: SensorSwitch() for name in self._sensors}
         self.requests = SensorRequests(settings.sensors)
         self._slots = slots_of(self._sensors, engine.specs, settings.sensors)
-        self._held = HeldPictures(len(self._slots))
+        self._held = HeldPictures(len(self._slots), round(0.5 * self._period_s * NS_PER_S))
         self._asleep: frozenset[str] = frozenset()  # sensors that the plan of the newest tick does not use
         self._slot_names = [[s.name for source in sources for s in source.sensors] for sources in self._slots]
         self.serving: tuple[InputSource | None, ...] = ()  # what served in the newest tick, per model input
@@ -86,12 +86,20 @@ class RobotSensors:
         """Whether only the newest messages of a sensor are needed (`SensorView`)."""
         return self._sensors[sensor].skips_messages
 
-    def feed(self, sensor: str, messages: Sequence[Any], arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> bool:
+    def feed(
+        self,
+        sensor: str,
+        messages: Sequence[Any],
+        arrival_ns: np.ndarray,
+        now_node_ns: int,
+        now_arrival_ns: int,
+        more_wait: bool = False,
+    ) -> bool:
         """Take messages of one sensor, as `Pipeline.feed` has them; returns whether anything came that the model uses."""
         entry = self._sensors[sensor]
         if self._switches[sensor].disabled:
             return False
-        entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns)
+        entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns, more_wait)
         return bool(messages) and entry.spec is not None and not entry.asleep
 
     def sample_expected(self, now_arrival_ns: int) -> bool:
@@ -191,7 +199,7 @@ class RobotSensors:
             if not taken.used[place]:
                 asleep |= {sensor.name for sensor in source.sensors}
             elif hold_s and source.holds_pictures and source.spec.name not in self._known:
-                serves = self._held.serves_at(place, source, next_ns, hold_s)
+                serves = self._held.serves_until(place, source, next_ns)
                 held |= {sensor.name: serves for sensor in source.sensors if sensor.may_rest(hold_s)}
         for name, sensor in self._sensors.items():
             sensor.sleep(name in asleep or held.get(name, False), name in held)

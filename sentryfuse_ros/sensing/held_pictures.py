@@ -17,7 +17,8 @@ class HeldWindow(NamedTuple):
     newest_ns: int  # stamp of its newest row
     source: InputSource
     returns: tuple[int, ...]  # how often each sensor of the source had become live
-    turn: int  # `HeldPictures.turn` at which it was taken
+    hold_s: float  # of the plan for which it was taken
+    until_ns: int  # node clock when a new one is due
 
 
 class HeldPictures:
@@ -25,18 +26,21 @@ class HeldPictures:
     no prediction pays for all of them; and whenever another sensor serves, its sensor was away, or the trust in it is in doubt.
     """
 
-    def __init__(self, inputs: int):
-        """``inputs``: how many the model has."""
+    def __init__(self, inputs: int, early_ns: int = 0):
+        """``inputs``: how many the model has. ``early_ns``: a window that was renewed so long before it became due is
+        not renewed again then; less than a fuse period."""
         self._windows: list[HeldWindow | None] = [None] * inputs
+        self._early_ns = early_ns
 
     def reset(self) -> None:
         """Forget all windows, as after a jump of the clock."""
         self._windows = [None] * len(self._windows)
 
-    def turn(self, place: int, now_ns: int, hold_s: float) -> int:
-        """A number that changes when a new window of the input at ``place`` is due; it depends on the clock alone."""
+    def until_ns(self, place: int, now_ns: int, hold_s: float) -> int:
+        """When a window of the input at ``place`` that is taken now becomes due [ns]; it depends on the clock alone."""
         hold_ns = round(hold_s * NS_PER_S)
-        return (now_ns + place * hold_ns // len(self._windows)) // hold_ns
+        ahead_ns = place * hold_ns // len(self._windows)
+        return ((now_ns + self._early_ns + ahead_ns) // hold_ns + 1) * hold_ns - ahead_ns
 
     def window(self, place: int, source: InputSource, now_ns: int, hold_s: float, may_renew: bool = True) -> HeldWindow | None:
         """The window that serves the input at ``place``; None where a new one is to be taken.
@@ -46,16 +50,17 @@ class HeldPictures:
         held = self._windows[place]
         if not source.holds_pictures or held is None or held.source is not source or held.returns != source.returns:
             return None
-        if may_renew and (source.in_doubt or held.turn != self.turn(place, now_ns, hold_s)):
-            return None
-        return held
+        due = now_ns >= held.until_ns or held.hold_s != hold_s or source.has_new_picture or source.in_doubt
+        return None if may_renew and due else held
 
     def keep(self, place: int, source: InputSource, now_ns: int, hold_s: float, x: np.ndarray, newest_ns: int) -> None:
         """Keep a new window for the predictions that follow."""
         if source.holds_pictures:
             x.setflags(write=False)  # by which the engine knows it again
-            self._windows[place] = HeldWindow(x, newest_ns, source, source.returns, self.turn(place, now_ns, hold_s))
+            until_ns = self.until_ns(place, now_ns, hold_s)
+            self._windows[place] = HeldWindow(x, newest_ns, source, source.returns, hold_s, until_ns)
 
-    def serves_at(self, place: int, source: InputSource, now_ns: int, hold_s: float) -> bool:
-        """Whether the window that is kept will still serve at another moment, as far as that is known now."""
-        return self.window(place, source, now_ns, hold_s) is not None
+    def serves_until(self, place: int, source: InputSource, at_ns: int) -> bool:
+        """Whether the window that is kept will still serve at a later moment, as far as that is known now."""
+        held = self._windows[place]
+        return held is not None and at_ns < held.until_ns and not source.in_doubt

@@ -85,6 +85,11 @@ class InputSource:
         return all(sensor.makes_frames for sensor in self.sensors)
 
     @property
+    def has_new_picture(self) -> bool:
+        """Whether pictures of it that are held otherwise were taken for the window that is made now."""
+        return all(sensor.held and not sensor.asleep for sensor in self.sensors)
+
+    @property
     def returns(self) -> tuple[int, ...]:
         """How often each of its sensors has become live."""
         return tuple(sensor.returns for sensor in self.sensors)

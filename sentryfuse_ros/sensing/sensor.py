@@ -178,17 +178,19 @@ class Sensor:
 
     # ---- messages in, rows out ------------------------------------------------------------------------------------------
 
-    def feed(self, messages: Sequence[Any], arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int) -> None:
+    def feed(
+        self, messages: Sequence[Any], arrival_ns: np.ndarray, now_node_ns: int, now_arrival_ns: int, more_wait: bool = False
+    ) -> None:
         """Take messages (raw CDR bytes or objects, oldest first) that arrived at ``arrival_ns`` (n,) int64.
 
-        ``now_node_ns`` and ``now_arrival_ns`` are the node clock and the arrival clock at this moment. Bad messages are
-        counted, never raised.
+        ``now_node_ns`` and ``now_arrival_ns`` are the node clock and the arrival clock at this moment. ``more_wait``: newer
+        messages are here already and will be fed next. Bad messages are counted, never raised.
         """
         batch, arrival_node_ns = None, arrival_ns
         if len(messages):
             self.last_arrival_ns = int(arrival_ns[-1])
             arrival_node_ns = now_node_ns - (now_arrival_ns - arrival_ns)
-            self.decoder.rows_from = self._rows_from(len(messages))
+            self.decoder.rows_from = self._rows_from(len(messages), more_wait)
             batch = self.decoder.decode(messages, arrival_node_ns if self.stamp_by_arrival else None)
         with self._lock:
             skipped, self._rested = self._skipped, False
@@ -204,11 +206,11 @@ class Sensor:
             if self.spec is not None:
                 self._keep(batch, messages, arrival_node_ns)
 
-    def _rows_from(self, count: int) -> int:
+    def _rows_from(self, count: int, more_wait: bool) -> int:
         """Index of the first of ``count`` new messages that rows are made of, ``count`` for none."""
         if not self._window_rate_hz or not self._rows_proven:
             return 0
-        if not self.asleep and self._last_before_window:
+        if not self.asleep and not more_wait and self._last_before_window:
             return count - 1  # a window will use it: made at once, the row does not delay that window
         if self.held:
             return count

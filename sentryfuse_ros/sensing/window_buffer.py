@@ -132,8 +132,8 @@ class WindowBuffer:
         if surplus <= 0:
             return
         stop = self._next + self._capacity
-        kept = np.concatenate((self._stamps[stop - self._count : stop], stamps))
-        inside = len(kept) - int(kept.searchsorted(kept[-1] - self._window_ns, "right"))
+        kept, from_ns = self._stamps[stop - self._count : stop], int(stamps[-1]) - self._window_ns
+        inside = sum(len(part) - int(part.searchsorted(from_ns, "right")) for part in (kept, stamps))
         if inside <= self._capacity:
             return
         wanted = min(int(inside * SLACK), self._capacity_limit)
