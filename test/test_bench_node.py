@@ -3,10 +3,12 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.evaluation.node_cost import (
     LOOP_PARTS,
     LoopCost,
@@ -17,8 +19,11 @@ from sentryfuse_ros.evaluation.node_cost import (
     ReceiveReport,
     ReceiveRun,
 )
+from sentryfuse_ros.evaluation.other_loop import measure_other_loop
 from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
+from sentryfuse_ros.machine import machine
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.reporting.node_tables import node_table
 from sentryfuse_ros.settings import build_settings
 
 SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
@@ -129,3 +134,34 @@ def test_the_load_without_middleware_makes_all_sensors_live():
         load.feed(came)
         tick = load.tick()
     assert tick.mask.all() and {name: len(messages) for name, (messages, _) in came.items()} == {"camera": 3, "imu": 40}
+
+
+def test_the_loop_of_another_installation_is_timed_on_the_same_load():
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    from sentryfuse_ros.nodes.bench_loop import serialised_payloads
+
+    camera = ModalitySpec("camera", "camera", 1.0, (2, 1, 12, 16), "depth_m")
+    streams = streams_for((camera, ModalitySpec("imu", "imu", 1.0, (40, 6))))
+    payloads = serialised_payloads(streams)
+    loop = measure_other_loop(Path(sys.prefix), "utd_mhad_depth_imu", streams, payloads, 0.0, 3, 20)
+    assert loop.before and loop.ratio == 0 and 0 < loop.tick_ms < 1000 and 0 < loop.feed_ms < 1000
+    with pytest.raises(ParameterError, match="a loop that ended with.*no_such_model"):
+        measure_other_loop(Path(sys.prefix), "no_such_model", streams, payloads, 0.0, 3, 20)
+
+
+def test_loops_of_two_installations_are_compared_at_ratio_0():
+    loops = (LoopCost(0.0, 1.0, 3.0, 0.3), LoopCost(0.0, 4.0, 6.0, 0.0, before=True), LoopCost(0.9, 9.0, 9.0, 0.0, before=True))
+    report = NodeReport("m", "1", machine(1), "", 1.0, (NodeSide("r = 0", 0.0, False, (node_run(8.0),)),), loops)
+    assert report.summary == {
+        "feed_ms": 1.0,
+        "tick_ms": 3.0,
+        "judge_ms": 0.3,
+        "feed_r0_vs_before": 0.25,
+        "tick_r0_vs_before": 0.5,
+    }
+    rows = [line.split() for line in node_table(report).splitlines() if line.startswith(("r =", "before"))]
+    assert rows[-3:] == [
+        ["r", "=", "0", "1.00", "3.00", "0.30"],
+        ["before,", "r", "=", "0", "4.00", "6.00", "-"],
+        ["before,", "r", "=", "0.9", "9.00", "9.00", "-"],
+    ]

@@ -45,12 +45,14 @@ class NodeSide:
 
 @dataclass(frozen=True)
 class LoopCost:
-    """CPU time of the node's loop in one process without middleware and inference (`nodes.bench_loop`), for each tick."""
+    """CPU time of the node's loop in one process without middleware and inference (`nodes.bench_loop`), for each tick: means,
+    because not every tick has pictures or a judgement."""
 
     ratio: float
-    feed_ms: float  # reading and checking what comes in 100 ms, and rows of what the tick will use; median
-    tick_ms: float  # the snapshot: liveness, and model inputs; median
-    judge_ms: float  # trust, which the worker judges after the prediction; mean, because not every tick has a judgement
+    feed_ms: float  # reading and checking what comes in 100 ms, and rows of what the tick will use
+    tick_ms: float  # the snapshot: liveness, and model inputs
+    judge_ms: float  # trust, which the worker judges after the prediction
+    before: bool = False  # of the other installation, whose judgements are not timed
 
 
 LOOP_PARTS = ("feed_ms", "tick_ms", "judge_ms")  # the times of a LoopCost
@@ -66,7 +68,7 @@ class NodeReport:
     load: str
     seconds: float  # measured in each run
     sides: tuple[NodeSide, ...]
-    loops: tuple[LoopCost, ...] = ()  # one per round and ratio
+    loops: tuple[LoopCost, ...] = ()  # one per round, ratio and installation
 
     def side(self, ratio: float, before: bool = False) -> NodeSide | None:
         """The side of a ratio, None where it was not measured."""
@@ -74,16 +76,21 @@ class NodeReport:
 
     @property
     def summary(self) -> dict[str, float]:
-        """cpu_r90_vs_r0, and with another installation cpu_r0_vs_before: ratios of medians. LOOP_PARTS at ratio 0."""
+        """cpu_r90_vs_r0: a ratio of medians. LOOP_PARTS: at ratio 0. With another installation also cpu_r0_vs_before,
+        feed_r0_vs_before and tick_r0_vs_before."""
         out = {}
         dense, sparse, before = self.side(0.0), self.side(0.9), self.side(0.0, before=True)
         if dense and sparse:
             out["cpu_r90_vs_r0"] = round(sparse.median("cpu_percent") / dense.median("cpu_percent"), 3)
         if dense and before:
             out["cpu_r0_vs_before"] = round(dense.median("cpu_percent") / before.median("cpu_percent"), 3)
-        if whole := [loop for loop in self.loops if loop.ratio == 0]:
+        if whole := [loop for loop in self.loops if loop.ratio == 0 and not loop.before]:
             for part in LOOP_PARTS:
                 out[part] = round(median(getattr(loop, part) for loop in whole), 2)
+        if whole and (other := [loop for loop in self.loops if loop.ratio == 0 and loop.before]):
+            for part in ("feed", "tick"):
+                here_ms, there_ms = (median(getattr(loop, f"{part}_ms") for loop in loops) for loops in (whole, other))
+                out[f"{part}_r0_vs_before"] = round(here_ms / there_ms, 3)
         return out
 
     def to_dict(self) -> dict[str, Any]:

@@ -22,6 +22,7 @@ from rclpy.serialization import deserialize_message
 from .. import __version__
 from ..errors import SentryFuseError
 from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
+from ..evaluation.other_loop import measure_other_loop
 from ..evaluation.plan_memory import plan_memory_mb, private_mb, resident_mb
 from ..evaluation.reference_load import Stream, describe, sensor_parameters, streams_for
 from ..machine import machine
@@ -30,6 +31,7 @@ from ..msg import FusedPrediction
 from ..paths import PACKAGE, executable_path, model_path
 from ..replay.ros_domain import free_domain
 from ..runtime.recent_times import RecentTimes
+from .bench_loop import TICKS, WARM_UP_TICKS, serialised_payloads
 from .node_process import cpu_s, transport_environment
 
 WARM_UP_S = 4.0  # until states, queues and buffers are as they stay
@@ -66,9 +68,9 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
                 runs[side.label].append(run)
                 say(f"round {i + 1}, {side.label}: {_in_words(run)}")
             for ratio in ratios:
-                loops.append(_run_loop(task.model, ratio, streams))
-                took = f"feed {loops[-1].feed_ms:.2f} ms, tick {loops[-1].tick_ms:.2f} ms, trust {loops[-1].judge_ms:.2f} ms"
-                say(f"round {i + 1}, loop at r = {ratio:g}: {took}")
+                for prefix in (None, before) if before is not None else (None,):
+                    loops.append(_run_loop(task.model, ratio, streams, prefix))
+                    say(f"round {i + 1}, {'loop before' if prefix else 'loop'} at r = {ratio:g}: {_loop_in_words(loops[-1])}")
     found = tuple(NodeSide(side.label, side.ratio, side.before, tuple(runs[side.label])) for side in sides)
     return NodeReport(task.model, __version__, machine(1), describe(streams), task.seconds, found, tuple(loops))
 
@@ -161,7 +163,11 @@ def _run_receiver(side: str, task: BenchTask, streams: Sequence[Stream]) -> Rece
     return ReceiveRun(**json.loads(done.stdout.strip().split("\n")[-1]))
 
 
-def _run_loop(model: str, ratio: float, streams: Sequence[Stream]) -> LoopCost:
+def _run_loop(model: str, ratio: float, streams: Sequence[Stream], before: Path | None) -> LoopCost:
+    """``before``: the prefix of another installation, whose loop is run."""
+    if before is not None:
+        payloads = serialised_payloads(streams)
+        return measure_other_loop(before.absolute(), model, streams, payloads, ratio, TICKS, WARM_UP_TICKS)
     command = [sys.executable, "-m", "sentryfuse_ros.nodes.bench_loop", model, json.dumps(streams), str(ratio)]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
@@ -249,6 +255,11 @@ def _overheads(predictions: Sequence[tuple[float, bytes]]) -> RecentTimes:
 
 def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
+
+
+def _loop_in_words(loop: LoopCost) -> str:
+    trust = "" if loop.before else f", trust {loop.judge_ms:.2f} ms"
+    return f"feed {loop.feed_ms:.2f} ms, tick {loop.tick_ms:.2f} ms{trust}"
 
 
 def _in_words(run: NodeRun) -> str:

@@ -14,10 +14,11 @@ def node_table(report: NodeReport) -> str:
     lines += [_node_line(side.label, side) for side in report.sides]
     if report.loops:
         lines += ["", "without middleware  feed 100 ms of load, ms   tick without inference, ms   trust, ms a tick"]
-    for ratio in dict.fromkeys(loop.ratio for loop in report.loops):
-        own = [loop for loop in report.loops if loop.ratio == ratio]
+    for before, ratio in dict.fromkeys((loop.before, loop.ratio) for loop in report.loops):
+        own = [loop for loop in report.loops if (loop.before, loop.ratio) == (before, ratio)]
         feed, tick, judge = (spread([getattr(loop, part) for loop in own], ".2f") for part in LOOP_PARTS)
-        lines.append(f"{f'r = {ratio:g}':<20}{feed:<26}{tick:<28}{judge}")
+        label = f"before, r = {ratio:g}" if before else f"r = {ratio:g}"
+        lines.append(f"{label:<20}{feed:<26}{tick:<28}{'-' if before else judge}")
     return "\n".join([*lines, "", *_summary(report.summary)])
 
 
