@@ -285,9 +285,32 @@ def test_a_picture_that_cannot_become_a_row_is_refused_whenever_rows_are_made():
     assert status.state == State.INVALID and status.invalid == 12 and "UNSUPPORTED" in status.reason
 
 
+@pytest.mark.parametrize(("name", "ticks_apart"), [("imu", 3), ("audio", 4)])
+def test_small_messages_of_a_sleeping_sensor_are_taken_when_a_window_is_and_never_in_between(engine, name, ticks_apart):
+    robot = PolledRobot(engine)
+    robot.rates["imu"] = 400
+    sensor = Sensor(build_settings({"sensors": [name]}).sensors[0], FOUR, None, 10.0)
+    looks, waiting, most = [], [], 0
+    for poll in range(150):
+        now_ns = T0 + (poll + 1) * NS // 30
+        period_ns, tick = NS // robot.rates[name], poll % 3 == 2
+        waiting += range(-(-(now_ns - NS // 30) // period_ns) * period_ns, now_ns, period_ns)
+        most = max(most, len(waiting))
+        if sensor.look_due(now_ns, tick):
+            sensor.feed([robot.make[name](t) for t in waiting], np.array(waiting, np.int64), now_ns, now_ns)
+            waiting.clear()
+            if poll >= 60:
+                looks.append(poll)
+        if tick:
+            sensor.check(now_ns, now_ns)
+            sensor.sleep(poll >= 30)
+    assert np.diff(looks).tolist() == [3 * ticks_apart] * (len(looks) - 1) and looks[0] % 3 == 2
+    assert most <= 0.7 * sensor.settings.queue_depth
+
+
 def test_times_between_looks():
     assert looks_apart_ns(0.0, 200) == 0  # the period is not known yet
-    assert looks_apart_ns(1 / 400, 200) == NS // 4  # half of the queue
+    assert looks_apart_ns(1 / 400, 200) == round(0.325 * NS)  # 0.65 of the queue
     assert looks_apart_ns(1 / 50, 100) == NS // 2
     assert looks_apart_ns(1 / 2, 100) == 0  # too slow to be worth it
     assert looks_apart_ns(1 / 30, 10, NS) == round(0.375 * NS)  # two looks in three quarters of a slot of one second

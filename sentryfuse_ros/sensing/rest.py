@@ -7,7 +7,7 @@ from math import ceil
 from ..nanoseconds import NS_PER_S
 
 LONGEST_REST_S = 0.5  # two looks a second at least, so that a failure is noticed at most this much later
-QUEUE_SHARE = 0.5  # share of the queue that may fill meanwhile
+QUEUE_SHARE = 0.65  # share of the queue that may fill meanwhile
 LOOKS_PER_SLOT = 0.75  # of a slot is shared by a whole number of looks; the rest allows for a poll that comes late
 FEWEST_MESSAGES = 3  # a rest in which fewer messages come saves nothing
 RESTING_DEPTH = 2  # messages that the queue of a sensor keeps whose messages may be skipped: two in a row tell its rate

@@ -103,6 +103,7 @@ class Sensor:
         self.makes_frames = self.spec is not None and self.kind.made_of_frames
         self._slot_ns = round(self.spec.window_s / self.spec.shape[0] * NS_PER_S) if self.spec and self.makes_frames else 0
         self._window_rate_hz = window_rate_hz if self.makes_frames else 0.0
+        self._window_period_ns = round(NS_PER_S / window_rate_hz) if window_rate_hz else 0
         self._looked_ns = 0  # arrival clock when the topic was last looked at
         self._rested = self._skipped = False  # whether a look was left out since, and messages may have been
         self._picture: _Picture | None = None
@@ -150,7 +151,8 @@ class Sensor:
 
         ``window_due``: a window is about to be taken. A sensor that is awake is then always looked at, a camera or LiDAR also in
         between, because several large messages at once would delay the window. A sensor that is asleep is looked at as often as
-        `rest.looks_apart_ns` says. Nobody needs to ask; whoever does must `feed` what a look brings.
+        `rest.looks_apart_ns` says; one with small messages at the last window before, so that no look is made for it alone.
+        Nobody needs to ask; whoever does must `feed` what a look brings.
         """
         due = self._must_look(now_arrival_ns, window_due)
         self._rested |= not due
@@ -169,7 +171,8 @@ class Sensor:
         if self.held:
             return now_arrival_ns - self._looked_ns >= LONGEST_REST_S * NS_PER_S
         apart_ns = looks_apart_ns(self.liveness.period_s, self.settings.queue_depth, self._slot_ns)
-        return now_arrival_ns - self._looked_ns >= apart_ns
+        early_ns = self._window_period_ns if window_due and not self.makes_frames else 0
+        return now_arrival_ns + early_ns - self._looked_ns >= apart_ns
 
     @property
     def skips_messages(self) -> bool:

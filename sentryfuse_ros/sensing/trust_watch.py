@@ -15,8 +15,9 @@ from .trust_table import Judgement, Plausibility, TrustTable
 
 OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
 # At least so much new data between two judgements, because windows that hardly differ say the same: while the last ones said that
-# something changes, and otherwise, when a judgement costs more than it is likely to tell.
-PAUSE_S, CALM_PAUSE_S = 0.15, 0.35
+# something changes, and otherwise, when a judgement costs more than it is likely to tell. A picture costs most, and a lie is in
+# all of it at once, while it has to fill half of a window of steps.
+PAUSE_S, CALM_PAUSE_S, CALM_PICTURE_PAUSE_S = 0.15, 0.35, 0.85
 HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
 FAR_WORTH = 0.1  # what a window that is FAR counts on the way back; one that is NEAR counts 1
 
@@ -33,6 +34,7 @@ class TrustWatch:
         self._bad_windows, self._good_windows = bad_windows, good_windows
         self._span_ns = round(judged_span_s(spec) * NS_PER_S)
         kind = sensor_kind(spec.kind)
+        self._calm_pause_s = CALM_PICTURE_PAUSE_S if kind.made_of_frames else CALM_PAUSE_S
         fills_holes = not kind.made_of_frames and not kind.row_rate_option
         self._longest_hole_ns = round(HOLE_STEPS * spec.window_s / spec.shape[0] * NS_PER_S) if fills_holes else 0
         self.resets = 0
@@ -51,7 +53,7 @@ class TrustWatch:
 
     def due(self, newest_ns: int) -> bool:
         """Whether a window whose newest row is at ``newest_ns`` should be judged."""
-        pause_s = PAUSE_S if self.changing else CALM_PAUSE_S
+        pause_s = PAUSE_S if self.changing else self._calm_pause_s
         return newest_ns - self._judged_ns >= pause_s * NS_PER_S or newest_ns < self._judged_ns
 
     @property
