@@ -55,3 +55,16 @@ class BagError(SentryFuseError):
 
 class DataError(SentryFuseError):
     """A data set is missing, or its files are not as its loader expects them."""
+
+
+class InstallationError(SentryFuseError):
+    """Something that the command needs is not installed."""
+
+    @classmethod
+    def of(cls, error: ImportError) -> InstallationError:
+        """The same error with its remedy. A file of this package is missing where the source is newer than the installation."""
+        own = (error.name or "").partition(".")[0] == __name__.partition(".")[0]
+        again = "install the package again: make setup, or colcon build"
+        return cls(
+            f"module {error.name}", str(error), "a module that can be imported", again if own else "sentryfuse doctor says how"
+        )
