@@ -45,6 +45,11 @@ def raise_all(errors: Sequence[SentryFuseError]) -> None:
         raise errors[0] if len(errors) == 1 else SeveralParameterErrors(errors)
 
 
+def reason_of(error: Exception) -> str:
+    """What an error of Python or of the system says, without its number and its path, which our errors name already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class DecodeError(SentryFuseError):
     """A message cannot be decoded. Decoders count it as a fault, so this error never leaves them."""
 

@@ -110,7 +110,7 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     from ..bags.find import find_bags
     from ..datasets.proposed_inputs import inputs_of_recording
     from ..datasets.window_folder import DESCRIPTION, WindowFolder
-    from ..errors import ParameterError
+    from ..errors import ParameterError, reason_of
     from ..files import write_atomically
     from ..paths import share_path
     from ..settings import build_settings, named_topics, read_yaml
@@ -133,6 +133,6 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     try:
         write_atomically(out, text)
     except OSError as error:
-        raise ParameterError("--out", str(out), f"a file that can be written ({error.strerror})") from error
+        raise ParameterError("--out", str(out), f"a file that can be written ({reason_of(error)})") from error
     print(f"recipe written to {out}; next: {then}")
     return 0
