@@ -45,6 +45,11 @@ def raise_all(errors: Sequence[SentryFuseError]) -> None:
         raise errors[0] if len(errors) == 1 else SeveralParameterErrors(errors)
 
 
+def reason_of(error: Exception) -> str:
+    """What an error of Python or of the system says, without its number and its path, which our errors name already."""
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
 class DecodeError(SentryFuseError):
     """A message cannot be decoded. Decoders count it as a fault, so this error never leaves them."""
 
@@ -55,3 +60,16 @@ class BagError(SentryFuseError):
 
 class DataError(SentryFuseError):
     """A data set is missing, or its files are not as its loader expects them."""
+
+
+class InstallationError(SentryFuseError):
+    """Something that the command needs is not installed."""
+
+    @classmethod
+    def of(cls, error: ImportError) -> InstallationError:
+        """The same error with its remedy. A file of this package is missing where the source is newer than the installation."""
+        own = (error.name or "").partition(".")[0] == __name__.partition(".")[0]
+        again = "install the package again: make setup, or colcon build"
+        return cls(
+            f"module {error.name}", str(error), "a module that can be imported", again if own else "sentryfuse doctor says how"
+        )

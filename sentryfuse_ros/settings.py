@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from .errors import ParameterError, raise_all
+from .errors import ParameterError, raise_all, reason_of
 from .parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
 from .sensor_kinds import sensor_kind, sensor_kinds
 
@@ -205,7 +205,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
     try:
         tree = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise ParameterError(f"parameter file {path}", error.strerror, "a readable YAML file") from error
+        raise ParameterError(f"parameter file {path}", reason_of(error), "a readable YAML file") from error
     except yaml.YAMLError as error:
         raise ParameterError(f"parameter file {path}", str(error).split("\n")[0], "valid YAML") from error
     flat: dict[str, Any] = {}

@@ -2,6 +2,7 @@
 
 import numpy as np
 from rich.console import Console
+from tiny_model import SIZES
 
 from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.datasets.windows import WindowSet
@@ -24,15 +25,7 @@ RECIPE = dict(
         {"name": "wheel", "kind": "series", "window_s": 1.0, "shape": [20, 2]},
     ],
     model=dict(
-        d_model=16,
-        layers=2,
-        num_kv_heads=2,
-        heads_per_group=2,
-        head_dim=4,
-        ffn_dim=32,
-        channel_step=8,
-        readout_heads=2,
-        gate_hidden=4,
+        **SIZES,
         ratio_levels=[0.0, 0.5, 0.9],
         tokenizer={"imu": {"stem_channels": 8}, "wheel": {"steps_per_token": 5, "stem_channels": 4}},
     ),

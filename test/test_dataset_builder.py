@@ -163,6 +163,16 @@ def test_every_recording_is_used_used_in_part_or_left_out_with_its_reason(tmp_pa
     assert "latency 7200" in why["bag"] and "imu.trust_stamps: false" in why["bag"]
 
 
+def test_one_mistake_in_many_bags_is_told_once(tmp_path, bags):
+    for labels, told in (
+        ("/no/labels", "label topic /no/labels: saw no such topic"),
+        (str(tmp_path / "no.csv"), "saw No such file"),
+    ):
+        with pytest.raises(DataError) as caught:
+            build(bags, labels, tmp_path / "set")
+        assert str(caught.value).count(told) == 1 and f"run0 and {len(bags) - 1} more bags: " in str(caught.value)
+
+
 def test_a_recording_shorter_than_a_window_says_so(tmp_path):
     folder = labelled(tmp_path / "short", (0, 1, "sand"), seconds=0.6)
     with pytest.raises(DataError, match=r"short: .*the recording lasts 0.6 s, and a window of camera 1 s"):

@@ -1,5 +1,6 @@
 """`sentryfuse doctor` and the command line itself."""
 
+import importlib
 import json
 from pathlib import Path
 from xml.etree import ElementTree
@@ -7,6 +8,7 @@ from xml.etree import ElementTree
 import pytest
 
 from sentryfuse_ros.cli import VERBS, doctor, main
+from sentryfuse_ros.errors import InstallationError
 
 
 def test_doctor_finds_nothing_wrong_here(capsys, monkeypatch):
@@ -62,6 +64,19 @@ def test_unknown_verb_and_no_verb(capsys):
             main(arguments)
         assert ended.value.code == 2
     assert "replay" in capsys.readouterr().err
+
+
+def test_a_source_that_is_newer_than_its_installation_is_told_in_one_line(capsys, monkeypatch):
+    monkeypatch.setitem(VERBS, "fly", "a verb whose file was not installed")
+    assert main(["fly"]) == 2
+    assert "make setup, or colcon build" in capsys.readouterr().err
+
+
+def test_a_package_that_is_missing_is_named_with_the_command_that_says_how_to_install_it():
+    with pytest.raises(ModuleNotFoundError) as caught:
+        importlib.import_module("no_such_package")
+    assert str(InstallationError.of(caught.value)).startswith("module no_such_package: saw No module named 'no_such_package'")
+    assert "sentryfuse doctor" in str(InstallationError.of(caught.value))
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,13 @@ def test_a_folder_in_place_of_a_file_is_reported_before_the_evaluation(model, fo
     assert f"file {tmp_path}" in capsys.readouterr().err
 
 
+def test_a_shipped_model_is_known_by_its_name_and_others_are_listed(folder, capsys):
+    assert main(["evaluate", "ground_robot", str(folder)]) == 2  # other inputs than the data set has
+    assert "modality 'camera' of data set" in capsys.readouterr().err
+    assert main(["evaluate", "no_such_model", str(folder)]) == 2
+    assert "'no_such_model', expected a path, or one of ground_robot" in capsys.readouterr().err
+
+
 def test_model_of_other_sensors_or_classes_is_refused(folder, tmp_path, capsys):
     other = save_checkpoint(tiny_model(ratio_levels=LEVELS, classes=("fall", "swim")), tmp_path / "other")
     assert main(["evaluate", str(other), str(folder), "--latency-runs", "0"]) == 2

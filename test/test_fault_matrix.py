@@ -1,12 +1,9 @@
 """The rows of `sentryfuse bench faults`: each must fail where its promise is broken."""
 
-import json
-import os
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
+from recording_over_dds import fault_rows
 
 from sentryfuse_ros.replay import fault_matrix as matrix
 from sentryfuse_ros.replay.fault_matrix import (
@@ -189,16 +186,7 @@ print(json.dumps([to_dict(row) for row in rows]))
 
 
 def test_a_second_publisher_a_frozen_camera_and_odd_batteries_over_dds(tmp_path):
-    """In a process of its own, because it starts and ends rclpy."""
-    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
-    from bag_maker import write_bag
-
-    write_bag(tmp_path / "run")
-    (tmp_path / "over_dds.py").write_text(OVER_DDS)
-    command = [sys.executable, str(tmp_path / "over_dds.py"), str(tmp_path), os.environ["ROS_DOMAIN_ID"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = {(row["sensor"], row["fault"]): row for row in json.loads(done.stdout.splitlines()[-1])}
+    rows = fault_rows(tmp_path, OVER_DDS)
     assert "2 publishers on" in rows["camera", BESIDE]["said"]
     assert rows["camera", "freeze"]["seen_as"] == ["FROZEN"] and "same payload" in rows["camera", "freeze"]["said"]
     assert "not filled in" in rows["battery", "never filled"]["said"] and "5 W" in rows["budget", "best effort"]["said"]

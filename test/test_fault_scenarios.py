@@ -1,11 +1,7 @@
 """The scenarios of `sentryfuse bench faults` around a real node over DDS, shortened: clocks, restarts, masks, load, fuzzing."""
 
-import json
-import os
-import subprocess
-import sys
-
 import pytest
+from recording_over_dds import fault_rows
 
 OVER_DDS = """
 import json, sys
@@ -54,16 +50,7 @@ print(json.dumps([to_dict(row) for row in rows]))
 
 
 def test_clocks_restarts_masks_load_and_fuzzing_over_dds(tmp_path):
-    """In a process of its own, because it starts and ends rclpy."""
-    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
-    from bag_maker import write_bag
-
-    write_bag(tmp_path / "run")
-    (tmp_path / "over_dds.py").write_text(OVER_DDS)
-    command = [sys.executable, str(tmp_path / "over_dds.py"), str(tmp_path), os.environ["ROS_DOMAIN_ID"]]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
-    assert done.returncode == 0, done.stdout + done.stderr
-    rows = {(row["sensor"], row["fault"]): row for row in json.loads(done.stdout.splitlines()[-1])}
+    rows = fault_rows(tmp_path, OVER_DDS)
     assert len(rows) == 15
     assert "no /clock" in rows["/clock", "absent"]["said"] and "jumped back" in rows["/clock", "looped"]["said"]
     assert rows["mask", "none"]["said"].startswith("no live sensor")

@@ -1,12 +1,7 @@
 """A model input from two topics over real DDS: fuse_node, fault_node before one of them, the live view, and a replay."""
 
-import json
 import math
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -16,12 +11,11 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 from geometry_msgs.msg import WrenchStamped
 from joined_maker import LEFT_HZ, PARAMETERS, RIGHT_HZ, left, right, save_wheel_model, write_wheel_bag
 from lifecycle_msgs.msg import Transition
+from replay_command import replay
 from std_msgs.msg import Float32
 
 from sentryfuse_ros.reporting.live_view import sensor_cells
 from sentryfuse_ros.sensing.liveness import State
-
-SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 
 
 def parameter_file(folder, **changes):
@@ -85,17 +79,7 @@ def test_replay_breaks_one_topic_at_a_time(tmp_path):
         {"sensor": "wheel_left", "kind": "freeze", "from": 6, "to": 7},
     ]
     (tmp_path / "faults.yaml").write_text(yaml.safe_dump({"faults": entries}))
-    command = ["replay", bag, "--params-file", parameter_file(tmp_path), "--faults", tmp_path / "faults.yaml"]
-    command += ["--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless"]
-    done = subprocess.run(
-        [SENTRYFUSE, *map(str, command)],
-        capture_output=True,
-        text=True,
-        env={k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"},
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "out" / "fuse_node.log").read_text()
-    summary = json.loads((tmp_path / "out.json").read_text())
+    summary, _, _ = replay(tmp_path, bag, "--params-file", parameter_file(tmp_path), "--faults", tmp_path / "faults.yaml")
     assert summary["sensors"] == {"wheel_left": "/wheel_left", "wheel_right": "/wheel_right"}
     assert [fault["seen_as"][0] for fault in summary["faults"]] == ["STALE", "FROZEN"]
     assert summary["valid_predictions"] > 30 and math.isfinite(summary["max_gap_s"])

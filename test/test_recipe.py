@@ -89,13 +89,16 @@ def test_shipped_recipes_are_read_as_they_are_written(name):
         assert read[key] == tuple(value) if isinstance(value, list) else read[key] == value or value.items() <= read[key].items()
 
 
-@pytest.mark.parametrize("kind", [Recipe, StreamTraining, StemTraining])
-def test_recipe_file_that_is_missing_or_no_yaml_or_no_mapping(tmp_path, kind):
-    with pytest.raises(ParameterError, match=r"none.yaml: saw No such file.*config/train_\w+.yaml"):
+@pytest.mark.parametrize(
+    "kind, remedy",
+    [(Recipe, "train --example"), (StreamTraining, r"config/train_\w+.yaml"), (StemTraining, r"config/train_\w+.yaml")],
+)
+def test_recipe_file_that_is_missing_or_no_yaml_or_no_mapping(tmp_path, kind, remedy):
+    with pytest.raises(ParameterError, match=rf"none.yaml: saw No such file.*{remedy}"):
         kind.read(tmp_path / "none.yaml")
     for text, seen in (("a: [1", "while parsing"), ("- a", "list"), ("", "NoneType")):
         (tmp_path / "bad.yaml").write_text(text)
-        with pytest.raises(ParameterError, match=rf"(?s)bad.yaml: saw {seen}.*config/train_\w+.yaml"):
+        with pytest.raises(ParameterError, match=rf"(?s)bad.yaml: saw {seen}.*{remedy}"):
             kind.read(tmp_path / "bad.yaml")
 
 

@@ -1,11 +1,5 @@
 """`sentryfuse replay` of recordings that are not as they should be, over real DDS: played as far as possible, and said."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -13,29 +7,15 @@ pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from bag_maker import T0
 from cdr_messages import STORE, imu, raw
+from replay_command import replay
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.message_types import deserialiser
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 
-SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 AUDIO_TYPE = "audio_common_msgs/msg/AudioData"
 PARAMETERS = "/**:\n  ros__parameters:\n    sensors: [imu]\n    imu: {kind: imu, trust: warn, topic: /imu/data}\n"
-
-
-def replay(tmp_path, *arguments, status=0, environment=None):
-    env = {k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"} | (environment or {})
-    done = subprocess.run(
-        [SENTRYFUSE, "replay", *map(str, arguments), "--out", tmp_path / "out", "--headless"],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=900,
-    )
-    assert done.returncode == status, done.stdout + done.stderr
-    summary = tmp_path / "out" / "summary.json"
-    return json.loads(summary.read_text()) if summary.exists() else None, done.stdout + done.stderr
 
 
 def imu_messages(writer, times_s, stamp_offset_s=0.0, stamps=True):
@@ -62,7 +42,7 @@ def test_early_topic_silence_cut_and_missing_type_in_one_recording(tmp_path):
     (tmp_path / "bag" / "metadata.yaml").unlink()
     # The motion is made up, so the model's table would call it implausible.
     (tmp_path / "p.yaml").write_text("/**:\n  ros__parameters:\n    imu: {trust: 'off'}\n")
-    summary, out = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml")
+    summary, out, _ = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml")
     assert "breaks off" in summary["damage"] and "used in part" in out
     assert "begins with the first message that is played, 1600000000.0 s after" in out
     assert f"/audio is not played, because {AUDIO_TYPE} is not installed" in out
@@ -78,7 +58,7 @@ def test_refused_stamps_are_explained_and_no_valid_prediction_is_a_broken_promis
     (tmp_path / "f.yaml").write_text("faults:\n  - {sensor: imu, kind: 'off', from: 0.5, to: 0.8}\n")
     with Writer(tmp_path / "bag", version=9) as writer:
         imu_messages(writer, [0.01 * i for i in range(200)], stamps=False)
-    summary, out = replay(
+    summary, out, _ = replay(
         tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--faults", tmp_path / "f.yaml", "--strict", status=1
     )
     assert "warning: imu: its driver does not stamp (all stamps are zero)" in out and "set imu.trust_stamps: false" in out
@@ -88,7 +68,7 @@ def test_refused_stamps_are_explained_and_no_valid_prediction_is_a_broken_promis
     assert summary["faults"][0]["kept"] and summary["valid_predictions"] == 0
     (tmp_path / "p.yaml").write_text(PARAMETERS.replace("/imu/data}", "/imu/data, trust_stamps: false}"))
     result = tmp_path / "run.mcap"
-    summary, out = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--mcap", result, "--mcap-inputs")
+    summary, out, _ = replay(tmp_path, tmp_path / "bag", "--params-file", tmp_path / "p.yaml", "--mcap", result, "--mcap-inputs")
     assert summary["valid_predictions"] > 10 and "does not stamp" not in out
     with Bag(result) as written:
         counts = {topic.name: topic.count for topic in written.topics.values()}
@@ -115,7 +95,7 @@ def test_another_publisher_on_the_domain_is_noticed(tmp_path):
     robot = rclpy.create_node("driver", context=context)
     robot.create_publisher(Imu, "/imu/data", 10)
     try:
-        _, out = replay(tmp_path, tmp_path / "bag", status=2, environment={"ROS_DOMAIN_ID": str(domain)})
+        _, out, _ = replay(tmp_path, tmp_path / "bag", status=2, environment={"ROS_DOMAIN_ID": str(domain)})
     finally:
         robot.destroy_node()
         rclpy.shutdown(context=context)

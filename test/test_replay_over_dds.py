@@ -1,36 +1,16 @@
 """`sentryfuse replay` as a user calls it: its own process, fuse_node in another, real DDS between."""
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from bag_maker import write_bag
+from replay_command import replay
 
 from sentryfuse_ros.paths import data_root, share_path
 
 BAGS = data_root() / "bags"
 ACTIONS = "utd_mhad_depth_imu"  # depth camera and IMU, as these bags have
-SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
-
-
-def replay(tmp_path, *arguments, status=0):
-    env = {k: v for k, v in os.environ.items() if k not in ("ROS_DOMAIN_ID",)}
-    done = subprocess.run(
-        [SENTRYFUSE, "replay", *map(str, arguments), "--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless"],
-        capture_output=True,
-        text=True,
-        env=env,
-        timeout=900,
-    )
-    log = (tmp_path / "out" / "fuse_node.log").read_text() if (tmp_path / "out" / "fuse_node.log").exists() else ""
-    assert done.returncode == status, done.stdout + done.stderr + log
-    return json.loads((tmp_path / "out.json").read_text()), done.stdout, log
 
 
 @pytest.mark.skipif(not BAGS.exists(), reason="no development bags: set SENTRYFUSE_DATA")
@@ -80,10 +60,5 @@ def test_every_kind_of_fault_is_noticed(tmp_path):
 
 
 def test_model_that_is_not_there_ends_with_its_name(tmp_path):
-    done = subprocess.run(
-        [SENTRYFUSE, "replay", write_bag(tmp_path / "bag", 1.0), "--model", "/no/model", "--out", tmp_path, "--headless"],
-        capture_output=True,
-        text=True,
-        timeout=900,
-    )
-    assert done.returncode == 2 and "/no/model" in done.stderr and "Traceback" not in done.stderr
+    _, said, _ = replay(tmp_path, write_bag(tmp_path / "bag", 1.0), "--model", "/no/model", status=2)
+    assert "/no/model" in said and "Traceback" not in said

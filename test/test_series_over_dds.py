@@ -1,11 +1,6 @@
 """Sensors of kind series over real DDS: fuse_node, fault_node before it, and a replay of a recording."""
 
-import json
-import os
-import subprocess
-import sys
 import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -13,13 +8,12 @@ import yaml
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
 from lifecycle_msgs.msg import Transition
+from replay_command import replay
 from sensor_msgs.msg import JointState
 from series_maker import BUMPER, PARAMETERS, RATE_HZ, efforts, save_motor_model, write_motor_bag
 from std_msgs.msg import Float32MultiArray
 
 from sentryfuse_ros.sensing.liveness import State
-
-SENTRYFUSE = Path(sys.prefix) / "bin" / "sentryfuse"
 
 
 def parameter_file(folder, changes=(), **blocks):
@@ -116,25 +110,9 @@ def test_replay_plays_motors_with_faults_and_says_what_it_saw(tmp_path):
         {"sensor": "command", "kind": "off", "from": 5, "to": 6},
     ]
     (tmp_path / "faults.yaml").write_text(yaml.safe_dump({"faults": entries}))
-    done = subprocess.run(
-        [
-            SENTRYFUSE,
-            "replay",
-            bag,
-            "--params-file",
-            parameter_file(tmp_path, bumper=BUMPER),
-            "--faults",
-            tmp_path / "faults.yaml",
-        ]
-        + ["--json", tmp_path / "out.json", "--out", tmp_path / "out", "--headless"],
-        capture_output=True,
-        text=True,
-        env={k: v for k, v in os.environ.items() if k != "ROS_DOMAIN_ID"},
-        timeout=900,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr + (tmp_path / "out" / "fuse_node.log").read_text()
-    summary = json.loads((tmp_path / "out.json").read_text())
+    parameters = parameter_file(tmp_path, bumper=BUMPER)
+    summary, said, _ = replay(tmp_path, bag, "--params-file", parameters, "--faults", tmp_path / "faults.yaml")
     assert summary["sensors"] == {"wheels": "/joint_states", "command": "/wheel_command"}
     assert [fault["seen_as"][0] for fault in summary["faults"]] == ["FROZEN", "STALE"]
     assert summary["valid_predictions"] > 60
-    assert "bumper: /bumper is not played, because my_robot_msgs/msg/Bumper is not installed" in done.stdout + done.stderr
+    assert "bumper: /bumper is not played, because my_robot_msgs/msg/Bumper is not installed" in said

@@ -14,20 +14,25 @@ SPECS = (
 )
 
 
+SIZES = dict(  # of a network that is quick to run and to train
+    d_model=16,
+    layers=2,
+    num_kv_heads=2,
+    heads_per_group=2,
+    head_dim=4,
+    ffn_dim=32,
+    channel_step=8,
+    readout_heads=2,
+    gate_hidden=4,
+)
+
+
 def tiny_config(**changes) -> FuseConfig:
     """Three sensors, two layers, 4 query heads on 2 K/V heads, 32 channels."""
     values = dict(
         modalities=SPECS,
         classes=("rest", "turn", "jump", "fall"),
-        d_model=16,
-        layers=2,
-        num_kv_heads=2,
-        heads_per_group=2,
-        head_dim=4,
-        ffn_dim=32,
-        channel_step=8,
-        readout_heads=2,
-        gate_hidden=4,
+        **SIZES,
         dropout=0.0,
         kv_stride={"camera": 1, "imu": 2},
         tokenizer={

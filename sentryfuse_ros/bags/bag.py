@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rosbags.interfaces import Connection
 
-from ..errors import BagError
+from ..errors import BagError, reason_of
 from .find import METADATA, announced_messages, bag_folder, bag_name, recordings_in_files, storage_files
 from .header_stamps import has_header
 from .storage import OpenedFile
@@ -78,7 +78,7 @@ class Bag:
                     raise BagError(f"bag {self.path}", error.seen, error.expected, error.remedy) from error
                 self._notes.append(str(error))
             except OSError as error:
-                raise BagError(f"bag {self.path}", error.strerror or str(error), "a file that can be read") from error
+                raise BagError(f"bag {self.path}", reason_of(error), "a file that can be read") from error
         if not self._files:
             raise BagError(f"bag {self.path}: " + "; ".join(self._notes))
 

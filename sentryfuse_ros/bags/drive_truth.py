@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..files import write_atomically
 from ..nanoseconds import NS_PER_S, ns_to_stamp, stamp_to_ns
 from .find import bag_folder
@@ -59,7 +59,7 @@ def read_truth(bag: Path) -> Sequence[Moment]:
             "simulate it again; `sentryfuse simulate --count` adds the file to the drives of a series that lack it",
         ) from error
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, TypeError, AttributeError) as error:
-        raise DataError(f"truth file {path}", str(error), "the columns t, " + ", ".join(Moment._fields[1:])) from error
+        raise DataError(f"truth file {path}", reason_of(error), "the columns t, " + ", ".join(Moment._fields[1:])) from error
 
 
 def _moment(row: dict[str, str]) -> Moment:

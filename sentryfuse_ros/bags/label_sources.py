@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from ..errors import BagError, DataError
+from ..errors import BagError, DataError, reason_of
 from ..files import write_atomically
 from ..nanoseconds import NS_PER_S, ns_to_stamp, stamp_to_ns
 from .bag import Bag
@@ -68,7 +68,7 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
                 else:
                     rows.append(_interval(row, f"intervals file {path} line {line}"))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"intervals file {path}", str(error), "a readable CSV file") from error
+        raise DataError(f"intervals file {path}", reason_of(error), "a readable CSV file") from error
     if not rows and other_bags:
         raise DataError(
             f"intervals file {path}",
@@ -123,7 +123,7 @@ def read_topic(bag: Bag, topic: str) -> Labels:
     connection = next((c for c in bag.connections if c.topic == topic), None)
     if connection is None:
         raise BagError(
-            f"label topic {topic} in {bag.path}", "not in the bag", "one of " + ", ".join(sorted(bag.topics)), "correct --labels"
+            f"label topic {topic}", "no such topic in the bag", "one of " + ", ".join(sorted(bag.topics)), "name another one"
         )
     store = typestore_of(connection)
     stamped: list[tuple[int, str]] = []

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..files import write_atomically
 from .find import bag_folder
 
@@ -54,7 +54,7 @@ def read_run_description(bag: Path) -> RunDescription | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        raise DataError(f"run file {path}", str(error), "a JSON object", "correct or remove it") from error
+        raise DataError(f"run file {path}", reason_of(error), "a JSON object", "correct or remove it") from error
     if not isinstance(values, dict):
         raise DataError(f"run file {path}", type(values).__name__, "a JSON object", "correct or remove it")
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 
-from ..errors import SentryFuseError
+from ..errors import InstallationError, SentryFuseError
 
 # Listed here and not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
@@ -31,26 +32,34 @@ VERBS = {
 def main(arguments: list[str] | None = None) -> int:
     """Run a verb; returns the exit status. Errors of this package are printed in one line, with status 2."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    parser = argparse.ArgumentParser(
-        prog="sentryfuse", description="Sensor fusion that keeps predicting through sensor dropout and on a draining battery."
-    )
-    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
-    wanted = next((a for a in arguments if not a.startswith("-")), None)
-    for verb, text in VERBS.items():
-        sub = verbs.add_parser(verb, help=text, description=text)
-        if verb == wanted:
-            _module(verb).add_arguments(sub)
-    args = parser.parse_args(arguments)
+    wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:
-        return _module(args.verb).run(args) or 0
+        return _run(arguments, wanted)
     except SentryFuseError as error:
-        print(f"sentryfuse {args.verb}: {error}", file=sys.stderr)
-        return 2
+        told: SentryFuseError = error
+    except ImportError as error:
+        told = InstallationError.of(error)
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `sentryfuse doctor | head`
         sys.stderr.close()
         return 141
+    print(f"sentryfuse {wanted}: {told}", file=sys.stderr)
+    return 2
+
+
+def _run(arguments: Sequence[str], wanted: str) -> int:
+    """Run the verb ``wanted`` with all arguments of the command."""
+    parser = argparse.ArgumentParser(
+        prog="sentryfuse", description="Sensor fusion that keeps predicting through sensor dropout and on a draining battery."
+    )
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)
+    for verb, text in VERBS.items():
+        sub = verbs.add_parser(verb, help=text, description=text)
+        if verb == wanted:
+            _module(verb).add_arguments(sub)
+    args = parser.parse_args(arguments)
+    return _module(args.verb).run(args) or 0
 
 
 def _module(verb: str) -> ModuleType:

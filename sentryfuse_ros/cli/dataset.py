@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from .arguments import add_map, add_params, topics_of
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -22,19 +24,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--config", required=True, type=Path, metavar="FILE", help="training YAML; its modalities define the windows"
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder to write")
-    parser.add_argument(
-        "--params",
-        type=Path,
-        metavar="FILE",
-        help="parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)",
-    )
-    parser.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="SENSOR:=TOPIC",
-        help="which topic of the bags serves a sensor; may be repeated (default: matched by name, then by type)",
-    )
+    add_params(parser, "parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)")
+    add_map(parser)
     parser.add_argument("--stride", type=float, default=0.5, metavar="S", help="seconds between windows (default: %(default)s)")
     parser.add_argument(
         "--split",
@@ -81,13 +72,12 @@ def run(args: argparse.Namespace) -> int:
     from ..reporting.progress import progress_bar
     from ..settings import build_settings, named_topics, read_yaml, unknown_names
     from ..training.recipe import Recipe
-    from .topic_map import topics_of
 
     if not 0.01 <= args.stride <= 3600:
         raise ParameterError("--stride", args.stride, "0.01 to 3600 seconds")
     if min(args.split) < 0 or not sum(args.split) > 0:
         raise ParameterError("--split", args.split, "three shares, none negative, not all 0")
-    recipe, flat = Recipe.read(args.config), read_yaml(args.params or share_path("config", "fuse.yaml"))
+    recipe, flat = Recipe.read(args.config), read_yaml(args.params_file or share_path("config", "fuse.yaml"))
     settings = build_settings(flat)
     for text in unknown_names(flat, (s.name for s in settings.sensors)):
         print(f"warning: {text}", file=sys.stderr)
@@ -102,7 +92,7 @@ def run(args: argparse.Namespace) -> int:
             args.label_at,
             recipe.classes,
             topics_of(args.map),
-            named_topics(flat) if args.params else frozenset(),
+            named_topics(flat) if args.params_file else frozenset(),
         ),
         out=args.out,
         shares=dict(zip(SPLITS, args.split, strict=True)),

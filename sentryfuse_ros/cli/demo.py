@@ -16,6 +16,7 @@ from ..replay.session import ReplayTask
 from ..reporting.run_console import print_summary
 from ..reporting.run_files import RunFiles
 from . import replay
+from .arguments import add_params
 
 SEED = 3  # of the test split; the drive crosses all six grounds in a minute, in darkness and dust
 DURATION_S = 60.0
@@ -72,14 +73,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--duration", type=float, metavar="S", help=f"length [s] (default: {DURATION_S:g}, or the whole of a recording or scene)"
     )
     parser.add_argument("--model", help="checkpoint folder or name (default: the robot's)")
-    parser.add_argument(
-        "--params",
-        "--params-file",
-        dest="params_file",
-        type=Path,
-        metavar="FILE",
-        help="parameter file of fuse_node (default: the robot's)",
-    )
+    add_params(parser, "parameter file of fuse_node (default: the robot's)")
     parser.add_argument("--strict", action="store_true", help="exit with status 1 if a promise was broken")
 
 

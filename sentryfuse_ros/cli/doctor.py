@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import SentryFuseError
+from ..errors import InstallationError, SentryFuseError
 from ..paths import data_root, executable_path, model_path, share_path
 from ..runtime.cpu_priority import ORDINARY, REALTIME, allowed_level
 from ..runtime.power_rails import KINDS, power_rails
@@ -234,7 +234,8 @@ def check_model(model: str) -> Iterator[Finding]:
 
         engine = Engine.load(path)
     except (SentryFuseError, ImportError) as error:
-        yield Finding(BAD, "model", str(error))
+        told = InstallationError.of(error) if isinstance(error, ImportError) else error
+        yield Finding(BAD, "model", str(told))
         return
     inputs = ", ".join(engine.modalities)
     yield Finding(OK, "model", f"{path}: inputs {inputs}, {len(engine.classes)} classes, ratios {engine.ratio_levels}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("model", type=Path, help="model folder or .safetensors file")
+    parser.add_argument("model", help="checkpoint folder or .safetensors file, or the name of a shipped model")
     parser.add_argument("dataset", help="a folder written by sentryfuse dataset, or a known data set, e.g. utd_mhad")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--split", default="test", help="part of the data set (default: %(default)s)")
@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     from rich.console import Console
 
     from ..evaluation.report import Evaluation, EvaluationTask
+    from ..paths import model_path
     from ..reporting.evaluation_console import print_report
     from ..reporting.evaluation_files import EvaluationFiles
 
@@ -43,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     files.check()
     evaluation = Evaluation(
         EvaluationTask(
-            model=args.model,
+            model=model_path(args.model),
             dataset=args.dataset,
             split=args.split,
             groups=tuple(args.groups) if args.groups else None,

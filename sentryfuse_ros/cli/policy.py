@@ -9,10 +9,11 @@ from ..access_policy import access_of, to_xml
 from ..files import write_atomically
 from ..paths import share_path
 from ..settings import build_settings, read_yaml
+from .arguments import add_params
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--params", type=Path, metavar="FILE", help="parameter file of the node (default: config/fuse.yaml)")
+    add_params(parser)
     parser.add_argument("--node", default="fuse_node", help="name of the node (default: %(default)s)")
     parser.add_argument("--namespace", default="/", help="namespace of the node (default: %(default)s)")
     parser.add_argument("--enclave", metavar="PATH", help="path of the enclave (default: namespace and name of the node)")
@@ -22,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print or write the policy. Raises SentryFuseError for parameters that are wrong."""
-    settings = build_settings(read_yaml(args.params or share_path("config", "fuse.yaml")))
+    settings = build_settings(read_yaml(args.params_file or share_path("config", "fuse.yaml")))
     enclave = args.enclave or f"{args.namespace.rstrip('/')}/{args.node}"
     text = to_xml(access_of(settings, args.node, args.namespace, args.sim_time), enclave)
     if args.out:

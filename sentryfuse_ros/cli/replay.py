@@ -16,7 +16,7 @@ from ..replay.schedule import DeliveryLog, deliveries
 from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, with_frames
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
-from .topic_map import topics_of
+from .arguments import add_map, add_params, topics_of
 
 LAYOUT = "config/foxglove_layout.json"  # in the package's share folder
 
@@ -27,22 +27,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--faults", type=Path, metavar="FILE", help="YAML file of faults and a battery curve (see config/faults/)"
     )
-    parser.add_argument(
-        "--params",
-        "--params-file",
-        dest="params_file",
-        type=Path,
-        metavar="FILE",
-        help="parameter file of fuse_node (default: config/fuse.yaml)",
-    )
+    add_params(parser)
     parser.add_argument("--model", help="checkpoint folder or name (default: the one in the parameter file)")
-    parser.add_argument(
-        "--map",
-        action="append",
-        default=[],
-        metavar="SENSOR:=TOPIC",
-        help="which topic of the bag serves a sensor; may be repeated (default: matched by name, then by type)",
-    )
+    add_map(parser)
     parser.add_argument("--to", type=float, metavar="S", help="stop after this many seconds of the recording")
     parser.add_argument("--repeat", type=int, default=1, metavar="N", help="play the bag N times in a row, with shifted stamps")
     parser.add_argument("--gap", type=float, default=1.0, metavar="S", help="pause between repeats [s] (default: %(default)g)")

@@ -8,6 +8,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from .arguments import add_params
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -20,11 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="instead of training, write a recipe that fits a data set or a recording to the file --out",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="folder for state, metrics and the model")
-    parser.add_argument(
-        "--params",
-        type=Path,
-        metavar="FILE",
-        help="with --example RECORDING: parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)",
+    add_params(
+        parser, "with --example RECORDING: parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)"
     )
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is as if it had not stopped")
     parser.add_argument(
@@ -68,7 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
     if args.example is not None:
-        return write_example(args.example, args.params, args.out)
+        return write_example(args.example, args.params_file, args.out)
     from dataclasses import replace
 
     from ..reporting.cross_validation_console import print_folds
@@ -111,7 +110,7 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     from ..bags.find import find_bags
     from ..datasets.proposed_inputs import inputs_of_recording
     from ..datasets.window_folder import DESCRIPTION, WindowFolder
-    from ..errors import ParameterError
+    from ..errors import ParameterError, reason_of
     from ..files import write_atomically
     from ..paths import share_path
     from ..settings import build_settings, named_topics, read_yaml
@@ -134,6 +133,6 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     try:
         write_atomically(out, text)
     except OSError as error:
-        raise ParameterError("--out", str(out), f"a file that can be written ({error.strerror})") from error
+        raise ParameterError("--out", str(out), f"a file that can be written ({reason_of(error)})") from error
     print(f"recipe written to {out}; next: {then}")
     return 0

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..nanoseconds import NS_PER_S
 from ..preprocessing import ModalitySpec, model_input
 from .recording import Group
@@ -167,7 +167,7 @@ def _index() -> list[_Run]:
                 for row in csv.DictReader(file)
             ]
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, ValueError, AttributeError) as error:
-        raise DataError(f"borealtc file {path}", str(error), "columns run, label, fold", "fetch the file again") from error
+        raise DataError(f"borealtc file {path}", reason_of(error), "columns run, label, fold", "fetch the file again") from error
 
 
 def _ends_s(tables: Sequence[np.ndarray]) -> np.ndarray:

@@ -23,7 +23,7 @@ from ..bags.find import bag_folder, bag_name
 from ..bags.label_sources import intervals_path, read_labels
 from ..bags.labels import Labels
 from ..bags.run_description import RunDescription, read_run_description
-from ..errors import BagError, DataError
+from ..errors import BagError, DataError, reason_of
 from ..executors import executor
 from ..files import write_atomically
 from ..masks import mask_to_bits
@@ -35,7 +35,7 @@ from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
 INPUT = "input "  # begins a modality's name in a part, so that it cannot be the name of one of the other arrays
-REASONS_SHOWN = 5  # bags without a window whose reasons an error quotes
+REASONS_SHOWN = 5  # why bags gave no window, that an error quotes
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,14 @@ def build_dataset(task: DatasetTask, progress: Callable[[int], None] = lambda do
     found = [replace(bag, origin=origins.get(bag.name, "")) for bag in found]
     used = [bag for bag in found if bag.windows]
     if not used:
-        reasons = list(dict.fromkeys(f"{bag.name}: {bag.why_empty()}" for bag in found))
-        more = f"; and {len(reasons) - REASONS_SHOWN} more" if len(reasons) > REASONS_SHOWN else ""
+        bags_by_reason: dict[str, list[str]] = {}
+        for bag in found:
+            bags_by_reason.setdefault(bag.why_empty(), []).append(bag.name)
+        reasons = [
+            names[0] + (f" and {len(names) - 1} more bags" if names[1:] else "") + f": {reason}"
+            for reason, names in bags_by_reason.items()
+        ]
+        more = f"; and {len(reasons) - REASONS_SHOWN} other reasons" if len(reasons) > REASONS_SHOWN else ""
         raise DataError(
             "data set",
             "no window in any bag: " + "; ".join(reasons[:REASONS_SHOWN]) + more,
@@ -184,7 +190,7 @@ def extract_part(task: BagTask) -> BagDescription:
     except OSError as error:
         raise DataError(
             f"data set folder {task.part.parent.parent}",
-            error.strerror or str(error),
+            reason_of(error),
             "room to write",
             "free some space, then run the same command again",
         ) from error
@@ -250,7 +256,7 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
                         row = (bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live), int(steady), since)
                         table.writerow(row)
             except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-                raise DataError(f"part {path}", str(error), "a complete file", "remove it and run again") from error
+                raise DataError(f"part {path}", reason_of(error), "a complete file", "remove it and run again") from error
             at += count
     for array in arrays.values():
         array.flush()

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bags.bag import Bag, Topic
 from ..decoders import make_decoder
-from ..errors import BagError, DataError
+from ..errors import BagError, DataError, reason_of
 from ..files import write_atomically
 from ..preprocessing.spec import ModalitySpec
 from ..sensing.body_motion import BodyMotion
@@ -96,4 +96,4 @@ def _read(path: Path) -> CameraPictures:
         with np.load(path, allow_pickle=False) as file:
             return CameraPictures(*(file[name] for name in CameraPictures._fields))
     except (OSError, ValueError, KeyError, EOFError) as error:
-        raise DataError(f"pictures {path}", str(error), "a file of this version", "remove it, and run again") from error
+        raise DataError(f"pictures {path}", reason_of(error), "a file of this version", "remove it, and run again") from error

@@ -6,7 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..files import write_atomically
 from .description import DatasetDescription
 from .window_folder import DESCRIPTION, TABLE
@@ -57,7 +57,7 @@ def parts_folder(out: Path, description: DatasetDescription) -> Path:
         write_atomically(settings, text)
     except OSError as error:
         raise DataError(
-            f"data set folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
+            f"data set folder {out}", reason_of(error), "a folder that can be written", "choose another --out"
         ) from error
     return parts
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..paths import data_path
 
 
@@ -32,7 +32,9 @@ def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dic
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in keys}
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{folder} file {path}", str(error), "arrays " + ", ".join(keys[:4]), "fetch the file again") from error
+        raise DataError(
+            f"{folder} file {path}", reason_of(error), "arrays " + ", ".join(keys[:4]), "fetch the file again"
+        ) from error
 
 
 def read_ragged(folder: str, name: str, origin: str) -> dict[str, np.ndarray]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, reason_of
 from .description import BagDescription
 
 DEFAULT_SHARES = {"train": 0.7, "val": 0.15, "test": 0.15}
@@ -61,7 +61,7 @@ def _origins_in_table(path: Path, column: str) -> dict[str, str]:
                 )
             return {row[BAG_COLUMN]: (row[column] or "").strip() for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"origins file {path}", str(error), "a readable CSV file") from error
+        raise DataError(f"origins file {path}", reason_of(error), "a readable CSV file") from error
 
 
 def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], seed: int) -> list[BagDescription]:

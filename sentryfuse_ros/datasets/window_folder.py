@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..bags.run_description import SPLITS
-from ..errors import DataError, ParameterError
+from ..errors import DataError, ParameterError, reason_of
 from ..masks import bits_to_mask
 from ..preprocessing import ModalitySpec
 from .description import FORMAT, FORMAT_VERSION, DatasetDescription
@@ -120,7 +120,7 @@ class WindowFolder:
         try:
             array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
         except (OSError, ValueError) as error:
-            raise DataError(f"data set file {path}", str(error), "an array of windows", _AGAIN) from error
+            raise DataError(f"data set file {path}", reason_of(error), "an array of windows", _AGAIN) from error
         if array.shape != shape:
             raise DataError(f"data set file {path}", array.shape, shape, _AGAIN)
         return array
@@ -130,7 +130,7 @@ class WindowFolder:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-            raise DataError(f"data set {path}", str(error), "a folder written by sentryfuse dataset", _AGAIN) from error
+            raise DataError(f"data set {path}", reason_of(error), "a folder written by sentryfuse dataset", _AGAIN) from error
         if not isinstance(values, dict) or values.get("format") != FORMAT or values.get("format_version") != FORMAT_VERSION:
             raise DataError(f"data set {path}", "another format", f"{FORMAT} version {FORMAT_VERSION}", _AGAIN)
         try:
@@ -144,7 +144,7 @@ class WindowFolder:
             with path.open(newline="", encoding="utf-8") as file:
                 rows = list(csv.DictReader(file))
         except (OSError, UnicodeDecodeError, csv.Error) as error:
-            raise DataError(f"data set table {path}", str(error), "a readable CSV file", _AGAIN) from error
+            raise DataError(f"data set table {path}", reason_of(error), "a readable CSV file", _AGAIN) from error
         if len(rows) != self.description.windows or (rows and set(NEEDED_COLUMNS) - set(rows[0])):
             raise DataError(
                 f"data set table {path}",

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 
 KEYS = ("caption_cider", "caption_facts_true", "caption_ms")
 STREAMED_KEYS = ("caption_cider_kept", "caption_cider_kept_standing")  # with STTF and ANC, of every picture encoded whole
@@ -36,6 +36,6 @@ def _read(path: Path, keys: Sequence[str], benchmark: str) -> CaptionFigures:
         values = json.loads(path.read_text(encoding="utf-8"))
         return CaptionFigures({key: float(values["summary"][key]) for key in keys}, str(values["model_sha256"]))
     except (OSError, ValueError) as error:
-        raise DataError(f"caption figures {path}", str(error), f"results of {benchmark}", remedy) from error
+        raise DataError(f"caption figures {path}", reason_of(error), f"results of {benchmark}", remedy) from error
     except (KeyError, TypeError) as error:
         raise DataError(f"caption figures {path}", f"no {error}", f"results of {benchmark}", remedy) from error

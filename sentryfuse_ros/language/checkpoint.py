@@ -16,7 +16,7 @@ import numpy as np
 import safetensors
 from safetensors.numpy import save as save_tensors
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, reason_of
 from ..files import write_atomically
 from ..model.checkpoint import checkpoint_paths
 from .config import CaptionConfig
@@ -63,7 +63,7 @@ def read_captions(path: Path) -> CaptionCheckpoint:
     except FileNotFoundError as error:
         raise CheckpointError(f"caption head {path}", "no such file", f"{FILE} beside the model", _REMEDY) from error
     except (OSError, ValueError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"caption head {path}", str(error), "a whole safetensors file", _REMEDY) from error
+        raise CheckpointError(f"caption head {path}", reason_of(error), "a whole safetensors file", _REMEDY) from error
     if info.get("format") != FORMAT:
         raise CheckpointError(f"caption head {path} format", info.get("format"), FORMAT, _REMEDY)
     try:

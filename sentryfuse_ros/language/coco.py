@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 
 
 class CaptionedImage(NamedTuple):
@@ -61,7 +61,7 @@ def _read(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise DataError(f"COCO file {path}", str(error), "a JSON file") from error
+        raise DataError(f"COCO file {path}", reason_of(error), "a JSON file") from error
 
 
 def _entries(path: Path, values: Any, what: str) -> list[dict[str, Any]]:

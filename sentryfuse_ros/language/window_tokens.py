@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..datasets.windows import WindowSet
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..model.fuse import SentryFuse
 from ..model.subnetwork import Subnetwork
 from ..preprocessing.normalise import normalise
@@ -74,7 +74,9 @@ class WindowTokens:
             bags = tuple(arrays["bags"].tolist())
             return cls(tokens, empty, bags, arrays["bag"], arrays["stamp_ns"], arrays["live"])
         except (OSError, ValueError, KeyError, IndexError) as error:
-            raise DataError(f"window tokens {path}", str(error), "a file of this version", "remove it, and run again") from error
+            raise DataError(
+                f"window tokens {path}", reason_of(error), "a file of this version", "remove it, and run again"
+            ) from error
 
 
 class FrozenModel:

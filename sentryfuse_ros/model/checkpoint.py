@@ -20,7 +20,7 @@ import safetensors
 from safetensors.numpy import load as load_tensors
 from safetensors.numpy import save as save_tensors
 
-from ..errors import CheckpointError, ParameterError
+from ..errors import CheckpointError, ParameterError, reason_of
 from ..files import write_atomically
 from .config import FuseConfig
 from .tensor_shapes import tensor_shapes
@@ -133,7 +133,7 @@ def _read_json(path: Path, expected: str = FORMAT) -> dict[str, Any]:
             "give the folder that holds model.safetensors and model.json",
         ) from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"model file {path}", str(error), "readable JSON", _RETRAIN) from error
+        raise CheckpointError(f"model file {path}", reason_of(error), "readable JSON", _RETRAIN) from error
     if not isinstance(info, dict) or info.get("format") != expected:
         seen = info.get("format") if isinstance(info, dict) else type(info).__name__
         raise CheckpointError(f"model file {path} format", seen, expected, "give a model written by sentryfuse train")
@@ -153,7 +153,7 @@ def _read_tensors(path: Path, info: Mapping[str, Any], tensor_bytes: int) -> dic
     except OSError as error:
         raise CheckpointError(
             f"model file {path}",
-            error.strerror,
+            reason_of(error),
             "a safetensors file",
             "give the folder that holds model.safetensors and model.json",
         ) from error

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import yaml
 
-from ..errors import ParameterError
+from ..errors import ParameterError, reason_of
 
 FAULT_KINDS = {
     "off": "nothing is delivered",
@@ -111,7 +111,7 @@ def read_script(path: str | Path) -> FaultScript:
     try:
         tree = yaml.safe_load(Path(path).read_text())
     except OSError as error:
-        raise ParameterError(f"fault file {path}", error.strerror, "a readable YAML file") from error
+        raise ParameterError(f"fault file {path}", reason_of(error), "a readable YAML file") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParameterError(f"fault file {path}", str(error).split("\n")[0], "valid YAML") from error
     tree = {} if tree is None else tree

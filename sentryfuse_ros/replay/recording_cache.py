@@ -15,7 +15,7 @@ from ..bags.bag import Bag
 from ..bags.find import METADATA
 from ..bags.label_sources import INTERVALS_FILE
 from ..bags.run_description import RUN_FILE
-from ..errors import BagError
+from ..errors import BagError, reason_of
 
 MAKING = "making-"  # start of the name of a folder in which a recording is being made; the id of the process follows
 
@@ -136,7 +136,7 @@ def make(drive: Simulated, folders: list[Path], progress: Callable[[float], None
     except OSError as error:
         raise BagError(
             f"recording {bag}",
-            error.strerror or str(error),
+            reason_of(error),
             "a folder that can be written",
             "remove it, or set XDG_CACHE_HOME to another",
         ) from error

@@ -17,7 +17,7 @@ from rosbags.typesys.store import Typestore
 from ..bags.bag import Bag
 from ..bags.labels import Labels
 from ..bags.message_types import typestore_of
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..nanoseconds import NS_PER_S
 from ..paths import share_path
 
@@ -126,6 +126,4 @@ class ResultBag:
                 shutil.rmtree(self._folder, ignore_errors=True)
 
     def _no_room(self, error: OSError) -> DataError:
-        return DataError(
-            f"result file {self.path}", error.strerror or str(error), "a file that can be written", "choose another --mcap"
-        )
+        return DataError(f"result file {self.path}", reason_of(error), "a file that can be written", "choose another --mcap")

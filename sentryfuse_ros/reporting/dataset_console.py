@@ -28,7 +28,8 @@ def print_report(data: DatasetDescription) -> None:
     empty = [split for split in SPLITS if all(bag.split != split for bag in data.bags)]
     if empty:
         console.print(
-            f"[yellow]no bag for {' and '.join(empty)}[/yellow]: too few bags, or their run.json files name other splits"
+            f"[yellow]no bag for {' and '.join(empty)}[/yellow]: too few bags, or their run.json files name "
+            "other splits, which come before --split"
         )
     for line in notes(data):
         console.print(line, markup=False, soft_wrap=True)

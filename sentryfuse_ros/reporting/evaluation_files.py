@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SentryFuseError
+from ..errors import SentryFuseError, reason_of
 from ..evaluation.records import EvaluationReport, MaskResult
 
 
@@ -28,7 +28,7 @@ class EvaluationFiles:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 bad = "a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "a folder that is read-only"
             except OSError as error:
-                bad = error.strerror or str(error)
+                bad = reason_of(error)
             if bad:
                 raise SentryFuseError(f"file {path}", bad, "a file that can be written", "choose another path")
         if self.html:

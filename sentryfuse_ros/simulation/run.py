@@ -13,7 +13,7 @@ from ..bags.drive_truth import TRUTH_FILE, Moment, write_truth
 from ..bags.find import bag_folder
 from ..bags.label_sources import INTERVALS_FILE, read_intervals
 from ..bags.run_description import RunDescription, read_run_description, write_run_description
-from ..errors import BagError, ParameterError
+from ..errors import BagError, ParameterError, reason_of
 from . import audio, imu
 from .battery import Battery
 from .camera import Camera
@@ -181,7 +181,7 @@ def simulate(
     except OSError as error:
         raise BagError(
             f"recording {out}",
-            error.strerror or str(error),
+            reason_of(error),
             "a folder that can be written",
             "choose another --out, or free some space",
         ) from error

@@ -17,7 +17,7 @@ from .elastic import Elastic
 from .recipe_file import read_recipe_file
 from .schedule import Schedule
 
-_WHAT, _REMEDY, _EXAMPLE = "training recipe", "correct the training YAML", "start from config/train_utd_mhad.yaml"
+_WHAT, _REMEDY, _EXAMPLE = "training recipe", "correct the training YAML", "write one with sentryfuse train --example RECORDING"
 R = TypeVar("R", bound="Recipe")
 
 

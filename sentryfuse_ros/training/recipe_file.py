@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from ..errors import ParameterError
+from ..errors import ParameterError, reason_of
 
 
 def read_recipe_file(path: str | Path, what: str, example: str) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def read_recipe_file(path: str | Path, what: str, example: str) -> dict[str, Any
     try:
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
-        raise ParameterError(f"{what} {path}", error.strerror, "a readable YAML file", example) from error
+        raise ParameterError(f"{what} {path}", reason_of(error), "a readable YAML file", example) from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ParameterError(f"{what} {path}", str(error), "a readable YAML file", example) from error
     if not isinstance(values, dict):

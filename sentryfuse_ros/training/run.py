@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from ..datasets import LabelledDataset, dataset
-from ..errors import CheckpointError, ParameterError
+from ..errors import CheckpointError, ParameterError, reason_of
 from ..masks import all_masks, mask_to_bits
 from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
@@ -91,7 +91,7 @@ def _room_to_write(out: Path) -> Iterator[None]:
     except OSError as error:
         raise CheckpointError(
             f"training folder {out}",
-            error.strerror or str(error),
+            reason_of(error),
             "room to write",
             "free some space, then continue with --resume; the epochs that were finished are kept",
         ) from error
@@ -208,7 +208,7 @@ def _check_folder(out: Path, resume: bool) -> None:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise CheckpointError(
-            f"training folder {out}", error.strerror or str(error), "a folder that can be written", "choose another --out"
+            f"training folder {out}", reason_of(error), "a folder that can be written", "choose another --out"
         ) from error
     if not resume and (out / STATE_FILE).exists():
         raise CheckpointError(

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, reason_of
 from ..files import write_atomically
 from .trainer import Trainer
 
@@ -39,7 +39,7 @@ def save_state(trainer: Trainer, folder: Path) -> None:
     except OSError as error:
         raise CheckpointError(
             f"training state {folder / STATE_FILE}",
-            error.strerror or str(error),
+            reason_of(error),
             "room to write",
             "free some space, then continue with --resume",
         ) from error
@@ -61,7 +61,7 @@ def load_state(trainer: Trainer, folder: Path) -> list[str]:
     except FileNotFoundError as error:
         raise CheckpointError(f"training state {path}", "no such file", "a run to resume", "drop --resume") from error
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"training state {path}", str(error), "a whole state file", _RESTART) from error
+        raise CheckpointError(f"training state {path}", reason_of(error), "a whole state file", _RESTART) from error
     # Keys that the recipe got after the run was started have their defaults.
     defaults = _recipe_defaults(trainer)
     then, now = (_used({**defaults, **json.loads(r)}, trainer) for r in (recipe, _recipe_json(trainer)))

@@ -17,7 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from ..datasets.camera_pictures import camera_pictures
 from ..datasets.window_folder import WindowFolder
-from ..errors import CheckpointError, DataError, ParameterError
+from ..errors import CheckpointError, DataError, ParameterError, reason_of
 from ..files import write_atomically
 from ..language.checkpoint import model_digest
 from ..language.window_tokens import FrozenModel, WindowTokens
@@ -218,7 +218,7 @@ def load_state(trainer: StemTrainer, folder: Path) -> None:
             metadata = file.metadata() or {}
         tensors, steps, recipe = load_file(path), int(metadata["steps"]), metadata["recipe"]
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
-        raise CheckpointError(f"training state {path}", str(error), "a run to resume", "drop --resume") from error
+        raise CheckpointError(f"training state {path}", reason_of(error), "a run to resume", "drop --resume") from error
     if json.loads(recipe) != json.loads(json.dumps(_recipe(trainer))):
         raise CheckpointError(f"training state {path}", "another recipe", "that of the run", "start again in another --out")
 

@@ -19,7 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, reason_of
 from ..files import write_atomically
 from ..model.dropout import Dropout
 from ..model.fuse import SentryFuse
@@ -136,7 +136,7 @@ class ReadoutTrainer:
             self.optimiser.load_state_dict({**self.optimiser.state_dict(), "state": slots})
             self.steps = int(metadata["steps"])
         except (OSError, safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise CheckpointError(f"training state {path}", str(error), "a whole state file", "delete it") from error
+            raise CheckpointError(f"training state {path}", reason_of(error), "a whole state file", "delete it") from error
         return True
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, reason_of
 from ..masks import all_masks
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
@@ -90,7 +90,7 @@ class ValidationPredictions:
                 arrays = {key: file[key] for key in file}
         except (OSError, ValueError) as error:
             expected = "a run trained with validation_groups"
-            raise DataError(f"validation predictions {folder / name}", str(error), expected, _REMEDY) from error
+            raise DataError(f"validation predictions {folder / name}", reason_of(error), expected, _REMEDY) from error
         return cls(arrays.pop("labels"), arrays, arrays.pop("live", None), arrays.pop("recording", None))
 
     @classmethod

@@ -1,0 +1,36 @@
+"""Arguments that several verbs have."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import ParameterError
+
+
+def add_params(parser: argparse.ArgumentParser, meaning: str = "parameter file of fuse_node (default: config/fuse.yaml)") -> None:
+    """Declare ``--params``, which becomes ``params_file``: the path, None where it is not given."""
+    parser.add_argument("--params", "--params-file", dest="params_file", type=Path, metavar="FILE", help=meaning)
+
+
+def add_map(parser: argparse.ArgumentParser) -> None:
+    """Declare ``--map``, which `topics_of` reads."""
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="SENSOR:=TOPIC",
+        help="which topic of the recording serves a sensor; may be repeated (default: matched by name, then by type)",
+    )
+
+
+def topics_of(entries: Sequence[str]) -> dict[str, str]:
+    """The ``--map`` arguments as sensor -> topic. Raises ParameterError."""
+    topics = {}
+    for entry in entries:
+        sensor, mark, topic = entry.partition(":=")
+        if not mark or not topic:
+            raise ParameterError("--map", entry, "SENSOR:=TOPIC")
+        topics[sensor] = topic
+    return topics
