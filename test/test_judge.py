@@ -9,6 +9,7 @@ from sentryfuse_ros.replay.judge import Limits, SensorLimits, judge_fault
 from sentryfuse_ros.replay.run_record import PredictionRow, SensorStatus, StatusRow
 from sentryfuse_ros.replay.run_summary import summarise
 from sentryfuse_ros.replay.schedule import DeliveryLog
+from sentryfuse_ros.sensing.trust_watch import UNDECIDED
 
 TICK_S = 0.1
 CAMERA = SensorLimits(timeout_s=0.2, good_samples=3, frozen_samples=10, invalid_samples=3, period_s=1 / 30, max_latency_s=1.0)
@@ -190,6 +191,15 @@ def test_a_lie_is_noticed_and_forgiven_within_two_seconds(states, kept):
     v = judge_fault(LIE, statuses(states), delivered(LIE), LIMITS, 10.0)
     assert v.kept is kept, v
     assert ("not noticed" in v.note) is (states == {})
+
+
+def test_no_return_is_promised_while_the_data_say_nothing_of_the_lie():
+    """Exchanged or not, the colours of grey asphalt look alike."""
+    rows = statuses({(3.0, 9.0): "IMPLAUSIBLE"})
+    grey = SensorStatus("IMPLAUSIBLE", 30.0, f"red over green 0.7; {UNDECIDED}", False)
+    rows = [replace(row, states={"camera": grey}) if 6.0 <= row.t_s < 9.0 else row for row in rows]
+    v = judge_fault(LIE, rows, delivered(LIE), LIMITS, 10.0)
+    assert v.kept and v.mask_return_s > v.return_limit_s and "said nothing of the lie" in v.note
 
 
 def test_a_sensor_that_was_implausible_before_the_fault_need_not_return():

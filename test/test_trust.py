@@ -251,6 +251,15 @@ def test_sound_that_is_sent_twice_is_less_new_than_any_other_sound():
     assert max(novelty(twice(sound)) for sound in sounds) < min(novelty(sound) for sound in sounds) - 1
 
 
+def test_a_judgement_names_the_lie_and_those_that_it_does_not_disprove(table):
+    honest = [table.judge(quantities(IMU, x)) for x in imu_windows(50, seed=11)]
+    assert {j.lie for j in honest} == {""} and not any("accel_in_g" in j.possible for j in honest)
+    in_g_only = imu_windows(50, seed=12)
+    in_g_only[..., 3:] /= np.float32(G)
+    told = [table.judge(quantities(IMU, x)) for x in in_g_only]
+    assert {j.lie for j in told} == {"accel_in_g"} and all("accel_in_g" in j.possible for j in told)
+
+
 def test_a_window_with_too_few_steps_is_not_judged():
     x = imu_windows(1)[0]
     x[24:] = 0  # the newest half has 4 steps of 20

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from ..sensing.rest import LONGEST_REST_S
+from ..sensing.trust_watch import UNDECIDED
 from .faults import InjectedFault
 from .recorded_state import RecordedState
 from .run_record import StatusRow
@@ -98,6 +99,9 @@ def judge_fault(
     elif cleared.seconds is not None:
         distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
         returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded, distrusted)
+        after = [row.of(name).reason for row in statuses if fault.to_s <= row.t_s < fault.to_s + LIE_S]
+        if distrusted and not returned.kept and any(reason.endswith(UNDECIDED) for reason in after):
+            returned = returned._replace(kept=True, note="its data said nothing of the lie, so no return within 2 s is promised")
     return FaultVerdict(
         name,
         fault.kind,

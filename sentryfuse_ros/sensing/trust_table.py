@@ -26,6 +26,7 @@ from .quantities import Quantities, number, quantity_names, text_of
 
 CLIP = 30.0  # deviations; farther than this is equally far
 SUSPICION_CLIP = 8.0
+DISPROVED = -2.0  # logit of a known lie; of windows below it, seven times as many are of the training as of the lie
 # What a trust file may tell under "measured": how the tables did on recordings that they were not fitted on.
 MEASURED = ("lies", "lies_flagged", "worst_lie_vs_unplugged_points", "false_mask_share", "false_mask_share_new_nuisance")
 _FORMAT_VERSION = 1
@@ -41,10 +42,16 @@ class Plausibility(enum.IntEnum):
 
 
 class Judgement(NamedTuple):
-    """Verdict on one window, and in words what is unusual; "" where nothing is."""
+    """Verdict on one window, and in words what is unusual; "" where nothing is.
+
+    lie: the known lie that makes the window implausible, "" where none does. possible: the known lies that the window does not
+    disprove; it may look like the training and say nothing of them, as grey asphalt says nothing of exchanged colours.
+    """
 
     verdict: Plausibility
     text: str
+    lie: str = ""
+    possible: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -85,16 +92,20 @@ class TrustTable:
         distance = float(self.distances(z[None])[0])
         logits = self.suspicions_of(z[None])[:, 0]
         verdict = Plausibility(int(distance > self.far) + int(distance > self.implausible))
-        likeliest, most = "", 0.0
+        likeliest, most, lie, excess = "", 0.0, "", 0.0
         for suspicion, logit in zip(self.suspicions, logits.tolist()):
             if logit > suspicion.far:
                 own = Plausibility.IMPLAUSIBLE if suspicion.masks and logit > suspicion.implausible else Plausibility.FAR
                 verdict = max(verdict, own)
+                if own == Plausibility.IMPLAUSIBLE and logit - suspicion.implausible > excess:
+                    lie, excess = suspicion.name, logit - suspicion.implausible
                 if logit > max(most, 0.0):
                     likeliest, most = suspicion.text, logit
+        possible = frozenset(s.name for s, logit in zip(self.suspicions, logits.tolist()) if logit > DISPROVED)
         if verdict == Plausibility.NEAR:
-            return Judgement(verdict, "")
-        return Judgement(verdict, self._strangest(found, z, distance) + (f"; perhaps {likeliest}" if likeliest else ""))
+            return Judgement(verdict, "", possible=possible)
+        text = self._strangest(found, z, distance) + (f"; perhaps {likeliest}" if likeliest else "")
+        return Judgement(verdict, text, lie, possible)
 
     def values(self, found: Quantities) -> np.ndarray:
         """The quantities in the order of the table (q,)."""

@@ -18,14 +18,20 @@ OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
 # something changes, and otherwise, when a judgement costs more than it is likely to tell. A picture costs most, and a lie is in
 # all of it at once, while it has to fill half of a window of steps.
 PAUSE_S, CALM_PAUSE_S, CALM_PICTURE_PAUSE_S = 0.15, 0.35, 0.85
+MEMORY_S = 5.0  # an implausible window counts for so long, if those after it do not disprove its lie
+EVIDENCE_S = 1.0  # of data must be implausible: the half of a window of steps that is judged, or the pictures of a second
 HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
-FAR_WORTH = 0.1  # what a window that is FAR counts on the way back; one that is NEAR counts 1
+# What a window counts on the way back; one that is NEAR and disproves the lie that took the bit away counts 1. One that says
+# nothing of that lie counts a little, so that nobody is distrusted for ever.
+FAR_WORTH, POSSIBLE_WORTH = 0.1, 0.03
+UNDECIDED = "the newest data neither show nor disprove it"  # end of the reason, while windows say nothing of the lie
 
 
 class TrustWatch:
     """Judges the windows of one sensor with the table of its model input.
 
-    With ``masks``, ``bad_windows`` implausible ones in a row make it distrusted, and ``good_windows`` good ones bring it back.
+    With ``masks``, ``bad_windows`` implausible ones, over `EVIDENCE_S` of data, make it distrusted if none between them disproves
+    the lie. ``good_windows`` good ones bring it back; if it looked like a known lie, they must disprove it.
     As many windows in a row that are FAR are warned of.
     """
 
@@ -47,9 +53,12 @@ class TrustWatch:
         self._warned = False
         self._judged_ns = 0  # newest row of the window judged last
         self._bad_run = self._far_run = self._near_run = 0
+        self._bad_from_ns = self._bad_ns = 0  # oldest row of the first of the bad windows, newest of the last
+        self._lie = ""  # known lie that the implausible windows look like
         self._good = 0.0
-        self._good_from_ns = 0  # first row of the first good window on the way back
+        self._good_from_ns = 0  # first row of the first window on the way back that counts 1, or of the first of all
         self._text = ""  # of the last window that was not near
+        self._undecided = False  # whether the last window says nothing of the lie that the sensor is distrusted for
 
     def due(self, newest_ns: int) -> bool:
         """Whether a window whose newest row is at ``newest_ns`` should be judged."""
@@ -82,15 +91,26 @@ class TrustWatch:
             return
         self._follow_warning(judgement)
         if self._masks and judgement.verdict == Plausibility.IMPLAUSIBLE:
+            if not self._bad_run:
+                self._bad_from_ns = newest_ns - self._span_ns
+                self._lie = self._lie if self.distrusted else ""
             self._bad_run += 1
+            self._bad_ns = newest_ns
             self._good = 0.0
-            self.distrusted = self.distrusted or self._bad_run >= self._bad_windows
+            self._lie = judgement.lie or self._lie
+            self._undecided = False
+            lasts = newest_ns - self._bad_from_ns >= EVIDENCE_S * NS_PER_S
+            self.distrusted = self.distrusted or (lasts and self._bad_run >= self._bad_windows)
             return
-        self._bad_run = 0
+        self._undecided = self._lie in judgement.possible
+        if not self._undecided or newest_ns - self._bad_ns > MEMORY_S * NS_PER_S:
+            self._bad_run = 0
         if self.distrusted:
-            if not self._good:
+            full = FAR_WORTH if judgement.verdict == Plausibility.FAR else 1.0
+            worth = POSSIBLE_WORTH if self._undecided else full
+            if not self._good or (worth == 1.0 and self._good < 1.0):
                 self._good_from_ns = newest_ns - self._span_ns
-            self._good += 1.0 if judgement.verdict == Plausibility.NEAR else FAR_WORTH
+            self._good += worth
             if self._good >= self._good_windows - 1e-6:
                 self.distrusted = False
 
@@ -124,10 +144,11 @@ class TrustWatch:
         if status.state != State.OK:
             return status
         if self.distrusted:
-            if self._good:
-                reason = f"{int(self._good + 1e-6)} of {self._good_windows} plausible windows after IMPLAUSIBLE"
+            if plausible := int(self._good + 1e-6):
+                reason = f"{plausible} of {self._good_windows} plausible windows after IMPLAUSIBLE"
                 return replace(status, state=State.RECOVERING, reason=reason, alarm=True)
-            return replace(status, state=State.IMPLAUSIBLE, reason=self._text, alarm=True)
+            reason = f"{self._text}; {UNDECIDED}" if self._undecided else self._text
+            return replace(status, state=State.IMPLAUSIBLE, reason=reason, alarm=True)
         if self._warned:
             return replace(status, reason=f"unlike what the model was trained on: {self._text}", suspect=True)
         return status
