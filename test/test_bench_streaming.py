@@ -11,6 +11,7 @@ from stream_maker import STEM
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
 from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.training import stream_run
 from sentryfuse_ros.training.stream_readout import ENCODER, ReadoutTrainer
 
@@ -145,6 +146,22 @@ def test_a_training_begins_with_what_fits_of_another_model_that_has_not_seen_the
 
     assert main([*command, str(first), "--validate-on", "5"]) == 2
     assert "begin_with" in (error := capsys.readouterr().err) and "[5]" in error
+
+
+def test_a_training_begins_with_another_network_and_follows_its_router(people, capsys):
+    config, router = people / "routed.yaml", read_checkpoint(model_path("utd_mhad_stream")).info["streaming"]
+    first = {**RECIPE, "streaming": router}
+    config.write_text(yaml.safe_dump(first))
+    command = ["train-stream", "--config", str(config), "--validate-on", "7", "--out"]
+    assert main([*command, str(people / "first")]) == 0
+    routed = {"recipe": {"batch": 4, "paired": True, "routed": 1.0, "tokens": 0.5, "parts": 2}, "streaming": {}}
+    config.write_text(yaml.safe_dump({**RECIPE, **routed, "begin_with": str(people / "first")}))
+    capsys.readouterr()
+    assert main([*command, str(people / "second")]) == 0
+    assert "begun with" in capsys.readouterr().out
+    before, found = (read_checkpoint(people / name) for name in ("first", "second"))
+    assert found.info["streaming"] == before.info["streaming"]
+    assert not np.array_equal(found.tensors["tokenizers.0.pack.weight"], before.tensors["tokenizers.0.pack.weight"])
 
 
 def test_the_bench_reports_every_number_and_both_sides(people, capsys):

@@ -46,7 +46,7 @@ class BatchDetector:
     @classmethod
     def start(cls, rule: ChangeRule, patches: Tensor) -> BatchDetector:
         """From the first picture of each clip (B, W, P, pixels)."""
-        return cls(rule, patches.clone(), _first_noise(rule, patches))
+        return cls(rule, patches.clone(), expected_noise_of(rule, patches))
 
     def scores(self, patches: Tensor) -> Tensor:
         """How much each patch has changed (B, W, P), above 1 where it counts as changed. Learns the noise of the others."""
@@ -87,11 +87,12 @@ def encoded_anew(
         chosen = chosen & ~reuse[:, t, None] | first[:, None] | dense[:, None]
         anew[:, t] = chosen & valid[:, t, None]
         detector.hold(patches[:, t], anew[:, t])
-        detector.noise = torch.where(first[:, None, None], _first_noise(rule, patches[:, t]), detector.noise)
+        detector.noise = torch.where(first[:, None, None], expected_noise_of(rule, patches[:, t]), detector.noise)
     places = torch.arange(count, device=patches.device).view(1, -1, 1)
     return Encoded(anew, torch.cummax(torch.where(anew, places, 0), 1).values)
 
 
-def _first_noise(rule: ChangeRule, patches: Tensor) -> Tensor:
+def expected_noise_of(rule: ChangeRule, patches: Tensor) -> Tensor:
+    """Mean change of patches (..., pixels) that do not change, by their depth, before anything is learnt (...)."""
     expected: Tensor = rule.expected_noise(patches.sum(-1) / (patches > 0).sum(-1).clamp_min(1))
     return expected

@@ -6,14 +6,19 @@ light branch are encoded besides. What the network answers to the whole clip tea
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..model.fuse import SentryFuse
 from ..pruning.slicing import slice_weights
-from .depth_clips import Clips
+from ..streaming.stream_config import StreamConfig
+from .depth_clips import Clips, DepthFrames
+from .routed_streams import deployed_streams
 from .stream_codes import random_stream
+from .stream_recipe import StreamRecipe
 from .stream_trainer import (
     StepReport,
     StreamTrainer,
@@ -24,30 +29,79 @@ from .stream_trainer import (
     tokens_in_motion,
 )
 
+AHEAD = 8  # batches whose streams are made at once on a GPU, where the many small steps of a stream take longer than all else
+
 
 class PairTrainer(StreamTrainer):
     """A `StreamTrainer` for which every clip of a batch is both whole and a stream."""
 
+    def __init__(
+        self,
+        model: SentryFuse,
+        frames: DepthFrames,
+        recordings: Sequence[int],
+        recipe: StreamRecipe,
+        seed: int,
+        streaming: StreamConfig | None = None,
+    ):
+        """``streaming``: policy and learned router that the recipe's share `routed` of the streams follows."""
+        super().__init__(model, frames, recordings, recipe, seed)
+        self._streaming = streaming
+        self._ready: tuple[Clips, Tensor, Tensor] | None = None  # clips, and what `streams` made of them
+
+    def batches(self) -> Iterator[Clips]:
+        batch, ahead = self.recipe.batch, AHEAD if self.device.type == "cuda" else 1
+        for clips in self.drawn(batch * ahead):
+            source, light = self.streams(clips)
+            for start in range(0, len(source), batch):
+                part = slice(start, start + batch)
+                some = Clips(*(tensor[part] for tensor in clips))
+                self._ready = some, source[part], light[part]
+                yield some
+
     def losses(self, clips: Clips) -> StepReport:
         recipe, model, batch = self.recipe, self.model, len(clips.labels)
-        source, light = random_stream(clips, model, self.random, recipe.frugal)
+        if self._ready is None or self._ready[0] is not clips:
+            self._ready = clips, *self.streams(clips)
+        _, source, light = self._ready
         valid, labels = torch.cat([clips.valid] * 2), torch.cat([clips.labels] * 2)
         with self.precision():
             codes = torch.cat(pair_of_codes(model, clips, source, light))
             pictures = read_pictures(model, codes, valid, recipe.code_dropout)
             tokens = tokens_in_motion(model, pictures, valid)
             logits = model.fuse(tokens).logits
-            again = model.fuse(tokens, slice_weights(model, self.plan)).logits
-            guess = self.joints(pictures[valid])
-        logits, again, teacher = logits.float(), again.float(), logits[:batch].float()
+            parts = [model.fuse(tokens, slice_weights(model, plan)).logits for plan in self.plans_now]
+            # The auxiliary head is new. It learns alone at first, lest a network that goes on learning follows its errors.
+            guess = self.joints((pictures.detach() if self.rising else pictures)[valid])
+        logits, teacher = logits.float(), logits[:batch].float()
         off = F.smooth_l1_loss(guess.float(), torch.cat([clips.joints] * 2)[valid])
-        loss = sum(F.cross_entropy(x, labels, label_smoothing=recipe.label_smoothing) for x in (logits, again))
-        taught = divergence(logits[batch:], teacher) + divergence(again, torch.cat([teacher] * 2))
+        loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+        taught = divergence(logits[batch:], teacher)
+        for again in parts:
+            answer = again.float()
+            loss = (
+                loss + F.cross_entropy(answer, labels, label_smoothing=recipe.label_smoothing) / len(parts) * recipe.parts_weight
+            )
+            taught = taught + divergence(answer, torch.cat([teacher] * 2)) / len(parts) * recipe.parts_weight
+        if recipe.tokens:
+            whole, stream = pictures.float()[:batch][clips.valid].detach(), pictures.float()[batch:][clips.valid]
+            loss = loss + recipe.tokens * F.mse_loss(stream, whole) / whole.var(0).mean().clamp_min(1e-6)
         here = torch.arange(source.shape[1], device=source.device).view(1, -1, 1)
         anew = (source == here)[clips.valid].float().mean()
         return StepReport(
             loss + recipe.joints * off + recipe.distill * taught, off, (logits.argmax(1) == labels).float().mean(), anew
         )
+
+    def streams(self, clips: Clips) -> tuple[Tensor, Tensor]:
+        """A stream of each clip, a random one or by the model's own policy and router: see `random_stream`."""
+        recipe = self.recipe
+        source, light = random_stream(clips, self.model, self.random, recipe.frugal)
+        if recipe.routed and self._streaming is not None:
+            options, (scale,) = self.tokenizer.options, self.spec.std
+            found = deployed_streams(clips, self._streaming, options.patch, options.window, scale, self.random)
+            routed = torch.rand(len(source), device=source.device, generator=self.random) < recipe.routed
+            source, light = torch.where(routed[:, None, None], found[0], source), torch.where(routed[:, None], found[1], light)
+        return source, light
 
 
 def pair_of_codes(model: SentryFuse, clips: Clips, source: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:

@@ -30,6 +30,10 @@ class StreamRecipe:
     code_dropout: ShareBelowOne = 0.1  # chance that a window's code is left out
     paired: bool = False  # every clip is seen whole and as a stream, and the whole one teaches the stream (stream_pairs.py)
     frugal: Share = 0.0  # paired: share of the streams that spend as little as at a high pruning ratio
+    routed: Share = 0.0  # paired: share of the streams that follow the policy and the router of the section `streaming`
+    tokens: NotNegative = 0.0  # paired: weight of the error of a stream's tokens from those of the whole clip
+    parts: Count = 1  # paired: parts of the backbone that learn in a step
+    parts_weight: Positive = 1.0  # paired: of the losses of all parts together
     streamed: Share = 0.5  # not paired: share of the clips that are encoded as on the robot
     branched: Share = 0.6  # share of those in which branches change
     ema_decay: ShareBelowOne = 0.998

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -21,13 +21,14 @@ from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
 from ..paths import model_path
 from ..streaming.change_rule import ChangeRule
+from ..streaming.stream_config import StreamConfig
 from .depth_clips import DepthFrames
 from .depth_room import Pose
 from .stale_tokens import FULL, LIGHT, encoded_anew, patch_view
 from .stream_codes import CodeStore
 from .stream_pairs import PairTrainer
 from .stream_readout import ReadoutTrainer
-from .stream_recipe import ReadoutRecipe, StreamTraining
+from .stream_recipe import ReadoutRecipe, StreamRecipe, StreamTraining
 from .stream_trainer import StreamTrainer, clip_logits, patch_tokenizer_of
 
 REPORT_EVERY = 100  # steps; the state of a second stage is written as often
@@ -53,6 +54,8 @@ def train_stream(
     torch.manual_seed(training.seed)
     config = FuseConfig.from_dict({**training.model, "modalities": [training.spec.to_dict()], "classes": utd_mhad.CLASSES})
     frames = load_frames(device)
+    begun = _begun(training)
+    streaming = dict(training.streaming) or dict(begun.info.get("streaming", {}) if begun else {})
     info: dict[str, Any] = {
         "command": command,
         "recipe": training.to_dict(),
@@ -62,10 +65,10 @@ def train_stream(
             "train_groups": list(training.train_subjects),
             "validation_groups": list(training.validation_subjects),
         },
-        "streaming": dict(training.streaming),
+        "streaming": streaming,
     }
     if start is None:
-        model = _first_stage(training, config, frames, say)
+        model = _first_stage(training, config, frames, streaming, begun, say)
     else:
         model = _started(start, config, training).to(device)
     if training.readout is not None:
@@ -81,13 +84,49 @@ def train_stream(
     return folder
 
 
-def _first_stage(training: StreamTraining, config: FuseConfig, frames: DepthFrames, say: Callable[[str], None]) -> SentryFuse:
+class _Begun(NamedTuple):
+    """The model whose weights the first stage begins with."""
+
+    name: str
+    model: SentryFuse
+    info: dict[str, Any]
+
+
+def _begun(training: StreamTraining) -> _Begun | None:
+    """What the recipe's `begin_with` names; None where it names nothing."""
+    name = training.begin_with
+    if not name:
+        return None
+    model, info = load_checkpoint(model_path(name))
+    known = set(info.get("data", {}).get("train_groups", ())) & set(training.validation_subjects)
+    if known:
+        raise ParameterError(
+            "begin_with",
+            f"{name}, trained on {sorted(known)}",
+            "a model that has not seen the validation subjects",
+            "name another one with --begin-with",
+        )
+    return _Begun(name, model, info)
+
+
+def _first_stage(
+    training: StreamTraining,
+    config: FuseConfig,
+    frames: DepthFrames,
+    streaming: Mapping[str, Any],
+    begun: _Begun | None,
+    say: Callable[[str], None],
+) -> SentryFuse:
     model = SentryFuse(config)
-    if training.begin_with:
-        say(_take_weights(model, training.begin_with, training.validation_subjects))
+    if begun is not None:
+        say(_take_weights(model, begun))
     model.to(frames.people_mm.device)
-    kind = PairTrainer if training.recipe.paired else StreamTrainer
-    trainer = kind(model, frames, frames.recordings(training.train_subjects).tolist(), training.recipe, training.seed)
+    recordings, recipe = frames.recordings(training.train_subjects).tolist(), training.recipe
+    trainer = (
+        PairTrainer(model, frames, recordings, recipe, training.seed, stream_to_follow(recipe, streaming))
+        if recipe.paired
+        else StreamTrainer(model, frames, recordings, recipe, training.seed)
+    )
     batches = trainer.batches()
     for step in range(training.steps):
         report = trainer.step(next(batches), step / training.steps)
@@ -96,23 +135,29 @@ def _first_stage(training: StreamTraining, config: FuseConfig, frames: DepthFram
     return trainer.ema_model
 
 
-def _take_weights(model: SentryFuse, begin_with: str, validation_subjects: Sequence[int]) -> str:
-    """Copy the tensors of another model that have the same name and shape; says how many."""
-    other, info = load_checkpoint(model_path(begin_with))
-    known = set(info.get("data", {}).get("train_groups", ())) & set(validation_subjects)
-    if known:
+def stream_to_follow(recipe: StreamRecipe, streaming: Mapping[str, Any]) -> StreamConfig | None:
+    """Policy and router that the share `routed` of the streams follows, at every pruning ratio; None where that share is 0."""
+    if not recipe.routed:
+        return None
+    config = replace(StreamConfig.from_dict(streaming), route_from_ratio=0.0)
+    if config.router != "learned" or config.weights is None:
         raise ParameterError(
-            "begin_with",
-            f"{begin_with}, trained on {sorted(known)}",
-            "a model that has not seen the validation subjects",
-            "name another one with --begin-with",
+            "stream recipe routed",
+            f"{recipe.routed} with the router {config.router!r}",
+            "a section `streaming` with a learned router",
+            "take that of another model with --begin-with, or set routed to 0",
         )
+    return config
+
+
+def _take_weights(model: SentryFuse, begun: _Begun) -> str:
+    """Copy the tensors of another model that have the same name and shape; says how many."""
     own = model.state_dict()
-    taken = {name: t for name, t in other.state_dict().items() if name in own and own[name].shape == t.shape}
+    taken = {name: t for name, t in begun.model.state_dict().items() if name in own and own[name].shape == t.shape}
     if not taken:
-        raise CheckpointError(f"model {begin_with}", "no tensor that fits", "a model like that of the recipe", "name another one")
+        raise CheckpointError(f"model {begun.name}", "no tensor that fits", "a model like that of the recipe", "name another one")
     model.load_state_dict({**own, **taken})
-    return f"begun with {len(taken)} of {len(own)} tensors from {begin_with}"
+    return f"begun with {len(taken)} of {len(own)} tensors from {begun.name}"
 
 
 def _started(start: Path, config: FuseConfig, training: StreamTraining) -> SentryFuse:

@@ -62,16 +62,21 @@ class StreamTrainer:
         sizes = model.config.fusion_sizes
         self.plans = [[k for k in choose_plan(model, [True], s.ratio)][: s.layers] for s in sizes[1:]]
         self.steps = 0
+        self.rising = True  # whether the learning rate still rises
 
     def batches(self) -> Iterator[Clips]:
         """Clips of all recordings in random order, over and over."""
+        return self.drawn(self.recipe.batch)
+
+    def drawn(self, batch: int) -> Iterator[Clips]:
+        """The same, ``batch`` clips at a time."""
         count, _, *size = self.spec.shape
         left = self.recordings[:0]
         while True:
-            while len(left) < self.recipe.batch:
+            while len(left) < batch:
                 order = torch.randperm(len(self.recordings), device=self.device, generator=self.random)
                 left = torch.cat([left, self.recordings[order]])
-            chosen, left = left[: self.recipe.batch], left[self.recipe.batch :]
+            chosen, left = left[:batch], left[batch:]
             yield self.frames.clips(chosen, count, (size[0], size[1]), self.recipe.rate_hz, self.random)
 
     def step(self, clips: Clips, time: float) -> StepReport:
@@ -80,6 +85,7 @@ class StreamTrainer:
         rate = min(1.0, (time + 1e-3) / (recipe.warmup + 1e-3)) * 0.5 * (1 + math.cos(math.pi * min(time, 1.0)))
         for group in self.optimiser.param_groups:
             group["lr"] = recipe.learning_rate * rate
+        self.rising = time < recipe.warmup
         self.model.train()
         report = self.losses(clips)
         self.optimiser.zero_grad(set_to_none=True)
@@ -100,7 +106,7 @@ class StreamTrainer:
             pictures = picture_tokens(model, clips, encoded, branch, recipe.code_dropout)
             tokens = tokens_in_motion(model, pictures, clips.valid)
             logits = model.fuse(tokens).logits
-            again = model.fuse(tokens, slice_weights(model, self.plan)).logits
+            again = model.fuse(tokens, slice_weights(model, self.plans_now[0])).logits
             guess = self.joints(pictures[clips.valid])
         logits, again = logits.float(), again.float()
         off = F.smooth_l1_loss(guess.float(), clips.joints[clips.valid])
@@ -111,9 +117,10 @@ class StreamTrainer:
         return StepReport(loss, off, (logits.argmax(1) == clips.labels).float().mean(), anew)
 
     @property
-    def plan(self) -> list[SiteKeep]:
-        """The part of the backbone that learns in this step."""
-        return self.plans[self.steps % len(self.plans)]
+    def plans_now(self) -> list[list[SiteKeep]]:
+        """The parts of the backbone that learn in this step, in turns."""
+        first, count = self.steps * self.recipe.parts, min(self.recipe.parts, len(self.plans))
+        return [self.plans[(first + i) % len(self.plans)] for i in range(count)]
 
     def precision(self) -> torch.autocast:
         """On a GPU, matrices are multiplied in bfloat16."""
