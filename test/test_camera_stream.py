@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from stream_maker import SPEC, still_room, stream_parts, with_box
+from stream_maker import SPEC, STEM, still_room, stream_parts, with_box
+from tiny_model import tiny_config
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.paths import model_path
@@ -50,6 +52,20 @@ def test_some_windows_have_the_same_codes_as_among_all(size):
         codes = encoder.renew(before, picture, np.array(chosen), size).codes
         np.testing.assert_array_equal(codes[chosen], everything[chosen])
         assert (np.delete(codes, chosen, 0) == 7).all() and (before == 7).all()
+
+
+def test_a_read_out_of_two_convolutions_is_that_of_torch_and_a_stream_of_it_is_exact_where_all_is_encoded():
+    torch.manual_seed(0)
+    stem = {**STEM, "read_channels": [5, 4], "grid": [2, 2]}
+    model = SentryFuse(tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": stem})).eval().requires_grad_(False)
+    encoder, tokenizer = WindowEncoder(checkpoint_of(model), "depth"), model.stems[0]
+    every = CameraStream(encoder, ChangeDetector(SPEC, encoder.options, ChangeRule(factor=0)), ALL_THE_TIME)
+    for picture in moving_box(3):
+        z = torch.from_numpy(np.where(picture > 0, (picture - 2.8) / 0.8, 0).astype(np.float32))[None]
+        for size in (0, 1):
+            expected = tokenizer.read_out(tokenizer.encode(tokenizer.windows(z)[0], size)[None])[0]
+            np.testing.assert_allclose(encoder.encode(picture, size).token, expected, atol=1e-5)
+        np.testing.assert_array_equal(every.update(picture).token, encoder.encode(picture).token)
 
 
 def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
