@@ -242,16 +242,18 @@ def votes(pictures, grid=(6, 6), side=16, limits=None):
     return found
 
 
+@pytest.mark.parametrize("grid", ((6, 6), (4, 7), (7, 5)))
 @pytest.mark.parametrize("direction", ((0, 1), (0, -2), (1, 0), (-1, 0), (0, 0)))
-def test_the_vote_is_what_numpy_finds_window_by_window(direction):
+def test_the_vote_is_what_numpy_finds_window_by_window(direction, grid):
     rng = np.random.default_rng(3)
     scene = np.kron(rng.uniform(1, 3, (20, 20)), np.ones((8, 8))).astype(np.float32)
     scene[rng.random(scene.shape) < 0.01] = 0
-    pictures = [scene[30 + t * direction[0] :, 30 + t * direction[1] :][:96, :96] for t in range(10)]
-    pictures += 0.01 * rng.standard_normal((10, 96, 96)).astype(np.float32) * (np.array(pictures) > 0)
-    vote = MotionVote((6, 6), 16)
+    rows, columns = 16 * grid[0], 16 * grid[1]
+    pictures = [scene[30 + t * direction[0] :, 30 + t * direction[1] :][:rows, :columns] for t in range(10)]
+    pictures += 0.01 * rng.standard_normal((10, rows, columns)).astype(np.float32) * (np.array(pictures) > 0)
+    vote = MotionVote(grid, 16)
     found = [vote.moved(by_window(picture)) for picture in pictures]
-    assert found == votes(pictures) and any(found) == any(direction)
+    assert found == votes(pictures, grid) and any(found) == any(direction)
 
 
 def test_while_the_camera_moves_there_is_a_vote_only_when_the_last_sign_no_longer_counts():
