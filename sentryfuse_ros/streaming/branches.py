@@ -155,7 +155,7 @@ class LearnedRouter:
 
     def expected_errors(self, features: Sequence[float]) -> tuple[float, float, float]:
         """Of reuse, light and full; that of full is 0."""
-        out = (self._out @ np.tanh(self._hidden @ np.array((*features, 1.0)))).tolist()
+        out = self._out.dot(np.tanh(self._hidden.dot((*features, 1.0)))).tolist()
         reuse, light = (softplus(value + bias) for value, bias in zip(out, self._weights.out_bias))
         return reuse, light, 0.0
 

@@ -51,10 +51,13 @@ def change_graph(
         low, high = graph.op("Min", now, held), graph.op("Max", now, held)
         # TINY where both, or one of the two, have a return.
         both, either = (graph.op("Clip", x, 0.0, TINY) for x in (low, high))
-        share_both, share_either = (graph.op("MatMul", x, means / TINY) for x in (both, either))
-        difference = graph.op("MatMul", graph.op("Mul", graph.op("Sub", high, low), both), means / TINY)
-        flipped = graph.op("Mul", graph.op("Sub", share_either, share_both), 1 / float(rule.flipped_share))
-        enough = graph.op("GreaterOrEqual", share_both, float(rule.least_share))
+        # All shares are in units of `flipped_share`, so that those of the pixels that flipped are scores. The change divides by one.
+        scale = means / np.float32(TINY * rule.flipped_share)
+        share_both, share_either = (graph.op("MatMul", x, scale) for x in (both, either))
+        difference = graph.op("MatMul", graph.op("Mul", graph.op("Sub", high, low), both), scale)
+        flipped = graph.op("Sub", share_either, share_both)
+        # A little less, since the share is a rounded sum.
+        enough = graph.op("GreaterOrEqual", share_both, float(rule.least_share / rule.flipped_share * (1 - 1e-5)))
         # Where too few pixels have a return in both, nothing has changed, and nothing is learnt.
         change = graph.op("Div", difference, graph.op("Where", enough, share_both, _ENDLESS))
     else:
