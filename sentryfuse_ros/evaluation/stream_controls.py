@@ -18,11 +18,11 @@ from ..streaming.window_encoder import WindowEncoder
 class RandomWindows(StreamPolicy):
     """As many windows as the policy would choose, but any."""
 
-    def choose(self, change: Change, count: int, ratio: float = 0.0) -> np.ndarray | None:
+    def choose(self, change: Change, count: int, ratio: float = 0.0) -> list[int] | None:
         chosen = super().choose(change, count, ratio)
         if chosen is None:
             return None
-        return np.sort(np.random.default_rng(count).permutation(len(change.scores))[: len(chosen)])
+        return np.random.default_rng(count).permutation(len(change.scores))[: len(chosen)].tolist()
 
 
 class AgainstThePictureBefore(ChangeDetector):

@@ -15,7 +15,7 @@ from ..model.patch_config import PatchTokenizerConfig
 from ..model.tensor_shapes import stem_weights, tensor_shapes
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
-from ..runtime.onnx_patches import encode_windows, read_picture, window_patches
+from ..runtime.onnx_patches import cut_picture, encode_windows, normalised, read_picture
 from ..runtime.onnx_session import make_session
 from ..streaming.window_encoder import WindowEncoder
 from .people_streams import PeopleStream
@@ -70,13 +70,14 @@ class GlobalAttention:
         (name,) = checkpoint.config.names
         spec, options = encoder.spec, checkpoint.config.tokenizer[name]
         assert isinstance(options, PatchTokenizerConfig)
+        self._options, self._shape = options, (-1, spec.channels * options.patch**2)
         graph, weights = OnnxGraph(), stem_weights(checkpoint.config, checkpoint.tensors, 0, 0)
-        picture = graph.input("picture", spec.shape[1:])
-        patches = window_patches(graph, picture, graph.constant(np.arange(encoder.windows)[:, None]), spec, options)
-        codes = encode_windows(graph, patches, spec, options, weights, everywhere=True)
+        patches = graph.input("patches", ["patches", self._shape[1]])
+        codes = encode_windows(graph, normalised(graph, patches, spec, options), spec, options, weights, everywhere=True)
         graph.output(read_picture(graph, codes, spec, options, weights), "token")
         self._session = make_session(graph, threads)
 
     def __call__(self, picture: np.ndarray, turn_rad_s: float) -> np.ndarray:
-        found: np.ndarray = self._session.run(None, {"picture": picture})[0]
+        patches = cut_picture(picture, self._options).reshape(self._shape)
+        found: np.ndarray = self._session.run(None, {"patches": patches})[0]
         return found

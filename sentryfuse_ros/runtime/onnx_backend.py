@@ -91,7 +91,7 @@ class OnnxBackend:
                 tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
                 if isinstance(options, PatchTokenizerConfig):
                     tokens[i] = onnx_patches.in_motion(
-                        graph, *tokens[i], options, stem_weights(self._config, self._weights, i, part.stems[i])
+                        graph, *tokens[i], spec, options, stem_weights(self._config, self._weights, i, part.stems[i])
                     )
                 pictures.append((spec.name, self._picture_session(i, part.stems[i])))
             else:

@@ -1,7 +1,7 @@
 """The patch encoder of `model.patch_tokenizer` as ONNX graphs: the whole stem, or its parts for a stream (`streaming/`).
 
-The parts are `window_patches` and `encode_windows`, whose number of windows may differ from call to call, `read_picture`, and
-`in_motion`.
+The parts are `cut_picture`, `normalised` and `encode_windows`, whose number of windows may differ from call to call,
+`read_picture`, and `in_motion`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def patch_tokenizer(
 ) -> TokenValues:
     """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first."""
     pictures, seen = picture_reader(graph, name, spec, options, weights)
-    return in_motion(graph, pictures, seen, options, weights)
+    return in_motion(graph, pictures, seen, spec, options, weights)
 
 
 def picture_reader(
@@ -46,26 +46,26 @@ def picture_reader(
     return read_picture(graph, codes, spec, options, weights), seen
 
 
-def window_patches(graph: OnnxGraph, picture: str, windows: str, spec: ModalitySpec, options: PatchTokenizerConfig) -> str:
-    """A picture (C, H, W), not normalised, and windows (n, 1) int64 -> their normalised patches (n * patches, C * pixels).
+def cut_picture(picture: np.ndarray, options: PatchTokenizerConfig) -> np.ndarray:
+    """A view of a picture (C, H, W) by row and column of its windows: (rows, columns, window, window, C, patch, patch)."""
+    channels, height, width = picture.shape
+    window, patch = options.window, options.patch
+    side = window * patch
+    return picture.reshape(channels, height // side, window, patch, width // side, window, patch).transpose(1, 4, 2, 5, 0, 3, 6)
+
+
+def normalised(graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig) -> str:
+    """Patches (n, C * pixels) in the units of the picture -> the same, normalised.
 
     Pixels of a picture of depths that have no return stay 0.
     """
-    _, channels, height, width = spec.shape
-    rows, columns = options.window_grid(spec)
-    window, patch = options.window, options.patch
-    # Where in a picture cut into pieces of one row of a patch each the pieces of every window are, in the order of its patches.
-    pieces = np.arange(channels * height * width // patch).reshape(channels, rows, window, patch, columns, window)
-    pieces = pieces.transpose(1, 4, 2, 5, 0, 3).reshape(rows * columns, -1)
-    chosen = graph.op("Gather", pieces, windows, axis=0)
-    x = graph.op("Gather", graph.reshape(picture, -1, patch), chosen, axis=0)
-    x = graph.reshape(x, -1, channels * patch**2)
-    mean = np.asarray(spec.mean or [0.0] * channels, np.float32).repeat(patch**2)
-    std = np.asarray(spec.std or [1.0] * channels, np.float32).repeat(patch**2)
-    off = graph.op("Sub", x, mean)
+    pixels = options.patch**2
+    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).repeat(pixels)
+    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).repeat(pixels)
+    off = graph.op("Sub", patches, mean)
     if spec.encoding != "depth_m":
         return graph.op("Div", off, std)
-    has_return = graph.op("Clip", x, 0.0, TINY)
+    has_return = graph.op("Clip", patches, 0.0, TINY)
     return graph.op("Div", graph.op("Mul", off, has_return), std * TINY)
 
 
@@ -112,25 +112,26 @@ def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: Patc
     return graph.op("Gemm", x, weights["mix.weight"].T, weights["mix.bias"])
 
 
-def in_motion(graph: OnnxGraph, pictures: str, seen: str, options: PatchTokenizerConfig, weights: Weights) -> TokenValues:
+def in_motion(
+    graph: OnnxGraph, pictures: str, seen: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
+) -> TokenValues:
     """What is known of successive pictures (K, D), seen (K,) -> tokens (N, D), seen (N,)."""
-    share, d_model = options.frames_per_token, len(weights["motion.bias"])
+    count, share, d_model = spec.shape[0], options.frames_per_token, len(weights["motion.bias"])
     pictures = graph.op("Mul", pictures, graph.reshape(seen, -1, 1))
-    x = graph.op("Transpose", graph.reshape(pictures, 1, -1, d_model), perm=[0, 2, 1])
-    x = graph.op(
-        "Conv",
-        x,
-        weights["motion.weight"],
-        weights["motion.bias"],
-        kernel_shape=[options.motion_steps],
-        strides=[share],
-        pads=[MOTION_CONTEXT] * 2,
-    )
-    x = graph.op("Transpose", graph.reshape(graph.op("Gelu", x), d_model, -1), perm=[1, 0])
+    # The convolution over time as a product with the pictures that a token sees, side by side; outside of the window there is a
+    # blank one, number K.
+    sees = np.arange(0, count, share)[:, None] - MOTION_CONTEXT + np.arange(options.motion_steps)
+    sees = np.where((sees >= 0) & (sees < count), sees, count)
+    blank = np.zeros((1, d_model), np.float32)
+    x = graph.op("Gather", graph.op("Concat", pictures, blank, axis=0), sees, axis=0)
+    x = graph.reshape(x, -1, options.motion_steps * d_model)
+    kernel = weights["motion.weight"].transpose(2, 1, 0).reshape(-1, d_model)
+    x = graph.op("Gelu", graph.op("Gemm", x, kernel, weights["motion.bias"]))
     mean = pictures
     if share > 1:
-        mean = graph.op("ReduceMean", graph.reshape(pictures, -1, share, d_model), [1], keepdims=0)
-        seen = graph.op("ReduceMax", graph.reshape(seen, -1, share), [1], keepdims=0)
+        own = (np.arange(count) // share == np.arange(count // share)[:, None]).astype(np.float32)
+        mean = graph.op("MatMul", own / np.float32(share), pictures)
+        seen = graph.op("Clip", graph.op("MatMul", own, seen), 0.0, 1.0)
     return graph.op("Add", x, mean), seen
 
 

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from operator import mul
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Share, check
 
 
@@ -28,7 +26,7 @@ class RouterInput(NamedTuple):
 
     change: float  # mean of the largest patch scores; above 1 counts as changed
     changed_share: float  # of the windows
-    texture: float  # mean step between neighbouring pixels, in units of the spec's standard deviation
+    texture: float  # `Change.texture`
     confidence: float  # of the prediction before
     ratio: float  # pruning ratio in force
 
@@ -47,15 +45,6 @@ class Router(Protocol):
     def reset(self) -> None:
         """Forget the pictures before."""
         ...
-
-
-def texture(picture: np.ndarray, spec: ModalitySpec, pixel_step: int) -> float:
-    """Mean step between neighbours of the first channel of a picture (C, H, W), in standard deviations. Every ``pixel_step``-th
-    pixel is looked at, in every second row of these.
-    """
-    rows = picture[0, :: 2 * pixel_step, ::pixel_step]
-    steps = rows[:, 1:] - rows[:, :-1]
-    return float(np.abs(steps, out=steps).mean()) / (spec.std[0] if spec.std else 1.0)
 
 
 class AlwaysFull:
@@ -150,6 +139,10 @@ class LearnedRouter:
         self._steadiness = steadiness or Steadiness()
         self._dwell = _Dwell(self._steadiness.dwell_pictures)
         self._weights = weights
+        # The features, and a 1 for the bias, times this matrix are what the hidden units see.
+        hidden = np.array(weights.hidden) / np.array(weights.scale)
+        bias = np.array(weights.hidden_bias) - hidden @ np.array(weights.mean)
+        self._hidden, self._out = np.column_stack([hidden, bias]), np.array(weights.out)
 
     def reset(self) -> None:
         self._dwell.reset()
@@ -161,11 +154,9 @@ class LearnedRouter:
         return self._dwell.settle(Branch(total.index(min(total))))
 
     def expected_errors(self, features: Sequence[float]) -> tuple[float, float, float]:
-        """Of reuse, light and full; that of full is 0. In Python, which is faster for so few numbers."""
-        w = self._weights
-        x = [(value - mean) / scale for value, mean, scale in zip(features, w.mean, w.scale)]
-        hidden = [math.tanh(sum(map(mul, row, x), bias)) for row, bias in zip(w.hidden, w.hidden_bias)]
-        reuse, light = (softplus(sum(map(mul, row, hidden), bias)) for row, bias in zip(w.out, w.out_bias))
+        """Of reuse, light and full; that of full is 0."""
+        out = self._out.dot(np.tanh(self._hidden.dot((*features, 1.0)))).tolist()
+        reuse, light = (softplus(value + bias) for value, bias in zip(out, self._weights.out_bias))
         return reuse, light, 0.0
 
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .branches import AlwaysFull, Branch, Router, RouterInput, texture
+from .branches import AlwaysFull, Branch, Router, RouterInput
 from .change_detection import Change, ChangeDetector
 from .ego_motion import EgoMotion
 from .policy import StreamPolicy
@@ -100,7 +100,7 @@ class CameraStream:
             detector.see(picture)
             detector.hold()
             return self._encode_all(picture, size)
-        branch = self._branch(picture, change, ratio, confidence)
+        branch = self._branch(change, ratio, confidence)
         if branch == Branch.REUSE:
             self._since_dense += 1
             return StreamStep(self._token, branch, 0, size, False, False, change.top)
@@ -122,13 +122,11 @@ class CameraStream:
             detector.hold(windows)
         return StreamStep(self._token, branch, count, size, False, False, change.top)
 
-    def _branch(self, picture: np.ndarray, change: Change, ratio: float, confidence: float) -> Branch:
-        detector, encoder = self._detector, self._encoder
-        if not self._router_decides or ratio < self._route_from_ratio or detector is None:
+    def _branch(self, change: Change, ratio: float, confidence: float) -> Branch:
+        if not self._router_decides or ratio < self._route_from_ratio:
             return Branch.FULL
-        rough = texture(picture, encoder.spec, detector.rule.pixel_step)
-        share = len(change.changed) / encoder.windows
-        return self._router.choose(RouterInput(change.top, share, rough, confidence, ratio))
+        share = len(change.changed) / self._encoder.windows
+        return self._router.choose(RouterInput(change.top, share, change.texture, confidence, ratio))
 
     def _encode_all(self, picture: np.ndarray, size: int, moving: bool = False, change: float = math.nan) -> StreamStep:
         self._token, self._since_dense = self._known.renew(picture, size=size), 0

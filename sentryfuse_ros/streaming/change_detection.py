@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,48 +19,68 @@ from .change_rule import ChangeRule, rule_for
 class Change(NamedTuple):
     """How much a picture has changed.
 
-    In Python's own numbers: with so few windows, a chain of calls of numpy takes longer than what is decided from them here.
+    Which windows these are is told in Python's own numbers: they are few, and a chain of calls of numpy takes longer than what
+    is decided from them.
     """
 
-    scores: list[float]  # of the windows, row by row: the largest of each window's patches; above 1 counts as changed
+    scores: np.ndarray  # (windows,) row by row: the largest of each window's patches; above 1 counts as changed
     changed: list[int]  # the windows that count as changed, ascending
     top: float  # mean of the largest patch scores
+    # Mean step between neighbouring pixels of the first channel that are compared, inside windows and in every second row, in
+    # standard deviations of the spec; 0 where nobody asked for it.
+    texture: float = 0.0
 
 
 class ChangeDetector:
     """The state of the change detection of one camera: the picture that is held, window by window, and the learnt noise.
 
     Pictures are in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of full scale. Only
-    every ``pixel_step``-th row and column of them is looked at, which is a quarter of the work and sees what covers more
+    every so many-th row and column of them is looked at (`ChangeRule.steps`), which is less work and sees what covers more
     than a pixel. Raises ParameterError where the step does not divide a patch.
 
     All arrays are made once and bound to the session (`change_graph`), so that comparing allocates nothing.
     """
 
     def __init__(
-        self, spec: ModalitySpec, options: PatchTokenizerConfig, rule: ChangeRule | None = None, has_holes: bool | None = None
+        self,
+        spec: ModalitySpec,
+        options: PatchTokenizerConfig,
+        rule: ChangeRule | None = None,
+        has_holes: bool | None = None,
+        texture: bool = False,
     ):
-        """``has_holes``: whether a pixel of 0 has no return; None: as the encoding says."""
+        """``has_holes``: whether a pixel of 0 has no return; None: as the encoding says. ``texture``: whether to measure it."""
         self.rule = rule_for(spec.encoding) if rule is None else rule
-        step = self.rule.pixel_step
-        if options.patch % step:
-            raise ParameterError("change rule pixel_step", step, f"a divisor of the patch, {options.patch}", "change either")
+        for name, step in zip(("pixel_step", "row_step"), self.rule.steps[::-1]):
+            if options.patch % step:
+                raise ParameterError(f"change rule {name}", step, f"a divisor of the patch, {options.patch}", "change either")
         self._has_holes = spec.encoding == "depth_m" if has_holes is None else has_holes
         (rows, columns), channels = options.window_grid(spec), spec.channels
-        side, windows = options.window * options.patch // step, rows * columns
-        self._means = change_graph.patch_means(channels, side, options.window)
-        self._cut = (channels, rows, side, columns, side)
-        self.pixels = np.zeros((windows, channels * side * side), np.float32)  # of the newest picture, window by window
-        self._by_window = self.pixels.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
+        windows = rows * columns
+        shape = high, wide = self.window_shape(options, self.rule)
+        self._means = change_graph.patch_means(channels, shape, options.window)
+        self._cut = (channels, rows, high, columns, wide)
+        self.pixels = np.zeros((windows, channels * high * wide), np.float32)  # of the newest picture, window by window
+        self._by_window = self.pixels.reshape(rows, columns, channels, high, wide).transpose(2, 0, 3, 1, 4)
         self._held = np.zeros_like(self.pixels)
-        self._noises = tuple(np.zeros((windows, options.window**2), np.float32) for _ in range(2))  # read and written, in turns
-        self._turn = 0
-        self._scores, self._top = np.full(windows, np.inf, np.float32), np.full((), np.inf, np.float32)
+        self._noise = np.zeros((windows, options.window**2), np.float32)
+        self._scores = np.full(windows, np.inf, np.float32)
+        self._largest = np.full(min(change_graph.TOP_PATCHES, self._noise.size), np.inf, np.float32)
+        self._texture = np.zeros((), np.float32)
         self.holds_picture = False  # whether there is anything to compare with
         if self.rule.factor:
-            graph = change_graph.change_graph(self.rule, windows, self._means, self._has_holes)
-            self._session = make_session(graph)
-            self._bindings = [self._bind(*pair) for pair in (self._noises, self._noises[::-1])]
+            every = change_graph.texture_rows(self.rule)
+            steps = change_graph.neighbour_steps(channels, shape, every) if texture else None
+            if steps is not None:
+                steps /= windows * steps.shape[1] * (spec.std[0] if spec.std else 1.0)
+            self._session = make_session(change_graph.change_graph(self.rule, windows, self._means, self._has_holes, steps))
+            self._binding = self._bind(texture)
+
+    @staticmethod
+    def window_shape(options: PatchTokenizerConfig, rule: ChangeRule) -> tuple[int, int]:
+        """Rows and columns of a window that are looked at."""
+        side = options.window * options.patch
+        return side // rule.steps[0], side // rule.steps[1]
 
     def reset(self) -> None:
         """Forget the picture and the noise."""
@@ -67,37 +88,40 @@ class ChangeDetector:
 
     def see(self, picture: np.ndarray) -> None:
         """Take the pixels of a picture (C, H, W) that are looked at; `compare` and `hold` are about the picture seen last."""
-        step = self.rule.pixel_step
-        self._by_window[...] = picture[:, ::step, ::step].reshape(self._cut)
+        row, column = self.rule.steps
+        self._by_window[...] = picture[:, ::row, ::column].reshape(self._cut)
 
     def compare(self) -> Change:
         """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""
         if self.rule.factor:
-            self._session.run_with_iobinding(self._bindings[self._turn])
-            self._turn = 1 - self._turn
-        scores = self._scores.tolist()
-        return Change(scores, [k for k, score in enumerate(scores) if score > 1], float(self._top))
+            self._session.run_with_iobinding(self._binding)
+        scores, largest = self._scores, self._largest.tolist()
+        return Change(scores, (scores > 1).nonzero()[0].tolist(), sum(largest) / len(largest), float(self._texture))
 
-    def hold(self, windows: np.ndarray | None = None) -> None:
+    def hold(self, windows: Sequence[int] | None = None) -> None:
         """Compare later pictures with this one in ``windows`` (indices), or everywhere."""
         if not self.holds_picture:
-            self._noises[self._turn][...] = self._expected_noise()
+            self._noise[...] = self._expected_noise()
             self.holds_picture, windows = True, None
         if windows is None:
             self._held[...] = self.pixels
         else:
             held, pixels = self._held, self.pixels
-            for window in windows.tolist():  # of a few rows, each by itself is faster than all by their indices
+            for window in windows:  # of a few rows, each by itself is faster than all by their indices
                 held[window] = pixels[window]
 
-    def _bind(self, noise: np.ndarray, new_noise: np.ndarray) -> Any:
+    def _bind(self, texture: bool) -> Any:
         binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        inputs = {change_graph.NOW: self.pixels, change_graph.HELD: self._held, change_graph.NOISE: noise}
-        outputs = {change_graph.SCORES: self._scores, change_graph.TOP: self._top, change_graph.NEW_NOISE: new_noise}
-        for name, array in inputs.items():
-            binding.bind_ortvalue_input(name, value(array))
-        for name, array in outputs.items():
-            binding.bind_ortvalue_output(name, value(array))
+        noise = value(self._noise)  # renewed in place, by the last step of the graph
+        inputs = {change_graph.NOW: value(self.pixels), change_graph.HELD: value(self._held), change_graph.NOISE: noise}
+        outputs: dict[str, np.ndarray] = {change_graph.SCORES: self._scores, change_graph.LARGEST: self._largest}
+        if texture:
+            outputs[change_graph.TEXTURE] = self._texture
+        for name, given in inputs.items():
+            binding.bind_ortvalue_input(name, given)
+        for name, made in outputs.items():
+            binding.bind_ortvalue_output(name, value(made))
+        binding.bind_ortvalue_output(change_graph.NEW_NOISE, noise)
         return binding
 
     def _expected_noise(self) -> np.ndarray:

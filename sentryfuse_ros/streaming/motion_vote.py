@@ -15,7 +15,7 @@ from ..runtime.onnx_session import make_session
 from ..validation import Count, Positive, Share, check
 
 _CONFLICT_M = 0.2  # a depth is compared up to this difference, so that an edge counts no more than a face
-_PIXELS, _KEYS = "pixels", ("key along rows", "key along columns")  # inputs of the graph
+_PIXELS, _KEY = "pixels", "key"  # inputs of the graph
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,23 @@ class MotionVote:
     a slow pan adds up until it is seen.
     """
 
-    def __init__(self, grid: tuple[int, int], side: int, limits: MotionLimits | None = None, channels: int = 1):
-        """grid: rows and columns of windows. side: of a window, in pixels. The first of the ``channels`` is looked at.
+    def __init__(self, grid: tuple[int, int], shape: tuple[int, int], limits: MotionLimits | None = None, channels: int = 1):
+        """grid: rows and columns of windows. shape: of a window, rows and columns of pixels. The first of the ``channels`` is
+        looked at.
 
         Raises ParameterError where a picture is no larger than the shifts.
         """
         self.limits = limits or MotionLimits()
-        graph, shapes, outputs = _vote_graph(grid, side, channels, self.limits)
+        graph, outputs = _vote_graph(grid, shape, channels, self.limits)
         self._session = make_session(graph)
-        self._keys, self._now = ([np.zeros(shape, np.float32) for shape in shapes] for _ in range(2))
+        self._key, self._now = (np.zeros((2, _longest(grid, shape), max(grid)), np.float32) for _ in range(2))
         self._votes = np.zeros((3, 2), np.float32)
         self._has_key = False
+        self._pixels: np.ndarray | None = None  # what is bound
         self._binding: Any = self._session.io_binding()
         value = onnxruntime.OrtValue.ortvalue_from_numpy
-        for name, array in zip(_KEYS, self._keys):
-            self._binding.bind_ortvalue_input(name, value(array))
-        for name, array in zip(outputs, (*self._now, self._votes)):
+        self._binding.bind_ortvalue_input(_KEY, value(self._key))
+        for name, array in zip(outputs, (self._now, self._votes)):
             self._binding.bind_ortvalue_output(name, value(array))
 
     def reset(self) -> None:
@@ -65,62 +66,90 @@ class MotionVote:
         self._has_key = False
 
     def moved(self, pixels: np.ndarray) -> bool:
-        """Whether a picture, window by window (windows, C * side * side), has moved against the key picture. It becomes the key
-        where it has, or where there is none."""
-        self._binding.bind_cpu_input(_PIXELS, pixels)
+        """Whether a picture, window by window (windows, C * pixels), has moved against the key picture. It becomes the key where
+        it has, or where there is none. Bringing the same array each time, with new pixels, saves some microseconds."""
+        if pixels is not self._pixels:
+            self._pixels = np.ascontiguousarray(pixels, np.float32)
+            self._binding.bind_ortvalue_input(_PIXELS, onnxruntime.OrtValue.ortvalue_from_numpy(self._pixels))
         self._session.run_with_iobinding(self._binding)
         back, moved, told = self._votes.tolist()
         most = max(*back, moved[0] - back[0], moved[1] - back[1])
         found = self._has_key and most >= max(self.limits.agreeing, self.limits.agreeing_share * sum(told) / 2)
         if found or not self._has_key:
             self._has_key = True
-            for key, now in zip(self._keys, self._now):
-                key[...] = now
+            self._key[...] = self._now
         return found
 
 
 def _vote_graph(
-    grid: tuple[int, int], side: int, channels: int, limits: MotionLimits
-) -> tuple[OnnxGraph, list[list[int]], list[str]]:
-    """The graph, the shapes of the profiles along both axes (length, bands), and the names of the outputs.
+    grid: tuple[int, int], shape: tuple[int, int], channels: int, limits: MotionLimits
+) -> tuple[OnnxGraph, list[str]]:
+    """The graph, and the names of its outputs.
 
-    Inputs _PIXELS (windows, C * side * side) and the two _KEYS, profiles of the key picture; outputs the profiles of this one
-    along both axes, and the votes (3, 2): how many windows moved back, moved at all, and could tell, along either axis.
+    Inputs _PIXELS (windows, C * pixels) and _KEY, the profiles of the key picture along rows and along columns (2, length,
+    bands). A band is a row of windows, or a column of them. The shorter axis is filled up with zeros, and so is the one with
+    fewer bands. Outputs: the profiles of this picture, and the votes (3, 2): how many windows moved back, moved at all, and could
+    tell, along either axis.
     """
-    graph, (rows, columns), most = OnnxGraph(), grid, limits.most_shift
-    pixels = graph.input(_PIXELS, [rows * columns, channels * side * side])
-    pool = np.zeros((channels, side, side, 2, side), np.float32)  # over the rows, over the columns
-    for i in range(side):
-        pool[0, :, i, 0, i] = pool[0, i, :, 1, i] = 1 / side
-    means = pool.reshape(-1, 2 * side)
+    graph, most, (high, wide), length = OnnxGraph(), limits.most_shift, shape, _longest(grid, shape)
+    pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * high * wide])
+    pool = np.zeros(
+        (channels, high, wide, wide + high + 1), np.float32
+    )  # over the rows, over the columns; a zero to fill up with
+    for i in range(wide):
+        pool[0, :, i, i] = 1 / high
+    for i in range(high):
+        pool[0, i, :, wide + i] = 1 / wide
+    means = pool.reshape(channels * high * wide, -1)
     share = graph.op("Max", graph.op("MatMul", graph.op("Clip", pixels, 0.0, TINY), means / TINY), 1e-3)
     profiles = graph.op("Div", graph.op("MatMul", pixels, means), share)
-    profiles = graph.reshape(profiles, rows, columns, 2, side)
-    outputs, costs, shapes, of_axis = [], [], [], []
-    for axis, order in enumerate(([1, 2, 3, 0], [0, 2, 3, 1])):
-        length, bands = (columns * side, rows) if axis == 0 else (rows * side, columns)
-        inner = length - 2 * most
-        if inner < 1:
-            raise ParameterError("motion most_shift", most, f"less than half of {length} pixels", "choose a smaller one")
-        own = graph.op("Transpose", graph.op("Gather", profiles, [axis], axis=2), perm=order)
-        own = graph.reshape(own, length, bands)
-        outputs.append(graph.expose(own))
-        shifted = graph.op("Gather", own, np.arange(2 * most + 1)[:, None] + np.arange(inner), axis=0)  # (shifts, inner, bands)
-        held = graph.op("Slice", graph.input(_KEYS[axis], [length, bands]), [most], [most + inner], [0])
-        off = graph.op("Min", graph.op("Abs", graph.op("Sub", shifted, held)), _CONFLICT_M)
-        starts = np.arange(0, max(inner - side // 2, 1), side)
-        window = np.searchsorted(starts, np.arange(inner), "right") - 1
-        sums = (window == np.arange(len(starts))[:, None]).astype(np.float32) / np.float32(side)
-        costs.append(graph.reshape(graph.op("MatMul", sums, off), 2 * most + 1, -1))
-        shapes.append([length, bands])
-        of_axis += [axis] * (len(starts) * bands)
-    cost = graph.op("Concat", *costs, axis=1)  # (shifts, windows along the rows and along the columns)
-    best, still = graph.op("ReduceMin", cost, [0]), graph.op("Gather", cost, [most], axis=0)
-    varies = graph.op("Sub", graph.op("ReduceMax", cost, [0]), best)
+    own = graph.op("Gather", graph.reshape(profiles, -1), _places(grid, shape), axis=0)
+    sums = np.zeros((2, 1, max(grid), length - 2 * most), np.float32)
+    for axis, (size, side) in enumerate(((grid[1], wide), (grid[0], high))):
+        of_axis = _sums(size * side, length, side, most)
+        sums[axis, 0, : len(of_axis)] = of_axis
+    shifts = np.arange(2 * most + 1)[:, None] + np.arange(length - 2 * most)
+    shifted = graph.op("Gather", own, shifts, axis=1)  # (2, shifts, inner, bands)
+    held = graph.op("Gather", graph.input(_KEY, [2, length, max(grid)]), shifts[most : most + 1], axis=1)
+    off = graph.op("Min", graph.op("Abs", graph.op("Sub", shifted, held)), _CONFLICT_M)
+    cost = graph.reshape(graph.op("MatMul", sums, off), 2, 2 * most + 1, -1)  # (2, shifts, windows)
+    best, still = graph.op("ReduceMin", cost, [1], keepdims=0), graph.op("Slice", cost, [most], [most + 1], [1])
+    still = graph.reshape(still, 2, -1)
+    varies = graph.op("Sub", graph.op("ReduceMax", cost, [1], keepdims=0), best)
     tells = graph.op("Greater", varies, float(limits.least_contrast))
     moved = graph.op("Greater", still, graph.op("Add", graph.op("Mul", best, 1.3), 0.002))
     moved = graph.op("And", tells, moved)
-    back = graph.op("And", moved, graph.op("Less", graph.op("ArgMin", cost, axis=0), [most]))
-    flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3, windows)
-    outputs.append(graph.expose(graph.op("MatMul", flags, np.eye(2, dtype=np.float32)[of_axis])))
-    return graph, shapes, outputs
+    back = graph.op("And", moved, graph.op("Less", graph.op("ArgMin", cost, axis=1, keepdims=0), [most]))
+    flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3 * 2, windows)
+    votes = graph.reshape(graph.op("ReduceSum", flags, [1], keepdims=0), 3, 2)
+    return graph, [graph.expose(own), graph.expose(votes)]
+
+
+def _longest(grid: tuple[int, int], shape: tuple[int, int]) -> int:
+    """Pixels of a picture along its longer axis."""
+    return max(grid[0] * shape[0], grid[1] * shape[1])
+
+
+def _places(grid: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Where in the profiles of all windows (windows, columns + rows + 1) those along either axis are (2, length, bands)."""
+    (rows, columns), (high, wide) = grid, shape
+    every = wide + high + 1
+    places = np.full((2, _longest(grid, shape), max(grid)), every - 1)  # the zero of the first window
+    start = np.arange(rows * columns).reshape(grid) * every
+    along_rows = start[:, :, None] + np.arange(wide)
+    along_columns = start.T[:, :, None] + wide + np.arange(high)
+    places[0, : columns * wide, :rows] = along_rows.reshape(rows, -1).T
+    places[1, : rows * high, :columns] = along_columns.reshape(columns, -1).T
+    return places
+
+
+def _sums(own: int, length: int, side: int, most: int) -> np.ndarray:
+    """(windows, length - 2 * most): which inner pixels of an axis of ``own`` pixels belong to which window, over ``side``."""
+    inner = own - 2 * most
+    if inner < 1:
+        raise ParameterError("motion most_shift", most, f"less than half of {own} pixels", "choose a smaller one")
+    starts = np.arange(0, max(inner - side // 2, 1), side)
+    window = np.searchsorted(starts, np.arange(length - 2 * most), "right") - 1
+    window[inner:] = -1  # what the axis was filled up with
+    found: np.ndarray = (window == np.arange(len(starts))[:, None]) / np.float32(side)
+    return found

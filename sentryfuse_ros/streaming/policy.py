@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-import numpy as np
-
 from ..validation import Count, Rule, ShareAboveZero, check, one_of
 from .change_detection import Change
 
@@ -39,23 +37,27 @@ class StreamPolicy:
             return min(self.most_windows, windows)
         return max(1, int(windows * self.most_share * (1 - ratio / 4)))
 
-    def choose(self, change: Change, count: int, ratio: float = 0.0) -> np.ndarray | None:
-        """Windows to encode (indices, ascending) of a picture; None stands for all of them.
+    def choose(self, change: Change, count: int, ratio: float = 0.0) -> list[int] | None:
+        """Windows to encode (indices) of a picture; None stands for all of them.
 
         count: pictures since the last one that was encoded whole, which decides whose turn the refresh is.
         """
-        chosen, windows = change.changed, len(change.scores)
-        if len(chosen) > self.dense_above * windows:
+        changed, windows = change.changed, len(change.scores)
+        if len(changed) > self.dense_above * windows:
             # Whatever the limit: so much changes where the camera moves, and few new windows would not fit the old ones.
             return None
         most = self.limit(windows, ratio)
-        if len(chosen) > most:
+        if len(changed) > most:
             # Scores of pixels that lose their return come in steps, so that equal ones are common: these take turns.
-            first = count % windows
-            in_turn = [k for k in chosen if k >= first] + [k for k in chosen if k < first]
-            chosen = sorted(in_turn, key=change.scores.__getitem__, reverse=True)[:most]
-        if self.refresh_pictures:
-            turn = count % self.refresh_pictures
-            first, stop = (-(-k * windows // self.refresh_pictures) for k in (turn, turn + 1))
-            chosen = [*chosen, *(k for k in range(first, stop) if k not in chosen)]
-        return None if len(chosen) > self.dense_above * windows else np.array(sorted(chosen), np.int64)
+            first, scores = count % windows, change.scores.tolist()
+            in_turn = [k for k in changed if k >= first] + [k for k in changed if k < first]
+            chosen = sorted(in_turn, key=scores.__getitem__, reverse=True)[:most]
+        else:
+            chosen = changed.copy()
+        refresh = self.refresh_pictures
+        if refresh:
+            turn = count % refresh * windows
+            for k in range(-(-turn // refresh), -(-(turn + windows) // refresh)):
+                if k not in chosen:
+                    chosen.append(k)
+        return None if len(chosen) > self.dense_above * windows else chosen

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
+import onnxruntime
 
 from ..model.checkpoint import Checkpoint
 from ..model.subnetwork import Subnetwork
@@ -36,13 +37,15 @@ class StreamClassifier:
         scores = gate_scores(config, checkpoint.tensors, part.used)
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._session: Any = OnnxBackend(checkpoint, threads).compile(part, units).session
-        self.stream, self._names = stream, (spec.name + TOKENS, spec.name + SEEN)
-        self._slots = spec.shape[0]
-        # Twice as long as a window, so that a new picture seldom moves the older ones.
-        self._tokens = np.zeros((2 * self._slots, config.d_model), np.float32)
-        self._seen = np.zeros(2 * self._slots, np.float32)
-        self._stop = self._slots  # of the window
-        self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
+        self.stream = stream
+        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
+        self._seen = np.zeros(spec.shape[0], np.float32)
+        self._logits = np.zeros((1, len(config.classes)), np.float32)
+        self._binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        self._binding.bind_ortvalue_input(spec.name + TOKENS, value(self._tokens))
+        self._binding.bind_ortvalue_input(spec.name + SEEN, value(self._seen))
+        self._binding.bind_ortvalue_output(LOGITS, value(self._logits))
+        self._reuse, self._last = reuse_predictions, self._logits[0].copy()
 
     def reset(self) -> None:
         """Forget every picture."""
@@ -53,19 +56,14 @@ class StreamClassifier:
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
         step = self.stream.update(picture, **stream_state)
-        if self._stop == len(self._seen):
-            self._stop = self._slots
-            for kept in (self._tokens, self._seen):
-                kept[: self._slots] = kept[self._slots :]
-        self._tokens[self._stop], self._seen[self._stop] = step.token, 1
-        self._stop += 1
+        for window, newest in ((self._tokens, step.token), (self._seen, 1)):
+            window[:-1] = window[1:]
+            window[-1] = newest
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
-        window, (tokens, seen) = slice(self._stop - self._slots, self._stop), self._names
-        feeds = {tokens: self._tokens[window], seen: self._seen[window]}
-        found: np.ndarray = self._session.run([LOGITS], feeds)[0][0]
-        return found
+        self._session.run_with_iobinding(self._binding)
+        return self._logits[0].copy()

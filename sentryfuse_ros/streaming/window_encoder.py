@@ -14,10 +14,10 @@ from ..model.patch_config import PatchTokenizerConfig
 from ..model.tensor_shapes import stem_weights
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
-from ..runtime.onnx_patches import encode_windows, read_picture, window_patches
+from ..runtime.onnx_patches import cut_picture, encode_windows, normalised, read_picture
 from ..runtime.onnx_session import make_session
 
-_PICTURE, _WINDOWS, _CODES = "picture", "windows", "codes"  # inputs of a session
+_PATCHES, _WINDOWS, _CODES = "patches", "windows", "codes"  # inputs of a session
 
 
 class Encoded(NamedTuple):
@@ -30,8 +30,8 @@ class Encoded(NamedTuple):
 class WindowEncoder:
     """Codes of windows by any size of a checkpoint's patch encoder, and what they tell of the whole picture.
 
-    One session takes the windows out of the picture, encodes them, puts their codes in place and reads all codes out: each call
-    of ONNX Runtime, and each array between two calls, costs more than some of these steps.
+    One session encodes windows, puts their codes in place and reads all codes out: each call of ONNX Runtime, and each array
+    between two calls, costs more than some of these steps.
     """
 
     def __init__(self, checkpoint: Checkpoint, name: str, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
@@ -46,15 +46,13 @@ class WindowEncoder:
             )
         self.options, self.d_model = options, config.d_model
         self.windows = int(np.prod(options.window_grid(self.spec)))
-        self._all, self._no_codes = np.arange(self.windows), np.zeros((self.windows, options.code), np.float32)
         self._sessions: list[tuple[Any, list[str]]] = []  # and the names of their outputs: codes, token
         for size in range(1 + len(options.sizes)):
             graph, weights = OnnxGraph(), stem_weights(config, checkpoint.tensors, place, size)
-            picture = graph.input(_PICTURE, self.spec.shape[1:])
+            patches = graph.input(_PATCHES, ["n * patches", self.spec.channels * options.patch**2])
             windows = graph.input(_WINDOWS, ["n", 1], "int64")
             codes = graph.input(_CODES, [self.windows, options.code])
-            patches = window_patches(graph, picture, windows, self.spec, options)
-            new = encode_windows(graph, patches, self.spec, options.at_size(size), weights)
+            new = encode_windows(graph, normalised(graph, patches, self.spec, options), self.spec, options.at_size(size), weights)
             codes = graph.op("ScatterND", codes, windows, new)
             outputs = [graph.expose(codes), graph.expose(read_picture(graph, codes, self.spec, options, weights))]
             self._sessions.append((make_session(graph, threads, providers), outputs))
@@ -66,29 +64,27 @@ class WindowEncoder:
 
     def encode(self, picture: np.ndarray, size: int = 0) -> Encoded:
         """Encode all windows of a picture, float32 (C, H, W) that is not normalised."""
-        return self.renew(self._no_codes, picture, self._all, size)
+        return self.renew(np.zeros((self.windows, self.options.code), np.float32), picture, np.arange(self.windows), size)
 
     def renew(self, codes: np.ndarray, picture: np.ndarray, windows: np.ndarray, size: int = 0) -> Encoded:
         """Encode some windows (indices, int64) of a picture; the others keep their ``codes``, which stay as they are."""
         session, outputs = self._sessions[size]
-        new, token = session.run(outputs, {_PICTURE: picture, _WINDOWS: windows[:, None], _CODES: codes})
+        cut = cut_picture(picture, self.options)
+        patches = cut[np.divmod(windows, cut.shape[1])].reshape(-1, self.spec.channels * self.options.patch**2)
+        new, token = session.run(outputs, {_PATCHES: patches, _WINDOWS: windows[:, None], _CODES: codes})
         return Encoded(new, token[0])
 
-    def bind(self, size: int, codes: np.ndarray, new_codes: np.ndarray, token: np.ndarray) -> Any:
-        """A binding of a session to arrays (windows, code) that it reads and writes, and one (1, D) for the token."""
+    def bind(self, size: int, patches: np.ndarray, windows: np.ndarray, codes: np.ndarray, token: np.ndarray) -> BoundEncoder:
+        """A session that reads and writes these arrays: patches (n * patches, C * pixels) of windows (n, 1), the codes (windows,
+        code) of all windows, which it renews in place, and a token (1, D)."""
         session, outputs = self._sessions[size]
         binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        binding.bind_ortvalue_input(_CODES, value(codes))
-        for name, array in zip(outputs, (new_codes, token)):
-            binding.bind_ortvalue_output(name, value(array))
-        return binding
-
-    def run(self, size: int, binding: Any, picture: np.ndarray, windows: np.ndarray | None) -> None:
-        """Like `renew`, with what is bound; None stands for all windows."""
-        windows = self._all if windows is None else windows
-        binding.bind_cpu_input(_PICTURE, np.ascontiguousarray(picture, np.float32))
-        binding.bind_cpu_input(_WINDOWS, windows[:, None])
-        self._sessions[size][0].run_with_iobinding(binding)
+        held = value(codes)
+        for name, given in ((_PATCHES, value(patches)), (_WINDOWS, value(windows)), (_CODES, held)):
+            binding.bind_ortvalue_input(name, given)
+        for name, made in zip(outputs, (held, value(token))):
+            binding.bind_ortvalue_output(name, made)
+        return BoundEncoder(session, binding)
 
     def flops(self, windows: int, size: int = 0) -> float:
         """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
@@ -98,26 +94,53 @@ class WindowEncoder:
         return float(windows * options.window_flops(self.spec) + options.read_flops(self.spec, self.d_model))
 
 
+class BoundEncoder(NamedTuple):
+    """A session of a window encoder, and the arrays that it reads and writes."""
+
+    session: Any
+    binding: Any
+
+    def run(self) -> None:
+        """Encode what is in the arrays."""
+        self.session.run_with_iobinding(self.binding)
+
+
 class KnownPicture:
     """What one stream knows of its newest picture: codes of all windows, some older than others.
 
-    There are two arrays of codes, read and written in turns, and bound to the sessions once: that is faster than `renew`.
+    All arrays are made once, and bound to the sessions once for every number of windows: that is faster than
+    `WindowEncoder.renew`.
     """
 
     def __init__(self, encoder: WindowEncoder):
-        self._encoder = encoder
-        self._codes = np.zeros((2, encoder.windows, encoder.options.code), np.float32)
+        self._encoder, options = encoder, encoder.options
+        self._columns = options.window_grid(encoder.spec)[1]
+        self._codes = np.zeros((encoder.windows, options.code), np.float32)
         self._token = np.zeros((1, encoder.d_model), np.float32)
-        self._turn = 0
-        self._bindings: dict[tuple[int, int], Any] = {}  # by size and turn
+        patch = (encoder.spec.channels, options.patch, options.patch)
+        self._patches = np.zeros((encoder.windows, options.window, options.window, *patch), np.float32)
+        self._by_place = self._patches.reshape(-1, self._columns, *self._patches.shape[1:])
+        self._all, self._some = np.arange(encoder.windows)[:, None], np.zeros((encoder.windows, 1), np.int64)
+        self._bound: dict[tuple[int, int], BoundEncoder] = {}  # by size and number of windows
 
-    def renew(self, picture: np.ndarray, windows: np.ndarray | None = None, size: int = 0) -> np.ndarray:
-        """Encode some windows (indices, int64), or all of them, of a picture (C, H, W) that is not normalised; returns the token
-        (D,), which is the caller's."""
-        key = size, self._turn
-        if key not in self._bindings:
-            codes, new_codes = self._codes[self._turn], self._codes[1 - self._turn]
-            self._bindings[key] = self._encoder.bind(size, codes, new_codes, self._token)
-        self._encoder.run(size, self._bindings[key], picture, windows)
-        self._turn = 1 - self._turn
+    def renew(self, picture: np.ndarray, windows: Sequence[int] | None = None, size: int = 0) -> np.ndarray:
+        """Encode some windows (indices), or all of them, of a picture, float32 (C, H, W) that is not normalised; returns the
+        token (D,), which is the caller's."""
+        cut, count = cut_picture(picture, self._encoder.options), len(self._all)
+        if windows is None:
+            self._by_place[...] = cut
+        else:
+            count, columns, patches = len(windows), self._columns, self._patches
+            for k, window in enumerate(windows):  # of a few, each by itself is faster than all by their indices
+                patches[k] = cut[divmod(window, columns)]
+            self._some[:count, 0] = windows
+        key = size, count
+        if key not in self._bound:
+            self._bound[key] = self._bind(size, count)
+        self._bound[key].run()
         return self._token[0].copy()
+
+    def _bind(self, size: int, count: int) -> BoundEncoder:
+        pixels = self._patches[0, 0, 0].size
+        chosen = self._all if count == len(self._all) else self._some[:count]
+        return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), chosen, self._codes, self._token)

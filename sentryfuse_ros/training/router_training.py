@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ..streaming.branches import Branch, RouterInput, RouterWeights, texture
+from ..streaming.branches import Branch, RouterInput, RouterWeights
 from ..streaming.change_detection import ChangeDetector
 from ..streaming.change_rule import ChangeRule
 from ..streaming.stream_classifier import StreamResult
@@ -54,7 +54,7 @@ def router_examples(
     light = encoder.sizes - 1
     features, tokens, dense_tokens = [], [], []
     for pictures in streams:
-        detector = ChangeDetector(encoder.spec, encoder.options, rule)
+        detector = ChangeDetector(encoder.spec, encoder.options, rule, texture=True)
         classifier.reset()
         known, branch, confidence = encoder.encode(pictures[0]), Branch.FULL, 1.0
         for t, picture in enumerate(pictures):
@@ -67,8 +67,8 @@ def router_examples(
                 continue
             change = detector.compare()
             changed = np.array(change.changed, np.int64)
-            rough, ratio = texture(picture, encoder.spec, rule.pixel_step), float(rng.choice([0, 0.5]))
-            told = RouterInput(change.top, len(changed) / len(change.scores), rough, before, ratio)
+            share, ratio = len(changed) / len(change.scores), float(rng.choice([0, 0.5]))
+            told = RouterInput(change.top, share, change.texture, before, ratio)
             outcomes = [known]
             for size in (light, 0):
                 outcomes.append(encoder.renew(known.codes, picture, changed, size) if len(changed) else known)
@@ -80,7 +80,7 @@ def router_examples(
             if branch != Branch.REUSE:
                 known = outcomes[branch]
                 if len(changed):
-                    detector.hold(changed)
+                    detector.hold(change.changed)
     dense = np.array(dense_tokens)
     errors = np.sqrt((((np.array(tokens) - dense[:, None]) / dense.std(0)) ** 2).mean(-1))
     return RouterExamples(np.array(features, np.float32), errors)
