@@ -24,6 +24,7 @@ FLOORS = (  # each may import from the floors before it and from its own
         "sensor_kinds",
         "settings",
         "validation",
+        "yaml_files",
     },
     {"access_policy", "preprocessing"},
     {"decoders", "model"},
