@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ParameterError, raise_all
-from .parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
+from .parameter import Parameter
+from .parameters import PARAMETERS, SENSOR_PARAMETERS
 from .sensor_kinds import sensor_kind, sensor_kinds
 from .yaml_files import load_yaml
 

@@ -18,6 +18,7 @@ FLOORS = (  # each may import from the floors before it and from its own
         "machine",
         "masks",
         "nanoseconds",
+        "parameter",
         "parameters",
         "paths",
         "sensor_kind",
