@@ -7,14 +7,19 @@ files under the same paths; a task whose worker dies is given to another worker.
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from multiprocessing import active_children
 from typing import Any, Protocol, TypeVar
 
 from .errors import ParameterError, SentryFuseError
 
 CONNECT_S = 10  # a scheduler that does not answer for so long is not there
+INTERRUPTED = 130  # exit status of a worker that was stopped
 SUBMITTED_AHEAD = 4  # tasks per worker that a scheduler holds, so that it need not keep a million of them
 
 Task = TypeVar("Task")
@@ -39,8 +44,8 @@ def executor(jobs: int = 1, scheduler: str = "") -> Iterator[Executor]:
         with _cluster(scheduler) as cluster:
             yield cluster
     elif jobs > 1:
-        with ProcessPoolExecutor(jobs) as pool:
-            yield _Processes(pool)
+        with _processes(jobs) as processes:
+            yield processes
     else:
         yield _Here()
 
@@ -55,7 +60,47 @@ class _Processes:
         self._pool = pool
 
     def run(self, function: Callable[[Task], Result], tasks: Sequence[Task]) -> Iterator[Result]:
-        return self._pool.map(function, tasks)
+        return self._pool.map(partial(_work, function), tasks)
+
+
+@contextmanager
+def _processes(jobs: int) -> Iterator[_Processes]:
+    """Processes that are stopped by an interrupt of this one, in the middle of their tasks, which may still clean up."""
+    others = set(active_children())
+    with ProcessPoolExecutor(jobs, initializer=_begin_worker) as pool:
+        try:
+            yield _Processes(pool)
+        except KeyboardInterrupt:
+            for worker in set(active_children()) - others:
+                worker.terminate()
+            raise
+
+
+_working = False  # in a worker: whether it has a task
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; this one is stopped by its parent
+    signal.signal(signal.SIGTERM, _stop_worker)
+
+
+def _stop_worker(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the pool repeats it for those that still clean up
+    if not _working:
+        os._exit(INTERRUPTED)
+    raise KeyboardInterrupt
+
+
+def _work(function: Callable[[Task], Result], task: Task) -> Result:
+    """Run a task in a worker, which ends where the task is interrupted: the pool would give it another one."""
+    global _working
+    _working = True
+    try:
+        return function(task)
+    except KeyboardInterrupt:
+        os._exit(INTERRUPTED)
+    finally:
+        _working = False
 
 
 class _Cluster:

@@ -12,11 +12,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from .errors import ParameterError, raise_all, reason_of
-from .parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
+from .errors import ParameterError, raise_all
+from .parameter import Parameter
+from .parameters import PARAMETERS, SENSOR_PARAMETERS
 from .sensor_kinds import sensor_kind, sensor_kinds
+from .yaml_files import load_yaml
 
 
 @dataclass(frozen=True)
@@ -202,12 +202,10 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
 
     Raises ParameterError where the file cannot be read or is no parameter file.
     """
-    try:
-        tree = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ParameterError(f"parameter file {path}", reason_of(error), "a readable YAML file") from error
-    except yaml.YAMLError as error:
-        raise ParameterError(f"parameter file {path}", str(error).split("\n")[0], "valid YAML") from error
+    tree = load_yaml(path, "parameter file")
+    begin = "begin with '/**:' and 'ros__parameters:' below it"
+    if not isinstance(tree or {}, Mapping):
+        raise ParameterError(f"parameter file {path}", type(tree).__name__, "a ROS 2 parameter file", begin)
     flat: dict[str, Any] = {}
     for node, block in (tree or {}).items():
         if not isinstance(block, Mapping) or "ros__parameters" not in block:
@@ -215,7 +213,7 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
                 f"parameter file {path}",
                 f"{node} without ros__parameters",
                 "a ROS 2 parameter file",
-                "begin with '/**:' and 'ros__parameters:' below it",
+                begin,
             )
         flat.update(flatten(block["ros__parameters"] or {}))
     return flat

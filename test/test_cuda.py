@@ -1,5 +1,7 @@
 """On a GPU a plan is one captured graph, and it answers what torch answers on the CPU. Skipped where there is no GPU."""
 
+import gc
+
 import numpy as np
 import pytest
 import torch
@@ -39,3 +41,15 @@ def test_plans_are_graphs_and_switching_between_them_restores_the_answers_exactl
     assert not np.array_equal(pruned.probabilities, first.probabilities)
     np.testing.assert_array_equal(again.probabilities, first.probabilities)
     np.testing.assert_array_equal(again.attention_share, first.attention_share)
+
+
+def test_the_memory_of_a_plan_is_its_own_as_long_as_the_plan_lives():
+    """A graph knows its weights by their addresses only, and would read whatever lies there later."""
+    engine, everyone = Engine.from_model(tiny_model(**ELASTIC), device="cuda"), np.ones(3, bool)
+    first = engine.infer(tiny_inputs(), everyone, 0.9)
+    gc.collect()
+    torch.cuda.empty_cache()
+    others = [torch.full((size,), torch.nan, device="cuda") for size in (16, 256, 4096, 65536) for _ in range(200)]
+    again = engine.infer(tiny_inputs(), everyone, 0.9)
+    np.testing.assert_array_equal(again.probabilities, first.probabilities)
+    assert len(others) == 800

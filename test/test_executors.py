@@ -3,6 +3,7 @@
 import hashlib
 import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,27 @@ def test_results_come_in_the_order_of_the_tasks(jobs):
         assert list(workers.run(double, range(7))) == [2 * n for n in range(7)]
         with pytest.raises(BagError, match="bag: saw 1, expected another"):
             list(workers.run(refuse, [1]))
+
+
+def pause_until_stopped(place):
+    """A task that never ends by itself, and cleans up when it is stopped."""
+    folder, number = place
+    try:
+        (folder / f"began {number}").touch()
+        signal.pause()
+    finally:
+        (folder / f"cleaned up {number}").touch()
+
+
+def test_an_interrupt_stops_the_tasks_that_run_and_begins_no_other(tmp_path):
+    with pytest.raises(KeyboardInterrupt), executor(2) as workers:
+        workers.run(pause_until_stopped, [(tmp_path, number) for number in range(6)])
+        deadline = time.monotonic() + 180
+        while len(list(tmp_path.iterdir())) < 2:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        raise KeyboardInterrupt
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["began 0", "began 1", "cleaned up 0", "cleaned up 1"]
 
 
 @pytest.fixture(scope="module")

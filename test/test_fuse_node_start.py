@@ -176,7 +176,8 @@ def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path):
     (tmp_path / "bad.yaml").write_text("/**:\n\tros__parameters:\n")
     node = start("--params-file", str(tmp_path / "bad.yaml"), expect_end=True)
     assert node.process.wait(180) == 2
-    assert "cannot start" in node.log() and "bad.yaml" in node.log() and "Traceback" not in node.log()
+    assert "cannot start: parameter file" in node.log() and "bad.yaml: saw " in node.log() and "in line 2" in node.log()
+    assert "Traceback" not in node.log()
 
 
 def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):

@@ -66,9 +66,9 @@ def test_a_sensor_that_is_asleep_may_be_noticed_half_a_second_later():
 @pytest.mark.parametrize(
     ("states", "word"),
     [
-        ({(2.9, 5.15): "STALE"}, "clear 0.9"),
+        ({(2.9, 5.15): "STALE"}, "left out after 0.9"),
         ({}, "never cleared"),
-        ({(2.3, 7.0): "STALE"}, "return 1.9"),
+        ({(2.3, 7.0): "STALE"}, "back 1.9"),
         ({(2.3, 10.0): "STALE"}, "did not return"),
     ],
 )
@@ -89,7 +89,7 @@ def test_overhead_and_numbers_that_are_not_finite_are_caught():
     made = [replace(p, overhead_ms=30.0) for p in predictions(rows)]
     made[3] = replace(made[3], confidence=float("nan"))
     s = summarise(made, rows, [OFF], delivered(OFF), LIMITS, 10.0)
-    assert any("overhead_ms_p99 30" in b for b in s.promises_broken) and any("not finite" in b for b in s.promises_broken)
+    assert any("an overhead of 30 ms" in b for b in s.promises_broken) and any("not finite" in b for b in s.promises_broken)
 
 
 def test_no_predictions_is_a_broken_promise():
@@ -118,6 +118,20 @@ def test_recording_that_ends_before_the_return():
     fault = InjectedFault("camera", "off", 8.0, 9.95)
     v = judge_fault(fault, statuses({(8.3, 10.0): "STALE"}), delivered(fault), LIMITS, 10.0)
     assert v.kept and v.mask_return_s is None and "ends before" in v.note
+
+
+def test_a_fault_after_the_end_of_the_recording_says_so_and_nothing_else():
+    v = judge_fault(InjectedFault("camera", "off", 12.0, 15.0), statuses({}), delivered(OFF), LIMITS, 10.0)
+    assert v.kept and v.describe() == "camera off 12-15 s: the recording ends before it begins"
+
+
+def test_a_verdict_in_words_names_only_what_there_is():
+    assert judge_fault(OFF, statuses({(2.3, 5.15): "STALE"}), delivered(OFF), LIMITS, 10.0).describe() == (
+        "camera off 2-5 s: seen as STALE, left out after 0.3 s (limit 0.35 s), "
+        "back 0.133 s after enough good messages (limit 0.15 s)"
+    )
+    never = judge_fault(OFF, statuses({}), delivered(OFF), LIMITS, 10.0)
+    assert not never.kept and never.describe() == "camera off 2-5 s: never left out (limit 0.35 s); the mask never cleared"
 
 
 def test_short_delay_need_not_clear_the_mask():

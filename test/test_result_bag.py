@@ -2,6 +2,7 @@
 
 import json
 import re
+import sys
 
 import pytest
 from bag_maker import T0, write_bag
@@ -69,11 +70,20 @@ def test_every_panel_of_the_foxglove_layout_shows_something_that_exists():
 
 
 def test_view_says_what_is_missing(tmp_path, capsys, monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, "rerun", None)  # as where it is not installed
     assert main(["view", str(tmp_path / "run.mcap")]) == 2
     assert "pip install rerun-sdk" in capsys.readouterr().err
+
+
+def test_view_says_what_to_do_where_there_is_no_viewer_to_start(tmp_path, recording, capsys, monkeypatch):
+    pytest.importorskip("rerun", reason="rerun-sdk is not installed")
+    result = ResultBag(tmp_path / "run.mcap", recording, {})
+    result.write_truth(Labels.of_seconds([(0, 0.4, "sand")]), T0, 1.0)
+    result.close()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    assert main(["view", str(tmp_path / "run.mcap")]) == 2
+    assert "--save FILE.rrd" in capsys.readouterr().err
 
 
 def test_view_hands_every_message_to_rerun(tmp_path, recording, capsys):

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
+import pytest
 from run_record_maker import NAMES, made_up_record, result_of
 
 from sentryfuse_ros.bags.labels import Labels
@@ -85,11 +86,25 @@ def test_page_shows_what_was_said(tmp_path):
     assert "In sentences" not in written(tmp_path, made_up_record(LABELS, SCRIPT, 10.0))[0]
 
 
+@pytest.mark.parametrize(
+    "trained_on, shown",
+    [
+        ('{"dataset": "windows", "train_groups": ["a", "b"], "origins": {}}', "dataset windows; train groups a b"),
+        ("from a colleague", "from a colleague"),
+    ],
+)
+def test_page_says_in_words_what_the_model_was_trained_on(tmp_path, trained_on, shown):
+    record = made_up_record(LABELS, SCRIPT, 10.0)
+    trained = replace(record, model=replace(record.model, trained_on=trained_on))
+    words = "".join(written(tmp_path, trained)[1].words)
+    assert shown in words and "{" not in words.partition("What was run")[2]
+
+
 def test_page_names_a_broken_promise(tmp_path):
     late = FaultScript((InjectedFault("camera", "off", 2.0, 2.2),))  # over before it is noticed: it never clears
     record = made_up_record(LABELS, late, 10.0)
     words = "".join(written(tmp_path, record)[1].words)
-    assert "Broken:" in words and "camera off at 2 s" in words and "All kept" not in words
+    assert "Broken:" in words and "camera off 2-2.2 s" in words and "All kept" not in words
 
 
 def test_page_without_labels_faults_or_predictions(tmp_path):

@@ -4,12 +4,13 @@ from dataclasses import replace
 from xml.etree import ElementTree
 
 import numpy as np
+from matplotlib.figure import Figure
 from run_record_maker import made_up_record
 
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.frames import Frame
-from sentryfuse_ros.reporting.run_plots import draw_run, stretches
+from sentryfuse_ros.reporting.run_plots import classes_panel, draw_run, stretches
 from sentryfuse_ros.reporting.style import RED, STATE_COLOURS
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
@@ -34,6 +35,15 @@ def test_drawing_shows_what_happened_and_nothing_else():
     stale = STATE_COLOURS["STALE"].figure
     assert RED not in quiet and stale not in quiet  # nothing wrong, no frame withheld, no sensor lost
     assert loud.count(stale) >= 2 and loud.count(RED) > quiet.count(RED) + 10
+
+
+def test_a_row_of_verdicts_is_drawn_where_there_are_any():
+    unknown = Labels.of_seconds(((0.0, 10.0, "a label that the model has no class for"),))
+    for labels, judged in ((LABELS, True), (unknown, False)):
+        axis = Figure().subplots()
+        classes_panel(axis, made_up_record(labels, FaultScript(), 10.0))
+        rows = [text.get_text() for text in axis.get_yticklabels()]
+        assert rows == ["truth", "prediction", *(["correct or wrong"] if judged else [])]
 
 
 def test_labels_that_look_like_mathematics_are_drawn_as_they_are():

@@ -23,7 +23,8 @@ def bag_path(tmp_path_factory):
         (["replay", "BAG", "--faults", "/no/faults.yaml"], ["fault file /no/faults.yaml", "No such file"]),
         (["replay", "BAG", "--params-file", "/no/params.yaml"], ["parameter file /no/params.yaml"]),
         (["replay", "BAG", "--map", "camera=/cam/depth"], ["--map", "SENSOR:=TOPIC"]),
-        (["replay", "BAG", "--speed", "0"], ["speed 0.0", "0.05 to 20"]),
+        (["replay", "BAG", "--repeat", "0"], ["--repeat: saw 0", "1 or more"]),
+        (["replay", "BAG", "--speed", "0"], ["--speed: saw 0.0", "0.05 to 20"]),
         (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
     ],
 )

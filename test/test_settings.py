@@ -136,10 +136,18 @@ def test_limits_reach_the_sensor():
     assert next(s for s in settings.sensors if s.name == "imu").limits == {"accel_max_m_s2": 50}
 
 
-@pytest.mark.parametrize(("text", "expected"), [("a: [", "valid YAML"), ("fuse_node: {x: 1}", "ros__parameters")])
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (b"a: 1\nb: [", "in line 2, expected valid YAML"),
+        (b"fuse_node: {x: 1}", "ros__parameters"),
+        (b"- a", "saw list, expected a ROS 2 parameter file"),
+        (b"\x8e\x00", "saw bytes that are no text"),
+    ],
+)
 def test_broken_parameter_file_is_named(tmp_path, text, expected):
     path = tmp_path / "broken.yaml"
-    path.write_text(text)
+    path.write_bytes(text)
     with pytest.raises(ParameterError, match=expected) as caught:
         read_yaml(path)
     assert "broken.yaml" in str(caught.value)

@@ -15,8 +15,10 @@ import torch
 from made_up_training import QUIET, recipe, recordings
 from rich.console import Console
 
+from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import CheckpointError, DataError
 from sentryfuse_ros.model.saved import load_checkpoint
+from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.training import run as run_module
 from sentryfuse_ros.training.examples import RecordingExamples
@@ -285,3 +287,13 @@ def test_two_ranks_train_one_network(tmp_path):
     assert [rank.returncode for rank in ranks] == [0, 0], said
     assert said[0][0].split()[-1] == said[1][0].split()[-1]
     assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path, monkeypatch, capsys):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("sentryfuse_ros.training.run.train", stop)
+    config = str(share_path("config", "train_ground.yaml"))
+    assert main(["train", "--config", config, "--out", str(tmp_path / "model")]) == 130
+    assert "--resume goes on from the last complete epoch" in capsys.readouterr().err

@@ -107,7 +107,8 @@ def run(args: argparse.Namespace) -> int:
     result = replay.replay(task, RunFiles(args.out, report), live_view=not args.headless and sys.stdout.isatty(), narrate=True)
     print_summary(result, args.out)
     values = result.to_dict()
-    print(json.dumps({name: values[name] for name in (*SHOWN, *(["stream"] if watches else []))}))
+    if not sys.stdout.isatty():  # for a program that reads what it says
+        print(json.dumps({name: values[name] for name in (*SHOWN, *(["stream"] if watches else []))}))
     print(f"report: {report.absolute()}")
     return 0 if result.summary.valid_predictions and (result.summary.promises_kept or not args.strict) else 1
 

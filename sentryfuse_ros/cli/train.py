@@ -91,14 +91,18 @@ def run(args: argparse.Namespace) -> int:
             recipe,
         )
         return 0
-    folder = train(
-        replace(recipe, **changes),
-        args.out,
-        resume=args.resume,
-        calibrate_from=args.calibrate_from,
-        start_from=args.start_from,
-        command="sentryfuse " + shlex.join(sys.argv[1:]),
-    )
+    try:
+        folder = train(
+            replace(recipe, **changes),
+            args.out,
+            resume=args.resume,
+            calibrate_from=args.calibrate_from,
+            start_from=args.start_from,
+            command="sentryfuse " + shlex.join(sys.argv[1:]),
+        )
+    except KeyboardInterrupt:
+        print("stopped; the same command with --resume goes on from the last complete epoch", file=sys.stderr)
+        raise
     if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
         print(f"to let it notice sensors that lie: sentryfuse trust {folder} {recipe.dataset}")

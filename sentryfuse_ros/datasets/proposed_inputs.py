@@ -118,7 +118,8 @@ def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
     columns = min(max(PICTURE_COLUMN_STEP, round(rows * width / height / PICTURE_COLUMN_STEP) * PICTURE_COLUMN_STEP), width)
     return ProposedInput(
         ModalitySpec(sensor.model_input, "camera", length_s, (FRAMES, channels, rows, columns), name, options=_repeat(rate_hz)),
-        f"{topic.name} sends {width} x {height} pictures at {rate_hz:.3g} Hz; {FRAMES} of them, shrunk to {columns} x {rows}",
+        f"{topic.name} sends {width} x {height} pictures at {rate_hz:.3g} Hz; {FRAMES} of them"
+        + (f", shrunk to {columns} x {rows}" if (columns, rows) != (width, height) else ""),
     )
 
 

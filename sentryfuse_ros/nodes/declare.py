@@ -11,7 +11,8 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter as RosParameter
 
 from ..errors import ParameterError
-from ..parameters import PARAMETERS, SENSOR_PARAMETERS, Parameter
+from ..parameter import Parameter
+from ..parameters import PARAMETERS, SENSOR_PARAMETERS
 from ..settings import Settings, check_instance_names, check_settings, sensor_default, unknown_names
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-import yaml
+from ..errors import ParameterError
+from ..yaml_files import load_yaml
 
 
 def warnings_on_files(arguments: Sequence[str], node: str) -> list[str]:
@@ -15,8 +15,8 @@ def warnings_on_files(arguments: Sequence[str], node: str) -> list[str]:
     texts = []
     for path in _params_files(arguments):
         try:
-            names = list(_block_names(yaml.safe_load(Path(path).read_text(encoding="utf-8"))))
-        except (OSError, ValueError, yaml.YAMLError):
+            names = list(_block_names(load_yaml(path, "parameter file")))
+        except ParameterError:
             continue  # rcl has read it already, and has its own words for what it cannot read
         if not any(matches(name, node) for name in names):
             found = ", ".join(names) or "none"
@@ -24,6 +24,17 @@ def warnings_on_files(arguments: Sequence[str], node: str) -> list[str]:
                 f"parameter file {path} has no block for this node, so nothing in it is in force: saw {found}, expected {node} "
                 f"or /**; rename the block, or start the node with that name and namespace"
             )
+    return texts
+
+
+def mistakes_in_files(arguments: Sequence[str]) -> list[str]:
+    """Why a `--params-file` cannot be read, for each of which that is so. rcl says so without the line."""
+    texts = []
+    for path in _params_files(arguments):
+        try:
+            load_yaml(path, "parameter file", "correct it, or give another --params-file")
+        except ParameterError as error:
+            texts.append(str(error))
     return texts
 
 

@@ -15,6 +15,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
+from .parameter_files import mistakes_in_files
 from .stop_signals import STOP
 
 
@@ -91,7 +92,8 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     try:
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
     except Exception as error:  # e.g. a malformed parameter file or an unknown ROS argument
-        print(f"cannot start: {error}", file=sys.stderr)
+        mistakes = mistakes_in_files(sys.argv if args is None else args)
+        print(f"cannot start: {'; '.join(mistakes) or error}", file=sys.stderr)
         return 2
     node, executor = None, make_executor()
     try:

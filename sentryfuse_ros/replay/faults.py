@@ -14,9 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-import yaml
-
-from ..errors import ParameterError, reason_of
+from ..errors import ParameterError
+from ..yaml_files import load_yaml
 
 FAULT_KINDS = {
     "off": "nothing is delivered",
@@ -108,12 +107,7 @@ def read_fault(entry: object, where: str) -> InjectedFault:
 
 def read_script(path: str | Path) -> FaultScript:
     """Read a fault file. Raises ParameterError naming the file and the entry."""
-    try:
-        tree = yaml.safe_load(Path(path).read_text())
-    except OSError as error:
-        raise ParameterError(f"fault file {path}", reason_of(error), "a readable YAML file") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParameterError(f"fault file {path}", str(error).split("\n")[0], "valid YAML") from error
+    tree = load_yaml(path, "fault file")
     tree = {} if tree is None else tree
     if not isinstance(tree, Mapping) or set(tree) - {"faults", "battery"}:
         raise ParameterError(

@@ -60,6 +60,24 @@ class FaultVerdict:
     kept: bool = True
     note: str = ""
 
+    def describe(self) -> str:
+        """The fault, how it was noticed and recovered from, and what there is to say of that, in a line."""
+        seen = [f"seen as {'/'.join(self.seen_as)}"] if self.seen_as else []
+        if self.mask_clear_s is not None:
+            seen.append(f"left out after {self.mask_clear_s:g} s{_in_brackets(self.clear_limit_s)}")
+        elif self.clear_limit_s is not None:
+            seen.append(f"never left out{_in_brackets(self.clear_limit_s)}")
+        if self.mask_return_s is not None:
+            seen.append(f"back {self.mask_return_s:g} s after enough good messages{_in_brackets(self.return_limit_s)}")
+        elif self.return_limit_s is not None:
+            seen.append(f"not back after enough good messages{_in_brackets(self.return_limit_s)}")
+        told = "; ".join(part for part in (", ".join(seen), self.note) if part)
+        return f"{self.sensor} {self.kind} {self.from_s:g}-{self.to_s:g} s: {told or 'not noticed'}"
+
+
+def _in_brackets(limit_s: float | None) -> str:
+    return "" if limit_s is None else f" (limit {limit_s:g} s)"
+
 
 class _Step(NamedTuple):
     """One of the two halves of a verdict: clearing the mask, or returning to it."""
@@ -86,6 +104,8 @@ def judge_fault(
     name = fault.sensor
     if not delivered.all_s.get(name):
         return FaultVerdict(name, fault.kind, fault.from_s, fault.to_s, note="the recording has no such sensor")
+    if fault.from_s >= end_s:
+        return FaultVerdict(name, fault.kind, fault.from_s, fault.to_s, note="the recording ends before it begins")
     during = [row for row in statuses if fault.from_s <= row.t_s < fault.to_s and name in row.states]
     seen_as = tuple(dict.fromkeys(row.states[name].state for row in during if row.states[name].state != "OK"))
     times = [row.t_s for row in statuses]

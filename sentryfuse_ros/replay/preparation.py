@@ -25,12 +25,14 @@ from .session import PreparedReplay, ReplayTask
 
 def prepare(task: ReplayTask) -> PreparedReplay:
     """Read and check everything that a task names. Raises SentryFuseError."""
-    if task.repeat < 1 or not 0.05 <= task.speed <= 20 or task.gap_s < 0 or (task.to_s is not None and task.to_s <= 0):
-        raise ParameterError(
-            "replay",
-            f"repeat {task.repeat}, speed {task.speed}, gap {task.gap_s}, to {task.to_s}",
-            "repeat >= 1, speed 0.05 to 20, gap >= 0, to > 0",
-        )
+    for option, value, allowed, expected in (
+        ("--repeat", task.repeat, task.repeat >= 1, "1 or more"),
+        ("--speed", task.speed, 0.05 <= task.speed <= 20, "0.05 to 20"),
+        ("--gap", task.gap_s, task.gap_s >= 0, "0 s or more"),
+        ("--to", task.to_s, task.to_s is None or task.to_s > 0, "more than 0 s"),
+    ):
+        if not allowed:
+            raise ParameterError(option, value, expected)
     model = str(model_path(task.model).absolute()) if task.model else None
     bag = Bag(task.bag)
     params_file = task.params_file or share_path("config", "fuse.yaml")

@@ -162,15 +162,14 @@ def broken_promises(
         why = "; ".join(f"{name} {reason}" for name, reason in silent.items())
         broken.append("no valid prediction: " + (why or "no sensor sent anything that the model uses"))
     if max_gap_s is not None and max_gap_s > 2 * limits.fuse_period_s:
-        broken.append(f"a gap of {max_gap_s} s between predictions, promised {2 * limits.fuse_period_s:g} s")
+        broken.append(
+            f"a gap of {max_gap_s:g} s between two predictions, where at most {2 * limits.fuse_period_s:g} s are promised"
+        )
     if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms:
-        broken.append(f"overhead_ms_p99 {overhead_ms_p99}, promised {limits.overhead_ms:g}")
+        broken.append(
+            f"an overhead of {overhead_ms_p99:g} ms (99th percentile), where at most {limits.overhead_ms:g} ms are promised"
+        )
     not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
     if not_finite:
         broken.append(f"{not_finite} predictions with numbers that are not finite")
-    return broken + [
-        f"{v.sensor} {v.kind} at {v.from_s:g} s: clear {v.mask_clear_s} (limit {v.clear_limit_s}), return "
-        f"{v.mask_return_s} (limit {v.return_limit_s}){', ' + v.note if v.note else ''}"
-        for v in verdicts
-        if not v.kept
-    ]
+    return broken + [v.describe() for v in verdicts if not v.kept]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from matplotlib.figure import Figure
@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from ..evaluation.records import Confusion, EvaluationReport, Interval95, MaskResult, Measurement, Moments
 from . import evaluation_plots as plots
 from .latency_table import BUDGETS
-from .pages import NBSP, NOTHING, Card, Cell, Picture, Table, percent, render
+from .pages import NBSP, NOTHING, Card, Cell, Picture, Table, in_words, percent, render, words
 from .svg import svg_of
 
 PIXELS_PER_INCH = 96
@@ -256,24 +256,14 @@ def cell_table(measured: Measurement) -> Table:
     return Table(heads, rows, numbers=True)
 
 
-def words(value: object) -> str:
-    """[1, 3] -> "1 3"; of a mapping to lists, the lengths of the lists."""
-    if isinstance(value, Mapping):
-        return ", ".join(f"{name} {len(v) if isinstance(v, (list, tuple)) else v}" for name, v in value.items())
-    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
-
-
 def provenance(report: EvaluationReport) -> list[tuple[str, str]]:
     """Where the numbers come from, as pairs (name, value)."""
-    trained = [
-        f"{key.replace('_', ' ')} {words(value)}" for key, value in report.model_data.items() if value not in ("", [], None)
-    ]
     pairs = {
         "command": report.command,
         "model": report.model,
         "model sha256": report.model_sha256,
         "model's command": report.model_command,
-        "trained on": "; ".join(trained),
+        "trained on": in_words(report.model_data),
         "data set": report.dataset,
         "data set's origin": report.provenance,
         "a pruning ratio is a share of": BUDGETS[report.budget],

@@ -67,3 +67,15 @@ def render(template: str, values: Mapping[str, object], filters: Mapping[str, Ca
 def percent(share: float | None) -> str:
     """0.934 -> "93.4"; a dash for None."""
     return NOTHING if share is None else f"{100 * share:.1f}"
+
+
+def words(value: object) -> str:
+    """[1, 3] -> "1 3"; of a mapping to lists, the lengths of the lists."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {len(v) if isinstance(v, (list, tuple)) else v}" for name, v in value.items())
+    return " ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+
+
+def in_words(facts: Mapping[str, object]) -> str:
+    """What a checkpoint says of the data that it was trained on, without what is empty."""
+    return "; ".join(f"{key.replace('_', ' ')} {words(value)}" for key, value in facts.items() if value not in ("", [], {}, None))

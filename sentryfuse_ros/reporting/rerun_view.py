@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,13 +48,27 @@ def show(path: Path, save: Path | None = None) -> int:
                 "write one with: sentryfuse replay --mcap FILE",
             )
         # The viewer begins when the recording is made, so what can be refused has been refused before.
-        rerun.init("sentryfuse", spawn=save is None)
+        _begin(rerun, spawn=save is None)
         if save is not None:
             rerun.save(str(save))
         rerun.send_blueprint(_layout(rerun))
         shown = _log(rerun, bag)
         rerun.disconnect()
     return shown
+
+
+def _begin(rerun: Any, spawn: bool) -> None:
+    """Begin a recording; ``spawn``: with the viewer, which pip puts beside the interpreter, where PATH need not lead."""
+    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    try:
+        rerun.init("sentryfuse", spawn=spawn)
+    except RuntimeError as error:
+        raise SentryFuseError(
+            "the Rerun viewer",
+            str(error).partition("\n")[0],
+            "the program rerun",
+            "write a file for it with --save FILE.rrd, or open the result in Foxglove",
+        ) from error
 
 
 def _layout(rerun: Any) -> Any:

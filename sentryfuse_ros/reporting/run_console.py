@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 
 from ..nanoseconds import NS_PER_S
-from ..replay.judge import FaultVerdict
 from ..replay.run_summary import RunResult
 from ..replay.scores import RunScores
 from ..replay.session import PreparedReplay
@@ -58,18 +57,9 @@ def print_summary(result: RunResult, out: Path) -> None:
     for name, reason in s.never_ok.items():
         print(f"never OK: {name}, {reason}")
     for verdict in s.faults:
-        print("  " + fault_line(verdict))
+        print("  " + verdict.describe())
     print("promises kept" if s.promises_kept else "PROMISES BROKEN:\n  " + "\n  ".join(s.promises_broken))
     print(f"timeline: {out / 'timeline.csv'}, picture: {out / 'timeline.png'}, node log: {out / 'fuse_node.log'}")
-
-
-def fault_line(v: FaultVerdict) -> str:
-    """One fault and how it was noticed."""
-    return (
-        f"{v.sensor} {v.kind} {v.from_s:g}-{v.to_s:g} s: seen as {'/'.join(v.seen_as) or 'nothing'}, "
-        f"left out after {v.mask_clear_s} s (limit {v.clear_limit_s}), "
-        f"back {v.mask_return_s} s after enough good messages (limit {v.return_limit_s})" + (f"; {v.note}" if v.note else "")
-    )
 
 
 def print_scores(scores: RunScores) -> None:

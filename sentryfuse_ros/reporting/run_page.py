@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 from markupsafe import Markup
@@ -11,7 +12,7 @@ from ..replay.run_record import RunRecord
 from ..replay.run_summary import RunResult
 from ..replay.scores import Score
 from ..replay.stream_scores import StreamSummary
-from .pages import NBSP, NOTHING, Card, Cell, Table, render
+from .pages import NBSP, NOTHING, Card, Cell, Table, in_words, render
 from .stream_words import sentences
 
 SHOWN_CLASSES = 4  # of those that were predicted in a segment, the most frequent
@@ -113,7 +114,7 @@ def headline(result: RunResult) -> list[Card]:
     cleared = [v for v in summary.mask_clear_s if v is not None]
     if cleared:
         cards.append(
-            Card(seconds(max(cleared)), "slowest detection of a loss", f"fastest {min(cleared):.2f} s, {len(cleared)} losses")
+            Card(seconds(max(cleared)), "slowest detection of a loss", f"fastest {min(cleared):.2f} s, of {len(cleared)}")
         )
     cards.append(Card(numbers(summary.ratios_seen), "pruning ratios", f"{len(summary.ratios_seen)} levels in force"))
     flops = [row.flops for row in record.power if row.flops]
@@ -294,13 +295,22 @@ def words_table(record: RunRecord) -> Table:
     return Table(["time", *([] if labels is None else ["truth"]), "sentence"], rows)
 
 
+def _data_in_words(trained_on: str) -> str:
+    """`ModelInfo.trained_on`, the JSON of a checkpoint's section on its data, in words; other text as it is."""
+    try:
+        data = json.loads(trained_on)
+    except ValueError:
+        return trained_on
+    return in_words(data) if isinstance(data, dict) else trained_on
+
+
 def facts(result: RunResult) -> list[tuple[str, str]]:
     """What was run, as pairs (name, value)."""
     record, model = result.record, result.record.model
     pairs = [
         ("recording", record.bag),
         ("model", f"{model.name}, {model.parameters:,} parameters" if model.name else NOTHING),
-        ("trained on", model.trained_on),
+        ("trained on", _data_in_words(model.trained_on)),
         ("weights (sha256)", model.sha256),
         ("sensors", ", ".join(f"{name} from {topic}" for name, topic in (result.sensors or {}).items())),
         ("machine", record.environment),

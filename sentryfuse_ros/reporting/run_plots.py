@@ -190,10 +190,13 @@ def classes_panel(axis: Axes, record: RunRecord) -> None:
         truth = [(max(a, 0.0), min(b, record.end_s), label) for a, b, label in intervals if a < record.end_s and b > 0]
         ribbon(axis, 1.0, truth, colours, 0.8, True)
         ribbon(axis, 0.1, predicted, colours, 0.8, True)
+        rows = {1.0: "truth", 0.1: "prediction"}
         verdicts = tick_stretches(record, lambda p: WORDS[is_correct(p, record.labels, record.model.classes)])
-        ribbon(axis, -0.55, verdicts, {"": "#ffffff", "correct": GREEN, "wrong": RED}, 0.3, False)
-        axis.set_yticks([1.0, 0.1, -0.55], ["truth", "prediction", "correct or wrong"])
-        axis.set_ylim(-0.75, 1.45)
+        if any(word for _, _, word in verdicts):  # none is judged where the model has no class for any label
+            rows[-0.55] = "correct or wrong"
+            ribbon(axis, -0.55, verdicts, {"": "#ffffff", "correct": GREEN, "wrong": RED}, 0.3, False)
+        axis.set_yticks(list(rows), list(rows.values()))
+        axis.set_ylim(-0.75 if -0.55 in rows else -0.35, 1.45)
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(axis="both", length=0)
     shown = [(name, colour) for name, colour in colours.items() if name and colour != OTHER_CLASS]

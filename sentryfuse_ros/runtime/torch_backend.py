@@ -37,6 +37,7 @@ class CudaGraphPlan:
     CPU to start the next operation. Inputs go through page-locked buffers, whose addresses the graph knows."""
 
     def __init__(self, plan: EagerPlan, shapes: Mapping[str, tuple[int, ...]]):
+        self._plan = plan  # the graph reads its weights where they lie, so they have to stay there
         self._host = {name: torch.zeros(1, *shapes[name]).pin_memory() for name in plan.names}
         self._on_device = {name: buffer.to(plan.device) for name, buffer in self._host.items()}
         side = torch.cuda.Stream()

@@ -15,9 +15,9 @@ from .trust_table import Judgement, Plausibility, TrustTable
 
 OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
 # At least so much new data between two judgements, because windows that hardly differ say the same: while the last ones said that
-# something changes, and otherwise, when a judgement costs more than it is likely to tell. A picture costs most, and a lie is in
-# all of it at once, while it has to fill half of a window of steps.
-PAUSE_S, CALM_PAUSE_S, CALM_PICTURE_PAUSE_S = 0.15, 0.35, 0.85
+# something changes, and otherwise, when a judgement costs more than it is likely to tell. A picture costs most; with a pause of
+# a second, and `EVIDENCE_S` after it, a lie would be noticed too late.
+PAUSE_S, CALM_PAUSE_S, CALM_PICTURE_PAUSE_S = 0.15, 0.35, 0.45
 MEMORY_S = 5.0  # an implausible window counts for so long, if those after it do not disprove its lie
 EVIDENCE_S = 1.0  # of data must be implausible: the half of a window of steps that is judged, or the pictures of a second
 HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from ..errors import ParameterError, reason_of
+from ..errors import ParameterError
+from ..yaml_files import load_yaml
 
 
 def read_recipe_file(path: str | Path, what: str, example: str) -> dict[str, Any]:
@@ -15,12 +14,7 @@ def read_recipe_file(path: str | Path, what: str, example: str) -> dict[str, Any
 
     Raises ParameterError where the file is missing, is not YAML, or holds something else than keys with values.
     """
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ParameterError(f"{what} {path}", reason_of(error), "a readable YAML file", example) from error
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParameterError(f"{what} {path}", str(error), "a readable YAML file", example) from error
+    values = load_yaml(path, what, example)
     if not isinstance(values, dict):
         raise ParameterError(f"{what} {path}", type(values).__name__, "a mapping of keys to values", example)
     return values
