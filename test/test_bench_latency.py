@@ -26,7 +26,16 @@ def test_quick_measurement_prints_a_table_and_writes_json(folder, tmp_path, caps
     target = tmp_path / "new folder" / "latency.json"
     assert main(["bench", "latency", "--model", str(folder), "--quick", "--json", str(target)]) == 0
     out = capsys.readouterr().out
-    for words in ("all sensors live", "camera missing", "imu missing", "wheel missing", "MFLOPs", "% of its time"):
+    for words in (
+        "all sensors live",
+        "camera missing",
+        "imu missing",
+        "wheel missing",
+        "MFLOPs",
+        "% of its time",
+        "speed at r = 0.9, as a multiple of that of r = 0",
+        "change of plan",
+    ):
         assert words in out
     report = json.loads(target.read_text())
     assert report["rounds"] == 5 and report["inputs"] == "noise" and report["version"] and report["machine"]["processor"]

@@ -26,6 +26,7 @@ from sentryfuse_ros.training.stream_codes import random_stream
 from sentryfuse_ros.training.stream_pairs import PairTrainer, pair_of_codes
 from sentryfuse_ros.training.stream_recipe import StreamRecipe
 from sentryfuse_ros.training.stream_trainer import StreamTrainer, clip_logits, depth_windows
+from sentryfuse_ros.validation import build
 
 SPEC = ModalitySpec("depth", "camera", 1.2, (12, 1, 48, 48), "depth_m", mean=(2.8,), std=(0.8,))
 
@@ -191,3 +192,14 @@ def test_a_router_learns_that_a_picture_with_more_change_is_worth_more():
     router = LearnedRouter(train_router(examples, (0.0, 0.01, 0.02)))
     calm, busy = (router.expected_errors(RouterInput(c, c / 20, 0.1, 0.9, 0.0).features()) for c in (0.8, 10.0))
     assert busy[0] > calm[0] and calm[2] == busy[2] == 0
+
+
+def test_a_recipe_says_how_strongly_people_are_moved(monkeypatch):
+    recipe = build(StreamRecipe, {"pose": {"shift": [0.2, 0.0], "depth_m": 0.3}, "batch": 8}, "recipe", "correct it")
+    given = []
+    monkeypatch.setattr(
+        depth_clips, "place_people", lambda people, pose, *rest: given.append(pose) or place_people(people, pose, *rest)
+    )
+    for some in (recipe, StreamRecipe(batch=8)):
+        next(StreamTrainer(network(), frames_of_arms(), range(8), some, seed=0).batches())
+    assert given == [Pose(shift=(0.2, 0.0), depth_m=0.3), depth_clips.TRAINING_POSE]

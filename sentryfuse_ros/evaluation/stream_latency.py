@@ -70,9 +70,9 @@ class GlobalAttention:
         (name,) = checkpoint.config.names
         spec, options = encoder.spec, checkpoint.config.tokenizer[name]
         assert isinstance(options, PatchTokenizerConfig)
-        self._options, self._shape = options, (-1, spec.channels * options.patch**2)
+        self._options, self._shape = options, (options.patch_tokens(spec), spec.channels * options.patch**2)
         graph, weights = OnnxGraph(), stem_weights(checkpoint.config, checkpoint.tensors, 0, 0)
-        patches = graph.input("patches", ["patches", self._shape[1]])
+        patches = graph.input("patches", self._shape)
         codes = encode_windows(graph, normalised(graph, patches, spec, options), spec, options, weights, everywhere=True)
         graph.output(read_picture(graph, codes, spec, options, weights), "token")
         self._session = make_session(graph, threads)

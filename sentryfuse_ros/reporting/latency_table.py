@@ -18,6 +18,8 @@ def latency_table(report: LatencyReport) -> str:
         f"a ratio is a share of {BUDGETS[report.budget]}",
         f"{report.rounds} rounds over all plans in turn, on inputs of {report.inputs}",
     ]
+    if any(plan.accuracy is not None for plan in report.plans):
+        lines.append("accuracy: of the plan on the validation recordings of the model's training, by which plans are chosen")
     for missing, group in groupby(report.plans, key=lambda plan: plan.missing):
         lines += [
             "",
@@ -36,8 +38,24 @@ def latency_table(report: LatencyReport) -> str:
         f"With all sensors live, r = {highest.ratio:.2f} needs {100 * highest.flops / dense.flops:.0f} % of the dense model's "
         f"FLOPs and {100 * highest.relative:.0f} % of its time on this machine.",
     ]
-    lines += [f"  {name:28} {value:8.3f}" for name, value in report.summary.items()]
+    if report.summary:
+        lines += ["", "Measured once more, in turn with other programs, all sensors live:"]
+    lines += [f"  {value:8.2f}  {_meaning(name)}" for name, value in report.summary.items()]
     return "\n".join(lines)
+
+
+def _meaning(name: str) -> str:
+    """What an entry of `evaluation.latency.summarise` is, in words."""
+    what, _, against = name.partition("_r")
+    if what != "speedup":
+        return {"switch_ms_p99": "first inference after a change of plan, 99th percentile [ms]"}.get(name, name)
+    percent, _, other = against.partition("_")
+    others = {
+        "same_backend": "r = 0",
+        "vs_before": "the other installation at r = 0",
+        "vs_user": "the same network in plain torch with ordinary attention",
+    }
+    return f"speed at r = {int(percent) / 100:g}, as a multiple of that of {others[other]}"
 
 
 def _percent(accuracy: float | None) -> str:

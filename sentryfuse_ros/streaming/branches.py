@@ -155,9 +155,9 @@ class LearnedRouter:
 
     def expected_errors(self, features: Sequence[float]) -> tuple[float, float, float]:
         """Of reuse, light and full; that of full is 0."""
-        out = self._out.dot(np.tanh(self._hidden.dot((*features, 1.0)))).tolist()
-        reuse, light = (softplus(value + bias) for value, bias in zip(out, self._weights.out_bias))
-        return reuse, light, 0.0
+        reuse, light = self._out.dot(np.tanh(self._hidden.dot((*features, 1.0)))).tolist()
+        of_reuse, of_light = self._weights.out_bias
+        return softplus(reuse + of_reuse), softplus(light + of_light), 0.0
 
 
 def softplus(x: float) -> float:

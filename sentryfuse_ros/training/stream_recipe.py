@@ -10,6 +10,8 @@ from typing import Any
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
 from ..validation import Count, NotNegative, Positive, Share, ShareBelowOne, build, check
+from .depth_clips import TRAINING_POSE
+from .depth_room import Pose
 from .recipe_file import read_recipe_file
 
 _WHAT, _REMEDY = "stream recipe", "correct the training YAML"
@@ -21,6 +23,7 @@ class StreamRecipe:
 
     rate_hz: Positive = 10.0
     batch: Count = 48  # clips
+    pose: Pose = TRAINING_POSE  # how strongly people are moved and stretched; see depth_room.py
     learning_rate: Positive = 1.5e-3
     weight_decay: NotNegative = 0.05
     max_grad_norm: Positive = 1.0

@@ -77,7 +77,8 @@ class StreamTrainer:
                 order = torch.randperm(len(self.recordings), device=self.device, generator=self.random)
                 left = torch.cat([left, self.recordings[order]])
             chosen, left = left[:batch], left[batch:]
-            yield self.frames.clips(chosen, count, (size[0], size[1]), self.recipe.rate_hz, self.random)
+            recipe = self.recipe
+            yield self.frames.clips(chosen, count, (size[0], size[1]), recipe.rate_hz, self.random, pose=recipe.pose)
 
     def step(self, clips: Clips, time: float) -> StepReport:
         """One step of the optimiser; ``time`` runs from 0 to 1 over the whole training."""
