@@ -11,7 +11,7 @@ import onnxruntime
 from ..errors import ParameterError
 from ..model.patch_config import PatchTokenizerConfig
 from ..preprocessing import ModalitySpec
-from ..runtime.onnx_session import make_session
+from ..runtime.onnx_session import bound_session, make_session
 from . import change_graph
 from .change_rule import ChangeRule, rule_for
 
@@ -73,8 +73,8 @@ class ChangeDetector:
             steps = change_graph.neighbour_steps(channels, shape, every) if texture else None
             if steps is not None:
                 steps /= windows * steps.shape[1] * (spec.std[0] if spec.std else 1.0)
-            self._session = make_session(change_graph.change_graph(self.rule, windows, self._means, self._has_holes, steps))
-            self._binding = self._bind(texture)
+            session = make_session(change_graph.change_graph(self.rule, windows, self._means, self._has_holes, steps))
+            self._bound = bound_session(session, self._bind(session, texture))
 
     @staticmethod
     def window_shape(options: PatchTokenizerConfig, rule: ChangeRule) -> tuple[int, int]:
@@ -94,7 +94,7 @@ class ChangeDetector:
     def compare(self) -> Change:
         """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""
         if self.rule.factor:
-            self._session.run_with_iobinding(self._binding)
+            self._bound.run()
         scores, largest = self._scores, self._largest.tolist()
         return Change(scores, (scores > 1).nonzero()[0].tolist(), sum(largest) / len(largest), float(self._texture))
 
@@ -110,8 +110,8 @@ class ChangeDetector:
             for window in windows:  # of a few rows, each by itself is faster than all by their indices
                 held[window] = pixels[window]
 
-    def _bind(self, texture: bool) -> Any:
-        binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+    def _bind(self, session: Any, texture: bool) -> Any:
+        binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
         noise = value(self._noise)  # renewed in place, by the last step of the graph
         inputs = {change_graph.NOW: value(self.pixels), change_graph.HELD: value(self._held), change_graph.NOISE: noise}
         outputs: dict[str, np.ndarray] = {change_graph.SCORES: self._scores, change_graph.LARGEST: self._largest}

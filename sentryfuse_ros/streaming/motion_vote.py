@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -11,7 +10,7 @@ import onnxruntime
 from ..errors import ParameterError
 from ..runtime.onnx_graph import FLOAT, OnnxGraph
 from ..runtime.onnx_patches import TINY
-from ..runtime.onnx_session import make_session
+from ..runtime.onnx_session import bound_session, make_session
 from ..validation import Count, Positive, Share, check
 
 _CONFLICT_M = 0.2  # a depth is compared up to this difference, so that an edge counts no more than a face
@@ -50,16 +49,17 @@ class MotionVote:
         """
         self.limits = limits or MotionLimits()
         graph, outputs = _vote_graph(grid, shape, channels, self.limits)
-        self._session = make_session(graph)
+        session = make_session(graph)
         self._key, self._now = (np.zeros((2, _longest(grid, shape), max(grid)), np.float32) for _ in range(2))
         self._votes = np.zeros((3, 2), np.float32)
         self._has_key = False
         self._pixels: np.ndarray | None = None  # what is bound
-        self._binding: Any = self._session.io_binding()
+        self._bound = bound_session(session, session.io_binding())
+        binding = self._bound.binding
         value = onnxruntime.OrtValue.ortvalue_from_numpy
-        self._binding.bind_ortvalue_input(_KEY, value(self._key))
+        binding.bind_ortvalue_input(_KEY, value(self._key))
         for name, array in zip(outputs, (self._now, self._votes)):
-            self._binding.bind_ortvalue_output(name, value(array))
+            binding.bind_ortvalue_output(name, value(array))
 
     def reset(self) -> None:
         """Forget the key picture."""
@@ -70,8 +70,8 @@ class MotionVote:
         it has, or where there is none. Bringing the same array each time, with new pixels, saves some microseconds."""
         if pixels is not self._pixels:
             self._pixels = np.ascontiguousarray(pixels, np.float32)
-            self._binding.bind_ortvalue_input(_PIXELS, onnxruntime.OrtValue.ortvalue_from_numpy(self._pixels))
-        self._session.run_with_iobinding(self._binding)
+            self._bound.binding.bind_ortvalue_input(_PIXELS, onnxruntime.OrtValue.ortvalue_from_numpy(self._pixels))
+        self._bound.run()
         back, moved, told = self._votes.tolist()
         most = max(*back, moved[0] - back[0], moved[1] - back[1])
         found = self._has_key and most >= max(self.limits.agreeing, self.limits.agreeing_share * sum(told) / 2)
