@@ -1,6 +1,8 @@
 """A sensor that lies: noticed from what the model was trained on, masked or warned of, and believed again."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -18,7 +20,7 @@ from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
-from sentryfuse_ros.sensing.quantities import quantities
+from sentryfuse_ros.sensing.quantities import median, quantiles, quantities
 from sentryfuse_ros.sensing.trust_table import MEASURED, Plausibility, TrustTable, tables_of, trust_record
 from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.trust import MARGIN, fit_table
@@ -336,3 +338,37 @@ def test_the_shipped_model_does_not_believe_an_imu_that_never_sent_anything_but_
     status = last.tick.statuses["imu"]
     assert status.state == State.IMPLAUSIBLE and not last.valid and "imu IMPLAUSIBLE" in last.reason
     assert "acceleration" in status.reason and "accelerations in g" in status.reason
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8, 4001, 4002])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_median_is_that_of_numpy_to_the_bit(count, dtype):
+    values = np.random.default_rng(count).normal(0, 3, count).astype(dtype)
+    values[count // 3] = np.inf
+    assert median(values) == np.median(values) and median(values).dtype == dtype
+    assert median(values.reshape(1, -1)) == np.median(values)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 4000])
+def test_quantiles_are_those_of_numpy(count):
+    values = np.random.default_rng(count).normal(0, 3, count).astype(np.float32)
+    shares = (0.0, 0.05, 0.5, 0.95, 1.0)
+    assert quantiles(values, shares) == pytest.approx(np.quantile(values.astype(np.float64), shares), rel=1e-12, abs=1e-12)
+
+
+def test_judging_loads_no_part_of_numpy_that_a_robot_does_not_need():
+    """They would take 5 MB of its memory."""
+    code = """
+import sys
+import numpy as np
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.runtime.engine import Engine
+engine = Engine.load(model_path("ground_robot"), backend="onnxruntime")
+for spec in engine.specs:
+    x = np.linspace(0.1, 1.0, int(np.prod(spec.shape)), dtype=np.float32).reshape(spec.shape)
+    from sentryfuse_ros.sensing.quantities import quantities
+    assert engine.trust_tables[spec.name].judge(quantities(spec, x))
+print(*(name for name in ("numpy.ma", "numpy.random", "importlib.metadata") if name in sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], text=True, capture_output=True, check=False)
+    assert done.returncode == 0 and done.stdout.split() == [], done.stdout + done.stderr

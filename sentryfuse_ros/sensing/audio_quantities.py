@@ -9,7 +9,7 @@ import numpy as np
 
 from ..preprocessing import ModalitySpec
 from ..preprocessing.audio import band_edges_hz
-from .quantities import LOG, Quantities, log
+from .quantities import LOG, Quantities, log, median
 
 _SPECTRUM, _CHANGE = 20, 10  # groups of neighbouring bands that are told apart
 _APART = 3  # frames that are nearer than this overlap, or belong to the same sound
@@ -58,7 +58,7 @@ def _novelty(x: np.ndarray) -> float:
     apart = np.abs(place[:, None] - place) >= _APART
     nearest = np.where(apart, distance, np.inf).min(axis=1)
     typical = (distance * apart).sum() / apart.sum()
-    return float(log((np.median(nearest) + _FINE) / (typical + _FINE)))
+    return float(log((median(nearest) + _FINE) / (typical + _FINE)))
 
 
 @lru_cache(maxsize=16)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..preprocessing import ModalitySpec
-from .quantities import LOG, Quantities, log
+from .quantities import LOG, Quantities, log, median, quantiles
 
 _DIM = 0.01  # of full scale; darker than this no ratio of brightnesses means anything
 _FLAT = 0.005  # of full scale, the same for contrasts
@@ -51,7 +51,7 @@ def _light(p: np.ndarray) -> Quantities:
         f"{LOG}bend over step": float(log((_rms(bend) + _FINE) / (across + _FINE))),
         f"{LOG}step down over step across": float(log((down + _FINE) / (across + _FINE))),
         f"{LOG}step at every eighth column": float(log((by_column[7::8].mean() + _FINE) / (by_column.mean() + _FINE))),
-        "skewness of the brightness": (mean - float(np.median(grey))) / (size + _FLAT),
+        "skewness of the brightness": (mean - float(median(grey))) / (size + _FLAT),
         f"{LOG}contrast of blocks over that of samples": float(log((blocks.std() + _FINE) / (size + _FLAT))),
         "correlation of brightness and fine detail": float(np.corrcoef(blocks, detail)[0, 1]),
     }
@@ -89,7 +89,7 @@ def _colour(p: np.ndarray) -> Quantities:
     del found[f"{LOG}contrast of green over that of green"]
     # Of bright and of dark parts apart: light has one colour, shadow another.
     grey = p.mean(axis=0)
-    bright = grey > np.median(grey)
+    bright = grey > median(grey)
     for name, part in (("bright", bright), ("dark", ~bright)):
         if part.any():
             level = p[:, part].mean(axis=1)
@@ -107,7 +107,7 @@ def _depth(p: np.ndarray) -> Quantities:
     returns = image[seen] if seen.any() else np.zeros(1, np.float32)
     both = seen[:, 1:] & seen[:, :-1]
     step = np.abs(np.where(both, image[:, 1:] - image[:, :-1], np.float32(0)))[both]
-    low, middle, high = np.quantile(returns, (0.05, 0.5, 0.95))
+    low, middle, high = quantiles(returns, (0.05, 0.5, 0.95))
     rows, columns = seen.mean(axis=1), seen.mean(axis=0)
 
     def centre(share: np.ndarray) -> float:
@@ -120,7 +120,7 @@ def _depth(p: np.ndarray) -> Quantities:
         f"{LOG}far distance [m]": float(log(float(np.abs(high)) + _FINE)),
         f"{LOG}spread of the distances [m]": float(log(float(high - low) + _FINE)),
         f"{LOG}step across, mean [m]": float(log((float(step.mean()) if len(step) else 0.0) + 1e-4)),
-        f"{LOG}step across, median [m]": float(log((float(np.median(step)) if len(step) else 0.0) + 1e-4)),
+        f"{LOG}step across, median [m]": float(log((float(median(step)) if len(step) else 0.0) + 1e-4)),
         "centre of the returns, down": centre(rows),
         "centre of the returns, across": centre(columns),
         "share of rows with returns": float((rows > 0).mean()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..preprocessing import ModalitySpec
-from .quantities import LOG, Quantities, log
+from .quantities import LOG, Quantities, log, median, quantiles
 
 _SECTORS = 4
 _FAR_SHARE = 0.06  # of the returns of a row lie beyond its far range
@@ -31,7 +31,7 @@ def lidar_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
     pairs = max(len(steps), 1)
     found[f"{LOG}range step, RMS [m]"] = float(log(np.sqrt(float((steps * steps).sum(dtype=np.float64)) / pairs) + 1e-3))
     found[f"{LOG}range step, mean [m]"] = float(log(float(steps.sum(dtype=np.float64)) / pairs + 1e-3))
-    found[f"{LOG}range step, median [m]"] = float(log((float(np.median(steps)) if len(steps) else 0.0) + 1e-4))
+    found[f"{LOG}range step, median [m]"] = float(log((float(median(steps)) if len(steps) else 0.0) + 1e-4))
     sector = np.arange(part.shape[2]) * _SECTORS // part.shape[2]
     for k in range(_SECTORS):
         own = seen[:, sector == k]
@@ -44,7 +44,7 @@ def lidar_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
         for row, height in enumerate(np.where(seen.any(axis=1), ground, 0.0).tolist()):
             found[f"low height in row {row} [m]"] = height
         inside_heights = part[1][seen] if seen.any() else np.zeros(1, np.float32)
-        low, high = np.quantile(inside_heights, (0.05, 0.95))
+        low, high = quantiles(inside_heights, (0.05, 0.95))
         found["low height [m]"], found["high height [m]"] = float(low), float(high)
         found[f"{LOG}deviation of the height [m]"] = float(log(float(inside_heights.std()) + 1e-2))
     for place in range(2, len(part)):

@@ -14,6 +14,7 @@ from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
 from ..runtime.onnx_backend import SEEN, TOKENS, OnnxBackend
 from ..runtime.onnx_fusion import LOGITS
+from ..runtime.onnx_session import bound_session
 from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
@@ -36,15 +37,16 @@ class StreamClassifier:
         (spec,) = config.modalities
         scores = gate_scores(config, checkpoint.tensors, part.used)
         units = subnetwork_units(config, token_counts(config), part, scores)
-        self._session: Any = OnnxBackend(checkpoint, threads).compile(part, units).session
+        session: Any = OnnxBackend(checkpoint, threads).compile(part, units).session
         self.stream = stream
         self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
         self._seen = np.zeros(spec.shape[0], np.float32)
         self._logits = np.zeros((1, len(config.classes)), np.float32)
-        self._binding, value = self._session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        self._binding.bind_ortvalue_input(spec.name + TOKENS, value(self._tokens))
-        self._binding.bind_ortvalue_input(spec.name + SEEN, value(self._seen))
-        self._binding.bind_ortvalue_output(LOGITS, value(self._logits))
+        binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
+        binding.bind_ortvalue_input(spec.name + TOKENS, value(self._tokens))
+        binding.bind_ortvalue_input(spec.name + SEEN, value(self._seen))
+        binding.bind_ortvalue_output(LOGITS, value(self._logits))
+        self._bound = bound_session(session, binding)
         self._reuse, self._last = reuse_predictions, self._logits[0].copy()
 
     def reset(self) -> None:
@@ -65,5 +67,5 @@ class StreamClassifier:
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
-        self._session.run_with_iobinding(self._binding)
+        self._bound.run()
         return self._logits[0].copy()

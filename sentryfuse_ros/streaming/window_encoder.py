@@ -15,7 +15,7 @@ from ..model.tensor_shapes import stem_weights
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import cut_picture, encode_windows, normalised, read_picture
-from ..runtime.onnx_session import make_session
+from ..runtime.onnx_session import BoundSession, bound_session, make_session
 
 _PATCHES, _WINDOWS, _CODES = "patches", "windows", "codes"  # inputs of a session
 
@@ -74,9 +74,9 @@ class WindowEncoder:
         new, token = session.run(outputs, {_PATCHES: patches, _WINDOWS: windows[:, None], _CODES: codes})
         return Encoded(new, token[0])
 
-    def bind(self, size: int, patches: np.ndarray, windows: np.ndarray, codes: np.ndarray, token: np.ndarray) -> BoundEncoder:
-        """A session that reads and writes these arrays: patches (n * patches, C * pixels) of windows (n, 1), the codes (windows,
-        code) of all windows, which it renews in place, and a token (1, D)."""
+    def bind(self, size: int, patches: np.ndarray, windows: np.ndarray, codes: np.ndarray, token: np.ndarray) -> BoundSession:
+        """A session that reads and writes these arrays, which the caller keeps: patches (n * patches, C * pixels) of
+        windows (n, 1), the codes (windows, code) of all windows, which it renews in place, and a token (1, D)."""
         session, outputs = self._sessions[size]
         binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
         held = value(codes)
@@ -84,7 +84,7 @@ class WindowEncoder:
             binding.bind_ortvalue_input(name, given)
         for name, made in zip(outputs, (held, value(token))):
             binding.bind_ortvalue_output(name, made)
-        return BoundEncoder(session, binding)
+        return bound_session(session, binding)
 
     def flops(self, windows: int, size: int = 0) -> float:
         """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
@@ -92,17 +92,6 @@ class WindowEncoder:
             return 0.0
         options = self.options.at_size(size)
         return float(windows * options.window_flops(self.spec) + options.read_flops(self.spec, self.d_model))
-
-
-class BoundEncoder(NamedTuple):
-    """A session of a window encoder, and the arrays that it reads and writes."""
-
-    session: Any
-    binding: Any
-
-    def run(self) -> None:
-        """Encode what is in the arrays."""
-        self.session.run_with_iobinding(self.binding)
 
 
 class KnownPicture:
@@ -121,7 +110,7 @@ class KnownPicture:
         self._patches = np.zeros((encoder.windows, options.window, options.window, *patch), np.float32)
         self._by_place = self._patches.reshape(-1, self._columns, *self._patches.shape[1:])
         self._all, self._some = np.arange(encoder.windows)[:, None], np.zeros((encoder.windows, 1), np.int64)
-        self._bound: dict[tuple[int, int], BoundEncoder] = {}  # by size and number of windows
+        self._bound: dict[tuple[int, int], BoundSession] = {}  # by size and number of windows
 
     def renew(self, picture: np.ndarray, windows: Sequence[int] | None = None, size: int = 0) -> np.ndarray:
         """Encode some windows (indices), or all of them, of a picture, float32 (C, H, W) that is not normalised; returns the
@@ -140,7 +129,7 @@ class KnownPicture:
         self._bound[key].run()
         return self._token[0].copy()
 
-    def _bind(self, size: int, count: int) -> BoundEncoder:
+    def _bind(self, size: int, count: int) -> BoundSession:
         pixels = self._patches[0, 0, 0].size
         chosen = self._all if count == len(self._all) else self._some[:count]
         return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), chosen, self._codes, self._token)
