@@ -146,7 +146,7 @@ def test_windows_that_changed_as_much_take_turns():
 def test_there_is_no_vote_while_fewer_windows_have_changed_than_must_agree():
     scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(120, dtype=np.float32) / 3.0)[None], 96, 0)
     for changed, expected in ((3, False), (4, True), (None, True)):
-        motion = EgoMotion(MotionVote((6, 6), 16))
+        motion = EgoMotion(MotionVote((6, 6), (16, 16)))
         assert not motion.moving(by_window(scene[:, :96]))
         assert not motion.moving(by_window(scene[:, 1:97]), changed=changed)  # there is a vote at every second picture only
         assert motion.moving(by_window(scene[:, 2:98]), changed=changed) is expected
@@ -167,7 +167,7 @@ def test_a_camera_that_drives_is_hardly_ever_compared_until_it_stands():
     """What it sees has no shift that windows could agree on; comparing costs time and finds everything changed."""
     rng = np.random.default_rng(0)
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 8))
+    motion = EgoMotion(MotionVote((6, 6), (8, 8)))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     driving = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32)) for _ in range(60)]
     assert all(step.dense for step in driving) and sum(np.isfinite(step.change) for step in driving) <= 9
@@ -204,7 +204,7 @@ def test_branches_reuse_light_and_full():
 
 def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 8))
+    motion = EgoMotion(MotionVote((6, 6), (8, 8)))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     frames = still_room(8, np.random.default_rng(0))
     turns = [0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -224,7 +224,7 @@ def test_without_a_gyro_the_windows_see_a_pan(step_px):
     rng = np.random.default_rng(0)
     wide = 2.5 + 0.4 * np.sin(np.arange(300) / 3.0) * (np.arange(300) % 29 < 14)
     wide = np.repeat(wide[None].astype(np.float32), 96, 0)
-    vote = EgoMotion(MotionVote((6, 6), 16))
+    vote = EgoMotion(MotionVote((6, 6), (16, 16)))
     noise = 0.01 * rng.standard_normal((10, 96, 96)).astype(np.float32)
     still = [vote.moving(by_window(wide[:, :96] + now)) for now in noise]
     pan = [vote.moving(by_window(wide[:, t * step_px : t * step_px + 96])) for t in range(1, 6)]
@@ -267,14 +267,14 @@ def test_the_vote_is_what_numpy_finds_window_by_window(direction, grid):
     rows, columns = 16 * grid[0], 16 * grid[1]
     pictures = [scene[30 + t * direction[0] :, 30 + t * direction[1] :][:rows, :columns] for t in range(10)]
     pictures += 0.01 * rng.standard_normal((10, rows, columns)).astype(np.float32) * (np.array(pictures) > 0)
-    vote = MotionVote(grid, 16)
+    vote = MotionVote(grid, (16, 16))
     found = [vote.moved(by_window(picture)) for picture in pictures]
     assert found == votes(pictures, grid) and any(found) == any(direction)
 
 
 def test_while_the_camera_moves_there_is_a_vote_only_when_the_last_sign_no_longer_counts():
     scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(140, dtype=np.float32) / 3.0)[None], 96, 0)
-    motion = EgoMotion(MotionVote((6, 6), 16))
+    motion = EgoMotion(MotionVote((6, 6), (16, 16)))
     voted, moving = [], []
     for left in (0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6):
         voted.append(motion.votes_now)
