@@ -140,3 +140,27 @@ def test_series_are_scaled_in_their_own_unit_and_shifted_by_channel():
     np.testing.assert_allclose(offset, np.broadcast_to(offset[:, :1], offset.shape), atol=1e-4)
     assert (np.abs(np.diff(offset[:, 0])) > 1e-3).all() and 0.4 < offset[:, 0].std() < 0.6
     np.testing.assert_allclose(augmented(series_scale={"motors": 0.3}), physical[:, 3:], rtol=1e-5)
+
+
+def test_left_and_right_of_the_whole_robot_are_swapped_together():
+    imu = ModalitySpec("imu", "imu", 1.0, (10, 6), mean=(0.1,) * 6, std=(2.0,) * 6)
+    wheels = ModalitySpec("wheels", "series", 1.0, (10, 2), mean=(1.0, 2.0), std=(1.0, 4.0))
+    physical = {"imu": np.arange(1, 7, dtype=np.float32), "wheels": np.array([3, 5], np.float32)}
+    inputs = {s.name: normalise(s, np.tile(physical[s.name], (64, 10, 1))) for s in (imu, wheels)}
+    for x in inputs.values():
+        x[:, :2] = 0  # no data
+    quiet = Augment(
+        erase=0.0,
+        imu_jitter=0.0,
+        imu_rotation_deg=0.0,
+        imu_scale=0.0,
+        swap_sides=0.5,
+        swapped_channels={"imu": [-1, 2, -3, 4, -5, 6], "wheels": [2, 1]},
+    )
+    out = augment_windows(inputs, [imu, wheels], quiet, np.random.default_rng(0))
+    assert not any(x[:, :2].any() for x in out.values())
+    felt = {s.name: out[s.name][:, 5] * np.array(s.std, np.float32) + np.array(s.mean, np.float32) for s in (imu, wheels)}
+    swapped = felt["wheels"][:, 0] > 4
+    assert 16 < swapped.sum() < 48
+    np.testing.assert_allclose(felt["wheels"], np.where(swapped[:, None], [[5, 3]], [[3, 5]]), atol=1e-5)
+    np.testing.assert_allclose(felt["imu"], np.where(swapped[:, None], [[-1, 2, -3, 4, -5, 6]], [[1, 2, 3, 4, 5, 6]]), atol=1e-5)

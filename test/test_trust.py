@@ -23,7 +23,8 @@ from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import median, quantiles, quantities
 from sentryfuse_ros.sensing.trust_table import MEASURED, Plausibility, TrustTable, tables_of, trust_record
 from sentryfuse_ros.settings import build_settings
-from sentryfuse_ros.training.trust import MARGIN, fit_table
+from sentryfuse_ros.training.made_up_lies import MadeUpLie
+from sentryfuse_ros.training.trust import BY_DEGREE_MARGIN, LOGIT_MARGIN, MARGIN, Measured, Numbers, fit_measured, fit_table
 
 G = 9.80665
 
@@ -275,6 +276,21 @@ def test_a_condition_that_a_table_had_not_seen_widens_its_limit():
     tight = fit_table(windows_of(x))
     assert tight.implausible == pytest.approx(MARGIN * tight.far)
     assert loose.implausible > 1.2 * tight.implausible
+
+
+def test_a_lie_that_differs_by_degree_must_be_farther_out():
+    random, count = np.random.default_rng(0), 400
+    clean = Numbers(random.normal(0, 1, (count, 3)), np.arange(count))
+    told = Numbers(clean.values + 1.5, clean.of)
+    lies = tuple(MadeUpLie(name, "", lambda x, _: x, by_degree) for name, by_degree in (("plain", False), ("by_degree", True)))
+    none = Numbers(np.empty((0, 3)), np.empty(0, np.int64))
+    table = fit_measured(Measured(("a", "b", "c"), clean, none, (told, told), lies, np.arange(count) % 4 == 3, {}))
+    plain, by_degree = table.suspicions
+    assert table.judge({"a": 1.0, "b": 1.0, "c": 1.0}).possible == {"plain"}  # as many of the truth as of the lie are there
+    assert tables_of(trust_record({"imu": table}, ""), "")["imu"].suspicions[1].by_degree
+    assert plain.far == by_degree.far > 0
+    assert plain.implausible - plain.far == pytest.approx(LOGIT_MARGIN)
+    assert by_degree.implausible - by_degree.far == pytest.approx(BY_DEGREE_MARGIN)
 
 
 def test_too_few_windows_make_no_table():

@@ -42,15 +42,18 @@ class Windows:
         return np.asarray(self.folder.load(self.folder.specs).inputs[name][self.index])
 
 
-def windows_of(folder: str, drives: int, stride: int) -> Windows:
-    """Every ``stride``-th steady window of ``drives`` drives of the test split, in which all sensors were live."""
+def windows_of(folder: str, drives: int = 10**9, stride: int = 1, steady: bool = True) -> Windows:
+    """Every ``stride``-th window of ``drives`` drives of the test split in which all sensors were live; with ``steady``, only of
+    those in which the ground does not change."""
     source = dataset(folder)
     if not isinstance(source, WindowFolder):
         raise DataError(f"data set {folder}", type(source).__name__, "a folder written by sentryfuse dataset", "give one")
     with (Path(folder) / "windows.csv").open(newline="") as file:
         table = list(csv.DictReader(file))
     usable = [
-        i for i, row in enumerate(table) if row["split"] == "test" and row.get("steady", "1") == "1" and "0" not in row["live"]
+        i
+        for i, row in enumerate(table)
+        if row["split"] == "test" and "0" not in row["live"] and (not steady or row.get("steady", "1") == "1")
     ]
     names = sorted({table[i]["bag"] for i in usable})
     names = names[:: max(1, len(names) // drives)][:drives]

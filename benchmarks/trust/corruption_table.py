@@ -14,8 +14,9 @@ from sentryfuse_ros.sensing.trust_table import Plausibility, tables_of
 
 from .collect import CLEAN
 from .corruptions import CORRUPTIONS, SEVERITIES
-from .judge import verdicts
+from .judge import masks_in_drives, verdicts
 
+SUFFIX = ".corruptions"  # of the files that `collect --corruptions` writes
 BELOW = 0.01  # a cell that is less below the unplugged sensor is level with it
 
 
@@ -29,10 +30,11 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
     for sensor in checkpoint.config.names:
         arrays = np.load(cache / f"{sensor}.corruptions.npz")
         clean, without = (float((arrays[f"{CLEAN}/{what}"] == labels).mean()) for what in ("predicted", "without"))
-        alone = arrays[f"{CLEAN}/without"]
+        alone, in_drives = arrays[f"{CLEAN}/without"], masks_in_drives(cache, sensor, SUFFIX)
         for corruption in (c for c in CORRUPTIONS if c.sensor == sensor):
             values, believed = arrays[f"{corruption.name}/quantities"], arrays[f"{corruption.name}/predicted"]
             noticed = arrays[f"{corruption.name}/seen"] | (verdicts(tables[sensor], values) == Plausibility.IMPLAUSIBLE)
+            noticed = in_drives.get(corruption.name, noticed)
             kept = float((np.where(noticed, alone, believed) == labels).mean())
             rows.append(
                 {

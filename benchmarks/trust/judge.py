@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,17 @@ from sentryfuse_ros.datasets.windows import WindowSet
 from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.sensing.quantities import quantities
 from sentryfuse_ros.sensing.trust_table import Plausibility, TrustTable, tables_of
+from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.examples import examples_of
 from sentryfuse_ros.training.trust import Measured, Numbers, fit_measured, measure
 from sentryfuse_ros.training.trust_run import windows_of
 
 from .collect import CLEAN
+from .drives import distrusted
+from .lie import Lie
 from .lies import LIES
 
 # Of which lies made up for the fitting a lie of a driver is an instance: it is also judged without them.
@@ -50,7 +54,7 @@ MADE_UP = {
     "bytes_swapped": ("bytes",),
     "floats": ("bytes",),
     "u8": ("bytes",),
-    "white_noise": ("noise",),
+    "white_noise": ("noise", "hiss"),
     "played_fast": ("fast",),
     "rate_aliased": ("doubled", "interleaved"),
     "s32": ("doubled", "interleaved"),
@@ -67,8 +71,8 @@ MADE_UP = {
     "rolled_20": ("tilted",),
     "raised": ("raised",),
     "range_offset": ("offset",),
-    "no_intensity": ("no_intensity", "intensity_small"),
-    "intensity_of_1": ("intensity_small", "no_intensity"),
+    "no_intensity": ("no_intensity", "intensity_small", "intensity_weak"),
+    "intensity_of_1": ("intensity_small", "no_intensity", "intensity_weak"),
     "intensity_16_bit": ("intensity_large",),
     "intensity_random": ("intensity_random",),
 }
@@ -76,6 +80,8 @@ MADE_UP = {
 DISTURBED = {"darkness": "camera", "fog": "camera", "mud": "camera", "wind": "audio", "dust": "lidar", "vibration": "imu"}
 ENOUGH = 0.95  # share of the windows
 APART_S = 0.75  # windows of a data set that are no farther apart follow each other
+BETWEEN_S = 0.16  # from one judgement to the next, where windows of a data set stand for several
+NEVER, ALWAYS = 0.02, 0.98  # kinds that are noticed in a share of the windows between these are played in whole drives
 HARM_POINTS = 1.0  # a lie that costs more than this against the unplugged sensor, if believed, should be noticed
 
 
@@ -100,7 +106,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
     labels = stored["labels"]
     rows: list[dict[str, Any]] = []
     for sensor, table in tables.items():
-        arrays = np.load(cache / f"{sensor}.npz")
+        arrays, played = np.load(cache / f"{sensor}.npz"), masks_in_drives(cache, sensor)
         without, clean = arrays[f"{CLEAN}/without"] == labels, arrays[f"{CLEAN}/predicted"] == labels
         for lie in (lie for lie in LIES if lie.sensor == sensor):
             seen = arrays[f"{lie.name}/seen"]
@@ -109,6 +115,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
             noticed = seen | (level == Plausibility.IMPLAUSIBLE)
             others = tuple(s for s in table.suspicions if s.name not in MADE_UP.get(lie.name, ()))
             unknown = verdicts(replace(table, suspicions=others), arrays[f"{lie.name}/quantities"])
+            masks = played.get(lie.name, noticed)
             rows.append(
                 {
                     "sensor": sensor,
@@ -116,17 +123,20 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
                     "text": lie.text,
                     "by_decoder": _share(seen),
                     "noticed": _share(noticed),
+                    "cleared": _share(masks),
+                    "stays_cleared": _share(masks[_from_the_first(masks, stored["drives"])]) if masks.any() else None,
                     "noticed_if_unknown": _share(seen | (unknown == Plausibility.IMPLAUSIBLE)),
                     "warned": _share(noticed | (level >= Plausibility.FAR)),
                     "clean": _points(clean),
                     "believed": _points(believed),
-                    "masked": _points(np.where(noticed, without, believed)),
+                    "masked": _points(np.where(masks, without, believed)),
                     "unplugged": _points(without),
                 }
             )
     harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= ENOUGH]
     worst = min(rows, key=lambda r: r["masked"] - r["unplugged"])
     known, strange, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
+    in_drives = {sensor: masks_in_drives(cache, sensor)[CLEAN] for sensor in tables}
     new = _new_nuisances(checkpoint, windows, training)
     return {
         "machine": machine(1),
@@ -135,17 +145,41 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "drives": len(set(stored["drives"].tolist())),
         "lies": len(rows),
         "lies_that_harm": len(harmful),
-        "lies_flagged": sum(r["noticed"] >= ENOUGH for r in harmful),
-        "harmful_windows_flagged": round(float(np.mean([r["noticed"] for r in harmful])), 4),
+        "lies_flagged": sum(r["cleared"] >= ENOUGH for r in harmful),
+        "harmful_windows_flagged": round(float(np.mean([r["cleared"] for r in harmful])), 4),
         "worst_lie_vs_unplugged_points": round(worst["masked"] - worst["unplugged"], 2),
         "worst_lie": f"{worst['sensor']} {worst['lie']}",
         "false_mask_share": known,
         "false_implausible_share": strange,
         "false_mask_share_by_sensor": false_by_sensor,
+        "false_mask_share_in_drives": round(float(np.any(list(in_drives.values()), axis=0).mean()), 5),
+        "false_mask_share_in_drives_by_sensor": {name: round(float(flags.mean()), 5) for name, flags in in_drives.items()},
         "false_mask_share_new_nuisance": max(n["masked"] for n in new),
         "new_nuisances": new,
         "rows": rows,
     }
+
+
+def partly_noticed(sensor: str, table: TrustTable, lies: Sequence[Lie], arrays: Mapping[str, np.ndarray]) -> dict[int, Lie]:
+    """The lies of a sensor that are noticed in some windows only, by their place among them: in what follows from those windows,
+    the order of the windows matters."""
+    found = {}
+    for place, lie in enumerate(lie for lie in lies if lie.sensor == sensor):
+        level = verdicts(table, arrays[f"{lie.name}/quantities"])
+        if NEVER < float((arrays[f"{lie.name}/seen"] | (level == Plausibility.IMPLAUSIBLE)).mean()) < ALWAYS:
+            found[place] = lie
+    return found
+
+
+def masks_in_drives(cache: Path, sensor: str, suffix: str = "") -> dict[str, np.ndarray]:
+    """By lie, in which windows the sensor was masked when whole drives were played; of the lies that `drives` has played."""
+    file = cache / f"{sensor}{suffix}.drives.npz"
+    return dict(np.load(file)) if file.exists() else {}
+
+
+def _from_the_first(masks: np.ndarray, drives: np.ndarray) -> np.ndarray:
+    """The windows (n,) of each drive from the first on that is masked."""
+    return np.concatenate([np.maximum.accumulate(masks[drives == drive]) for drive in dict.fromkeys(drives.tolist())])
 
 
 def _share(flags: np.ndarray) -> float:
@@ -170,17 +204,31 @@ def _test_windows(windows: str, specs: Any) -> WindowSet:
     return loaded
 
 
-def masked(implausible: np.ndarray, loaded: WindowSet) -> np.ndarray:
-    """Which windows, in order of time, find the bit cleared: they and the one half a second before are implausible, as are then
-    the three judgements between."""
+def twice(implausible: np.ndarray, loaded: WindowSet) -> np.ndarray:
+    """Which windows, in order of time, are implausible as is the one half a second before them."""
     here, before = np.arange(1, len(loaded)), np.arange(len(loaded) - 1)
     follows = (loaded.recording[here] == loaded.recording[before]) & (loaded.end_s[here] - loaded.end_s[before] < APART_S)
     return np.concatenate(([False], implausible[here] & implausible[before] & follows))
 
 
+def masked(spec: Any, table: TrustTable, values: np.ndarray, loaded: WindowSet) -> np.ndarray:
+    """Which windows of drives find the bit cleared. They are half a second apart; each stands for the judgements just before and
+    after it as well, so that there are as many as on the robot."""
+    begins = np.diff(loaded.end_s, prepend=-np.inf)
+    new = (loaded.recording != np.roll(loaded.recording, 1)) | (begins > APART_S) | (begins <= 0)
+    moments_s = loaded.end_s[:, None] + np.array([-BETWEEN_S, 0.0, BETWEEN_S])
+    end_ns = np.rint(moments_s * NS_PER_S).astype(np.int64).ravel()
+    drives, three_times = np.repeat(np.cumsum(new), 3), np.repeat(values, 3, axis=0)
+    settings = next(s for s in build_settings({}).sensors if s.name == spec.name)
+    found = distrusted(
+        spec, table, three_times, drives, end_ns, np.zeros(len(end_ns), bool), settings.invalid_samples, settings.good_samples
+    )
+    return found[1::3]
+
+
 def _false_masks(specs: Any, tables: dict[str, TrustTable], windows: str) -> tuple[float, float, dict[str, float]]:
-    """Of all test windows, under all nuisances, in which a sensor tells the truth: the share with a sensor that is masked, the
-    share with one whose window is implausible, and the former for each sensor."""
+    """Of all test windows, under all nuisances, in which every sensor tells the truth: the share with a sensor that is
+    implausible there and half a second before, the share with one that is implausible, and the former for each sensor."""
     loaded = _test_windows(windows, specs)
     strange = {
         spec.name: verdicts(tables[spec.name], _values(spec, loaded.rows(spec.name, np.arange(len(loaded)))))
@@ -188,7 +236,7 @@ def _false_masks(specs: Any, tables: dict[str, TrustTable], windows: str) -> tup
         for spec in specs
         if spec.name in tables
     }
-    cleared = {name: masked(flags, loaded) for name, flags in strange.items()}
+    cleared = {name: twice(flags, loaded) for name, flags in strange.items()}
     return (
         round(float(np.any(list(cleared.values()), axis=0).mean()), 5),
         round(float(np.any(list(strange.values()), axis=0).mean()), 5),
@@ -217,13 +265,15 @@ def _new_nuisances(checkpoint: Any, windows: str, training: str) -> list[dict[st
                 table, suspicions=tuple(replace(s, masks=s.name not in harmless[spec.name]) for s in table.suspicions)
             )
             under = test.select(test.conditions[nuisance])
-            level = verdicts(table, _values(spec, under.rows(spec.name, np.arange(len(under)))))
+            values = _values(spec, under.rows(spec.name, np.arange(len(under))))
+            level = verdicts(table, values)
             found.append(
                 {
                     "sensor": spec.name,
                     "nuisance": nuisance,
                     "windows": len(under),
-                    "masked": _share(masked(level == Plausibility.IMPLAUSIBLE, under)),
+                    "masked": _share(twice(level == Plausibility.IMPLAUSIBLE, under)),
+                    "in_drives": _share(masked(spec, table, values, under)),
                     "implausible": _share(level == Plausibility.IMPLAUSIBLE),
                     "warned": _share(level >= Plausibility.FAR),
                 }
@@ -235,49 +285,3 @@ def without_condition(measured: Measured, condition: str) -> Measured:
     """The same, as if nobody had written down that condition."""
     assert isinstance(measured.clean, Numbers)
     return replace(measured, conditions={n: flags for n, flags in measured.conditions.items() if n != condition})
-
-
-def markdown(result: dict[str, Any]) -> str:
-    """The part of docs/TRUST.md that is measured."""
-    harmful, flagged = result["lies_that_harm"], result["lies_flagged"]
-    by_sensor = ", ".join(f"{n} {share:.2%}" for n, share in result["false_mask_share_by_sensor"].items())
-    paragraphs = (
-        f"`{result['model']}`, {result['lies']} lies told in the messages of {result['drives']} simulated drives of the test "
-        f"set, {result['windows']} windows, by `python -m benchmarks.trust`. *Noticed* is the share of the windows that are "
-        "implausible, or refused by the decoder, once the lie fills the part that is judged, a second after its beginning; with "
-        "three in a row, the bit is cleared within two seconds. *Believed* is the accuracy in percent with the lying sensor, "
-        "*masked* that in which the noticed windows are predicted without it, *unplugged* that without the sensor.",
-        f"- {flagged} of the {harmful} lies that the decoder refuses, or that cost more than a point against the unplugged "
-        f"sensor, are noticed in at least 95 % of the windows; of the windows of all {harmful}, "
-        f"{result['harmful_windows_flagged']:.1%} are.",
-        f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points "
-        "below that without the sensor.",
-        f"- In {result['false_mask_share']:.2%} of all windows of the test set, under all nuisances, a sensor that tells the "
-        f"truth is masked, that is, implausible there and half a second before ({by_sensor}). In "
-        f"{result['false_implausible_share']:.2%}, one is implausible.",
-        "- Under a nuisance that was left out of the fit, with every drive that has it, it is at most "
-        f"{result['false_mask_share_new_nuisance']:.2%}.",
-    )
-    wrapped = [textwrap.fill(text, 140, subsequent_indent="  " * text.startswith("- ")) for text in paragraphs]
-    summary = [wrapped[0], "", *wrapped[1:], ""]
-    lines = [
-        "| sensor | lie | noticed (by decoder) | if its kind was not made up | believed | masked | unplugged |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for r in result["rows"]:
-        harm = "**" if r["unplugged"] - r["masked"] > HARM_POINTS else ""
-        by = f" ({r['by_decoder']:.0%})" if r["by_decoder"] else ""
-        lines.append(
-            f"| {r['sensor']} | {r['text']} | {r['noticed']:.0%}{by} | {r['noticed_if_unknown']:.0%} | {r['believed']:.1f} | "
-            f"{harm}{r['masked']:.1f}{harm} | {r['unplugged']:.1f} |"
-        )
-    lines += [
-        "",
-        "| nuisance left out of the fit | sensor | windows | masked | implausible | warned of |",
-        "|---|---|---|---|---|---|",
-    ]
-    lines += [
-        f"| {n['nuisance']} | {n['sensor']} | {n['windows']} | {n['masked']:.2%} | {n['implausible']:.2%} | {n['warned']:.1%} |"
-        for n in result["new_nuisances"]
-    ]
-    return "\n".join((*summary, *lines)) + "\n"

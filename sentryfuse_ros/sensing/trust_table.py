@@ -45,7 +45,8 @@ class Judgement(NamedTuple):
     """Verdict on one window, and in words what is unusual; "" where nothing is.
 
     lie: the known lie that makes the window implausible, "" where none does. possible: the known lies that the window does not
-    disprove; it may look like the training and say nothing of them, as grey asphalt says nothing of exchanged colours.
+    disprove; it may look like the training and say nothing of them, as grey asphalt says nothing of exchanged colours. A lie by
+    degree is disproved by every window that is not implausible.
     """
 
     verdict: Plausibility
@@ -58,7 +59,8 @@ class Judgement(NamedTuple):
 class Suspicion:
     """The test for one known lie. ``weights`` (3 q + 1,) float64 apply to `suspicion_terms`; the last one is the constant.
 
-    masks: whether a sensor that tells it is left out. A lie that does no harm to the model is only warned of.
+    masks: whether a sensor that tells it is left out. A lie that does no harm to the model is only warned of. by_degree: it shows
+    in every window or in none, as sound that is too quiet does; exchanged colours show only where there are colours.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Suspicion:
     far: float
     implausible: float
     masks: bool = True
+    by_degree: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,7 +104,8 @@ class TrustTable:
                     lie, excess = suspicion.name, logit - suspicion.implausible
                 if logit > max(most, 0.0):
                     likeliest, most = suspicion.text, logit
-        possible = frozenset(s.name for s, logit in zip(self.suspicions, logits.tolist()) if logit > DISPROVED)
+        undecided = zip(self.suspicions, logits.tolist())
+        possible = frozenset(s.name for s, logit in undecided if logit > DISPROVED and not s.by_degree)
         if verdict == Plausibility.NEAR:
             return Judgement(verdict, "", possible=possible)
         text = self._strangest(found, z, distance) + (f"; perhaps {likeliest}" if likeliest else "")
@@ -162,6 +166,7 @@ class TrustTable:
                     "far": _short(s.far),
                     "implausible": _short(s.implausible),
                     "masks": s.masks,
+                    "by_degree": s.by_degree,
                 }
                 for s in self.suspicions
             ],
@@ -187,6 +192,7 @@ class TrustTable:
                     float(lie["far"]),
                     float(lie["implausible"]),
                     bool(lie["masks"]),
+                    bool(lie.get("by_degree", False)),
                 )
                 for lie in values["lies"]
             )

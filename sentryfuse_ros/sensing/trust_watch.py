@@ -19,7 +19,7 @@ OFF, WARN, MASK = "off", "warn", "mask"  # values of the parameter `trust`
 # a second, and `EVIDENCE_S` after it, a lie would be noticed too late.
 PAUSE_S, CALM_PAUSE_S, CALM_PICTURE_PAUSE_S = 0.15, 0.35, 0.45
 MEMORY_S = 5.0  # an implausible window counts for so long, if those after it do not disprove its lie
-EVIDENCE_S = 1.0  # of data must be implausible: the half of a window of steps that is judged, or the pictures of a second
+EVIDENCE_S = 0.8  # of data must be implausible: less than half of a window of steps, of pictures as many as come meanwhile
 HOLE_STEPS = 4  # between two rows; what is interpolated over more says nothing of the sensor
 # What a window counts on the way back; one that is NEAR and disproves the lie that took the bit away counts 1. One that says
 # nothing of that lie counts a little, so that nobody is distrusted for ever.

@@ -7,7 +7,7 @@ without data are exactly zero and stay so.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -36,6 +36,10 @@ class Augment:
     erase: Share = 0.3  # probability that a stretch of a window is blanked out
     erase_share: Share = 0.2  # longest such stretch, as a share of the window
     # For windows extracted beforehand; standard deviations in normalised units where nothing else is said.
+    # Left and right of the whole robot are swapped with this probability. The numbers of a sensor say which of its channels,
+    # counted from 1, then takes the place of each; a minus changes its sign. Sensors that are not named stay as they are.
+    swap_sides: Share = 0.0
+    swapped_channels: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     mirror: Share = 0.5  # probability that left and right of a camera or LiDAR window are swapped
     turn: Share = 0.0  # probability that a LiDAR window of 360 degrees is rotated by a random angle
     light: NotNegative = 0.4  # brightness of a camera window
@@ -61,9 +65,24 @@ def augment_windows(
 ) -> dict[str, np.ndarray]:
     """Normalised windows (n, *spec.shape) -> the same windows, each changed at random in the way of its sensor kind."""
     out = {}
+    swapped = rng.random(len(next(iter(inputs.values())))) < augment.swap_sides if augment.swap_sides else None
     for spec in specs:
-        changed = sensor_kind(spec.kind).augment(inputs[spec.name], spec, augment, rng)
+        x = inputs[spec.name]
+        if swapped is not None and spec.name in augment.swapped_channels:
+            x = _swap_sides(x, spec, augment.swapped_channels[spec.name], swapped)
+        changed = sensor_kind(spec.kind).augment(x, spec, augment, rng)
         out[spec.name] = _erase(changed.astype(np.float32, copy=False), augment, rng)
+    return out
+
+
+def _swap_sides(x: np.ndarray, spec: ModalitySpec, channels: Sequence[int], swapped: np.ndarray) -> np.ndarray:
+    """Windows (n, T, C) of which those ``swapped`` (n,) have their channels rearranged, in physical units."""
+    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)
+    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)
+    taken = np.abs(channels) - 1
+    other = ((x[swapped] * std + mean)[..., taken] * np.sign(channels).astype(np.float32) - mean) / std
+    out = x.copy()
+    out[swapped] = keep_empty(spec, x[swapped], other)
     return out
 
 

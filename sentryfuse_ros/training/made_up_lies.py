@@ -21,11 +21,15 @@ Tell = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
 class MadeUpLie(NamedTuple):
-    """``tell``: window `spec.shape` -> the window of the lying sensor. ``text``: what it looks like, for a reason."""
+    """``tell``: window `spec.shape` -> the window of the lying sensor. ``text``: what it looks like, for a reason.
+
+    by_degree: it differs only by degree from what an honest sensor meets in other places, such as quiet ones or dark ground.
+    """
 
     name: str
     text: str
     tell: Tell
+    by_degree: bool = False
 
 
 # ---- camera -----------------------------------------------------------------------------------------------------------
@@ -118,7 +122,7 @@ def imu_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
         MadeUpLie("gyro_in_rpm", "angular velocities in revolutions per minute", scaled(degrees / 6, 1)),
         MadeUpLie("smoothed", "a low-pass filter", _smoothed),
         MadeUpLie("clipped", "a range that is too small", lambda x, r: np.clip(x, -r.uniform(8, 11), r.uniform(8, 11))),
-        MadeUpLie("gyro_biased", "a gyro with a large bias", _gyro_biased),
+        MadeUpLie("gyro_biased", "a gyro with a bias", _gyro_biased),
         MadeUpLie("gyro_dead", "a gyro that does not move", lambda x, r: _dead(x, slice(0, 3), r)),
     )
 
@@ -139,7 +143,7 @@ def _smoothed(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
 def _gyro_biased(x: np.ndarray, random: np.random.Generator) -> np.ndarray:
     out = x.astype(np.float32)
     filled = x.any(axis=1)
-    out[filled, :3] += random.choice((-1, 1), 3) * random.uniform(0.3, 1.0, 3)
+    out[filled, :3] += random.choice((-1, 1), 3) * np.exp(random.uniform(np.log(0.05), 0.0, 3))
     return out
 
 
@@ -158,6 +162,7 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
     return (
         MadeUpLie("bytes", "bytes that are no samples", lambda x, r: _noise(spec, x, r.uniform(0.2, 0.6), r)),
         MadeUpLie("noise", "white noise", lambda x, r: _noise(spec, x, np.exp(r.uniform(np.log(0.003), np.log(0.2))), r)),
+        MadeUpLie("hiss", "white noise on top of the sound", lambda x, r: _hiss(spec, x, r.uniform(-3, 12), r), True),
         # Half of the time is left over; were it left out, the stamps would tell the decoder.
         MadeUpLie(
             "fast",
@@ -171,8 +176,8 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
             "samples with zeros or others between them",
             lambda x, r: _mirrored(spec, x, False, r.choice((0.25, 1.0))),
         ),
-        MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40))),
-        MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26))),
+        MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40)), True),
+        MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26)), True),
         MadeUpLie("muffled", "sound without its upper half", lambda x, r: _cut(spec, x, r.uniform(150, 1500), True)),
         MadeUpLie("thin", "sound without its lower half", lambda x, r: _cut(spec, x, r.uniform(1500, 5000), False)),
     )
@@ -201,6 +206,17 @@ def _noise(spec: ModalitySpec, x: np.ndarray, level: float, random: np.random.Ge
         else random.uniform(-1, 1, round(spec.window_s * sample_rate_hz(spec)))
     )
     return _filled(x, log_mel(signal.astype(np.float32), spec))
+
+
+def _hiss(spec: ModalitySpec, x: np.ndarray, decibel: float, random: np.random.Generator) -> np.ndarray:
+    """White noise of a power so many decibels below that of the sound."""
+    hiss = np.exp(_noise(spec, x, 0.01, random).astype(np.float64))
+    sound = np.exp(x.astype(np.float64))
+    filled = x.any(axis=1)
+    if not filled.any():
+        return x
+    share = sound[filled].sum() / hiss[filled].sum() * 10 ** (-decibel / 10)
+    return _filled(x, np.log(sound + share * hiss))
 
 
 def _gain(spec: ModalitySpec, x: np.ndarray, decibel: float) -> np.ndarray:
@@ -249,6 +265,9 @@ def lidar_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
     intensities = (
         MadeUpLie("no_intensity", "no intensities", lambda x, _: _intensity(x, 0 * x[:, 3])),
         MadeUpLie("intensity_small", "intensities of another scale", lambda x, r: _intensity(x, x[:, 3] / r.uniform(60, 255))),
+        MadeUpLie(
+            "intensity_weak", "reflections that are too weak", lambda x, r: _intensity(x, x[:, 3] * r.uniform(0.1, 0.4)), True
+        ),
         MadeUpLie("intensity_large", "intensities of another scale", lambda x, r: _intensity(x, x[:, 3] * r.uniform(8, 256))),
         MadeUpLie("intensity_random", "intensities that are no reflections", lambda x, r: _intensity(x, r.random(x[:, 3].shape))),
     )

@@ -67,6 +67,12 @@ class Recipe:
         missing, most = self.schedule.missing, len(self.modalities) - 1
         possible = not most or any(missing[:most])
         self._require("schedule missing", missing, possible, "a chance above 0 of as many missing sensors as can be missing")
+        for name, channels in self.augment.swapped_channels.items():
+            count = next((spec.channels for spec in self.specs if spec.name == name and len(spec.shape) == 2), 0)
+            each_once = bool(count) and sorted(map(abs, channels)) == list(range(1, count + 1))
+            self._require(
+                f"augment swapped_channels {name}", list(channels), each_once, f"each of the channels 1 to {count} once"
+            )
 
     def _require(self, name: str, seen: object, good: bool, expected: str) -> None:
         if not good:

@@ -20,6 +20,7 @@ from ..sensor_kinds import sensor_kind
 from .made_up_lies import MadeUpLie
 
 MARGIN, LOGIT_MARGIN = 1.3, 1.0  # between the limits at least: a factor on the distance, a difference of logits
+BY_DEGREE_MARGIN = 2.0  # the latter for lies that differ only by degree from what honest sensors meet in other places
 EVEN = 0.0  # logit at which a window is as likely to be of the lie as of the training; below it nothing is masked
 RARE = 0.0005  # of the windows of the training may lie beyond the first limit
 LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
@@ -86,7 +87,7 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
     """The table of the windows ``known`` (bool per window; None: all)."""
     known = np.ones(len(measured.validation), bool) if known is None else known
     table = _fit(measured, known)
-    margin, logit_margins = MARGIN, np.full(len(measured.lies), LOGIT_MARGIN)
+    margin, logit_margins = MARGIN, np.array([BY_DEGREE_MARGIN if lie.by_degree else LOGIT_MARGIN for lie in measured.lies])
     for condition in measured.conditions.values():
         under, others = known & condition, known & ~condition
         if min(len(measured.clean.at(under)), len(measured.clean.at(others))) < LEAST_OF_CONDITION:
@@ -163,7 +164,7 @@ def _fit(measured: Measured, known: np.ndarray, start: TrustTable | None = None)
     for place, (lie, numbers) in enumerate(zip(measured.lies, measured.told, strict=True)):
         before = None if start is None else start.suspicions[place].weights
         weights = _logistic(suspicion_terms(z), suspicion_terms(table.deviations(numbers.at(training))), before)
-        suspicions.append(Suspicion(lie.name, lie.text, weights, 0.0, 0.0))
+        suspicions.append(Suspicion(lie.name, lie.text, weights, 0.0, 0.0, by_degree=lie.by_degree))
     table = replace(table, far=far, implausible=far, suspicions=tuple(suspicions), windows=len(own))
     if not suspicions:
         return table
