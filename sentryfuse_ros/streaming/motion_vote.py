@@ -51,14 +51,14 @@ class MotionVote:
         graph, outputs = _vote_graph(grid, shape, channels, self.limits)
         session = make_session(graph)
         self._key, self._now = (np.zeros((2, _longest(grid, shape), max(grid)), np.float32) for _ in range(2))
-        self._votes = np.zeros((3, 2), np.float32)
+        self._votes = np.zeros((3, 2), np.float32)  # see `_vote_graph`
         self._has_key = False
         self._pixels: np.ndarray | None = None  # what is bound
         self._bound = bound_session(session, session.io_binding())
         binding = self._bound.binding
         value = onnxruntime.OrtValue.ortvalue_from_numpy
         binding.bind_ortvalue_input(_KEY, value(self._key))
-        for name, array in zip(outputs, (self._now, self._votes)):
+        for name, array in zip(outputs, (self._now, self._votes.ravel())):
             binding.bind_ortvalue_output(name, value(array))
 
     def reset(self) -> None:
@@ -88,8 +88,8 @@ def _vote_graph(
 
     Inputs _PIXELS (windows, C * pixels) and _KEY, the profiles of the key picture along rows and along columns (2, length,
     bands). A band is a row of windows, or a column of them. The shorter axis is filled up with zeros, and so is the one with
-    fewer bands. Outputs: the profiles of this picture, and the votes (3, 2): how many windows moved back, moved at all, and could
-    tell, along either axis.
+    fewer bands. Outputs: the profiles of this picture, and the votes (3 * 2,): how many windows moved back, moved at all, and
+    could tell, along either axis.
     """
     graph, most, (high, wide), length = OnnxGraph(), limits.most_shift, shape, _longest(grid, shape)
     pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * high * wide])
@@ -113,16 +113,14 @@ def _vote_graph(
     held = graph.op("Gather", graph.input(_KEY, [2, length, max(grid)]), shifts[most : most + 1], axis=1)
     off = graph.op("Min", graph.op("Abs", graph.op("Sub", shifted, held)), _CONFLICT_M)
     cost = graph.reshape(graph.op("MatMul", sums, off), 2, 2 * most + 1, -1)  # (2, shifts, windows)
-    best, still = graph.op("ReduceMin", cost, [1], keepdims=0), graph.op("Slice", cost, [most], [most + 1], [1])
-    still = graph.reshape(still, 2, -1)
-    varies = graph.op("Sub", graph.op("ReduceMax", cost, [1], keepdims=0), best)
+    best, still = graph.op("ReduceMin", cost, [1]), graph.op("Slice", cost, [most], [most + 1], [1])  # (2, 1, windows)
+    varies = graph.op("Sub", graph.op("ReduceMax", cost, [1]), best)
     tells = graph.op("Greater", varies, float(limits.least_contrast))
     moved = graph.op("Greater", still, graph.op("Add", graph.op("Mul", best, 1.3), 0.002))
     moved = graph.op("And", tells, moved)
-    back = graph.op("And", moved, graph.op("Less", graph.op("ArgMin", cost, axis=1, keepdims=0), [most]))
-    flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3 * 2, windows)
-    votes = graph.reshape(graph.op("ReduceSum", flags, [1], keepdims=0), 3, 2)
-    return graph, [graph.expose(own), graph.expose(votes)]
+    back = graph.op("And", moved, graph.op("Less", graph.op("ArgMin", cost, axis=1), [most]))
+    flags = graph.op("Cast", graph.op("Concat", back, moved, tells, axis=0), to=FLOAT)  # (3 * 2, 1, windows)
+    return graph, [graph.expose(own), graph.expose(graph.op("ReduceSum", flags, [1, 2], keepdims=0))]
 
 
 def _longest(grid: tuple[int, int], shape: tuple[int, int]) -> int:
