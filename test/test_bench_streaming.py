@@ -191,7 +191,7 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
 
     assert main(["bench", "streaming", "--model", str(model), "--quick", "--brief", "--json", str(out)]) == 0
     brief = json.loads(out.read_text())
-    assert set(brief["still"]) == {"plain", "change detection", "router", "fixed thresholds", "together"}
+    assert len(brief["still"]) == 6 and "together" in brief["still"]
     assert all(brief["still"][name] == still[name] for name in brief["still"])
     assert not brief["steady"] and not brief["moving"] and "moving_camera_accuracy_loss_points" not in brief["summary"]
     assert "people who stand still" not in capsys.readouterr().out

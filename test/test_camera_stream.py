@@ -6,10 +6,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from stream_maker import SPEC, still_room, stream_parts, with_box
+from stream_maker import SPEC, STEM, still_room, stream_parts, with_box
+from tiny_model import tiny_config
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.paths import model_path
@@ -50,6 +52,20 @@ def test_some_windows_have_the_same_codes_as_among_all(size):
         codes = encoder.renew(before, picture, np.array(chosen), size).codes
         np.testing.assert_array_equal(codes[chosen], everything[chosen])
         assert (np.delete(codes, chosen, 0) == 7).all() and (before == 7).all()
+
+
+def test_a_read_out_of_two_convolutions_is_that_of_torch_and_a_stream_of_it_is_exact_where_all_is_encoded():
+    torch.manual_seed(0)
+    stem = {**STEM, "read_channels": [5, 4], "grid": [2, 2]}
+    model = SentryFuse(tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": stem})).eval().requires_grad_(False)
+    encoder, tokenizer = WindowEncoder(checkpoint_of(model), "depth"), model.stems[0]
+    every = CameraStream(encoder, ChangeDetector(SPEC, encoder.options, ChangeRule(factor=0)), ALL_THE_TIME)
+    for picture in moving_box(3):
+        z = torch.from_numpy(np.where(picture > 0, (picture - 2.8) / 0.8, 0).astype(np.float32))[None]
+        for size in (0, 1):
+            expected = tokenizer.read_out(tokenizer.encode(tokenizer.windows(z)[0], size)[None])[0]
+            np.testing.assert_allclose(encoder.encode(picture, size).token, expected, atol=1e-5)
+        np.testing.assert_array_equal(every.update(picture).token, encoder.encode(picture).token)
 
 
 def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
@@ -130,7 +146,7 @@ def test_windows_that_changed_as_much_take_turns():
 def test_there_is_no_vote_while_fewer_windows_have_changed_than_must_agree():
     scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(120, dtype=np.float32) / 3.0)[None], 96, 0)
     for changed, expected in ((3, False), (4, True), (None, True)):
-        motion = EgoMotion(MotionVote((6, 6), 16))
+        motion = EgoMotion(MotionVote((6, 6), (16, 16)))
         assert not motion.moving(by_window(scene[:, :96]))
         assert not motion.moving(by_window(scene[:, 1:97]), changed=changed)  # there is a vote at every second picture only
         assert motion.moving(by_window(scene[:, 2:98]), changed=changed) is expected
@@ -151,7 +167,7 @@ def test_a_camera_that_drives_is_hardly_ever_compared_until_it_stands():
     """What it sees has no shift that windows could agree on; comparing costs time and finds everything changed."""
     rng = np.random.default_rng(0)
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 8))
+    motion = EgoMotion(MotionVote((6, 6), (8, 8)))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     driving = [stream.update(rng.uniform(1, 3, (1, 96, 96)).astype(np.float32)) for _ in range(60)]
     assert all(step.dense for step in driving) and sum(np.isfinite(step.change) for step in driving) <= 9
@@ -188,7 +204,7 @@ def test_branches_reuse_light_and_full():
 
 def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
     _, encoder, _ = stream_parts()
-    motion = EgoMotion(MotionVote((6, 6), 8))
+    motion = EgoMotion(MotionVote((6, 6), (8, 8)))
     stream = CameraStream(encoder, ChangeDetector(SPEC, encoder.options), motion=motion)
     frames = still_room(8, np.random.default_rng(0))
     turns = [0.0, 0.0, 0.3, 0.0, 0.0, 0.0, 0.0, 0.0]
@@ -208,7 +224,7 @@ def test_without_a_gyro_the_windows_see_a_pan(step_px):
     rng = np.random.default_rng(0)
     wide = 2.5 + 0.4 * np.sin(np.arange(300) / 3.0) * (np.arange(300) % 29 < 14)
     wide = np.repeat(wide[None].astype(np.float32), 96, 0)
-    vote = EgoMotion(MotionVote((6, 6), 16))
+    vote = EgoMotion(MotionVote((6, 6), (16, 16)))
     noise = 0.01 * rng.standard_normal((10, 96, 96)).astype(np.float32)
     still = [vote.moving(by_window(wide[:, :96] + now)) for now in noise]
     pan = [vote.moving(by_window(wide[:, t * step_px : t * step_px + 96])) for t in range(1, 6)]
@@ -251,14 +267,14 @@ def test_the_vote_is_what_numpy_finds_window_by_window(direction, grid):
     rows, columns = 16 * grid[0], 16 * grid[1]
     pictures = [scene[30 + t * direction[0] :, 30 + t * direction[1] :][:rows, :columns] for t in range(10)]
     pictures += 0.01 * rng.standard_normal((10, rows, columns)).astype(np.float32) * (np.array(pictures) > 0)
-    vote = MotionVote(grid, 16)
+    vote = MotionVote(grid, (16, 16))
     found = [vote.moved(by_window(picture)) for picture in pictures]
     assert found == votes(pictures, grid) and any(found) == any(direction)
 
 
 def test_while_the_camera_moves_there_is_a_vote_only_when_the_last_sign_no_longer_counts():
     scene = np.repeat(2.5 + 0.4 * np.sin(np.arange(140, dtype=np.float32) / 3.0)[None], 96, 0)
-    motion = EgoMotion(MotionVote((6, 6), 16))
+    motion = EgoMotion(MotionVote((6, 6), (16, 16)))
     voted, moving = [], []
     for left in (0, 0, 0, 1, 2, 3, 4, 5, 6, 6, 6, 6, 6, 6, 6):
         voted.append(motion.votes_now)

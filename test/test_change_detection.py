@@ -110,11 +110,13 @@ def test_a_rule_that_contradicts_itself_is_refused():
         ChangeRule(noise_floor=0.1, noise_cap=0.01)
 
 
-def test_training_and_robot_encode_the_same_windows():
+@pytest.mark.parametrize("row_step", (None, 4))
+def test_training_and_robot_encode_the_same_windows(row_step):
     rng = np.random.default_rng(1)
     boxes = [None if t < 5 else 10 + 3 * t for t in range(20)]
     frames = with_box(still_room(20, rng), boxes)
-    found, chosen = detector(), []
+    rule = ChangeRule(row_step=row_step)
+    found, chosen = ChangeDetector(SPEC, OPTIONS, rule), []
     for frame in frames:
         if not found.holds_picture:
             hold(found, frame)
@@ -123,10 +125,10 @@ def test_training_and_robot_encode_the_same_windows():
         windows = changed_windows(found, frame)
         hold(found, frame, np.array(windows, int))
         chosen.append(windows)
-    patches = patch_view(torch.from_numpy(frames[:, 0])[None], OPTIONS.patch, OPTIONS.window, ChangeRule().pixel_step)
+    patches = patch_view(torch.from_numpy(frames[:, 0])[None], OPTIONS.patch, OPTIONS.window, rule.steps)
     valid, none = torch.ones(1, 20, dtype=torch.bool), torch.zeros(1, 20, dtype=torch.bool)
     trained = encoded_anew(
-        patches, valid, ChangeRule(), torch.tensor([36]), none, torch.zeros(1, 20, 36, dtype=torch.bool), torch.tensor([False])
+        patches, valid, rule, torch.tensor([36]), none, torch.zeros(1, 20, 36, dtype=torch.bool), torch.tensor([False])
     )
     assert [np.flatnonzero(row).tolist() for row in trained.anew[0].numpy()] == chosen
     assert 0 < len(chosen[10]) < 12
@@ -146,15 +148,17 @@ def test_clips_that_begin_late_start_with_a_whole_picture_and_hold_nothing_older
     assert found.source[1, 3:].min() == 3
 
 
-def test_texture_is_the_mean_step_between_neighbours_inside_windows():
+@pytest.mark.parametrize("rule", ({}, {"row_step": 4}))
+def test_texture_is_the_mean_step_between_neighbours_inside_windows(rule):
     picture = np.random.default_rng(0).random((1, 96, 96)).astype(np.float32)
-    found = ChangeDetector(SPEC, OPTIONS, texture=True)
+    found = ChangeDetector(SPEC, OPTIONS, ChangeRule(**rule), texture=True)
     hold(found, picture)
     found.see(picture)
     inside = picture[0, ::4, ::2].reshape(24, 6, 8)
     assert found.compare().texture == pytest.approx(np.abs(np.diff(inside)).mean() / 0.8, rel=1e-5)
 
 
-def test_a_step_that_does_not_divide_a_patch_is_refused():
-    with pytest.raises(ParameterError, match="pixel_step"):
-        detector(pixel_step=3)
+@pytest.mark.parametrize("name", ("pixel_step", "row_step"))
+def test_a_step_that_does_not_divide_a_patch_is_refused(name):
+    with pytest.raises(ParameterError, match=name):
+        detector(**{name: 3})

@@ -67,8 +67,8 @@ def test_training_and_robot_take_the_same_branches_and_encode_the_same_windows(r
     told = torch.zeros(depth.shape[:2])
     depth[:, EMPTY_SLOTS:] = torch.from_numpy(np.stack(recordings)[:, :, 0])
     valid[:, EMPTY_SLOTS:], told[:, EMPTY_SLOTS:] = True, torch.from_numpy(confidence)
-    rough = textures(depth, valid, SPEC.std[0], config.rule.pixel_step, 16)
-    patches = patch_view(depth, 8, 2, config.rule.pixel_step)
+    rough = textures(depth, valid, SPEC.std[0], config.rule, 16)
+    patches = patch_view(depth, 8, 2, config.rule.steps)
     branches, encoded = routed_streams(config, patches, valid, rough, torch.full((len(recordings),), ratio), told)
     taken = set()
     for i, recording in enumerate(recordings):

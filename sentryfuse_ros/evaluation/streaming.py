@@ -41,7 +41,7 @@ MOTIONS = {
 }
 STEADY_PICTURES = 100
 STEADY = (PLAIN, "change detection", "router", "fixed thresholds")
-BRIEF = (*STEADY, "together")
+BRIEF = (*STEADY, "change detection, vote on motion", "together")
 Say = Callable[[str], None]
 
 

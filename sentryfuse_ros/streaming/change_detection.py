@@ -35,7 +35,7 @@ class ChangeDetector:
     """The state of the change detection of one camera: the picture that is held, window by window, and the learnt noise.
 
     Pictures are in the units of `preprocessing.camera.camera_frame`: metres, 0 without return, or shares of full scale. Only
-    every ``pixel_step``-th row and column of them is looked at, which is a quarter of the work and sees what covers more
+    every so many-th row and column of them is looked at (`ChangeRule.steps`), which is less work and sees what covers more
     than a pixel. Raises ParameterError where the step does not divide a patch.
 
     All arrays are made once and bound to the session (`change_graph`), so that comparing allocates nothing.
@@ -51,16 +51,17 @@ class ChangeDetector:
     ):
         """``has_holes``: whether a pixel of 0 has no return; None: as the encoding says. ``texture``: whether to measure it."""
         self.rule = rule_for(spec.encoding) if rule is None else rule
-        step = self.rule.pixel_step
-        if options.patch % step:
-            raise ParameterError("change rule pixel_step", step, f"a divisor of the patch, {options.patch}", "change either")
+        for name, step in zip(("pixel_step", "row_step"), self.rule.steps[::-1]):
+            if options.patch % step:
+                raise ParameterError(f"change rule {name}", step, f"a divisor of the patch, {options.patch}", "change either")
         self._has_holes = spec.encoding == "depth_m" if has_holes is None else has_holes
         (rows, columns), channels = options.window_grid(spec), spec.channels
-        side, windows = options.window * options.patch // step, rows * columns
-        self._means = change_graph.patch_means(channels, side, options.window)
-        self._cut = (channels, rows, side, columns, side)
-        self.pixels = np.zeros((windows, channels * side * side), np.float32)  # of the newest picture, window by window
-        self._by_window = self.pixels.reshape(rows, columns, channels, side, side).transpose(2, 0, 3, 1, 4)
+        windows = rows * columns
+        shape = high, wide = self.window_shape(options, self.rule)
+        self._means = change_graph.patch_means(channels, shape, options.window)
+        self._cut = (channels, rows, high, columns, wide)
+        self.pixels = np.zeros((windows, channels * high * wide), np.float32)  # of the newest picture, window by window
+        self._by_window = self.pixels.reshape(rows, columns, channels, high, wide).transpose(2, 0, 3, 1, 4)
         self._held = np.zeros_like(self.pixels)
         self._noise = np.zeros((windows, options.window**2), np.float32)
         self._scores = np.full(windows, np.inf, np.float32)
@@ -68,11 +69,18 @@ class ChangeDetector:
         self._texture = np.zeros((), np.float32)
         self.holds_picture = False  # whether there is anything to compare with
         if self.rule.factor:
-            steps = change_graph.neighbour_steps(channels, side) if texture else None
+            every = change_graph.texture_rows(self.rule)
+            steps = change_graph.neighbour_steps(channels, shape, every) if texture else None
             if steps is not None:
                 steps /= windows * steps.shape[1] * (spec.std[0] if spec.std else 1.0)
             session = make_session(change_graph.change_graph(self.rule, windows, self._means, self._has_holes, steps))
             self._bound = bound_session(session, self._bind(session, texture))
+
+    @staticmethod
+    def window_shape(options: PatchTokenizerConfig, rule: ChangeRule) -> tuple[int, int]:
+        """Rows and columns of a window that are looked at."""
+        side = options.window * options.patch
+        return side // rule.steps[0], side // rule.steps[1]
 
     def reset(self) -> None:
         """Forget the picture and the noise."""
@@ -80,8 +88,8 @@ class ChangeDetector:
 
     def see(self, picture: np.ndarray) -> None:
         """Take the pixels of a picture (C, H, W) that are looked at; `compare` and `hold` are about the picture seen last."""
-        step = self.rule.pixel_step
-        self._by_window[...] = picture[:, ::step, ::step].reshape(self._cut)
+        row, column = self.rule.steps
+        self._by_window[...] = picture[:, ::row, ::column].reshape(self._cut)
 
     def compare(self) -> Change:
         """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""

@@ -14,20 +14,25 @@ _ENDLESS = 1e30
 TOP_PATCHES = 6  # the change of a picture is the mean of its so many largest patch scores
 
 
-def patch_means(channels: int, side: int, window: int) -> np.ndarray:
-    """(C * side * side, patches): pixels of a window (.., C * side * side) @ matrix are the means of its patches."""
-    of_pixel = np.arange(side) // (side // window)  # row or column of the patch
-    patch = (of_pixel[:, None] * window + of_pixel).ravel()
+def patch_means(channels: int, shape: tuple[int, int], window: int) -> np.ndarray:
+    """(C * rows * columns, patches): pixels of a window of a shape (rows, columns) @ matrix are the means of its patches."""
+    row, column = (np.arange(size) // (size // window) for size in shape)  # of the patch
+    patch = (row[:, None] * window + column).ravel()
     one = (patch[:, None] == np.arange(window**2)).astype(np.float32)
     return np.tile(one / one.sum(0), (channels, 1)) / np.float32(channels)
 
 
-def neighbour_steps(channels: int, side: int) -> np.ndarray:
-    """(C * side * side, pairs): pixels of a window @ matrix are the steps from each pixel of the first channel to the next, in
-    every second row."""
-    rows = np.arange(0, side, 2)
-    first = (rows[:, None] * side + np.arange(side - 1)).ravel()
-    pixel = np.arange(channels * side * side)[:, None]
+def texture_rows(rule: ChangeRule) -> int:
+    """In every so many-th of the rows that are compared, texture is measured: they are as far apart as every second column."""
+    return max(2 * rule.steps[1] // rule.steps[0], 1)
+
+
+def neighbour_steps(channels: int, shape: tuple[int, int], every: int) -> np.ndarray:
+    """(C * rows * columns, pairs): pixels of a window of a shape (rows, columns) @ matrix are the steps from each pixel of the
+    first channel to the next, in every so many-th row."""
+    rows, columns = shape
+    first = (np.arange(0, rows, every)[:, None] * columns + np.arange(columns - 1)).ravel()
+    pixel = np.arange(channels * rows * columns)[:, None]
     return (pixel == first + 1).astype(np.float32) - (pixel == first).astype(np.float32)
 
 

@@ -29,13 +29,19 @@ class ChangeRule:
     noise_constant: NotNegative = 0.0  # standard deviation that a pixel is expected to have before anything is learnt:
     noise_square: NotNegative = 1.425e-3  # noise_constant + noise_square * z ** 2
     flipped_share: ShareAboveZero = 0.2
-    pixel_step: Count = 2  # only every so many-th pixel of every so many-th row is compared
+    pixel_step: Count = 2  # only every so many-th pixel of every so many-th row is compared,
+    row_step: Count | None = None  # or of every so many-th row by this step, which spares reading the rows between
     least_share: ShareAboveZero = 0.125  # with fewer of its pixels valid in both, only the flips of a patch count
 
     def __post_init__(self) -> None:
         check(self, "change rule", _REMEDY)
         if self.noise_cap < self.noise_floor:
             raise ParameterError("change rule noise_cap", self.noise_cap, f"at least noise_floor, {self.noise_floor}", _REMEDY)
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        """Every so many-th row and column is compared."""
+        return self.row_step or self.pixel_step, self.pixel_step
 
     def expected_noise(self, mean: Any) -> Any:
         """Mean change of an unchanged patch by its mean value (numbers or arrays), before anything is learnt."""

@@ -41,15 +41,16 @@ class MotionVote:
     a slow pan adds up until it is seen.
     """
 
-    def __init__(self, grid: tuple[int, int], side: int, limits: MotionLimits | None = None, channels: int = 1):
-        """grid: rows and columns of windows. side: of a window, in pixels. The first of the ``channels`` is looked at.
+    def __init__(self, grid: tuple[int, int], shape: tuple[int, int], limits: MotionLimits | None = None, channels: int = 1):
+        """grid: rows and columns of windows. shape: of a window, rows and columns of pixels. The first of the ``channels`` is
+        looked at.
 
         Raises ParameterError where a picture is no larger than the shifts.
         """
         self.limits = limits or MotionLimits()
-        graph, outputs = _vote_graph(grid, side, channels, self.limits)
+        graph, outputs = _vote_graph(grid, shape, channels, self.limits)
         session = make_session(graph)
-        self._key, self._now = (np.zeros((2, max(grid) * side, max(grid)), np.float32) for _ in range(2))
+        self._key, self._now = (np.zeros((2, _longest(grid, shape), max(grid)), np.float32) for _ in range(2))
         self._votes = np.zeros((3, 2), np.float32)  # see `_vote_graph`
         self._has_key = False
         self._pixels: np.ndarray | None = None  # what is bound
@@ -65,8 +66,8 @@ class MotionVote:
         self._has_key = False
 
     def moved(self, pixels: np.ndarray) -> bool:
-        """Whether a picture, window by window (windows, C * side * side), has moved against the key picture. It becomes the key
-        where it has, or where there is none. Bringing the same array each time, with new pixels, saves some microseconds."""
+        """Whether a picture, window by window (windows, C * pixels), has moved against the key picture. It becomes the key where
+        it has, or where there is none. Bringing the same array each time, with new pixels, saves some microseconds."""
         if pixels is not self._pixels:
             self._pixels = np.ascontiguousarray(pixels, np.float32)
             self._bound.binding.bind_ortvalue_input(_PIXELS, onnxruntime.OrtValue.ortvalue_from_numpy(self._pixels))
@@ -80,26 +81,31 @@ class MotionVote:
         return found
 
 
-def _vote_graph(grid: tuple[int, int], side: int, channels: int, limits: MotionLimits) -> tuple[OnnxGraph, list[str]]:
+def _vote_graph(
+    grid: tuple[int, int], shape: tuple[int, int], channels: int, limits: MotionLimits
+) -> tuple[OnnxGraph, list[str]]:
     """The graph, and the names of its outputs.
 
-    Inputs _PIXELS (windows, C * side * side) and _KEY, the profiles of the key picture along rows and along columns (2, length,
+    Inputs _PIXELS (windows, C * pixels) and _KEY, the profiles of the key picture along rows and along columns (2, length,
     bands). A band is a row of windows, or a column of them. Where the picture is not square, the shorter axis is filled up with
     zeros, and so is the one with fewer bands. Outputs: the profiles of this picture, and the votes (3 * 2,): how many windows
     moved back, moved at all, and could tell, along either axis.
     """
-    graph, most = OnnxGraph(), limits.most_shift
-    pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * side * side])
-    pool = np.zeros((channels, side, side, 2 * side + 1), np.float32)  # over the rows, over the columns; a zero to fill up with
-    for i in range(side):
-        pool[0, :, i, i] = pool[0, i, :, side + i] = 1 / side
-    means = pool.reshape(channels * side * side, -1)
+    graph, most, (high, wide), length = OnnxGraph(), limits.most_shift, shape, _longest(grid, shape)
+    pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * high * wide])
+    pool = np.zeros(
+        (channels, high, wide, wide + high + 1), np.float32
+    )  # over the rows, over the columns; a zero to fill up with
+    for i in range(wide):
+        pool[0, :, i, i] = 1 / high
+    for i in range(high):
+        pool[0, i, :, wide + i] = 1 / wide
+    means = pool.reshape(channels * high * wide, -1)
     share = graph.op("Max", graph.op("MatMul", graph.op("Clip", pixels, 0.0, TINY), means / TINY), 1e-3)
     profiles = graph.op("Div", graph.op("MatMul", pixels, means), share)
-    own = graph.op("Gather", graph.reshape(profiles, -1), _places(grid, side), axis=0)
-    length = max(grid) * side
+    own = graph.op("Gather", graph.reshape(profiles, -1), _places(grid, shape), axis=0)
     sums = np.zeros((2, 1, max(grid), length - 2 * most), np.float32)
-    for axis, size in enumerate((grid[1], grid[0])):
+    for axis, (size, side) in enumerate(((grid[1], wide), (grid[0], high))):
         of_axis = _sums(size * side, length, side, most)
         sums[axis, 0, : len(of_axis)] = of_axis
     shifts = np.arange(2 * most + 1)[:, None] + np.arange(length - 2 * most)
@@ -117,15 +123,21 @@ def _vote_graph(grid: tuple[int, int], side: int, channels: int, limits: MotionL
     return graph, [graph.expose(own), graph.expose(graph.op("ReduceSum", flags, [1, 2], keepdims=0))]
 
 
-def _places(grid: tuple[int, int], side: int) -> np.ndarray:
-    """Where in the profiles of all windows (windows, 2 * side + 1) those along either axis are (2, length, bands)."""
-    (rows, columns), width = grid, 2 * side + 1
-    places = np.full((2, max(grid) * side, max(grid)), width - 1)  # the zero of the first window
-    start = np.arange(rows * columns).reshape(grid) * width
-    along_rows = start[:, :, None] + np.arange(side)
-    along_columns = start.T[:, :, None] + side + np.arange(side)
-    places[0, : columns * side, :rows] = along_rows.reshape(rows, -1).T
-    places[1, : rows * side, :columns] = along_columns.reshape(columns, -1).T
+def _longest(grid: tuple[int, int], shape: tuple[int, int]) -> int:
+    """Pixels of a picture along its longer axis."""
+    return max(grid[0] * shape[0], grid[1] * shape[1])
+
+
+def _places(grid: tuple[int, int], shape: tuple[int, int]) -> np.ndarray:
+    """Where in the profiles of all windows (windows, columns + rows + 1) those along either axis are (2, length, bands)."""
+    (rows, columns), (high, wide) = grid, shape
+    every = wide + high + 1
+    places = np.full((2, _longest(grid, shape), max(grid)), every - 1)  # the zero of the first window
+    start = np.arange(rows * columns).reshape(grid) * every
+    along_rows = start[:, :, None] + np.arange(wide)
+    along_columns = start.T[:, :, None] + wide + np.arange(high)
+    places[0, : columns * wide, :rows] = along_rows.reshape(rows, -1).T
+    places[1, : rows * high, :columns] = along_columns.reshape(columns, -1).T
     return places
 
 

@@ -57,6 +57,6 @@ class StreamConfig:
         spec, options = encoder.spec, encoder.options
         detector, motion = ChangeDetector(spec, options, self.rule, texture=self.router == "learned"), None
         if self.watch_motion:
-            side = options.window * options.patch // detector.rule.pixel_step
-            motion = EgoMotion(MotionVote(options.window_grid(spec), side, self.motion, spec.channels))
+            shape = detector.window_shape(options, detector.rule)
+            motion = EgoMotion(MotionVote(options.window_grid(spec), shape, self.motion, spec.channels))
         return CameraStream(encoder, detector, self.policy, self.make_router(), motion, self.route_from_ratio)

@@ -11,7 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..streaming.branches import RouterWeights
-from ..streaming.change_graph import TOP_PATCHES
+from ..streaming.change_graph import TOP_PATCHES, texture_rows
+from ..streaming.change_rule import ChangeRule
 from ..streaming.stream_config import StreamConfig
 from .depth_clips import Clips
 from .stale_tokens import FULL, LIGHT, REUSE, BatchDetector, Encoded, expected_noise_of, patch_view
@@ -37,11 +38,10 @@ def deployed_streams(
         return torch.rand(*shape, device=clips.valid.device, generator=random)
 
     assert config.rule is not None
-    step = config.rule.pixel_step
     ratio = torch.where(draw(batch) < 0.5, OFTEN_RATIO, MOST_RATIO * draw(batch) * (draw(batch) < 0.5))
     confidence = LEAST_CONFIDENCE + (1 - LEAST_CONFIDENCE) * draw(batch, -(-count // RUN)).repeat_interleave(RUN, 1)[:, :count]
-    patches = patch_view(clips.depth_m, patch, window, step)
-    rough = textures(clips.depth_m, clips.valid, scale, step, patch * window)
+    patches = patch_view(clips.depth_m, patch, window, config.rule.steps)
+    rough = textures(clips.depth_m, clips.valid, scale, config.rule, patch * window)
     branches, encoded = routed_streams(config, patches, clips.valid, rough, ratio, confidence)
     return encoded.source, branches == LIGHT
 
@@ -84,7 +84,7 @@ def routed_streams(
 ) -> tuple[Tensor, Encoded]:
     """Branches (B, K) and encoded windows of clips whose camera stands, by a learned router and its policy.
 
-    patches (B, K, W, P, pixels), thinned by the rule's pixel step; valid (B, K): slots with a picture, the last ones; texture
+    patches (B, K, W, P, pixels), thinned by the rule's steps; valid (B, K): slots with a picture, the last ones; texture
     (B, K) as `streaming.change_detection` measures it; ratio (B,): pruning ratio in force; confidence (B, K): of the prediction
     before each picture. A picture that begins a clip is encoded whole.
     """
@@ -126,10 +126,10 @@ def routed_streams(
     return branches, Encoded(anew, torch.cummax(torch.where(anew, places, 0), 1).values)
 
 
-def textures(depth_m: Tensor, valid: Tensor, scale: float, pixel_step: int, side: int) -> Tensor:
+def textures(depth_m: Tensor, valid: Tensor, scale: float, rule: ChangeRule, side: int) -> Tensor:
     """Of pictures (B, K, H, W): (B, K), 0 where none is ``valid``; see `Change.texture`. side: of a window, in pixels."""
-    rows = depth_m[..., :: 2 * pixel_step, ::pixel_step].unflatten(-1, (-1, side // pixel_step))
-    return rows.diff(dim=-1).abs().mean((-1, -2, -3)) / scale * valid
+    rows = depth_m[..., :: texture_rows(rule) * rule.steps[0], :: rule.steps[1]]
+    return rows.unflatten(-1, (-1, side // rule.steps[1])).diff(dim=-1).abs().mean((-1, -2, -3)) / scale * valid
 
 
 def _rank(score: Tensor, count: Tensor) -> Tensor:

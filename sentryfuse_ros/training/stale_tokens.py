@@ -24,12 +24,11 @@ class Encoded(NamedTuple):
     source: Tensor  # (B, K, W) int64: the picture, 0 to K - 1, whose code stands for the window
 
 
-def patch_view(depth_m: Tensor, patch: int, window: int, pixel_step: int = 1) -> Tensor:
-    """Pictures (..., H, W) -> pixels of the patches of each window (..., windows, window ** 2, pixels), thinned by a step."""
-    depth_m, patch = depth_m[..., ::pixel_step, ::pixel_step], patch // pixel_step
-    side = patch * window
-    rows, columns = depth_m.shape[-2] // side, depth_m.shape[-1] // side
-    x = depth_m.unflatten(-1, (columns, window, patch)).unflatten(-4, (rows, window, patch))
+def patch_view(depth_m: Tensor, patch: int, window: int, steps: tuple[int, int] = (1, 1)) -> Tensor:
+    """Pictures (..., H, W) -> pixels of the patches of each window (..., windows, window ** 2, pixels), of every so many-th
+    row and column."""
+    depth_m, high, wide = depth_m[..., :: steps[0], :: steps[1]], patch // steps[0], patch // steps[1]
+    x = depth_m.unflatten(-1, (-1, window, wide)).unflatten(-4, (-1, window, high))
     n = x.ndim - 6
     order = [*range(n), *(n + i for i in (0, 3, 1, 4, 2, 5))]
     return x.permute(order).flatten(-2).flatten(-3, -2).flatten(n, n + 1)

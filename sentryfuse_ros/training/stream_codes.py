@@ -140,7 +140,7 @@ def random_stream(clips: Clips, model: SentryFuse, random: torch.Generator, frug
         return torch.rand(*shape, device=clips.valid.device, generator=random)
 
     rule = ChangeRule(factor=float(draw(1) * 2.3 + 1.2))
-    patches = patch_view(clips.depth_m, options.patch, options.window, rule.pixel_step)
+    patches = patch_view(clips.depth_m, options.patch, options.window, rule.steps)
     windows = patches.shape[2]
     which, among = (draw(batch, -(-count // RUN)).repeat_interleave(RUN, 1)[:, :count] for _ in range(2))
     branched = draw(batch, 1) < 2 / 3

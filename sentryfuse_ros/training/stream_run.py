@@ -213,7 +213,7 @@ def validation_accuracies(model: SentryFuse, frames: DepthFrames, subjects: Sequ
         clips = frames.clips(
             part, spec.shape[0], (spec.shape[2], spec.shape[3]), spec.grid_rate_hz, random, pose=Pose(), speed=0.0, partial=0.0
         )
-        patches = patch_view(clips.depth_m, options.patch, options.window, rule.pixel_step)
+        patches = patch_view(clips.depth_m, options.patch, options.window, rule.steps)
         none = torch.zeros(patches.shape[:3], dtype=torch.bool, device=device)
         for name, found in correct.items():
             dense = torch.full((len(part),), name != "streamed", device=device)

@@ -132,7 +132,7 @@ class StreamTrainer:
         batch, count = clips.valid.shape
         options = self.tokenizer.options
         rule = ChangeRule(factor=float(torch.rand(()) * 2.3 + 1.2))
-        patches = patch_view(clips.depth_m, options.patch, options.window, rule.pixel_step)
+        patches = patch_view(clips.depth_m, options.patch, options.window, rule.steps)
         windows = patches.shape[2]
 
         def draw(*shape: int) -> Tensor:
