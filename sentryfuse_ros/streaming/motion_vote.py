@@ -87,9 +87,9 @@ def _vote_graph(
     """The graph, and the names of its outputs.
 
     Inputs _PIXELS (windows, C * pixels) and _KEY, the profiles of the key picture along rows and along columns (2, length,
-    bands). A band is a row of windows, or a column of them. The shorter axis is filled up with zeros, and so is the one with
-    fewer bands. Outputs: the profiles of this picture, and the votes (3 * 2,): how many windows moved back, moved at all, and
-    could tell, along either axis.
+    bands). A band is a row of windows, or a column of them. Where the picture is not square, the shorter axis is filled up with
+    zeros, and so is the one with fewer bands. Outputs: the profiles of this picture, and the votes (3 * 2,): how many windows
+    moved back, moved at all, and could tell, along either axis.
     """
     graph, most, (high, wide), length = OnnxGraph(), limits.most_shift, shape, _longest(grid, shape)
     pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * high * wide])
