@@ -186,7 +186,7 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
         "encoder, stream",
         "encoder, global attention",
     }
-    assert len(report["latency_ms"]["a tick of the fuser"]) == 6 and report["summary"]["tick_ratio_nobody"] > 0
+    assert len(report["latency_ms"]["a tick of the fuser"]) == 8 and report["summary"]["tick_ratio_nobody"] > 0
     assert "summary" in capsys.readouterr().out
 
     assert main(["bench", "streaming", "--model", str(model), "--quick", "--brief", "--json", str(out)]) == 0

@@ -16,7 +16,7 @@ from ..runtime.pipeline import Pipeline
 from ..settings import build_settings
 from ..simulation.watch import RATE_HZ, START_NS, VISITS_S, pictures
 
-SIDES = {"no stream": ("off", 0.0), "stream, ratio 0": ("on", 0.0), "stream, ratio 0.3": ("on", 0.3)}
+SIDES = {"no stream": ("off", 0.0), **{f"stream, ratio {ratio:g}": ("on", ratio) for ratio in (0.0, 0.3, 0.7)}}
 FIRST_S = 4.0  # when every window is full
 TICK_AFTER_NS = NS_PER_S // 50  # from a picture to its tick
 

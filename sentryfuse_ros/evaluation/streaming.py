@@ -162,9 +162,11 @@ def _summary(
 
 
 def _tick_ratios(ticks: Mapping[str, float]) -> dict[str, float]:
-    """How many times as fast a tick is with a stream, while nobody is there and while somebody is."""
+    """How many times as fast a tick is with a stream at ratio 0, and with everything together, while nobody is there and while
+    somebody is."""
     return {
-        f"tick_ratio_{scene}": round(ticks[f"no stream, {scene}"] / ticks[f"stream, ratio 0, {scene}"], 3)
+        f"{name}_{scene}": round(ticks[f"no stream, {scene}"] / ticks[f"stream, ratio {ratio}, {scene}"], 3)
+        for name, ratio in (("tick_ratio", "0"), ("together_tick_ratio", "0.7"))
         for scene in ("nobody", "somebody")
     }
 
