@@ -94,8 +94,8 @@ def _stop_worker(*_: object) -> None:
 def _work(function: Callable[[Task], Result], task: Task) -> Result:
     """Run a task in a worker, which ends where the task is interrupted: the pool would give it another one."""
     global _working
-    _working = True
     try:
+        _working = True
         return function(task)
     except KeyboardInterrupt:
         os._exit(INTERRUPTED)

@@ -23,6 +23,8 @@ def load_yaml(path: str | Path, what: str, remedy: str | None = None) -> Any:
         raise ParameterError(f"{what} {path}", "bytes that are no text", "a YAML file in UTF-8", remedy) from error
     except yaml.YAMLError as error:
         raise ParameterError(f"{what} {path}", _mistake(error), "valid YAML", remedy) from error
+    except (ValueError, RecursionError) as error:  # of a date that does not exist, or of blocks within blocks without end
+        raise ParameterError(f"{what} {path}", str(error), "valid YAML", remedy) from error
 
 
 def _mistake(error: yaml.YAMLError) -> str:

@@ -72,7 +72,9 @@ def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
     _, encoder, _ = stream_parts()
     known, codes = KnownPicture(encoder), np.zeros((36, 6), np.float32)
     found, expected = [], []
-    for picture, chosen, size in zip(moving_box(6), (None, [3], [0, 7, 35], None, [7], [8, 9]), (0, 0, 1, 1, 0, 0)):
+    backwards = list(range(36))[::-1]  # all of them, too, may come in any order
+    orders = (None, [3], [35, 0, 7], None, [7], [9, 8], backwards, None, backwards)
+    for picture, chosen, size in zip(moving_box(9), orders, (0, 0, 1, 1, 0, 0, 0, 0, 1)):
         windows = np.arange(36) if chosen is None else np.array(chosen)
         codes, token = encoder.renew(codes, picture, windows, size)
         found.append(known.renew(picture, None if chosen is None else windows, size))

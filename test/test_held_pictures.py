@@ -195,6 +195,24 @@ def test_a_topic_is_looked_at_once_for_each_new_picture_whenever_the_ticks_are(e
     assert max(ages_ns) <= 0.65 * NS
 
 
+@pytest.mark.parametrize("phase_ms", (0, 30, 70))
+def test_no_picture_serves_for_longer_where_ticks_are_late(engine, phase_ms):
+    """A tick that comes when the next window is already due wakes a source that rests, and takes no window of its old rows."""
+    robot = PolledRobot(engine, dwell_s=0.0)
+    robot.now_ns += phase_ms * NS // 1000
+    robot.run(2.0)
+    robot.pipeline.override(0.9)
+    robot.run(2.0)
+    ages_ns = []
+    for late in np.random.default_rng(phase_ms).random(40) < 0.2:
+        robot.now_ns += 40 * int(late) * NS // 1000
+        prediction = robot.step()
+        robot.now_ns -= 40 * int(late) * NS // 1000
+        held = robot.pipeline.robot_sensors._held._windows
+        ages_ns += [prediction.tick.node_ns - window.newest_ns for window in held if window is not None]
+    assert ages_ns and max(ages_ns) <= 0.7 * NS
+
+
 def test_messages_say_what_is_held_and_for_how_long(holding):
     prediction = holding.step()
     statuses = {s.name: s for s in mask_message(holding.pipeline, prediction.tick, {}, "base").sensors}

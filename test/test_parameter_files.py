@@ -2,7 +2,9 @@
 
 import pytest
 
-from sentryfuse_ros.nodes.parameter_files import matches, warnings_on_files
+from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.nodes.parameter_files import matches, mistakes_in_files, warnings_on_files
+from sentryfuse_ros.yaml_files import load_yaml
 
 
 # What ROS 2 itself does with these names (rclpy 7.1.6).
@@ -44,3 +46,14 @@ def test_a_file_with_one_block_for_this_node_is_fine(tmp_path):
     path.write_text("other_node: {ros__parameters: {x: 1}}\nbot: {'*': {ros__parameters: {fuse_rate_hz: 5.0}}}")
     arguments = ["--ros-args", "-r", "__ns:=/bot", "--params-file", str(path), "--", "--params-file", "not ours"]
     assert warnings_on_files(arguments, "/bot/fuse_node") == []
+
+
+@pytest.mark.parametrize("scalar", ["2026-02-30", "0x_", "[" * 5000])
+def test_what_the_yaml_library_chokes_on_is_a_mistake_of_the_file_and_does_not_end_the_node(tmp_path, scalar):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"other_node:\n  ros__parameters:\n    since: {scalar}\n")
+    with pytest.raises(ParameterError, match="expected valid YAML"):
+        load_yaml(path, "parameter file")
+    arguments = ["fuse_node", "--ros-args", "--params-file", str(path)]
+    assert warnings_on_files(arguments, "/fuse_node") == []
+    assert len(mistakes_in_files(arguments)) == 1

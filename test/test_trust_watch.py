@@ -1,5 +1,6 @@
 """When a sensor is no longer believed, and when it is again, from the judgements on its windows."""
 
+from dataclasses import replace
 from itertools import count
 
 import numpy as np
@@ -99,3 +100,24 @@ def test_rows_from_before_the_lie_was_disproved_are_not_believed():
     first_s = drive.now_s
     drive.until(GREEN, False)
     assert drive.watch.good_from_ns == round(first_s * NS)
+
+
+def test_the_first_window_that_disproves_a_lie_bounds_what_is_believed_however_many_said_nothing_before():
+    drive = Drive(CAMERA)
+    drive.until(SHOWS, True)
+    drive.see(GREY, 45)  # together they count more than one window that disproves it
+    status = drive.watch.apply(Status(State.OK, "", 10.0, 0.05, 0.01, 0.06, 0.3, 100, 0, 0, False))
+    assert status.state == State.IMPLAUSIBLE and status.reason == f"a reason; {UNDECIDED}"
+    drive.see(GREEN)
+    first_s = drive.now_s
+    assert drive.watch.apply(replace(status, state=State.OK)).state == State.RECOVERING
+    drive.until(GREEN, False)
+    assert drive.watch.good_from_ns == round(first_s * NS)
+
+
+def test_a_lie_that_was_suspected_before_a_long_time_without_windows_is_forgotten():
+    drive = Drive(CAMERA)
+    drive.see(SHOWS, 4)
+    for _ in range(round(MEMORY_S / STEP_S) + 1):
+        next(drive.times)  # the sensor is not judged, as while a plan leaves it out
+    assert not drive.see(SHOWS, 4) and drive.see(SHOWS)

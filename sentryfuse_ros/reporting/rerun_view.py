@@ -59,7 +59,8 @@ def show(path: Path, save: Path | None = None) -> int:
 
 def _begin(rerun: Any, spawn: bool) -> None:
     """Begin a recording; ``spawn``: with the viewer, which pip puts beside the interpreter, where PATH need not lead."""
-    os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+    places = (str(Path(sys.executable).parent), os.environ.get("PATH", ""))
+    os.environ["PATH"] = os.pathsep.join(filter(None, places))  # an empty place would be the current folder
     try:
         rerun.init("sentryfuse", spawn=spawn)
     except RuntimeError as error:

@@ -199,8 +199,9 @@ class PictureSession:
 
     def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
-        if self._newest is not None and window is self._newest[0] and not window.flags.writeable:
-            return self._newest[1]  # a window that serves several predictions
+        newest = self._newest  # another thread may `forget` it at any time
+        if newest is not None and window is newest[0] and not window.flags.writeable:
+            return newest[1]  # a window that serves several predictions
         if len(window) == 1:
             return self._remember(window, self._tokens(window))
         self._runs += 1
@@ -208,8 +209,8 @@ class PictureSession:
         self._longest = max(self._longest, *(self._runs - kept.run for kept in entries))
         # In a steady stream a picture comes back after always as many runs; until that is known, none is dropped early.
         kept_for = min(2 * self._longest, RUNS_KEPT) if self._longest > 1 else RUNS_KEPT
-        for key in [key for key, kept in self._kept.items() if self._runs - kept.run > kept_for]:
-            del self._kept[key]
+        for key in [key for key, kept in list(self._kept.items()) if self._runs - kept.run > kept_for]:
+            self._kept.pop(key, None)
         tokens = np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
         return self._remember(window, tokens)
 

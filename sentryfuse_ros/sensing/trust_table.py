@@ -104,8 +104,8 @@ class TrustTable:
                     lie, excess = suspicion.name, logit - suspicion.implausible
                 if logit > max(most, 0.0):
                     likeliest, most = suspicion.text, logit
-        undecided = zip(self.suspicions, logits.tolist())
-        possible = frozenset(s.name for s, logit in undecided if logit > DISPROVED and not s.by_degree)
+        pairs = zip(self.suspicions, logits.tolist())
+        possible = frozenset(s.name for s, logit in pairs if logit > DISPROVED and not s.by_degree)
         if verdict == Plausibility.NEAR:
             return Judgement(verdict, "", possible=possible)
         text = self._strangest(found, z, distance) + (f"; perhaps {likeliest}" if likeliest else "")

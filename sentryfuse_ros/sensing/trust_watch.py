@@ -56,6 +56,7 @@ class TrustWatch:
         self._bad_from_ns = self._bad_ns = 0  # oldest row of the first of the bad windows, newest of the last
         self._lie = ""  # known lie that the implausible windows look like
         self._good = 0.0
+        self._disproved = False  # whether a window on the way back counted 1
         self._good_from_ns = 0  # first row of the first window on the way back that counts 1, or of the first of all
         self._text = ""  # of the last window that was not near
         self._undecided = False  # whether the last window says nothing of the lie that the sensor is distrusted for
@@ -91,12 +92,13 @@ class TrustWatch:
             return
         self._follow_warning(judgement)
         if self._masks and judgement.verdict == Plausibility.IMPLAUSIBLE:
-            if not self._bad_run:
+            if not self._bad_run or newest_ns - self._bad_ns > MEMORY_S * NS_PER_S:
+                self._bad_run = 0
                 self._bad_from_ns = newest_ns - self._span_ns
                 self._lie = self._lie if self.distrusted else ""
             self._bad_run += 1
             self._bad_ns = newest_ns
-            self._good = 0.0
+            self._good, self._disproved = 0.0, False
             self._lie = judgement.lie or self._lie
             self._undecided = False
             lasts = newest_ns - self._bad_from_ns >= EVIDENCE_S * NS_PER_S
@@ -108,8 +110,9 @@ class TrustWatch:
         if self.distrusted:
             full = FAR_WORTH if judgement.verdict == Plausibility.FAR else 1.0
             worth = POSSIBLE_WORTH if self._undecided else full
-            if not self._good or (worth == 1.0 and self._good < 1.0):
+            if not self._good or (worth == 1.0 and not self._disproved):
                 self._good_from_ns = newest_ns - self._span_ns
+            self._disproved = self._disproved or worth == 1.0
             self._good += worth
             if self._good >= self._good_windows - 1e-6:
                 self.distrusted = False
@@ -144,7 +147,7 @@ class TrustWatch:
         if status.state != State.OK:
             return status
         if self.distrusted:
-            if plausible := int(self._good + 1e-6):
+            if (plausible := int(self._good + 1e-6)) and not self._undecided:
                 reason = f"{plausible} of {self._good_windows} plausible windows after IMPLAUSIBLE"
                 return replace(status, state=State.RECOVERING, reason=reason, alarm=True)
             reason = f"{self._text}; {UNDECIDED}" if self._undecided else self._text

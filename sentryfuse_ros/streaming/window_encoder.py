@@ -109,7 +109,7 @@ class KnownPicture:
         patch = (encoder.spec.channels, options.patch, options.patch)
         self._patches = np.zeros((encoder.windows, options.window, options.window, *patch), np.float32)
         self._by_place = self._patches.reshape(-1, self._columns, *self._patches.shape[1:])
-        self._all, self._some = np.arange(encoder.windows)[:, None], np.zeros((encoder.windows, 1), np.int64)
+        self._all, self._some = np.arange(encoder.windows), np.zeros((encoder.windows, 1), np.int64)
         self._bound: dict[tuple[int, int], BoundSession] = {}  # by size and number of windows
 
     def renew(self, picture: np.ndarray, windows: Sequence[int] | None = None, size: int = 0) -> np.ndarray:
@@ -118,6 +118,7 @@ class KnownPicture:
         cut, count = cut_picture(picture, self._encoder.options), len(self._all)
         if windows is None:
             self._by_place[...] = cut
+            self._some[:, 0] = self._all
         else:
             count, columns, patches = len(windows), self._columns, self._patches
             for k, window in enumerate(windows):  # of a few, each by itself is faster than all by their indices
@@ -131,5 +132,4 @@ class KnownPicture:
 
     def _bind(self, size: int, count: int) -> BoundSession:
         pixels = self._patches[0, 0, 0].size
-        chosen = self._all if count == len(self._all) else self._some[:count]
-        return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), chosen, self._codes, self._token)
+        return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), self._some[:count], self._codes, self._token)

@@ -120,5 +120,5 @@ def _apply(change: str, values: dict[str, Any]) -> None:
         values = inner
     try:
         values[last] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # the last two as in `yaml_files.load_yaml`
         raise ParameterError("--set", repr(change), expected) from error
