@@ -131,7 +131,8 @@ def _take(
             held_names.add(name)
         else:
             x = inputs[name] if source.joined else source.input_of(windows, end_ns)
-            # Rows of a source that is asleep are old; it is woken, and its window is then made anew.
+            # Where a tick comes late, a source that rests has old rows only. Its window is made anew from fresh ones, and kept
+            # from the next tick on, at which it rests no longer.
             if hold is not None and hold_s and x is not None and not source.asleep:
                 hold.pictures.keep(place, source, now_node_ns, hold_s, x, row_ns)
         assert x is not None

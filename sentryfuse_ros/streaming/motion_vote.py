@@ -93,9 +93,8 @@ def _vote_graph(
     """
     graph, most, (high, wide), length = OnnxGraph(), limits.most_shift, shape, _longest(grid, shape)
     pixels = graph.input(_PIXELS, [grid[0] * grid[1], channels * high * wide])
-    pool = np.zeros(
-        (channels, high, wide, wide + high + 1), np.float32
-    )  # over the rows, over the columns; a zero to fill up with
+    # Means over the rows of a window, means over its columns, and a zero to fill up with.
+    pool = np.zeros((channels, high, wide, wide + high + 1), np.float32)
     for i in range(wide):
         pool[0, :, i, i] = 1 / high
     for i in range(high):
