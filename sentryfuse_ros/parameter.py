@@ -40,7 +40,7 @@ class Parameter:
         if isinstance(self.default, float):
             if isinstance(value, bool) or not isinstance(value, (int, float)):
                 raise ParameterError(f"parameter {name}", repr(value), "a number")
-            return self._bounded(float(value), name)
+            return self._bounded(_as_float(value), name)
         if isinstance(self.default, int):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise ParameterError(f"parameter {name}", repr(value), "a whole number")
@@ -53,7 +53,7 @@ class Parameter:
             values = list(value)
             if any(isinstance(v, bool) or not isinstance(v, (int, float) if item is float else item) for v in values):
                 raise ParameterError(f"parameter {name}", repr(values), expected)
-            return tuple(self._bounded(item(v), name) if item is float else item(v) for v in values)
+            return tuple(self._bounded(_as_float(v), name) if item is float else item(v) for v in values)
         if isinstance(value, bool) and "off" in self.choices:
             value = "on" if value else "off"  # YAML 1.1 reads a bare on or off as true or false
         if not isinstance(value, str):
@@ -68,3 +68,11 @@ class Parameter:
         if not low <= value <= high:  # also false for NaN
             raise ParameterError(f"parameter {name}", value, f"a value from {low:g} to {high:g}")
         return value
+
+
+def _as_float(value: int | float) -> float:
+    """The number as a float; infinity for a whole number that is too large for one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf

@@ -14,9 +14,12 @@ from typing import Any
 
 from .errors import ParameterError, raise_all
 from .parameter import Parameter
+from .parameter_blocks import PARAMETERS_KEY, blocks, matches
 from .parameters import PARAMETERS, SENSOR_PARAMETERS
 from .sensor_kinds import sensor_kind, sensor_kinds
 from .yaml_files import load_yaml
+
+NODE = "fuse_node"  # name of the node that the parameters are for
 
 
 @dataclass(frozen=True)
@@ -158,10 +161,12 @@ def _wrong_parts(sensors: Sequence[SensorSettings]) -> list[ParameterError]:
 
 def _limits(sensor: str, flat: Mapping[str, Any], errors: list[ParameterError]) -> dict[str, float]:
     start = f"{sensor}.limits."
-    limits = {key[len(start) :]: value for key, value in flat.items() if key.startswith(start)}
-    for key, value in limits.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            errors.append(ParameterError(f"parameter {start}{key}", repr(value), "a number"))
+    limits = {}
+    for key in (key for key in flat if key.startswith(start)):
+        try:
+            limits[key[len(start) :]] = Parameter(key, 0.0, "").check(flat[key])
+        except ParameterError as error:
+            errors.append(error)
     return limits
 
 
@@ -181,6 +186,9 @@ def unknown_names(names: Iterable[str], sensors: Iterable[str]) -> list[str]:
         sensor, _, rest = name.partition(".")
         if name in known or name.startswith("qos_overrides.") or (sensor in sensors and rest.startswith("limits.")):
             continue
+        if name in sensors:
+            texts.append(f"parameter {name} is a sensor, which has no value of its own; did you mean {name}.topic?")
+            continue
         close = difflib.get_close_matches(name, known, 1)
         texts.append(f"parameter {name} is not known and ignored" + (f"; did you mean {close[0]}?" if close else ""))
     return texts
@@ -198,22 +206,25 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:
-    """Flat parameters of a ROS 2 parameter file, whose blocks begin with `/**:` or a node's name; later blocks override earlier.
+    """Flat parameters of a ROS 2 parameter file: of its blocks for a fuse_node in any namespace, or for all nodes (`/**:`).
 
+    Where there is no such block, as for a node with another name, all blocks count. A later block overrides an earlier one.
     Raises ParameterError where the file cannot be read or is no parameter file.
     """
     tree = load_yaml(path, "parameter file")
-    begin = "begin with '/**:' and 'ros__parameters:' below it"
-    if not isinstance(tree or {}, Mapping):
-        raise ParameterError(f"parameter file {path}", type(tree).__name__, "a ROS 2 parameter file", begin)
+    thing, expected = f"parameter file {path}", "a ROS 2 parameter file"
+    begin = f"begin with '/**:' and '{PARAMETERS_KEY}:' below it"
+    if not isinstance(tree, Mapping):
+        raise ParameterError(thing, "an empty file" if tree is None else type(tree).__name__, expected, begin)
+    for node, block in tree.items():
+        if not any(blocks({node: block})):
+            raise ParameterError(thing, f"{node} without {PARAMETERS_KEY}", expected, begin)
+    found = list(blocks(tree))
+    for name, parameters in found:
+        if not (parameters is None or isinstance(parameters, Mapping)):
+            raise ParameterError(thing, f"{type(parameters).__name__} below {name}", "a line NAME: VALUE for each parameter")
+    own = [parameters for name, parameters in found if matches(name.rsplit("/", 1)[-1], f"/{NODE}")]
     flat: dict[str, Any] = {}
-    for node, block in (tree or {}).items():
-        if not isinstance(block, Mapping) or "ros__parameters" not in block:
-            raise ParameterError(
-                f"parameter file {path}",
-                f"{node} without ros__parameters",
-                "a ROS 2 parameter file",
-                begin,
-            )
-        flat.update(flatten(block["ros__parameters"] or {}))
+    for parameters in own or [parameters for _, parameters in found]:
+        flat.update(flatten(parameters or {}))
     return flat

@@ -3,7 +3,8 @@
 import pytest
 
 from sentryfuse_ros.errors import ParameterError
-from sentryfuse_ros.nodes.parameter_files import matches, mistakes_in_files, warnings_on_files
+from sentryfuse_ros.nodes.parameter_files import mistakes_in_files, warnings_on_files
+from sentryfuse_ros.parameter_blocks import matches
 from sentryfuse_ros.yaml_files import load_yaml
 
 
@@ -57,3 +58,19 @@ def test_what_the_yaml_library_chokes_on_is_a_mistake_of_the_file_and_does_not_e
     arguments = ["fuse_node", "--ros-args", "--params-file", str(path)]
     assert warnings_on_files(arguments, "/fuse_node") == []
     assert len(mistakes_in_files(arguments)) == 1
+
+
+def test_a_key_that_comes_twice_is_named_with_both_lines(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("/**:\n  ros__parameters:\n    camera: {topic: /a}\n    imu: {topic: /b}\n    camera: {timeout_s: 1.0}\n")
+    with pytest.raises(ParameterError, match="the key camera again after line 3, in line 5, expected each key once"):
+        load_yaml(path, "parameter file")
+    arguments = ["fuse_node", "--ros-args", "--params-file", str(path)]
+    (warning,) = warnings_on_files(arguments, "/fuse_node")  # rcl reads the file and joins the two blocks
+    assert "the key camera again after line 3, in line 5" in warning and "ROS 2 takes the last value" in warning
+
+
+def test_keys_that_are_merged_from_another_block_are_no_repetition(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("a: &a {x: 1, y: 1}\nb: &b {<<: *a, x: 2}\nc: {<<: *b, y: 3}\n")
+    assert load_yaml(path, "parameter file")["c"] == {"x": 2, "y": 3}

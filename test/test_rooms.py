@@ -19,6 +19,7 @@ FLOORS = (  # each may import from the floors before it and from its own
         "masks",
         "nanoseconds",
         "parameter",
+        "parameter_blocks",
         "parameters",
         "paths",
         "sensor_kind",

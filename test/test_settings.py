@@ -1,5 +1,6 @@
 """Parameters: the shipped YAML agrees with the table, bad values are named, and unknown names get a suggestion."""
 
+import math
 import re
 
 import pytest
@@ -142,6 +143,10 @@ def test_limits_reach_the_sensor():
         (b"a: 1\nb: [", "in line 2, expected valid YAML"),
         (b"fuse_node: {x: 1}", "ros__parameters"),
         (b"- a", "saw list, expected a ROS 2 parameter file"),
+        (b"", "saw an empty file, expected a ROS 2 parameter file"),
+        (b"/**: {ros__parameters: 5}", "saw int below /\\*\\*, expected a line NAME: VALUE"),
+        (b"/**:\n  ros__parameters:\n  - model", "saw list below /\\*\\*, expected a line NAME: VALUE"),
+        (b"/**: {ros__parameters: {model: a, model: b}}", "the key model again after line 1"),
         (b"\x8e\x00", "saw bytes that are no text"),
     ],
 )
@@ -151,6 +156,36 @@ def test_broken_parameter_file_is_named(tmp_path, text, expected):
     with pytest.raises(ParameterError, match=expected) as caught:
         read_yaml(path)
     assert "broken.yaml" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("fuse_node: {ros__parameters: {dwell_s: 1.0}}\nlidar_driver: {ros__parameters: {dwell_s: 9.0}}", {"dwell_s": 1.0}),
+        ("/**: {ros__parameters: {dwell_s: 1.0}}\n/bot/fuse_node: {ros__parameters: {model: m}}", {"dwell_s": 1.0, "model": "m"}),
+        ("bot: {fuse_node: {ros__parameters: {dwell_s: 1.0}}, camera: {ros__parameters: {fps: 30}}}", {"dwell_s": 1.0}),
+        ("ground_watcher: {ros__parameters: {dwell_s: 1.0}}", {"dwell_s": 1.0}),
+        ("/**: {ros__parameters: }", {}),
+    ],
+)
+def test_of_a_file_for_the_whole_robot_the_blocks_for_this_node_count(tmp_path, text, expected):
+    path = tmp_path / "robot.yaml"
+    path.write_text(text)
+    assert read_yaml(path) == expected
+
+
+def test_a_whole_number_beyond_all_floats_is_out_of_range():
+    with pytest.raises(ParameterError, match="parameter fuse_rate_hz: saw inf, expected a value from 0.2 to 100"):
+        build_settings({"fuse_rate_hz": 10**400})
+    with pytest.raises(ParameterError, match="parameter battery_curve_ratio: saw -inf, expected a value from 0 to 0.9"):
+        build_settings({"battery_curve_ratio": [-(10**400), 0.1]})
+    assert build_settings({"lidar.limits.min_points": 10**400}).sensors[3].limits == {"min_points": math.inf}
+
+
+def test_a_sensor_that_is_given_a_value_is_told_of_its_block():
+    assert unknown_names({"camera": "/front/image"}, ("camera",)) == [
+        "parameter camera is a sensor, which has no value of its own; did you mean camera.topic?"
+    ]
 
 
 def test_absent_parameter_file_is_named(tmp_path):
