@@ -6,10 +6,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
+from .errors import ParameterError
 from .settings import Settings
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # of a node, or of one part of a namespace
 
 OWN_TOPICS = ("prediction", "mask", "pruning", "model_info", "image", "markers", "classification", "transition_event")
 CAPTION_TOPICS = ("caption", "caption_stamped")
@@ -39,8 +44,13 @@ class NodeAccess:
 def access_of(
     settings: Settings, node: str = "fuse_node", namespace: str = "/", sim_time: bool = False
 ) -> tuple[NodeAccess, ...]:
-    """The node and its companion for receiving, for these parameters, without remapping."""
+    """The node and its companion for receiving, for these parameters, without remapping.
+
+    Raises ParameterError for a name that no node can have.
+    """
     namespace = "/" + namespace.strip("/")
+    _check("name of the node", node, [node])
+    _check("namespace", namespace, namespace.split("/")[1:] if namespace != "/" else [])
 
     def absolute(name: str) -> str:
         if name.startswith("~"):
@@ -71,6 +81,11 @@ def access_of(
     receiver = f"_{node}_receive"
     described = (absolute(f"{receiver}/get_type_description"),)
     return main, NodeAccess(receiver, namespace, publish=everywhere, subscribe=sensors, reply=described)
+
+
+def _check(what: str, given: str, parts: Iterable[str]) -> None:
+    if not all(NAME.fullmatch(part) for part in parts):
+        raise ParameterError(what, repr(given), "letters, digits and _, and no digit at the beginning")
 
 
 def to_xml(access: tuple[NodeAccess, ...], enclave: str) -> str:

@@ -1,9 +1,32 @@
-"""Writing files so that a reader never sees half of one."""
+"""Writing files: whether it can be done, asked before the long part of the work, and so that a reader never sees half of one."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
+
+from .errors import SentryFuseError, reason_of
+
+
+def make_folder(path: Path) -> None:
+    """Make a folder that files will be written into. Raises SentryFuseError where it cannot be made or written."""
+    if bad := _made(path):
+        raise SentryFuseError(f"folder {path}", bad, "a folder that can be written", "choose another one")
+
+
+def check_writable(path: Path) -> None:
+    """Make the folder of a file that will be written. Raises SentryFuseError where the file cannot be written."""
+    if bad := _made(path.parent) or ("a folder" if path.is_dir() else ""):
+        raise SentryFuseError(f"file {path}", bad, "a file that can be written", "choose another path")
+
+
+def _made(folder: Path) -> str:
+    """Make a folder; what is wrong with it, or ""."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return "" if os.access(folder, os.W_OK) else "a folder that is read-only"
+    except OSError as error:
+        return reason_of(error)
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
@@ -17,6 +40,7 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
     try:
         partial.write_bytes(content.encode() if isinstance(content, str) else content)
         os.replace(partial, path)
-    except OSError:
+    except OSError as error:
         partial.unlink(missing_ok=True)
+        error.filename, error.filename2 = str(path), None  # nobody knows the other file
         raise

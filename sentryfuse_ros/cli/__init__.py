@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 from types import ModuleType
 
-from ..errors import InstallationError, SentryFuseError
+from ..errors import InstallationError, SentryFuseError, reason_of
 
 # Listed here and not discovered, so that `sentryfuse --help` imports nothing heavy.
 VERBS = {
@@ -30,7 +30,8 @@ VERBS = {
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a verb; returns the exit status. Errors of this package are printed in one line, with status 2."""
+    """Run a verb; returns the exit status. Errors of this package and of files are printed in one line, with status
+    2."""
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:
@@ -44,6 +45,8 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `sentryfuse doctor | head`
         sys.stderr.close()
         return 141
+    except OSError as error:  # a full disk, a folder that went away meanwhile
+        told = SentryFuseError(f"file {error.filename or ''}".strip(), reason_of(error), "a file that can be read or written")
     print(f"sentryfuse {wanted}: {told}", file=sys.stderr)
     return 2
 

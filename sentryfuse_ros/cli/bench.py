@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..evaluation.node_cost import BenchTask
-from ..files import write_atomically
+from ..files import check_writable, write_atomically
 from ..nodes import door
 from ..paths import model_path
 from . import bench_faults, bench_streaming
@@ -95,11 +95,12 @@ def run(args: argparse.Namespace) -> int:
         return bench_faults.run(args)
     if getattr(args, "rounds", None) is not None and args.rounds < 1:
         raise ParameterError("--rounds", args.rounds, "1 or more")
+    if args.json:
+        check_writable(Path(args.json))
     benches = {"latency": _latency, "node": _node, "memory": _memory, "receive": _receive, "streaming": _streaming}
     table, values = benches[args.bench](args)
     print(table)
     if args.json:
-        Path(args.json).parent.mkdir(parents=True, exist_ok=True)
         write_atomically(args.json, json.dumps(values, indent=1) + "\n")
     return 0
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..bags.bag import Bag, Topic
 from ..errors import SentryFuseError
-from ..files import write_atomically
+from ..files import check_writable, make_folder, write_atomically
 from ..machine import machine
 from ..model.checkpoint import read_checkpoint
 from ..nanoseconds import NS_PER_S
@@ -69,7 +69,9 @@ def run(args: argparse.Namespace) -> int:
     from . import demo, replay
 
     replay.require_ros()
-    args.out.mkdir(parents=True, exist_ok=True)
+    make_folder(args.out)
+    for path in filter(None, (args.json, args.page)):
+        check_writable(path)
     recording = demo.recording(DRIVE, [folder for folder in (cache_folder(), args.out / "recordings") if folder])
     parameters = read_yaml(share_path("config", "fuse.yaml"))
     parameters |= SERIES | {"sensors": [*parameters["sensors"], "odometry"]}
@@ -93,7 +95,6 @@ def run(args: argparse.Namespace) -> int:
     }
     print(fault_lines(result))
     if args.json:
-        args.json.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(args.json, json.dumps(result, indent=1) + "\n")
     if args.page:
         write_page(result, args.page)

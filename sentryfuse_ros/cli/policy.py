@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 
 from ..access_policy import access_of, to_xml
-from ..files import write_atomically
+from ..files import check_writable, write_atomically
 from ..paths import share_path
 from ..settings import build_settings, read_yaml
 from .arguments import add_params
@@ -24,9 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print or write the policy. Raises SentryFuseError for parameters that are wrong."""
     settings = build_settings(read_yaml(args.params_file or share_path("config", "fuse.yaml")))
-    enclave = args.enclave or f"{args.namespace.rstrip('/')}/{args.node}"
-    text = to_xml(access_of(settings, args.node, args.namespace, args.sim_time), enclave)
+    access = access_of(settings, args.node, args.namespace, args.sim_time)
+    text = to_xml(access, args.enclave or f"{access[0].namespace.rstrip('/')}/{args.node}")
     if args.out:
+        check_writable(args.out)
         write_atomically(args.out, text)
     else:
         print(text, end="")

@@ -106,7 +106,7 @@ def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = F
     from ..reporting.narrator import Narrator
     from ..reporting.run_plots import frame_times
 
-    files.make_folders()
+    files.check()
     print_setup(prepared, domain.id)
     label_at = prepared.labels.at_s if prepared.labels is not None else None
     with LiveView(enabled=live_view, script=prepared.schedule.script, label_at=label_at) as view:

@@ -29,7 +29,8 @@ def print_report(data: DatasetDescription) -> None:
     if empty:
         console.print(
             f"[yellow]no bag for {' and '.join(empty)}[/yellow]: too few bags, or their run.json files name "
-            "other splits, which come before --split"
+            "other splits, which come before --split",
+            soft_wrap=True,
         )
     for line in notes(data):
         console.print(line, markup=False, soft_wrap=True)

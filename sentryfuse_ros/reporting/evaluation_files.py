@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import SentryFuseError, reason_of
+from ..errors import SentryFuseError
 from ..evaluation.records import EvaluationReport, MaskResult
+from ..files import check_writable
 
 
 @dataclass(frozen=True)
@@ -24,13 +24,7 @@ class EvaluationFiles:
     def check(self) -> None:
         """Make their folders. Raises SentryFuseError on a file that cannot be written, before the long part of the work."""
         for path in filter(None, (self.json, self.csv, self.html)):
-            try:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                bad = "a folder" if path.is_dir() else "" if os.access(path.parent, os.W_OK) else "a folder that is read-only"
-            except OSError as error:
-                bad = reason_of(error)
-            if bad:
-                raise SentryFuseError(f"file {path}", bad, "a file that can be written", "choose another path")
+            check_writable(path)
         if self.html:
             try:
                 import matplotlib  # noqa: F401

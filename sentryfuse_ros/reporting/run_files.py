@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..files import write_atomically
+from ..files import check_writable, make_folder, write_atomically
 from ..replay.run_summary import RunResult
 from .run_timeline import write_timeline
 
@@ -24,18 +24,21 @@ class RunFiles:
     mcap: Path | None = None
     mcap_inputs: bool = False
 
-    def make_folders(self) -> None:
-        """Make the folders of all files. Raises OSError."""
-        self.out.mkdir(parents=True, exist_ok=True)
+    def check(self) -> None:
+        """Make the folders of all files. Raises SentryFuseError on a file that cannot be written, before the run."""
+        make_folder(self.out)
         for path in filter(None, (self.html, self.json, self.mcap)):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            check_writable(path)
 
     def write(self, result: RunResult) -> None:
-        """Write timeline.csv, timeline.png and summary.json into ``out``, and the other files. Raises OSError."""
+        """Write timeline.csv, timeline.png and summary.json into ``out``, and the other files.
+
+        Raises OSError or SentryFuseError.
+        """
         from .run_page import page  # here, because matplotlib takes a second to import: a wrong argument is reported before
         from .run_plots import draw_run
 
-        self.make_folders()
+        self.check()
         write_timeline(self.out / "timeline.csv", result.record)
         drawing = draw_run(result.record, self.out / "timeline.png")
         summary = json.dumps(result.to_dict(), indent=1) + "\n"

@@ -1,0 +1,58 @@
+"""Writing files, and what the commands say where they cannot."""
+
+import subprocess
+import sys
+
+import pytest
+
+from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import SentryFuseError
+from sentryfuse_ros.files import check_writable, make_folder, write_atomically
+
+
+def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(tmp_path):
+    target = tmp_path / "folder"
+    (target / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="folder") as caught:
+        write_atomically(target, "text")
+    assert caught.value.filename == str(target) and caught.value.filename2 is None
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_what_cannot_be_written_is_named_before_the_work(tmp_path):
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(SentryFuseError, match="folder .*/file/deep: saw .*, expected a folder that can be written"):
+        make_folder(tmp_path / "file" / "deep")
+    with pytest.raises(SentryFuseError, match="file .*/file/x.json: saw File exists, expected a file that can be written"):
+        check_writable(tmp_path / "file" / "x.json")
+    with pytest.raises(SentryFuseError, match="file .*: saw a folder, expected a file that can be written"):
+        check_writable(tmp_path)
+    check_writable(tmp_path / "new" / "file.json")
+    assert (tmp_path / "new").is_dir()
+
+
+@pytest.mark.parametrize("option", ["--out", "--html", "--json", "--mcap"])
+def test_replay_says_so_before_it_plays(option, simulated, tmp_path, capsys):
+    (tmp_path / "file").write_text("x")
+    arguments = ["replay", str(simulated), "--headless", "--out", str(tmp_path / "out"), option, str(tmp_path / "file" / "x")]
+    assert main(arguments) == 2
+    told = capsys.readouterr()
+    named = "folder" if option == "--out" else "file"
+    assert f"sentryfuse replay: {named}" in told.err and str(tmp_path / "file") in told.err and "predictions" not in told.out
+
+
+@pytest.mark.parametrize("arguments", [["policy", "--out"], ["bench", "latency", "--quick", "--json"]])
+def test_other_commands_say_so_in_one_line(arguments, tmp_path, capsys):
+    assert main([*arguments, str(tmp_path)]) == 2
+    assert f"file {tmp_path}: saw a folder, expected a file that can be written" in capsys.readouterr().err
+
+
+def test_an_error_of_the_system_is_one_line(tmp_path):
+    path = tmp_path / "policy.xml"
+    command = f"ulimit -f 0; exec {sys.executable} -m sentryfuse_ros.cli policy --out {path}"  # no file may have a byte
+    ended = subprocess.run(["bash", "-c", command], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (
+        2,
+        f"sentryfuse policy: file {path}: saw File too large, expected a file that can be read or written\n",
+    )
+    assert list(tmp_path.iterdir()) == []
