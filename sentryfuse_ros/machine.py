@@ -33,6 +33,12 @@ def library_version(name: str) -> str:
     return folder.stem.split("-")[1] if folder else ""
 
 
+def ros_distribution() -> str:
+    """Name of the ROS 2 distribution that is sourced, or whose rclpy came from PyPI; "" without either."""
+    wheels = (f"{name} from PyPI" for name in ("jazzy", "kilted", "humble") if library_version(f"ros_{name}_rclpy"))
+    return os.environ.get("ROS_DISTRO") or next(wheels, "")
+
+
 def processor() -> str:
     """Architecture, and the processor's name where Linux gives one."""
     try:

@@ -10,8 +10,11 @@ from run_record_maker import NAMES, made_up_record, result_of
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.bags.run_description import read_run_description
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
+from sentryfuse_ros.replay.losses import losses
 from sentryfuse_ros.replay.run_record import CaptionRow, RunRecord
 from sentryfuse_ros.reporting.run_files import RunFiles
+from sentryfuse_ros.reporting.run_page import STATE_WORDS, meanwhile
+from sentryfuse_ros.sensing.liveness import State
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
 SCRIPT = FaultScript((InjectedFault("camera", "off", 2.0, 5.0), InjectedFault("imu", "slow", 4.0, 5.0, keep_every=8)))
@@ -105,6 +108,21 @@ def test_page_names_a_broken_promise(tmp_path):
     record = made_up_record(LABELS, late, 10.0)
     words = "".join(written(tmp_path, record)[1].words)
     assert "Broken:" in words and "camera off 2-2.2 s" in words and "All kept" not in words
+
+
+def test_page_explains_the_states_that_occurred(tmp_path):
+    assert set(STATE_WORDS) == {state.name for state in State} - {"OK"}
+    record = made_up_record(LABELS, SCRIPT, 10.0)
+    occurred = {status.state for row in record.statuses for status in row.states.values()}
+    words = " ".join("".join(written(tmp_path, record)[1].words).split())
+    assert {state for state in STATE_WORDS if f"{state}: {STATE_WORDS[state]}" in words} == occurred - {"OK"} != set()
+
+
+def test_page_says_which_confidence_was_before_a_fault(tmp_path):
+    result = result_of(made_up_record(LABELS, SCRIPT, 10.0))
+    loss = losses(result.record, result.summary.faults)[0]
+    note = f"median confidence {loss.during.confidence_p50:.2f}; before: {loss.before.confidence_p50:.2f}"
+    assert meanwhile(loss).note == note
 
 
 def test_page_without_labels_faults_or_predictions(tmp_path):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..errors import InstallationError, SentryFuseError
+from ..machine import ros_distribution
 from ..paths import data_root, executable_path, model_path, share_path
 from ..runtime.cpu_priority import ORDINARY, REALTIME, allowed_level
 from ..runtime.power_rails import KINDS, power_rails
@@ -147,7 +148,7 @@ def check_ros() -> Iterator[Finding]:
         remedy = "run make setup, or source /opt/ros/<distro>/setup.bash"
         yield Finding(BAD, "ROS 2", "no rclpy in this environment", remedy)
         return
-    distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or "unknown"
+    distro = ros_distribution() or "unknown"
     yield Finding(OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}")
     yield Finding(OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE, "RMW", ros.rmw)
     missing = [name for name in ROS_PACKAGES if importlib.util.find_spec(name) is None]
@@ -181,14 +182,6 @@ def check_ros() -> Iterator[Finding]:
     yield Finding(OK, "ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "0 (default)"))
 
 
-def distro_of_wheels() -> str | None:
-    """The ROS distribution whose rclpy came from PyPI, if one did."""
-    for distro in ("jazzy", "kilted", "humble"):
-        if version(f"ros-{distro}-rclpy", "_no_such_module"):
-            return f"{distro} from PyPI"
-    return None
-
-
 def check_transport() -> Iterator[Finding]:
     if "fastrtps" in os.environ.get("RMW_IMPLEMENTATION", "rmw_fastrtps_cpp"):
         yield check_profile()
@@ -214,7 +207,7 @@ def check_transport() -> Iterator[Finding]:
 
 def check_profile() -> Finding:
     """Fast DDS's profile for large messages, as the environment names it."""
-    distro = os.environ.get("ROS_DISTRO") or distro_of_wheels() or ""
+    distro = ros_distribution()
     # Fast DDS 3, which came with Kilted, reads a variable of another name.
     variable = "FASTRTPS_DEFAULT_PROFILES_FILE" if distro.startswith(FAST_DDS_2) else "FASTDDS_DEFAULT_PROFILES_FILE"
     profile = os.environ.get(variable)

@@ -25,7 +25,8 @@ FAULT_KINDS = {
     "slow": "only every n-th message passes (keep_every)",
     "intermittent": "messages pass and are dropped in turn (period_s, on_share)",
     "corrupt": "in every message one to three bytes of the payload are random",
-    "lie": "the content is wrong and can be read: accelerations in g, red and blue exchanged, feet for metres, bytes as sound",
+    "lie": "messages can be read, but their content is wrong (IMU: accelerations in g; camera: red and blue exchanged; LiDAR: "
+    "feet for metres; sound: random bytes)",
     "burst": "messages are held back and handed over together every period_s, with unchanged stamps",
 }
 

@@ -14,6 +14,7 @@ from ..bags.run_description import read_run_description
 from ..bags.sensor_topics import SensorTopics
 from ..bags.topic_facts import TopicFacts
 from ..errors import DataError
+from ..machine import ros_distribution
 from ..preprocessing import ModalitySpec
 from ..sensing.rates import automatic_timeout_s
 from ..sensor_kinds import sensor_kind
@@ -180,10 +181,7 @@ def record_of(prepared: PreparedReplay, played: PlayedRun, end_s: float) -> RunR
         description = read_run_description(prepared.bag.path)
     except DataError:  # the file belongs to something else
         description = None
-    environment = (
-        f"ROS 2 {os.environ.get('ROS_DISTRO', '')}, Python {platform.python_version()}, {platform.machine()}, "
-        f"{os.cpu_count()} CPUs"
-    )
+    environment = f"ROS 2 {ros_distribution()}, Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} CPUs"
     return RunRecord(
         prepared.bag.name,
         [p for p in played.predictions if p.t_s <= end_s],

@@ -15,6 +15,17 @@ from ..replay.stream_scores import StreamSummary
 from .pages import NBSP, NOTHING, Card, Cell, Table, in_words, render
 from .stream_words import sentences
 
+STATE_WORDS = {
+    "NEVER_SEEN": "no message has come yet",
+    "LATE": "messages are too long on the way",
+    "STALE": "silent for too long",
+    "FROZEN": "the same payload again and again",
+    "INVALID": "a payload or a stamp that cannot be true",
+    "RECOVERING": "sending good messages again, but not yet enough of them to be trusted",
+    "IMPLAUSIBLE": "data unlike those that the model was trained on",
+    "DISABLED": "taken out of use by an operator",
+    "ASLEEP": "the driver was asked to stop it",
+}
 SHOWN_CLASSES = 4  # of those that were predicted in a segment, the most frequent
 
 
@@ -33,6 +44,7 @@ def page(result: RunResult, drawing: Markup) -> str:
         "headline": headline(result),
         "drawing": drawing,
         "losses": loss_table(result),
+        "states": states_in_words(record),
         "before_s": BEFORE_S,
         "missing": missing_table(result),
         "segments": segment_table(result),
@@ -181,9 +193,15 @@ def meanwhile(loss: Loss) -> Cell:
         words.append(f"{during.silent} without any live sensor")
     note = ""
     if during.confidence_p50 is not None:
-        was = f"{before.confidence_p50:.2f}, then " if before.confidence_p50 is not None else ""
-        note = f"median confidence {was}{during.confidence_p50:.2f}"
+        was = f"; before: {before.confidence_p50:.2f}" if before.confidence_p50 is not None else ""
+        note = f"median confidence {during.confidence_p50:.2f}{was}"
     return Cell("; ".join(words) or NOTHING, note=note)
+
+
+def states_in_words(record: RunRecord) -> str:
+    """What the states mean that a sensor was in, other than OK."""
+    occurred = {row.of(name).state for row in record.statuses for name in record.sensors()}
+    return "; ".join(f"{state}: {words}" for state, words in STATE_WORDS.items() if state in occurred)
 
 
 def missing_table(result: RunResult) -> Table:

@@ -111,7 +111,7 @@ def predicted_class(prediction: PredictionRow) -> str:
 
 
 def frames_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, f"What the camera ({record.camera}) recorded; red frame: not delivered to the robot, or damaged on the way")
+    title(axis, f"Recorded by {record.camera}; red frame: the picture did not reach the robot, or was damaged on the way")
     broken = [f for f in record.script.faults if f.sensor == record.camera]
     slot_s = record.end_s / FRAME_SLOTS
     slot_in = AXES_SHARE * WIDTH_IN / FRAME_SLOTS
