@@ -10,7 +10,7 @@ from run_record_maker import made_up_record
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.frames import Frame
-from sentryfuse_ros.reporting.run_plots import classes_panel, draw_run, stretches
+from sentryfuse_ros.reporting.run_plots import classes_panel, draw_run, sensors_panel, stretches
 from sentryfuse_ros.reporting.style import RED, STATE_COLOURS
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
@@ -35,6 +35,13 @@ def test_drawing_shows_what_happened_and_nothing_else():
     stale = STATE_COLOURS["STALE"].figure
     assert RED not in quiet and stale not in quiet  # nothing wrong, no frame withheld, no sensor lost
     assert loud.count(stale) >= 2 and loud.count(RED) > quiet.count(RED) + 10
+
+
+def test_the_states_speak_of_faults_only_where_there_are_some():
+    for script, told in ((SCRIPT, True), (FaultScript(), False)):
+        axis = Figure().subplots()
+        sensors_panel(axis, made_up_record(LABELS, script, 10.0))
+        assert ("black bars: injected faults" in axis.get_title(loc="left")) is told
 
 
 def test_a_row_of_verdicts_is_drawn_where_there_are_any():

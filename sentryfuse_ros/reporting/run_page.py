@@ -142,7 +142,7 @@ def headline(result: RunResult) -> list[Card]:
         cards.append(
             Card(
                 percent(result.stream.tokens),
-                "of the camera's tokens encoded anew",
+                "share of the camera's tokens encoded anew",
                 f"{percent(1 - result.stream.flops)} of its encoder's FLOPs saved, "
                 f"{result.stream.switches_per_s:.2f} switches of the branch a second",
             )

@@ -251,7 +251,8 @@ def legend(axis: Axes) -> None:
 
 
 def sensors_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Sensor states as the robot sees them (green: live); black bars: injected faults, numbered as in the table")
+    bars = "; black bars: injected faults, numbered as in the table" if record.script.faults else ""
+    title(axis, f"Sensor states as the robot sees them (green: live){bars}")
     names = record.sensors()
     occurred = set()
     for row, name in enumerate(reversed(names)):
