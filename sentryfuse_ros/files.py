@@ -42,5 +42,6 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         os.replace(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        error.filename, error.filename2 = str(path), None  # nobody knows the other file
+        if error.errno is not None:
+            error.filename, error.filename2 = str(path), None  # nobody knows the other file
         raise

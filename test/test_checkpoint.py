@@ -88,7 +88,7 @@ def test_one_flipped_bit(folder):
     assert_refused(folder, "sha256")
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', "\udcff"])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"format": "other"}', "\udcff", "1" * 5000])
 def test_json_that_is_not_ours(folder, content):
     (folder / "model.json").write_bytes(content.encode("utf-8", "surrogateescape"))
     assert_refused(folder, "model.json")
@@ -117,6 +117,14 @@ def test_json_nested_too_deep(folder):
 def test_more_layers_than_any_network_has(folder):
     edit_json(folder, config={**json.loads((folder / "model.json").read_text())["config"], "layers": 1_000_000})
     assert_refused(folder, "model.json", "layers", "1 to 256")
+
+
+@pytest.mark.parametrize("content", ["{", '{"format": "other"}', '{"format": "sentryfuse-trust", "format_version": 9}'])
+def test_a_trust_file_that_is_not_ours_can_be_made_again_without_training(folder, content):
+    (folder / "model.trust.json").write_text(content)
+    assert_refused(folder, "model.trust.json", "make it again (sentryfuse trust), or remove it")
+    (folder / "model.trust.json").unlink()
+    load_checkpoint(folder)
 
 
 def test_version_of_the_future(folder):

@@ -3,6 +3,7 @@
 import pytest
 from bag_maker import T0, write_bag
 
+from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.replay.preparation import prepare, without_types
@@ -39,6 +40,20 @@ def test_fault_on_a_sensor_nobody_configured(bag_path, tmp_path, capsys):
     script.write_text("faults:\n  - {sensor: sonar, kind: 'off', from: 0, to: 1}\n")
     assert main(["replay", str(bag_path), "--faults", str(script)]) == 2
     assert "'sonar'" in capsys.readouterr().err
+
+
+def test_faults_that_are_never_injected_are_warned_of(bag_path, tmp_path):
+    script = tmp_path / "f.yaml"
+    length_s = prepare(ReplayTask(bag_path)).schedule.end_s(Bag(bag_path))
+    late = f"from: {length_s + 0.5}, to: {length_s + 0.9}"
+    script.write_text(
+        f"faults:\n  - {{sensor: imu, kind: freeze, {late}}}\n  - {{sensor: lidar, kind: freeze, from: 0, to: 1}}\n"
+    )
+    said = "\n".join(prepare(ReplayTask(bag_path, faults=script)).warnings)
+    assert f"is never injected: the recording ends after {length_s:.1f} s" in said
+    assert "fault lidar freeze 0-1 s is never injected: the recording does not have this sensor" in said
+    twice = "\n".join(prepare(ReplayTask(bag_path, faults=script, repeat=2)).warnings)
+    assert "the recording ends" not in twice and "fault lidar freeze" in twice
 
 
 def test_bag_without_sensors_names_its_topics(tmp_path):

@@ -129,7 +129,7 @@ class WindowFolder:
         path = self.folder / DESCRIPTION
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"data set {path}", reason_of(error), "a folder written by sentryfuse dataset", _AGAIN) from error
         if not isinstance(values, dict) or values.get("format") != FORMAT or values.get("format_version") != FORMAT_VERSION:
             raise DataError(f"data set {path}", "another format", f"{FORMAT} version {FORMAT_VERSION}", _AGAIN)

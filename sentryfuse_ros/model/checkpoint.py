@@ -31,6 +31,7 @@ _JSON_BYTES = 64_000_000  # far more than the JSON of any model has
 _HEADER_BYTES = 16_000_000  # the same of the header of a safetensors file
 _LEAST_BYTES = 1_000_000
 _RETRAIN = "train it again (sentryfuse train) or restore the file from the release"
+_TRUST_AGAIN = "make it again (sentryfuse trust), or remove it: then no sensor is judged"
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     _check_temperatures(json_path, info, config)
     info["name"] = tensors_path.absolute().parent.name if tensors_path.stem == "model" else tensors_path.stem
     trust_file = trust_path(path)
-    return Checkpoint(config, tensors, info, _read_json(trust_file, TRUST_FORMAT) if trust_file.exists() else {})
+    return Checkpoint(config, tensors, info, _read_json(trust_file, TRUST_FORMAT, _TRUST_AGAIN) if trust_file.exists() else {})
 
 
 def _read_file(path: Path, most_bytes: int) -> bytes:
@@ -122,7 +123,7 @@ def _read_file(path: Path, most_bytes: int) -> bytes:
     return path.read_bytes()
 
 
-def _read_json(path: Path, expected: str = FORMAT) -> dict[str, Any]:
+def _read_json(path: Path, expected: str = FORMAT, again: str = _RETRAIN) -> dict[str, Any]:
     try:
         info = json.loads(_read_file(path, _JSON_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
@@ -132,17 +133,18 @@ def _read_json(path: Path, expected: str = FORMAT) -> dict[str, Any]:
             "a JSON file beside the .safetensors",
             "give the folder that holds model.safetensors and model.json",
         ) from error
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise CheckpointError(f"model file {path}", reason_of(error), "readable JSON", _RETRAIN) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"model file {path}", reason_of(error), "readable JSON", again) from error
     if not isinstance(info, dict) or info.get("format") != expected:
         seen = info.get("format") if isinstance(info, dict) else type(info).__name__
-        raise CheckpointError(f"model file {path} format", seen, expected, "give a model written by sentryfuse train")
+        written = "give a model written by sentryfuse train" if expected == FORMAT else again
+        raise CheckpointError(f"model file {path} format", seen, expected, written)
     if info.get("format_version") != FORMAT_VERSION:
         raise CheckpointError(
             f"model file {path} format_version",
             info.get("format_version"),
             FORMAT_VERSION,
-            "use the release that wrote it, or train it again",
+            f"use the release that wrote it, or {again}",
         )
     return info
 

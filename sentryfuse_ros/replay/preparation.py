@@ -71,6 +71,7 @@ def prepare(task: ReplayTask) -> PreparedReplay:
         *found.remarks,
         *(warning for s in settings.sensors if s.name in facts and (warning := stamp_warning(facts[s.name], s))),
         *input_warnings(specs, settings, found, facts, schedule.duration_s(bag)),
+        *fault_warnings(script, found, schedule.end_s(bag)),
     ]
     return PreparedReplay(
         task,
@@ -128,6 +129,17 @@ def input_warnings(
         warnings.append(
             f"the recording lasts {duration_s:.1f} s, and the model looks back {longest.window_s:g} s: no window is ever full"
         )
+    return warnings
+
+
+def fault_warnings(script: FaultScript, found: SensorTopics, end_s: float) -> list[str]:
+    """Faults that are never injected, because they begin after the end of the recording, or it does not have their sensor."""
+    warnings = []
+    for fault in script.faults:
+        if fault.sensor not in found.topics:
+            warnings.append(f"fault {fault.describe()} is never injected: the recording does not have this sensor")
+        elif fault.from_s >= end_s:
+            warnings.append(f"fault {fault.describe()} is never injected: the recording ends after {end_s:.1f} s")
     return warnings
 
 

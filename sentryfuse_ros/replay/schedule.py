@@ -62,6 +62,10 @@ class Schedule:
         """From the start of one pass of the recording to the start of the next [s]."""
         return self.duration_s(bag) + self.gap_s
 
+    def end_s(self, bag: Bag) -> float:
+        """From the first message that is played to the last one of the last pass, or to ``to_s`` [s]."""
+        return min((self.repeat - 1) * self.period_s(bag) + self.duration_s(bag), self.to_s)
+
     def is_believable(self, sensor: str, t_s: float, raw: bytes) -> bool:
         """Whether the fuser believes the stamp of a message that is delivered at t_s."""
         settings = self.settings.get(sensor)
