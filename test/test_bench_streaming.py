@@ -116,6 +116,21 @@ def test_a_second_stage_begins_with_a_given_network_and_goes_on_after_a_kill(peo
     assert sorted(f.name for f in folder.iterdir()) == ["model.json", "model.safetensors"]  # the codes are gone
 
 
+def test_a_second_stage_follows_the_router_of_the_network_it_begins_with(people, capsys):
+    config, router = people / "second.yaml", read_checkpoint(model_path("utd_mhad_stream")).info["streaming"]
+    config.write_text(yaml.safe_dump({**RECIPE, "streaming": router}))
+    command = ["train-stream", "--config", str(config), "--validate-on", "7", "--out"]
+    assert main([*command, str(people / "first")]) == 0
+    readout = {"augmentations": 1, "steps": 2, "batch": 3, "routed": 1.0, "tokens": 0.5, "parts": 2, "parts_weight": 1.5}
+    config.write_text(yaml.safe_dump({**RECIPE, "streaming": {}, "readout": readout}))
+    assert main([*command, str(people / "second"), "--start-from", str(people / "first")]) == 0
+    assert read_checkpoint(people / "second").info["streaming"] == router
+    config.write_text(yaml.safe_dump({**RECIPE, "readout": readout}))  # fixed thresholds
+    capsys.readouterr()
+    assert main([*command, str(people / "third"), "--start-from", str(people / "first")]) == 2
+    assert "learned router" in capsys.readouterr().err
+
+
 def test_a_second_stage_needs_its_section_and_a_network_of_the_recipe(people, capsys):
     first, config = trained(people), people / "other.yaml"
     assert (

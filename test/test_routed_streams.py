@@ -69,7 +69,8 @@ def test_training_and_robot_take_the_same_branches_and_encode_the_same_windows(r
     valid[:, EMPTY_SLOTS:], told[:, EMPTY_SLOTS:] = True, torch.from_numpy(confidence)
     rough = textures(depth, valid, SPEC.std[0], config.rule, 16)
     patches = patch_view(depth, 8, 2, config.rule.steps)
-    branches, encoded = routed_streams(config, patches, valid, rough, torch.full((len(recordings),), ratio), told)
+    every = torch.ones(len(recordings), dtype=torch.bool)
+    branches, encoded = routed_streams(config, patches, valid, rough, every * ratio, told, every)
     taken = set()
     for i, recording in enumerate(recordings):
         expected, held = as_on_the_robot(config, recording, ratio, confidence[i])
@@ -77,6 +78,18 @@ def test_training_and_robot_take_the_same_branches_and_encode_the_same_windows(r
         np.testing.assert_array_equal(encoded.source[i, EMPTY_SLOTS:].numpy() - EMPTY_SLOTS, held)
         taken |= set(expected[1:])
     assert taken >= {Branch.REUSE, Branch.LIGHT}
+
+
+def test_streams_without_router_are_those_of_the_change_detection_alone():
+    config, rng = shipped_stream(), np.random.default_rng(4)
+    recording = with_box(still_room(RECORDING, rng), [None if t < 8 else 2 * t for t in range(RECORDING)], size=34)
+    depth, told = torch.from_numpy(recording[:, 0])[None], torch.full((1, RECORDING), 0.9)
+    valid, routes = torch.ones(1, RECORDING, dtype=torch.bool), torch.zeros(1, dtype=torch.bool)
+    patches, rough = patch_view(depth, 8, 2, config.rule.steps), textures(depth, valid, SPEC.std[0], config.rule, 16)
+    branches, encoded = routed_streams(config, patches, valid, rough, torch.zeros(1), told, routes)
+    expected, held = as_on_the_robot(replace(config, router="none"), recording, 0.0, told[0])
+    assert branches[0].tolist() == expected == [Branch.FULL] * RECORDING
+    np.testing.assert_array_equal(encoded.source[0].numpy(), held)
 
 
 def test_a_training_draws_streams_at_many_ratios_of_which_half_are_at_a_high_one():

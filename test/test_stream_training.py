@@ -1,5 +1,7 @@
 """Clips of people in simulated rooms, the training of a network on them, and the training of a router."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,22 +9,27 @@ import torch.nn.functional as F
 from stream_maker import STEM
 from tiny_model import tiny_config
 
+from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
+from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.simulation.depth_noise import NOISE_PER_M
-from sentryfuse_ros.streaming.branches import LearnedRouter, RouterInput
+from sentryfuse_ros.streaming.branches import Branch, LearnedRouter, RouterInput
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
+from sentryfuse_ros.streaming.stream_config import StreamConfig
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
-from sentryfuse_ros.training import depth_clips
+from sentryfuse_ros.training import depth_clips, drawn_streams
 from sentryfuse_ros.training.depth_clips import DepthFrames
 from sentryfuse_ros.training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
+from sentryfuse_ros.training.drawn_streams import StreamMix, random_stream
+from sentryfuse_ros.training.routed_streams import routed_streams, textures
 from sentryfuse_ros.training.router_training import router_examples, train_router
-from sentryfuse_ros.training.stale_tokens import FULL, encoded_anew, patch_view
-from sentryfuse_ros.training.stream_codes import random_stream
+from sentryfuse_ros.training.stale_tokens import FULL, LIGHT, encoded_anew, patch_view
+from sentryfuse_ros.training.stream_codes import STREAMS, CodeStore
 from sentryfuse_ros.training.stream_pairs import PairTrainer, pair_of_codes
 from sentryfuse_ros.training.stream_recipe import StreamRecipe
 from sentryfuse_ros.training.stream_trainer import StreamTrainer, clip_logits, depth_windows
@@ -174,6 +181,36 @@ def test_a_frugal_stream_encodes_few_windows_and_only_the_first_picture_whole():
     later = clips.valid & ~first
     assert light[later].all()
     assert anew[later].sum(-1).float().mean() < 2.5  # of 9: one or two, and those whose turn it is
+
+
+@pytest.mark.parametrize("ratio", (0.0, 0.7))
+def test_codes_that_are_kept_make_the_streams_of_the_robot(ratio, tmp_path, monkeypatch):
+    model, frames, confidence = network().eval(), frames_of_arms(), 0.6
+    section = read_checkpoint(model_path("utd_mhad_stream")).info["streaming"]
+    config = replace(StreamConfig.from_dict(section), route_from_ratio=0.0, watch_motion=False)
+    config = replace(config, weights=replace(config.weights, costs=(0.0, 0.02, 5.0)))  # so that it takes the light branch
+    seen, clips_of = [], frames.clips
+    monkeypatch.setattr(frames, "clips", lambda *args, **options: seen.append(clips_of(*args, **options)) or seen[-1])
+
+    def at_this_ratio(clips, config, patch, window, scale, random):
+        told, every = torch.full(clips.valid.shape, confidence), torch.ones(len(clips.valid), dtype=torch.bool)
+        rough = textures(clips.depth_m, clips.valid, scale, config.rule, patch * window)
+        patches = patch_view(clips.depth_m, patch, window, config.rule.steps)
+        branches, encoded = routed_streams(config, patches, clips.valid, rough, every * ratio, told, every)
+        return encoded.source, branches == LIGHT
+
+    monkeypatch.setattr(drawn_streams, "deployed_streams", at_this_ratio)
+    store = CodeStore(tmp_path, range(8), 1, (12, 9, model.stems[0].options.code))
+    store.build(model, frames, StreamMix(routed=1.0, streaming=config), "key", 0, str)
+    (clips,), encoder, taken = seen, WindowEncoder(checkpoint_of(model), "depth"), set()
+    for number in range(8):
+        batch, stream = store.batch(np.array([number]), STREAMS - 1), config.make_stream(encoder)
+        for t in clips.valid[number].nonzero()[:, 0].tolist():
+            step = stream.update(clips.depth_m[number, t, None].numpy(), ratio=ratio, confidence=confidence)
+            taken.add(step.branch)
+            found = model.stems[0].read_out(batch.streamed[:, t])[0].detach().numpy()
+            np.testing.assert_allclose(found, step.token, atol=2e-3)
+    assert taken == set(Branch)
 
 
 def test_a_router_learns_that_a_picture_with_more_change_is_worth_more():

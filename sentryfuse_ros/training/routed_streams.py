@@ -18,8 +18,9 @@ from .depth_clips import Clips
 from .stale_tokens import FULL, LIGHT, REUSE, BatchDetector, Encoded, expected_noise_of, patch_view
 from .stream_trainer import RUN
 
-OFTEN_RATIO = 0.7  # pruning ratio of half of the streams; that of the others is anything from 0 to MOST_RATIO
-MOST_RATIO = 0.9
+OFTEN_RATIO = 0.7  # pruning ratio of half of the streams
+NO_PRUNING = 0.7  # share of the others at ratio 0, half of them with the router and half as a node below `route_from_ratio`
+MOST_RATIO = 0.9  # largest ratio of the rest
 LEAST_CONFIDENCE = 0.15
 
 
@@ -38,11 +39,12 @@ def deployed_streams(
         return torch.rand(*shape, device=clips.valid.device, generator=random)
 
     assert config.rule is not None
-    ratio = torch.where(draw(batch) < 0.5, OFTEN_RATIO, MOST_RATIO * draw(batch) * (draw(batch) < 0.5))
+    ratio = torch.where(draw(batch) < 0.5, OFTEN_RATIO, MOST_RATIO * draw(batch) * (draw(batch) >= NO_PRUNING))
+    routes = (ratio > 0) | (draw(batch) < 0.5)
     confidence = LEAST_CONFIDENCE + (1 - LEAST_CONFIDENCE) * draw(batch, -(-count // RUN)).repeat_interleave(RUN, 1)[:, :count]
     patches = patch_view(clips.depth_m, patch, window, config.rule.steps)
     rough = textures(clips.depth_m, clips.valid, scale, config.rule, patch * window)
-    branches, encoded = routed_streams(config, patches, clips.valid, rough, ratio, confidence)
+    branches, encoded = routed_streams(config, patches, clips.valid, rough, ratio, confidence, routes)
     return encoded.source, branches == LIGHT
 
 
@@ -80,20 +82,20 @@ class BatchRouter:
 
 
 def routed_streams(
-    config: StreamConfig, patches: Tensor, valid: Tensor, texture: Tensor, ratio: Tensor, confidence: Tensor
+    config: StreamConfig, patches: Tensor, valid: Tensor, texture: Tensor, ratio: Tensor, confidence: Tensor, routes: Tensor
 ) -> tuple[Tensor, Encoded]:
     """Branches (B, K) and encoded windows of clips whose camera stands, by a learned router and its policy.
 
     patches (B, K, W, P, pixels), thinned by the rule's steps; valid (B, K): slots with a picture, the last ones; texture
     (B, K) as `streaming.change_detection` measures it; ratio (B,): pruning ratio in force; confidence (B, K): of the prediction
-    before each picture. A picture that begins a clip is encoded whole.
+    before each picture; routes (B,): where the router chooses, the others take the full branch. A picture that begins a clip is
+    encoded whole.
     """
     batch, count, windows = patches.shape[:3]
     device, policy, rule = patches.device, config.policy, config.rule
     assert config.weights is not None and rule is not None
     router = BatchRouter(config.weights, config.steadiness.dwell_pictures, config.steadiness.margin, batch, device)
     most = torch.tensor([policy.limit(windows, r) for r in ratio.tolist()], device=device)
-    routes = ratio >= config.route_from_ratio
     detector = BatchDetector.start(rule, patches[:, 0])
     since_dense = torch.zeros(batch, dtype=torch.int64, device=device)
     window = torch.arange(windows, device=device)

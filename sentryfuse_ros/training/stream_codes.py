@@ -1,8 +1,9 @@
 """The codes of the windows of many augmented clips, kept on disk, so that what comes after the encoder can be trained without it.
 
-Encoding takes nearly all the time of a training step, and the encoder changes little at the end of a training. A store holds, for
-several augmentations of each recording, the codes of every window by the whole encoder and by the light branch, and some random
-streams: which picture's code, by which branch, stands for each window of each picture.
+Encoding takes nearly all the time of a training step, and the encoder changes little at the end of a training. A store holds,
+for several augmentations of each recording, the codes of every window by the whole encoder and by the light branch, and some
+streams: which picture's code, by which branch, stands for each window of each picture. A stream, even one that policy and router
+make, depends on the pictures and not on the codes, so that it is put together from codes that are kept.
 """
 
 from __future__ import annotations
@@ -18,14 +19,11 @@ from torch import Tensor
 
 from ..files import write_atomically
 from ..model.fuse import SentryFuse
-from ..streaming.change_rule import ChangeRule
-from .depth_clips import Clips, DepthFrames
-from .stale_tokens import encoded_anew, patch_view
-from .stream_trainer import REFRESH, RUN, depth_windows, patch_tokenizer_of
+from .depth_clips import DepthFrames
+from .drawn_streams import StreamMix
+from .stream_trainer import depth_windows, patch_tokenizer_of
 
-STREAMS = 3  # random streams of each clip
-MOST_REUSED = 0.4  # largest share of reused pictures in a stream with branches
-FEWEST, FEW = 0.03, 0.13  # shares of the windows that a picture of a frugal stream may encode, at most
+STREAMS = 6  # streams of each clip
 PART = 16  # clips that are made at once
 WINDOWS = 4096  # windows that are encoded at once; more do not fit the cache of a CPU
 BUILT_FILE = "built.json"
@@ -65,12 +63,19 @@ class CodeStore:
         self._labels = table("labels", np.int64)
 
     def build(
-        self, model: SentryFuse, frames: DepthFrames, key: str, seed: int, say: Callable[[str], None], **augmentation: Any
+        self,
+        model: SentryFuse,
+        frames: DepthFrames,
+        mix: StreamMix,
+        key: str,
+        seed: int,
+        say: Callable[[str], None],
+        **augmentation: Any,
     ) -> None:
         """Encode what is not there yet; after a kill it goes on with the round that was not finished.
 
-        key: what the codes depend on; where the folder holds those of another key, all are made anew. augmentation: of
-        `DepthFrames.clips`.
+        mix: how the streams are drawn. key: what codes and streams depend on; where the folder holds those of another key, all
+        are made anew. augmentation: of `DepthFrames.clips`.
         """
         path = self.folder / BUILT_FILE
         try:
@@ -83,7 +88,7 @@ class CodeStore:
             random = torch.Generator(frames.people_mm.device).manual_seed(1000 * seed + number)
             for start in range(0, len(self.recordings), PART):
                 chosen = torch.as_tensor(self.recordings[start : start + PART], device=frames.people_mm.device)
-                self._write(number * len(self.recordings) + start, model, frames, chosen, random, augmentation)
+                self._write(number * len(self.recordings) + start, model, frames, mix, chosen, random, augmentation)
             for part in (self._codes, self._source, self._light, self._valid, self._labels):
                 part.flush()  # type: ignore[attr-defined]  # a memory map, which numpy types as an array
             write_atomically(path, json.dumps({"key": key, "rounds": number + 1}))
@@ -95,6 +100,7 @@ class CodeStore:
         at: int,
         model: SentryFuse,
         frames: DepthFrames,
+        mix: StreamMix,
         chosen: Tensor,
         random: torch.Generator,
         augmentation: dict[str, Any],
@@ -109,7 +115,7 @@ class CodeStore:
             codes[clips.valid] = found.unflatten(0, (-1, count))
             self._codes[place, branch] = codes.half().cpu().numpy()
         for k in range(STREAMS):
-            source, light = random_stream(clips, model, random)
+            source, light = mix.draw(clips, model, random)
             self._source[place, k], self._light[place, k] = source.byte().cpu().numpy(), light.cpu().numpy()
         self._valid[place], self._labels[place] = clips.valid.cpu().numpy(), clips.labels.cpu().numpy()
 
@@ -125,34 +131,3 @@ class CodeStore:
         streamed = codes[row, light.long(), source, column]
         found = codes[:, 0], streamed, torch.from_numpy(self._valid[clips]), torch.from_numpy(self._labels[clips])
         return CodeBatch(*(part.to(device) for part in found))
-
-
-def random_stream(clips: Clips, model: SentryFuse, random: torch.Generator, frugal: float = 0.0) -> tuple[Tensor, Tensor]:
-    """A random stream of each clip: the picture whose code stands for a window (B, K, W), and which pictures are light (B, K).
-
-    Sensitivity, budget and the mix of branches are drawn anew; a third of the clips are encoded by the whole encoder only.
-    frugal: share of the clips that spend as little as at a high pruning ratio: the light branch for all pictures but the first,
-    and few windows.
-    """
-    options, (batch, count) = patch_tokenizer_of(model).options, clips.valid.shape
-
-    def draw(*shape: int) -> Tensor:
-        return torch.rand(*shape, device=clips.valid.device, generator=random)
-
-    rule = ChangeRule(factor=float(draw(1) * 2.3 + 1.2))
-    patches = patch_view(clips.depth_m, options.patch, options.window, rule.steps)
-    windows = patches.shape[2]
-    which, among = (draw(batch, -(-count // RUN)).repeat_interleave(RUN, 1)[:, :count] for _ in range(2))
-    branched = draw(batch, 1) < 2 / 3
-    reuse = branched & (which < MOST_REUSED * draw(batch, 1))
-    light = branched & (among < draw(batch, 1))
-    most = torch.where(draw(batch) < 0.3, windows, (draw(batch) * windows / 4).long() + 2)
-    if frugal:
-        saving = draw(batch) < frugal
-        few = 1 + (windows * (FEWEST + draw(batch) * (FEW - FEWEST))).long()
-        most = torch.where(saving, few, most)
-        light = torch.where(saving[:, None], torch.cumsum(clips.valid, 1) > 1, light)
-        reuse = torch.where(saving[:, None], which < MOST_REUSED * draw(batch, 1), reuse)
-    refresh = draw(batch, count, windows) < 1 / REFRESH
-    dense = torch.zeros(batch, dtype=torch.bool, device=clips.valid.device)
-    return encoded_anew(patches, clips.valid, rule, most, reuse, refresh, dense).source, light

@@ -16,8 +16,7 @@ from ..model.fuse import SentryFuse
 from ..pruning.slicing import slice_weights
 from ..streaming.stream_config import StreamConfig
 from .depth_clips import Clips, DepthFrames
-from .routed_streams import deployed_streams
-from .stream_codes import random_stream
+from .drawn_streams import StreamMix
 from .stream_recipe import StreamRecipe
 from .stream_trainer import (
     StepReport,
@@ -46,7 +45,7 @@ class PairTrainer(StreamTrainer):
     ):
         """``streaming``: policy and learned router that the recipe's share `routed` of the streams follows."""
         super().__init__(model, frames, recordings, recipe, seed)
-        self._streaming = streaming
+        self._mix = StreamMix(recipe.frugal, recipe.routed, streaming)
         self._ready: tuple[Clips, Tensor, Tensor] | None = None  # clips, and what `streams` made of them
 
     def batches(self) -> Iterator[Clips]:
@@ -93,15 +92,8 @@ class PairTrainer(StreamTrainer):
         )
 
     def streams(self, clips: Clips) -> tuple[Tensor, Tensor]:
-        """A stream of each clip, a random one or by the model's own policy and router: see `random_stream`."""
-        recipe = self.recipe
-        source, light = random_stream(clips, self.model, self.random, recipe.frugal)
-        if recipe.routed and self._streaming is not None:
-            options, (scale,) = self.tokenizer.options, self.spec.std
-            found = deployed_streams(clips, self._streaming, options.patch, options.window, scale, self.random)
-            routed = torch.rand(len(source), device=source.device, generator=self.random) < recipe.routed
-            source, light = torch.where(routed[:, None, None], found[0], source), torch.where(routed[:, None], found[1], light)
-        return source, light
+        """A stream of each clip; see `StreamMix.draw`."""
+        return self._mix.draw(clips, self.model, self.random)
 
 
 def pair_of_codes(model: SentryFuse, clips: Clips, source: Tensor, light: Tensor) -> tuple[Tensor, Tensor]:

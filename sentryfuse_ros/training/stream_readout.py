@@ -24,6 +24,7 @@ from ..files import write_atomically
 from ..model.dropout import Dropout
 from ..model.fuse import SentryFuse
 from ..pruning.slicing import choose_plan, slice_weights
+from ..pruning.units import SiteKeep
 from .optimiser import make_optimiser
 from .schedule import Schedule
 from .stream_codes import STREAMS, CodeStore
@@ -75,8 +76,8 @@ class ReadoutTrainer:
         batch = self.store.batch(clips, stream, self.weights[0].device)
         teacher = self.ema_model
         with torch.no_grad():
-            taught = teacher.fuse(tokens_in_motion(teacher, read_pictures(teacher, batch.dense, batch.valid), batch.valid)).logits
-            target = F.log_softmax(taught, 1)
+            whole = read_pictures(teacher, batch.dense, batch.valid)
+            target = F.log_softmax(teacher.fuse(tokens_in_motion(teacher, whole, batch.valid)).logits, 1)
         model.train()
         valid, labels = torch.cat([batch.valid] * 2), torch.cat([batch.labels] * 2)
         pictures = read_pictures(model, torch.cat([batch.dense, batch.streamed]), valid, recipe.code_dropout)
@@ -84,10 +85,15 @@ class ReadoutTrainer:
         logits = model.fuse(tokens).logits
         loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
         loss = loss + recipe.distill * _divergence(logits[len(clips) :], target)
-        if self.plans:
-            again = model.fuse(tokens, slice_weights(model, self.plans[self.steps % len(self.plans)])).logits
-            loss = loss + F.cross_entropy(again, labels, label_smoothing=recipe.label_smoothing)
-            loss = loss + recipe.distill * _divergence(again, torch.cat([target, target]))
+        for plan in self.plans_now:
+            again = model.fuse(tokens, slice_weights(model, plan)).logits
+            of_part = F.cross_entropy(again, labels, label_smoothing=recipe.label_smoothing)
+            of_part = of_part + recipe.distill * _divergence(again, torch.cat([target, target]))
+            loss = loss + of_part * recipe.parts_weight / len(self.plans_now)
+        if recipe.tokens:
+            known = whole[batch.valid]
+            error = F.mse_loss(pictures[len(clips) :][batch.valid], known)
+            loss = loss + recipe.tokens * error / known.var(0).mean().clamp_min(1e-6)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.weights, recipe.max_grad_norm)
@@ -96,6 +102,12 @@ class ReadoutTrainer:
         with torch.no_grad():
             torch._foreach_lerp_(self._averages, self.weights, 1 - min(recipe.ema_decay, self.steps / (9 + self.steps)))
         return ReadoutReport(loss.detach(), (logits.argmax(1) == labels).float().mean())
+
+    @property
+    def plans_now(self) -> list[list[SiteKeep]]:
+        """The parts of the backbone that learn in this step, in turns."""
+        count = min(self.recipe.parts, len(self.plans))
+        return [self.plans[(self.steps * count + i) % len(self.plans)] for i in range(count)]
 
     def _chosen(self) -> np.ndarray:
         """Clips of this step; every clip is taken once before one is taken again."""

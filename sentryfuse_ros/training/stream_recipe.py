@@ -60,6 +60,11 @@ class ReadoutRecipe:
     distill: NotNegative = 1.0  # weight of the divergence of a stream, and of a part of the backbone, from the network's average
     dropout: ShareBelowOne = 0.1
     code_dropout: ShareBelowOne = 0.1  # chance that a window's code is left out
+    frugal: Share = 0.0  # share of the random streams that spend as little as at a high pruning ratio
+    routed: Share = 0.0  # share of the streams that follow the policy and the router of the section `streaming`
+    tokens: NotNegative = 0.0  # weight of the error of a stream's tokens from those of the whole clip by the network's average
+    parts: Count = 1  # parts of the backbone that learn in a step
+    parts_weight: Positive = 1.0  # of the losses of all parts together
     ema_decay: ShareBelowOne = 0.995
     warmup: ShareBelowOne = 0.03  # share of the steps over which the learning rate rises
 

@@ -24,6 +24,7 @@ from ..streaming.change_rule import ChangeRule
 from ..streaming.stream_config import StreamConfig
 from .depth_clips import DepthFrames
 from .depth_room import Pose
+from .drawn_streams import StreamMix
 from .stale_tokens import FULL, LIGHT, encoded_anew, patch_view
 from .stream_codes import CodeStore
 from .stream_pairs import PairTrainer
@@ -55,7 +56,9 @@ def train_stream(
     config = FuseConfig.from_dict({**training.model, "modalities": [training.spec.to_dict()], "classes": utd_mhad.CLASSES})
     frames = load_frames(device)
     begun = _begun(training)
-    streaming = dict(training.streaming) or dict(begun.info.get("streaming", {}) if begun else {})
+    started = None if start is None else _started(start, config, training)
+    known = started or begun
+    streaming = dict(training.streaming) or dict(known.info.get("streaming", {}) if known else {})
     info: dict[str, Any] = {
         "command": command,
         "recipe": training.to_dict(),
@@ -67,15 +70,15 @@ def train_stream(
         },
         "streaming": streaming,
     }
-    if start is None:
+    if started is None:
         model = _first_stage(training, config, frames, streaming, begun, say)
     else:
-        model = _started(start, config, training).to(device)
+        model = started.model.to(device)
     if training.readout is not None:
-        if start is None:
+        if started is None:
             first = save_checkpoint(model, out / FIRST_STAGE, info)
             say(f"first stage written to {first}; should the second one be interrupted, go on with --start-from {first}")
-        model = _second_stage(training, training.readout, model, frames, out / CODES, say)
+        model = _second_stage(training, training.readout, model, frames, streaming, out / CODES, say)
     if training.validation_subjects:
         info["metrics"] = metrics = validation_accuracies(model, frames, training.validation_subjects)
         say("validation: " + ", ".join(f"{name} {value:.3f}" for name, value in metrics.items()))
@@ -85,7 +88,7 @@ def train_stream(
 
 
 class _Begun(NamedTuple):
-    """The model whose weights the first stage begins with."""
+    """The model whose weights a stage begins with."""
 
     name: str
     model: SentryFuse
@@ -135,7 +138,7 @@ def _first_stage(
     return trainer.ema_model
 
 
-def stream_to_follow(recipe: StreamRecipe, streaming: Mapping[str, Any]) -> StreamConfig | None:
+def stream_to_follow(recipe: StreamRecipe | ReadoutRecipe, streaming: Mapping[str, Any]) -> StreamConfig | None:
     """Policy and router that the share `routed` of the streams follows, at every pruning ratio; None where that share is 0."""
     if not recipe.routed:
         return None
@@ -160,18 +163,18 @@ def _take_weights(model: SentryFuse, begun: _Begun) -> str:
     return f"begun with {len(taken)} of {len(own)} tensors from {begun.name}"
 
 
-def _started(start: Path, config: FuseConfig, training: StreamTraining) -> SentryFuse:
+def _started(start: Path, config: FuseConfig, training: StreamTraining) -> _Begun:
     """The network that a second stage begins with."""
     if training.readout is None:
         raise ParameterError(
             "--start-from", str(start), "a recipe with a section `readout`", "add the section, or leave --start-from out"
         )
-    model, _ = load_checkpoint(start)
+    model, info = load_checkpoint(start)
     if model.config.to_dict() != config.to_dict():
         raise CheckpointError(
             f"model {start}", "another network", "the one of the recipe", "correct its sections camera and model"
         )
-    return model
+    return _Begun(str(start), model, info)
 
 
 def _second_stage(
@@ -179,18 +182,20 @@ def _second_stage(
     recipe: ReadoutRecipe,
     model: SentryFuse,
     frames: DepthFrames,
+    streaming: Mapping[str, Any],
     folder: Path,
     say: Callable[[str], None],
 ) -> SentryFuse:
     """The average of the network at the end of the second stage, whose state and codes are kept in ``folder`` meanwhile."""
     recordings = frames.recordings(training.train_subjects).tolist()
-    key = hashlib.sha256(json.dumps([recordings, training.seed]).encode())
+    mix = StreamMix(recipe.frugal, recipe.routed, stream_to_follow(recipe, streaming))
+    key = hashlib.sha256(json.dumps([recordings, training.seed, asdict(mix)], sort_keys=True).encode())
     for _, tensor in sorted(model.state_dict().items()):
         key.update(tensor.cpu().numpy().tobytes())
     options = patch_tokenizer_of(model).options
     shape = (model.config.modalities[0].shape[0], int(np.prod(options.window_grid(model.config.modalities[0]))), options.code)
     store = CodeStore(folder, recordings, recipe.augmentations, shape)
-    store.build(model, frames, key.hexdigest(), training.seed, say)
+    store.build(model, frames, mix, key.hexdigest(), training.seed, say)
     key.update(json.dumps(asdict(recipe), sort_keys=True).encode())
     trainer, state = ReadoutTrainer(model, store, recipe, training.seed), folder / STATE_FILE
     if trainer.load(state, key.hexdigest()):
