@@ -292,6 +292,17 @@ def test_latency_counts_from_the_level_the_battery_asks():
     assert run_latency(g, lambda ratio: 50.0, 6)[-1] == 0.7
 
 
+def test_a_target_that_is_switched_on_again_begins_without_the_level_of_the_old_one():
+    g = governor(target_p95_ms=20.0, dwell_s=1.0)
+    assert run_latency(g, lambda ratio: 50.0, 10)[-1] == 0.9
+    g.configure(GovernorConfig(target_p95_ms=0.0, dwell_s=1.0))
+    assert g.update(20.0).ratio == 0.0
+    g.configure(GovernorConfig(target_p95_ms=100.0, dwell_s=1.0))
+    state = g.update(30.0)
+    assert state.ratio == 0.0 and "target 20" not in state.reason
+    assert set(run_latency(g, lambda ratio: 50.0, 5, start_s=31.0)) == {0.0}
+
+
 def test_nan_latency_is_ignored():
     g = governor(target_p95_ms=20.0, dwell_s=0.0)
     assert set(run_latency(g, lambda ratio: NAN, 10)) == {0.0}

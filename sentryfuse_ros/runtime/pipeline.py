@@ -202,7 +202,9 @@ class Pipeline:
     def report_latency(self, now_arrival_ns: int) -> None:
         """Let the governor compare recent inference times with its latency target."""
         if self._governor.config.target_p95_ms:
-            self._governor.latency(self.latency_p95_ms(), now_arrival_ns * 1e-9)
+            p95_ms = self.latency_p95_ms()
+            with self._lock:
+                self._governor.latency(p95_ms, now_arrival_ns * 1e-9)
 
     # ---- what can be read -------------------------------------------------------------------------------------
 

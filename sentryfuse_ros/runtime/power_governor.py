@@ -74,15 +74,20 @@ class PowerGovernor:
         self._battery.forget_time()
         if self._loop is not None:
             self._loop.reset()
-        self._latency_level, self._latency_text = 0, ""
-        self._p95: _LatencyReading | None = None  # the newest that no decision has used yet
-        self._latency_changed_s = -math.inf
+        self._forget_latency()
         self._level: int | None = None  # None until the first decision
         self._changed_s = -math.inf
         self._now_s = -math.inf
 
+    def _forget_latency(self) -> None:
+        self._latency_level, self._latency_text = 0, ""
+        self._p95: _LatencyReading | None = None  # the newest that no decision has used yet
+        self._latency_changed_s = -math.inf
+
     def configure(self, config: GovernorConfig) -> None:
-        """Change thresholds while running; readings and waiting times stay."""
+        """Change thresholds while running; readings and waiting times stay. Without a latency target its level is forgotten."""
+        if not config.target_p95_ms:
+            self._forget_latency()
         self.config = config
 
     # ---- readings ---------------------------------------------------------------------------------------------
