@@ -90,6 +90,11 @@ def test_a_process_that_computes_all_the_time_gets_its_ordinary_priority_back():
     assert "given back ordinary" in outcome(BUSY)
 
 
+def test_cores_that_the_process_may_not_use_do_not_count():
+    one = "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\nprint('cores', cpu_priority.cores())"
+    assert "cores 1" in outcome(one)
+
+
 def test_asking_changes_nothing():
     before = os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0)
     assert allowed_level() in (REALTIME, RAISED, ORDINARY)

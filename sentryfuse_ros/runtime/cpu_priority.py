@@ -18,8 +18,8 @@ REALTIME, RAISED, ORDINARY = "real-time", "raised", "ordinary"
 FIFO_PRIORITY = 10  # of 1 to 99; interrupts are at 50, and what drives motors should be above this
 NICE = -10
 BACKGROUND_FIFO_PRIORITY, BACKGROUND_NICE = 1, 10  # of threads that have stepped back
-# A process that computes without a pause must not keep others from running: above this share of all cores over WATCH_S it is
-# given back its ordinary priority.
+# A process that computes without a pause must not keep others from running: above this share of the cores that it may use, over
+# WATCH_S, it is given back its ordinary priority.
 LARGEST_SHARE = 0.45
 WATCH_S = 2.0
 
@@ -61,7 +61,7 @@ class CpuPriority:
         if self.level == ORDINARY or now_s - self._since_s < WATCH_S:
             return False
         used_s = time.process_time()
-        share = (used_s - self._used_s) / (now_s - self._since_s) / (os.cpu_count() or 1)
+        share = (used_s - self._used_s) / (now_s - self._since_s) / cores()
         self._since_s, self._used_s = now_s, used_s
         if share <= LARGEST_SHARE:
             return False
@@ -78,6 +78,11 @@ class CpuPriority:
             elif thread not in _background:
                 _set_nice(thread, 0)
         self.level = ORDINARY
+
+
+def cores() -> int:
+    """How many cores this process may use, which in a container or under taskset may be fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def allowed_level() -> str:
