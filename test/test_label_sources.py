@@ -6,7 +6,8 @@ from bag_maker import T0, write_bag, write_topic_bag
 from run_record_maker import CLASSES
 
 from sentryfuse_ros.bags.bag import Bag
-from sentryfuse_ros.bags.label_sources import read_intervals, read_topic
+from sentryfuse_ros.bags.label_sources import read_intervals, read_topic, write_intervals
+from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
@@ -29,6 +30,15 @@ def test_invalid_intervals_are_named(tmp_path, text, word):
     (tmp_path / "i.csv").write_text(text)
     with pytest.raises(DataError, match=word):
         read_intervals(tmp_path / "i.csv")
+
+
+def test_intervals_are_read_as_they_were_written(tmp_path):
+    labels = Labels.of([(T0, T0 + NS, 'wet, "shiny" asphalt'), (T0 + NS, T0 + 3 * NS, "sand")])
+    write_intervals(tmp_path / "intervals.csv", labels)
+    read = read_intervals(tmp_path / "intervals.csv")
+    assert [i.label for i in read.intervals] == [i.label for i in labels.intervals]
+    # Seconds since 1970 in a double are exact to a fraction of a microsecond.
+    assert all(abs(a - b) < 1000 for old, new in zip(labels.intervals, read.intervals) for a, b in zip(old[:2], new[:2]))
 
 
 def test_one_table_for_many_bags(tmp_path):

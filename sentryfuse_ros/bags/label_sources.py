@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
 from ..errors import BagError, DataError, reason_of
@@ -104,8 +105,11 @@ def _interval(row: dict[str, str], where: str) -> Interval:
 
 def write_intervals(path: Path, labels: Labels) -> None:
     """Write an intervals file, the times in seconds with all nine decimals. Raises OSError."""
-    lines = [f"{_seconds(i.from_ns)},{_seconds(i.to_ns)},{i.label}" for i in labels.intervals]
-    write_atomically(path, "\n".join([",".join(COLUMNS), *lines]) + "\n")
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")  # a label may have a comma or a quotation mark
+    table.writerow(COLUMNS)
+    table.writerows((_seconds(i.from_ns), _seconds(i.to_ns), i.label) for i in labels.intervals)
+    write_atomically(path, text.getvalue())
 
 
 def _seconds(time_ns: int) -> str:
