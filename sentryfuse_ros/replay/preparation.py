@@ -25,14 +25,7 @@ from .session import PreparedReplay, ReplayTask
 
 def prepare(task: ReplayTask) -> PreparedReplay:
     """Read and check everything that a task names. Raises SentryFuseError."""
-    for option, value, allowed, expected in (
-        ("--repeat", task.repeat, task.repeat >= 1, "1 or more"),
-        ("--speed", task.speed, 0.05 <= task.speed <= 20, "0.05 to 20"),
-        ("--gap", task.gap_s, task.gap_s >= 0, "0 s or more"),
-        ("--to", task.to_s, task.to_s is None or task.to_s > 0, "more than 0 s"),
-    ):
-        if not allowed:
-            raise ParameterError(option, value, expected)
+    _check_numbers(task)
     model = str(model_path(task.model).absolute()) if task.model else None
     bag = Bag(task.bag)
     params_file = task.params_file or share_path("config", "fuse.yaml")
@@ -87,6 +80,17 @@ def prepare(task: ReplayTask) -> PreparedReplay:
         labels,
         tuple(warnings),
     )
+
+
+def _check_numbers(task: ReplayTask) -> None:
+    for option, value, allowed, expected in (
+        ("--repeat", task.repeat, task.repeat >= 1, "1 or more"),
+        ("--speed", task.speed, 0.05 <= task.speed <= 20, "0.05 to 20"),
+        ("--gap", task.gap_s, task.gap_s >= 0, "0 s or more"),
+        ("--to", task.to_s, task.to_s is None or task.to_s > 0, "more than 0 s"),
+    ):
+        if not allowed:
+            raise ParameterError(option, value, expected)
 
 
 def without_types(prepared: PreparedReplay, absent: Collection[str]) -> PreparedReplay:
