@@ -13,7 +13,7 @@ from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.losses import losses
 from sentryfuse_ros.replay.run_record import CaptionRow, RunRecord
 from sentryfuse_ros.reporting.run_files import RunFiles
-from sentryfuse_ros.reporting.run_page import STATE_WORDS, meanwhile
+from sentryfuse_ros.reporting.run_tables import STATE_WORDS, meanwhile
 from sentryfuse_ros.sensing.liveness import State
 
 LABELS = Labels.of_seconds(((0.0, 4.0, "sand"), (4.0, 6.0, "grass"), (7.0, 10.0, "sand")))
