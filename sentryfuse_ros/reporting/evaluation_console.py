@@ -14,12 +14,12 @@ def print_report(report: EvaluationReport) -> None:
     """The table at three pruning ratios, then the summary and the warnings."""
     console = Console()
     console.print(accuracy_table(report))
-    console.print("; ".join(summary_texts(report.measured.summary)), highlight=False, markup=False)
+    console.print("; ".join(summary_texts(report.measured.summary)), highlight=False, markup=False, soft_wrap=True)
     met = report.measured.moments
     if met is not None and met.windows > met.steady_windows:
-        console.print(moments_text(met), highlight=False, markup=False)
+        console.print(moments_text(met), highlight=False, markup=False, soft_wrap=True)
     for warning in report.warnings:
-        console.print(warning, style="yellow", markup=False)
+        console.print(warning, style="yellow", markup=False, soft_wrap=True)
 
 
 def moments_text(met: Moments) -> str:

@@ -17,6 +17,7 @@ from .style import BY_MISSING, FAINT, FIGURE_STYLE, INK, plain
 SHADES = "YlGnBu"
 FEW = 10  # predictions; a share of fewer says little
 WRITTEN_CLASSES = 12  # a matrix of up to this many classes has room for percentages below the counts
+AXES_HEIGHT_PT, LABEL_APART_PT = 265, 10  # of the figure of accuracy against FLOPs
 
 
 P = ParamSpec("P")
@@ -42,6 +43,20 @@ def shade(value: float, low: float, high: float) -> tuple[tuple[float, ...], str
     """Colour (red, green, blue in 0..1) of a cell, and the colour of text that is legible on it."""
     rgb = np.array(colormaps[SHADES](0.08 + 0.8 * np.clip((value - low) / max(high - low, 1e-9), 0, 1))[:3])
     return tuple(rgb.tolist()), INK if rgb @ (0.299, 0.587, 0.114) > 0.55 else "white"
+
+
+def spread(places: Sequence[float], apart: float) -> list[float]:
+    """Places of labels, moved as little as possible in their order so that each is ``apart`` from the next."""
+    order = sorted(range(len(places)), key=lambda i: places[i])
+    groups: list[tuple[float, int]] = []  # middle of labels that touch, and how many they are
+    for i in order:
+        middle, count = places[i], 1
+        while groups and middle - groups[-1][0] < apart * (count + groups[-1][1]) / 2:
+            before, others = groups.pop()
+            middle, count = (middle * count + before * others) / (count + others), count + others
+        groups.append((middle, count))
+    moved = [middle + apart * (k - (count - 1) / 2) for middle, count in groups for k in range(count)]
+    return [place for _, place in sorted(zip(order, moved, strict=True))]
 
 
 @styled
@@ -82,6 +97,7 @@ def accuracy_by_flops(rows: Sequence[MaskResult], names: Mapping[int, str]) -> F
     figure = Figure(figsize=(8.6, 4.6), constrained_layout=True)
     axis = figure.subplots()
     levels = sorted({row.ratio for row in rows})
+    singles: list[tuple[str, tuple[float, float], str]] = []  # name, end of the line, colour
     for missing, name in names.items():
         # Mask, live sensors, ratio, MFLOPs and accuracy [%] of the judged rows.
         mine = [
@@ -96,15 +112,13 @@ def accuracy_by_flops(rows: Sequence[MaskResult], names: Mapping[int, str]) -> F
                 line = sorted((mflops, percents) for one, _, _, mflops, percents in mine if one == mask)
                 axis.plot([x for x, _ in line], [y for _, y in line], color=colour, lw=0.9, alpha=0.45)
                 if len(live) == 1:
-                    axis.annotate(
-                        plain(live[0]), line[-1], (5, 0), textcoords="offset points", va="center", color=colour, fontsize=8
-                    )
+                    singles.append((live[0], line[-1], colour))
         flops, accuracy = (
             [float(np.mean([row[column] for row in mine if row[2] == level])) for level in levels] for column in (3, 4)
         )
         axis.plot(flops, accuracy, "o-", color=colour, lw=2, ms=4, label=plain(name) + (" (mean)" if len(masks) > 1 else ""))
         if missing == 0:
-            for i, shift in ((0, 7), (-1, -14)):
+            for i, shift in ((0, 7), (-1, -28)):  # the line rises steeply from the highest ratio on
                 axis.annotate(
                     f"r = {levels[i]:g}",
                     (flops[i], accuracy[i]),
@@ -112,9 +126,16 @@ def accuracy_by_flops(rows: Sequence[MaskResult], names: Mapping[int, str]) -> F
                     textcoords="offset points",
                     ha="center",
                     fontsize=8.5,
+                    bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1},
                 )
     axis.set_xlim(left=0)
     axis.margins(y=0.12)
+    low, high = axis.get_ylim()
+    pt_per_percent = AXES_HEIGHT_PT / (high - low)
+    places_pt = spread([end[1] * pt_per_percent for _, end, _ in singles], LABEL_APART_PT)
+    for (sensor, end, colour), place_pt in zip(singles, places_pt, strict=True):
+        from_end = (5, place_pt - end[1] * pt_per_percent)
+        axis.annotate(plain(sensor), end, from_end, textcoords="offset points", va="center", color=colour, fontsize=8)
     axis.set_xlabel("MFLOPs per prediction")
     axis.set_ylabel("accuracy [%]")
     axis.grid(alpha=0.2)
