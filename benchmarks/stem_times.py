@@ -80,6 +80,6 @@ def _convolutions(checkpoint: Checkpoint, spec: Any) -> Callable[[np.ndarray, fl
     config = checkpoint.config
     part = whole_stems(config, tuple(name == CAMERA for name in config.names), 0.0)
     units = subnetwork_units(config, token_counts(config), part, gate_scores(config, checkpoint.tensors, part.used))
-    ((_, session),) = OnnxBackend(checkpoint).compile(part, units).pictures
+    (session,) = OnnxBackend(checkpoint).compile(part, units).pictures
     mean, std = (np.asarray(values, np.float32)[:, None, None] for values in (spec.mean, spec.std))
     return lambda frame, turn: session.run(((frame - mean) / std)[None])

@@ -78,8 +78,8 @@ class Stem:
     options: Loadable
     """The record class of the tokeniser's options, a `model.tokenizer_config.TokenizerConfig`; it loads without torch."""
     onnx: Loadable | None = None
-    """(graph, name, spec, options, weights) writes the tokeniser into a `runtime.onnx_graph.OnnxGraph`; without one, a model
-    with this stem runs on torch only."""
+    """(graph, name, spec, options, weights) writes the tokeniser into a `runtime.onnx_graph.OnnxGraph`, with an input ``name``,
+    and returns the name of its tokens (N, d_model); without one, a model with this stem runs on torch only."""
 
     def tokenizer_class(self) -> Callable[..., Any]:
         """Class of the network's tokeniser in torch."""

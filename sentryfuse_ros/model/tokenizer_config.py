@@ -73,6 +73,11 @@ class TokenizerConfig(ABC):
         """Tokens of one window. Raises ParameterError where the options do not fit the window."""
         ...
 
+    def seen(self, window: np.ndarray, tokens: int) -> np.ndarray:
+        """Which of the ``tokens`` of a window (K or T, ...) saw any data: bool (N,). Each sees an equal share of the steps or
+        pictures, and what holds no data is 0."""
+        return np.asarray(window.reshape(tokens, -1).any(1))
+
     @abstractmethod
     def tensor_shapes(self, spec: ModalitySpec, d_model: int) -> Shapes:
         """Shape of every tensor that a checkpoint holds of the tokeniser, by its name."""
@@ -150,6 +155,11 @@ class FrameTokenizerConfig(TokenizerConfig):
     def keeps_tokens(self) -> bool:
         return self.frames_per_token == 1 and self.motion == "none"
 
+    @property
+    def sees_valid_pixels(self) -> bool:
+        """Whether a picture may be given with one more plane, which is 1 where any channel is not 0."""
+        return self.validity_mask == "one" or bool(self.statistics)
+
     def smaller(self, size: StemSize) -> FrameTokenizerConfig:
         stem_channels = tuple(size.kept(c) for c in self.stem_channels)
         return replace(self, stem_channels=stem_channels, statistics=self.statistics if size.features else (), sizes=())
@@ -168,6 +178,11 @@ class FrameTokenizerConfig(TokenizerConfig):
             expected = f"[rows, columns] of at most {list(parts)}"
             raise ParameterError(f"tokenizer {spec.name!r} statistics", list(self.statistics), expected, REMEDY)
         return frames // self.frames_per_token
+
+    def seen(self, window: np.ndarray, tokens: int) -> np.ndarray:
+        columns = self.crop_columns or window.shape[-1]
+        first = (window.shape[-1] - columns) // 2
+        return super().seen(window[..., first : first + columns], tokens)
 
     def planes(self, spec: ModalitySpec) -> int:
         """Planes that the first convolution takes: the channels, their validity masks and their motion, of all frames."""

@@ -7,8 +7,7 @@ so a plan is ready within milliseconds.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,22 +23,53 @@ from ..sensor_kinds import sensor_kind
 from . import onnx_fusion, onnx_patches, onnx_tokenizers
 from .backend import BackendOutput, FusedTokens, PictureTokens
 from .onnx_graph import OnnxGraph
-from .onnx_session import CPU, SharedWeights, make_session
-
-WINDOW = "window"  # input of a session for pictures
-TOKENS, SEEN = " tokens", " seen"  # its outputs, and, behind the name of the modality, inputs of a plan's session
-RUNS_KEPT = 64  # for which a token is kept at most; a window of 2 s at 10 predictions a second has 20
-_PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
+from .onnx_session import CPU, BoundSession, SharedWeights, bound_arrays, bound_session, make_session
+from .picture_session import TOKENS, WINDOW, PictureSession
+from .plan_inputs import SEEN, PictureInput, PlanInput, SeriesInput, WindowInput
 
 
-@dataclass(frozen=True, slots=True)
 class FusionSession:
-    """The session of one plan. Tokenisers that keep nothing from one window to the next are part of it; those of pictures have
-    sessions of their own, which plans with the same stem share."""
+    """The session of one plan, with the arrays that it reads and writes. Tokenisers that keep nothing from one window to the
+    next are part of it; those of pictures have sessions of their own, which plans with the same stem share."""
 
-    session: Any
-    windows: tuple[str, ...]  # inputs that are windows, by modality
-    pictures: tuple[tuple[str, PictureSession], ...]  # by modality; the inputs are their TOKENS and SEEN
+    def __init__(self, session: Any, inputs: Sequence[PlanInput], outputs: Mapping[str, Sequence[int]], bound: bool):
+        """``outputs``: shapes by name, in the order of `write_fusion`. ``bound``: whether the session reads and writes the arrays
+        where they are, as it can on the CPU."""
+        self.session, self.inputs = session, tuple(inputs)
+        self.emptiness = np.zeros((1, sum(given.tokens for given in inputs)), np.float32)
+        self.arrays = {name: array for given in inputs for name, array in given.arrays.items()}
+        self.arrays[onnx_fusion.EMPTINESS] = self.emptiness
+        self.results = [np.zeros(shape, np.float32) for shape in outputs.values()]
+        self._names, self._has_empty = tuple(outputs), False
+        self._bound: BoundSession | None = None
+        if bound:
+            self._bound = bound_session(session, bound_arrays(session, self.arrays, dict(zip(outputs, self.results))))
+
+    @property
+    def pictures(self) -> tuple[PictureSession, ...]:
+        """The sessions of its pictures."""
+        return tuple(given.pictures for given in self.inputs if isinstance(given, PictureInput))
+
+    def take(self, windows: Mapping[str, np.ndarray | PictureTokens]) -> None:
+        """Put a window of every input into the arrays."""
+        self.mark([given.take(windows[given.name]) for given in self.inputs])
+
+    def mark(self, seen: Sequence[np.ndarray | None]) -> None:
+        """Say by input which of its tokens saw data, bool (N,), or None where all did."""
+        if any(tokens is not None for tokens in seen):
+            parts = (np.ones(given.tokens, bool) if here is None else here for given, here in zip(self.inputs, seen))
+            self.emptiness[0] = np.where(np.concatenate(list(parts)), 0, onnx_fusion.EMPTY)
+            self._has_empty = True
+        elif self._has_empty:
+            self.emptiness[...] = 0
+            self._has_empty = False
+
+    def run(self) -> Sequence[np.ndarray]:
+        """Of what is in the arrays now: the outputs, which the next run may overwrite."""
+        if self._bound is None:
+            return cast("list[np.ndarray]", self.session.run(self._names, self.arrays))
+        self._bound.run()
+        return self.results
 
 
 class OnnxBackend:
@@ -76,44 +106,38 @@ class OnnxBackend:
         self._gives_tokens = gives_tokens
         self.device = "cpu" if self._providers[0] == CPU[0] else "cuda"
         self._shared = SharedWeights() if self.device == "cpu" else None
-        self._pictures: dict[tuple[int, int], PictureSession] = {}  # by place of the sensor and size of its stem
+        self._inputs: dict[tuple[int, int], PlanInput] = {}  # by place of the sensor and size of its stem; plans share them
+        self._pictures: dict[tuple[int, int], PictureSession] = {}  # likewise
         self._builders = [_builder(spec, self._config.tokenizer[spec.name]) for spec in self._config.modalities]
 
     def compile(self, part: Subnetwork, units: Sequence[SiteKeep]) -> FusionSession:
         """Write the plan's graph and make its session, and those of its pictures that no earlier plan had."""
-        graph, tokens, windows, pictures = OnnxGraph(), {}, [], []
+        graph, tokens, inputs = OnnxGraph(), {}, []
         for i, spec in enumerate(self._config.modalities):
             if not part.used[i]:
                 continue
-            options = self._config.tokenizer[spec.name]
-            if options.keeps_tokens:
-                shape = [spec.shape[0], self._config.d_model]
-                tokens[i] = graph.input(spec.name + TOKENS, shape), graph.input(spec.name + SEEN, shape[:1])
-                if isinstance(options, PatchTokenizerConfig):
-                    tokens[i] = onnx_patches.in_motion(
-                        graph, *tokens[i], spec, options, stem_weights(self._config, self._weights, i, part.stems[i])
-                    )
-                pictures.append((spec.name, self._picture_session(i, part.stems[i])))
-            else:
+            given, options = self._input(i, part.stems[i]), self._config.tokenizer[spec.name]
+            if not options.keeps_tokens:
                 tokens[i] = self._write_tokenizer(graph, spec.name, i, part.stems[i])
-                windows.append(spec.name)
-        onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
-        lean = self.device == "cpu" and all(map(_is_lean, (self._config.tokenizer[name] for name in (*windows, *dict(pictures)))))
+            else:
+                tokens[i] = graph.input(spec.name, [spec.shape[0], self._config.d_model])
+                if isinstance(options, PatchTokenizerConfig):
+                    seen = graph.input(spec.name + SEEN, [spec.shape[0]])
+                    weights = stem_weights(self._config, self._weights, i, part.stems[i])
+                    tokens[i] = onnx_patches.in_motion(graph, tokens[i], seen, spec, options, weights)
+            inputs.append(given)
+        outputs = onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
+        on_cpu = self.device == "cpu"
+        lean = on_cpu and all(_is_lean(self._config.tokenizer[given.name]) for given in inputs)
         session = make_session(graph, self._threads, self._providers, self._shared, optimised=not lean)
-        return FusionSession(session, tuple(windows), tuple(pictures))
+        return FusionSession(session, inputs, outputs, bound=on_cpu)
 
     def run(self, compiled: FusionSession, inputs: Mapping[str, np.ndarray | PictureTokens]) -> BackendOutput:
         """See `Backend.run`."""
-        feeds: dict[str, Any] = {name: inputs[name] for name in compiled.windows}
-        for name, session in compiled.pictures:
-            given = inputs[name]
-            feeds[name + TOKENS], feeds[name + SEEN] = given if isinstance(given, PictureTokens) else session.run(given)
-        wanted = [onnx_fusion.LOGITS, onnx_fusion.ATTENTION_SHARE]
-        if self._gives_tokens:
-            logits, share, *tokens = compiled.session.run([*wanted, onnx_fusion.STEM_TOKENS, onnx_fusion.FUSED_TOKENS], feeds)
-            return BackendOutput(logits[0], share[0], FusedTokens(*tokens))
-        logits, share = compiled.session.run(wanted, feeds)
-        return BackendOutput(logits[0], share[0])
+        compiled.take(inputs)
+        logits, share, *tokens = compiled.run()
+        fused = FusedTokens(*(array.copy() for array in tokens)) if tokens else None
+        return BackendOutput(logits[0].copy(), share[0].copy(), fused)
 
     def forget(self) -> None:
         """See `Backend.forget`."""
@@ -129,7 +153,7 @@ class OnnxBackend:
                 else:
                     session.prime(inputs[name])
 
-    def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> onnx_tokenizers.TokenValues:
+    def _write_tokenizer(self, graph: OnnxGraph, name: str, place: int, size: int) -> str:
         spec = self._config.modalities[place]
         options = self._config.tokenizer[spec.name].at_size(size)
         weights = stem_weights(self._config, self._weights, place, size)
@@ -137,13 +161,28 @@ class OnnxBackend:
             return onnx_patches.picture_reader(graph, name, spec, options, weights)
         return self._builders[place](graph, name, spec, options, weights)
 
+    def _input(self, place: int, size: int) -> PlanInput:
+        if (place, size) not in self._inputs:
+            spec = self._config.modalities[place]
+            options, tokens = self._config.tokenizer[spec.name].at_size(size), self._lengths[place]
+            given: PlanInput
+            if options.keeps_tokens:
+                with_seen = isinstance(options, PatchTokenizerConfig)
+                given = PictureInput(spec, tokens, self._config.d_model, self._picture_session(place, size), with_seen)
+            elif isinstance(options, SeriesTokenizerConfig):
+                given = SeriesInput(spec, options)
+            else:
+                given = WindowInput(spec, options, tokens)
+            self._inputs[place, size] = given
+        return self._inputs[place, size]
+
     def _picture_session(self, place: int, size: int) -> PictureSession:
         if (place, size) not in self._pictures:
             graph = OnnxGraph()
-            for value, name in zip(self._write_tokenizer(graph, WINDOW, place, size), (TOKENS, SEEN)):
-                graph.output(value, name)
+            graph.output(self._write_tokenizer(graph, WINDOW, place, size), TOKENS)
             session = make_session(graph, self._threads, self._providers, self._shared)
-            self._pictures[place, size] = PictureSession(session, self._whole_session(place, size))
+            options = self._config.tokenizer[self._config.names[place]].at_size(size)
+            self._pictures[place, size] = PictureSession(session, options, self._whole_session(place, size))
         return self._pictures[place, size]
 
     def _whole_session(self, place: int, size: int) -> Any | None:
@@ -155,7 +194,7 @@ class OnnxBackend:
         if not onnx_tokenizers.gains_from_whole(options):
             return None
         graph, weights = OnnxGraph(), stem_weights(self._config, self._weights, place, size)
-        graph.output(onnx_tokenizers.frame_tokenizer(graph, WINDOW, spec, options, weights, whole=True)[0], TOKENS)
+        graph.output(onnx_tokenizers.frame_tokenizer(graph, WINDOW, spec, options, weights, whole=True), TOKENS)
         return make_session(graph, self._threads, self._providers, self._shared)
 
 
@@ -165,7 +204,7 @@ def _is_lean(options: TokenizerConfig) -> bool:
     return kept or isinstance(options, SeriesTokenizerConfig)
 
 
-def _builder(spec: ModalitySpec, options: TokenizerConfig) -> Callable[..., onnx_tokenizers.TokenValues]:
+def _builder(spec: ModalitySpec, options: TokenizerConfig) -> Callable[..., str]:
     builder = sensor_kind(spec.kind).stem(options.stem_name).onnx_builder()
     if builder is None:
         raise CheckpointError(
@@ -175,79 +214,3 @@ def _builder(spec: ModalitySpec, options: TokenizerConfig) -> Callable[..., onnx
             "set backend to torch, or give the stem of the sensor kind one in `onnx`",
         )
     return builder
-
-
-@dataclass(frozen=True, slots=True)
-class _KeptToken:
-    picture: np.ndarray
-    token: np.ndarray
-    seen: np.ndarray
-    run: int  # in which it was made
-
-
-class PictureSession:
-    """Tokens of pictures that each make a token of their own. The older pictures of a window were the newest of an earlier
-    one, so their tokens are kept instead of made again. The result is the same to the last bit."""
-
-    def __init__(self, session: Any, whole: Any | None = None):
-        """``whole``: a faster session for pictures in which every pixel is valid, that is, not zero in all channels."""
-        self._session, self._whole = session, whole
-        self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
-        self._newest: tuple[np.ndarray, tuple[np.ndarray, np.ndarray]] | None = None  # the newest window, and what was made of it
-        self._runs = 0
-        self._longest = 0  # runs after which a token was used again, at most
-
-    def run(self, window: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Pictures (K, C, H, W), oldest first -> tokens (K, D), seen (K,): 1 where the picture holds any data."""
-        newest = self._newest  # another thread may `forget` it at any time
-        if newest is not None and window is newest[0] and not window.flags.writeable:
-            return newest[1]  # a window that serves several predictions
-        if len(window) == 1:
-            return self._remember(window, self._tokens(window))
-        self._runs += 1
-        entries = [self._find(picture) or self._make(picture) for picture in window]
-        self._longest = max(self._longest, *(self._runs - kept.run for kept in entries))
-        # In a steady stream a picture comes back after always as many runs; until that is known, none is dropped early.
-        kept_for = min(2 * self._longest, RUNS_KEPT) if self._longest > 1 else RUNS_KEPT
-        for key in [key for key, kept in list(self._kept.items()) if self._runs - kept.run > kept_for]:
-            self._kept.pop(key, None)
-        tokens = np.stack([kept.token for kept in entries]), np.array([kept.seen for kept in entries], np.float32)
-        return self._remember(window, tokens)
-
-    def _remember(self, window: np.ndarray, tokens: tuple[np.ndarray, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        self._newest = window, tokens
-        return tokens
-
-    def forget(self) -> None:
-        """Drop all tokens."""
-        self._kept.clear()
-        self._newest = None
-
-    def prime(self, window: np.ndarray) -> None:
-        """Make and keep the tokens of all pictures but the newest."""
-        for picture in window[:-1]:
-            self._make(picture)
-
-    def _tokens(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if self._whole is not None and pictures.any(1).all():
-            (tokens,) = self._whole.run([TOKENS], {WINDOW: pictures})
-            return tokens, np.ones(len(tokens), np.float32)
-        tokens, seen = self._session.run([TOKENS, SEEN], {WINDOW: pictures})
-        return tokens, seen
-
-    def _find(self, picture: np.ndarray) -> _KeptToken | None:
-        # The probe finds the only candidate; whether it is the same picture is decided by all of it.
-        kept = self._kept.get(self._probe(picture))
-        return kept if kept is not None and np.array_equal(kept.picture, picture) else None
-
-    def _make(self, picture: np.ndarray) -> _KeptToken:
-        # One picture at a time: in a batch of two the last bits of the sums differ, and a kept token would not be the same.
-        tokens, seen = self._tokens(picture[np.newaxis])
-        entry, key = _KeptToken(picture.copy(), tokens[0], seen[0], self._runs), self._probe(picture)
-        self._kept.pop(key, None)  # so that the new one is behind all others
-        self._kept[key] = entry
-        return entry
-
-    @staticmethod
-    def _probe(picture: np.ndarray) -> bytes:
-        return picture.reshape(-1)[::_PROBE_STRIDE].tobytes()

@@ -1,7 +1,8 @@
 """The backbones of `model.backbones` and the read-out as ONNX graphs, from the sliced weights of a plan.
 
-Keys' biases change nothing (softmax is blind to what all keys share) and are left out; values' biases are folded into the
-output's, because attention weights sum to one.
+Keys' biases and those of the read-out's scores change nothing (softmax is blind to what all keys share) and are left out;
+values' biases are folded into the output's, because attention weights sum to one. There are as few operations as possible: on a
+robot, whose caches are cold at every tick, each takes microseconds however little it has to do.
 """
 
 from __future__ import annotations
@@ -14,37 +15,39 @@ from ..model.config import FuseConfig
 from ..model.sites import all_sites
 from ..pruning.units import SiteKeep
 from .onnx_graph import OnnxGraph
-from .onnx_tokenizers import NORM_EPSILON, TokenValues
+from .onnx_tokenizers import NORM_EPSILON
 
 Weights = Mapping[str, np.ndarray]
-LOGITS, ATTENTION_SHARE = "logits", "attention_share"  # outputs
-STEM_TOKENS, FUSED_TOKENS = "stem_tokens", "fused_tokens"  # outputs where they are asked for
+EMPTINESS = "emptiness"  # input (1, N): 0 for tokens that saw data, EMPTY for the others, which then take no part
+# Finite, so that a window with no data at all still gives numbers, and so large that these do not depend on the tokens.
+EMPTY = -1e30
 
 
 def write_fusion(
     graph: OnnxGraph,
-    tokens: Mapping[int, TokenValues],
+    tokens: Mapping[int, str],
     config: FuseConfig,
     weights: Weights,
     lengths: Sequence[int],
     plan: Sequence[SiteKeep],
     gives_tokens: bool = False,
-) -> None:
+) -> dict[str, tuple[int, int]]:
     """Write backbone and read-out behind the ``tokens`` of the live modalities, by their places in the mask, in its order.
 
-    Outputs "logits" (1, classes) and "attention_share" (1, M), 0 for absent modalities; with ``gives_tokens`` also those before
-    and behind the backbone (N, D).
+    Input EMPTINESS. Returns the shapes of the outputs by name: logits (1, classes), and the attention shares (1, M), 0 for
+    absent modalities; with ``gives_tokens`` also the tokens before and behind the backbone (N, D).
     """
     live = list(tokens)
-    x, seen = (values[0] if len(live) == 1 else graph.op("Concat", *values, axis=0) for values in zip(*tokens.values()))
+    x = tokens[live[0]] if len(live) == 1 else graph.op("Concat", *tokens.values(), axis=0)
     x = graph.op("Add", x, np.concatenate([weights[f"positions.{i}"] for i in live]))
     fusion = _Fusion(graph, config, weights, lengths, live, {kept.site: kept for kept in plan})
-    if gives_tokens:
-        graph.output(x, STEM_TOKENS)
+    stem_tokens = x
     x = {"early": fusion.early, "bottleneck": fusion.bottleneck, "cross_modal": fusion.cross_modal}[config.backbone](x)
+    logits, shares = _readout(graph, config, weights, x, lengths, live)
+    outputs = {logits: (1, len(config.classes)), shares: (1, len(lengths))}
     if gives_tokens:
-        graph.output(x, FUSED_TOKENS)
-    _readout(graph, config, weights, x, seen, lengths, live)
+        outputs |= dict.fromkeys((stem_tokens, x), (sum(lengths[i] for i in live), config.d_model))
+    return {graph.expose(name): shape for name, shape in outputs.items()}
 
 
 class _Fusion:
@@ -157,14 +160,40 @@ class _Fusion:
         source = self.keys(y, lengths, strides)
         if extra is not None:
             source = graph.op("Concat", source, self.norm(extra, prefix + "norm_attention"), axis=0)
-        x = graph.op("Add", x, self.attention(site, y, source))
+        x = self.attention(site, x, y, source)
         y = self.norm(x, prefix + "norm_ffn")
         up = graph.op("Gemm", y, w[prefix + "up.weight"][kept.channels].T, w[prefix + "up.bias"][kept.channels])
         down = graph.op("Gemm", graph.op("Gelu", up), w[prefix + "down.weight"][:, kept.channels].T, w[prefix + "down.bias"])
         return graph.op("Add", x, down)
 
-    def attention(self, site: int, y: str, source: str) -> str:
-        """y (N, D) attends to source (S, D) -> (N, D). Every head is one entry of a batched product."""
+    def attention(self, site: int, x: str, y: str, source: str) -> str:
+        """x (N, D) and what y (N, D), its norm, finds in source (S, D)."""
+        return self.one_group(site, x, y, source) if len(self.plan[site].groups) == 1 else self.groups(site, x, y, source)
+
+    def one_group(self, site: int, x: str, y: str, source: str) -> str:
+        """`attention` where all heads share one K/V head: the heads of a token are then rows of plain products, and neither
+        they nor the keys need to be transposed."""
+        graph, w, kept, head_dim = self.graph, self.weights, self.plan[site], self.config.head_dim
+        prefix, all_groups, heads = f"backbone.layers.{site}.attention.", self.sites[site].num_kv_heads, len(kept.heads)
+        dims = np.arange(head_dim)
+        query_rows = (kept.heads[:, None] * head_dim + dims).ravel()
+        key_rows = kept.groups[0] * head_dim + dims
+        value_rows = key_rows + all_groups * head_dim
+        scale = np.float32(head_dim**-0.5)
+        q = graph.op("Gemm", y, w[prefix + "query.weight"][query_rows].T * scale, w[prefix + "query.bias"][query_rows] * scale)
+        q = graph.reshape(q, -1, head_dim)  # (N * heads, hd)
+        k = graph.op("Gemm", w[prefix + "kv.weight"][key_rows], source, transB=1)  # (hd, S)
+        # Beside the values stands a one. What the heads draw of it is one as well, and multiplies the output's bias, so that the
+        # product can add x in the bias's place.
+        value = np.pad(w[prefix + "kv.weight"][value_rows].T, ((0, 0), (0, 1)))
+        v = graph.op("Gemm", source, value, np.append(w[prefix + "kv.bias"][value_rows], np.float32(1)))  # (S, hd + 1)
+        out = np.pad(w[prefix + "out.weight"][:, query_rows].T.reshape(heads, head_dim, -1), ((0, 0), (0, 1), (0, 0)))
+        out[0, -1] = w[prefix + "out.bias"]
+        z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (N * heads, hd + 1)
+        return graph.op("Gemm", graph.reshape(z, -1, heads * (head_dim + 1)), out.reshape(heads * (head_dim + 1), -1), x)
+
+    def groups(self, site: int, x: str, y: str, source: str) -> str:
+        """`attention` in which every head is one entry of a batched product."""
         graph, w, kept, head_dim = self.graph, self.weights, self.plan[site], self.config.head_dim
         prefix, all_groups = f"backbone.layers.{site}.attention.", self.sites[site].num_kv_heads
         heads, per_group = len(kept.heads), len(kept.heads) // len(kept.groups)
@@ -189,7 +218,7 @@ class _Fusion:
         out = w[prefix + "out.weight"][:, query_rows]  # (D, heads * hd)
         bias = w[prefix + "out.bias"] + out @ w[prefix + "kv.bias"][value_rows]
         z = graph.op("Transpose", graph.op("MatMul", share, v), perm=[1, 0, 2])  # (N, heads, hd)
-        return graph.op("Gemm", graph.reshape(z, -1, heads * head_dim), out.T, bias)
+        return graph.op("Add", x, graph.op("Gemm", graph.reshape(z, -1, heads * head_dim), out.T, bias))
 
 
 def strided_keys(lengths: Sequence[int], strides: Sequence[int]) -> np.ndarray:
@@ -223,28 +252,26 @@ def _readout(
     config: FuseConfig,
     weights: Weights,
     x: str,
-    seen: str,
     lengths: Sequence[int],
     live: Sequence[int],
-) -> None:
-    """`model.fuse.Readout`."""
+) -> tuple[str, str]:
+    """`model.fuse.Readout`: the logits, and the attention shares."""
     heads, d_model = config.readout_heads, config.d_model
     x = graph.op(
         "LayerNormalization", x, weights["readout.norm.weight"], weights["readout.norm.bias"], axis=-1, epsilon=NORM_EPSILON
     )
-    score = graph.op("Gemm", weights["readout.score.weight"], x, weights["readout.score.bias"][:, None], transB=1)  # (R, N)
-    # Tokens without data take no part. Finite, so that a window with no data at all still gives numbers.
-    score = graph.op("Where", graph.op("Greater", seen, np.array([0.5], np.float32)), score, np.array([-1e4], np.float32))
+    emptiness = graph.input(EMPTINESS, [1, sum(lengths[i] for i in live)])
+    score = graph.op("Gemm", weights["readout.score.weight"], x, emptiness, transB=1)  # (R, N)
     share = graph.op("Softmax", score, axis=1)
     values = weights["readout.value.weight"].reshape(heads, d_model // heads, d_model).transpose(0, 2, 1)
     pooled = graph.op("MatMul", graph.reshape(graph.op("MatMul", share, x), heads, 1, d_model), np.ascontiguousarray(values))
     pooled = graph.op("Gelu", graph.op("Add", graph.reshape(pooled, 1, d_model), weights["readout.value.bias"]))
     classify, bias = weights["readout.classify.weight"], weights["readout.classify.bias"]
-    graph.output(graph.op("Gemm", pooled, classify.T, bias), LOGITS)
+    logits = graph.op("Gemm", pooled, classify.T, bias)
     member = np.zeros((sum(lengths[i] for i in live), len(lengths)), np.float32)
     start = 0
     for i in live:
         member[start : start + lengths[i], i] = 1 / heads
         start += lengths[i]
     by_head = graph.op("MatMul", share, member)  # (R, M)
-    graph.output(graph.op("ReduceSum", by_head, [0], keepdims=1), ATTENTION_SHARE)
+    return logits, graph.op("ReduceSum", by_head, [0], keepdims=1)

@@ -14,7 +14,7 @@ from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, Patch
 from ..preprocessing import ModalitySpec
 from .onnx_graph import OnnxGraph
 from .onnx_pooling import adaptive_pool
-from .onnx_tokenizers import NORM_EPSILON, TokenValues
+from .onnx_tokenizers import NORM_EPSILON
 
 Weights = Mapping[str, np.ndarray]
 
@@ -23,27 +23,23 @@ Weights = Mapping[str, np.ndarray]
 TINY = 2.0**-30
 
 
-def patch_tokenizer(
-    graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
-) -> TokenValues:
-    """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first."""
-    pictures, seen = picture_reader(graph, name, spec, options, weights)
+def patch_tokenizer(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
+    """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first -> (N, D)."""
+    pictures = picture_reader(graph, name, spec, options, weights)
+    seen = graph.op("Sign", graph.op("ReduceL1", name, [1, 2, 3], keepdims=0))  # (K,)
     return in_motion(graph, pictures, seen, spec, options, weights)
 
 
-def picture_reader(
-    graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
-) -> TokenValues:
-    """What a PatchTokenizer knows of pictures by themselves: input ``name`` (n, C, H, W) -> (n, D), and seen (n,)."""
+def picture_reader(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
+    """What a PatchTokenizer knows of pictures by themselves: input ``name`` (n, C, H, W) -> (n, D)."""
     _, channels, height, width = spec.shape
     rows, columns = options.window_grid(spec)
     window, patch = options.window, options.patch
     frames = graph.input(name, ["n", channels, height, width])
-    seen = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
     x = graph.reshape(frames, -1, channels, rows, window, patch, columns, window, patch)
     x = graph.op("Transpose", x, perm=[0, 2, 5, 3, 6, 1, 4, 7])
     codes = encode_windows(graph, graph.reshape(x, -1, channels * patch**2), spec, options, weights)
-    return read_picture(graph, codes, spec, options, weights), seen
+    return read_picture(graph, codes, spec, options, weights)
 
 
 def cut_picture(picture: np.ndarray, options: PatchTokenizerConfig) -> np.ndarray:
@@ -114,8 +110,8 @@ def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: Patc
 
 def in_motion(
     graph: OnnxGraph, pictures: str, seen: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
-) -> TokenValues:
-    """What is known of successive pictures (K, D), seen (K,) -> tokens (N, D), seen (N,)."""
+) -> str:
+    """What is known of successive pictures (K, D), of which those with data are seen (K,) -> tokens (N, D)."""
     count, share, d_model = spec.shape[0], options.frames_per_token, len(weights["motion.bias"])
     pictures = graph.op("Mul", pictures, graph.reshape(seen, -1, 1))
     # The convolution over time as a product with the pictures that a token sees, side by side; outside of the window there is a
@@ -131,8 +127,7 @@ def in_motion(
     if share > 1:
         own = (np.arange(count) // share == np.arange(count // share)[:, None]).astype(np.float32)
         mean = graph.op("MatMul", own / np.float32(share), pictures)
-        seen = graph.op("Clip", graph.op("MatMul", own, seen), 0.0, 1.0)
-    return graph.op("Add", x, mean), seen
+    return graph.op("Add", x, mean)
 
 
 def _part(weights: Weights, prefix: str) -> Weights:

@@ -53,23 +53,23 @@ def whole_texture(
 
 def texture(
     graph: OnnxGraph,
-    frames: str,
-    valid: str,
+    masked_frames: str,
     upright: bool,
     channels: int,
     height: int,
     width: int,
     parts: tuple[int, ...],
 ) -> tuple[str, int]:
-    """Statistics of every frame, (n, kinds * channels, parts), and how many numbers at their head are plain means.
+    """Frames with their validity mask as the last plane (n, C + 1, H, W) -> statistics of every frame,
+    (n, kinds * channels, parts), and how many numbers at their head are plain means.
 
     The order is that of `model.tokenizers.TextureStatistics`: the means, then the energies scale by scale. The picture and
-    its validity mask go through every step as one tensor of C + 1 planes, the mask last. Planes are flat, (n, C + 1, H * W):
+    its mask go through every step as one tensor. Planes are flat, (n, C + 1, H * W):
     a second difference along a row or a column is then one convolution in one dimension, which is several times faster
     here than in two; what it gives across the ends of rows has no weight in the means that follow.
     """
     planes = channels + 1
-    x = graph.reshape(graph.op("Concat", frames, valid, axis=1), -1, planes, height * width)
+    x = graph.reshape(masked_frames, -1, planes, height * width)
     pooled = [_part_means(graph, x, planes, height, width, parts)]  # each (n, C + 1, parts)
     # Second differences of the picture; of the mask the sum of three neighbours less two: 1 where all are valid.
     weight = np.array([[1, -2, 1]] * channels + [[1, 1, 1]], np.float32).reshape(planes, 1, 3)

@@ -6,7 +6,7 @@ before a linear layer are folded into its weights, and all statistics of a pictu
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -16,42 +16,37 @@ from ..sensor_kinds import sensor_kind
 from .onnx_graph import OnnxGraph
 from .onnx_pooling import adaptive_pool
 from .onnx_texture import absent_statistics, texture, whole_texture
+from .plan_inputs import SPECTRUM
 
 Weights = Mapping[str, np.ndarray]
 NORM_EPSILON = 1e-5  # torch's default for GroupNorm and LayerNorm
-TokenValues = tuple[str, str]  # names of values in a graph: tokens (n, D); seen (n,), 1 where the token saw any data
 
 
 def frame_tokenizer(
     graph: OnnxGraph, name: str, spec: ModalitySpec, options: FrameTokenizerConfig, weights: Weights, whole: bool = False
-) -> TokenValues:
-    """Write a FrameTokenizer into a graph: input ``name`` (n, C, H, W), n any multiple of frames_per_token, oldest first.
+) -> str:
+    """Write a FrameTokenizer into a graph: input ``name`` (n, C, H, W), oldest first -> tokens (n / frames_per_token, D).
 
-    ``whole``: the graph will only be given pictures in which every pixel is valid; `gains_from_whole` says where that saves
-    time. It then has no value for the tokens that saw data, which are all.
+    If the stem ``sees_valid_pixels``, the input is that of `picture_session.with_valid_pixels`, (n, C + 1, H, W). ``whole``: the
+    graph will only be given pictures in which every pixel is valid, and without that plane; `gains_from_whole` says where that
+    saves time.
     """
     _, channels, height, width = spec.shape
     patch, motion, validity = options.frames_per_token, options.motion, options.validity_mask
-    frames = graph.input(name, ["n", channels, height, width])
+    with_valid = options.sees_valid_pixels and not whole
+    frames = graph.input(name, ["n", channels + with_valid, height, width])
     crop = options.crop_columns or width
     if crop != width:
         first = (width - crop) // 2
         frames = graph.op("Slice", frames, [first], [first + crop], [3])
         width = crop
-    valid_any = has_frame = seen = ""
-    if not whole:
-        if validity == "one" or options.statistics:
-            valid_any = graph.op("Sign", graph.op("ReduceL1", frames, [1], keepdims=1))  # (n, 1, H, W)
-            has_frame = graph.op("ReduceMax", valid_any, [1, 2, 3], keepdims=0)  # (n,)
-        else:
-            has_frame = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))
-        seen = graph.op("ReduceMax", graph.reshape(has_frame, -1, patch), [1], keepdims=0) if patch > 1 else has_frame
     x = frames
+    if with_valid and validity != "one":
+        x = graph.op("Slice", frames, [0], [channels], [1])
     if validity == "each":
-        x = graph.op("Concat", x, graph.op("Sign", graph.op("Abs", frames)), axis=1)
-    elif validity == "one":
-        x = graph.op("Concat", x, valid_any, axis=1)
+        x = graph.op("Concat", x, graph.op("Sign", graph.op("Abs", x)), axis=1)
     if motion != "none":
+        has_frame = graph.op("Sign", graph.op("ReduceL1", frames, [1, 2, 3], keepdims=0))  # (n,)
         x = _motion(graph, x, has_frame, spec.shape[0], also=motion == "also")
     planes = options.planes(spec)
     x = graph.reshape(x, -1, planes, height, width) if patch > 1 else x
@@ -75,7 +70,7 @@ def frame_tokenizer(
     if options.statistics:
         parts, upright = options.statistics, sensor_kind(spec.kind).rows_adjoin
         size = upright, channels, height, width, parts
-        found, means = whole_texture(graph, frames, *size) if whole else texture(graph, frames, valid_any, *size)
+        found, means = whole_texture(graph, frames, *size) if whole else texture(graph, frames, *size)
         found_size = options.statistics_size(spec)
         features.append(graph.reshape(found, -1, patch * found_size))
         # (log + 4) / 3 of the energies is folded into the layer that mixes them; the means are taken as they are.
@@ -86,8 +81,7 @@ def frame_tokenizer(
         scale[absent], offset[absent] = 0.0, 0.0
         bias = bias + weights["statistics.mix.bias"] + (mix * offset).sum((1, 2))
         matrix.append((mix * scale).reshape(len(mix), -1))
-    joined = features[0] if len(features) == 1 else graph.op("Concat", *features, axis=1)
-    return graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), seen
+    return _mixed(graph, features, matrix, bias)
 
 
 def gains_from_whole(options: FrameTokenizerConfig) -> bool:
@@ -95,41 +89,27 @@ def gains_from_whole(options: FrameTokenizerConfig) -> bool:
     return bool(options.statistics) and options.validity_mask == "none" and options.keeps_tokens
 
 
-def series_tokenizer(
-    graph: OnnxGraph, name: str, spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights
-) -> TokenValues:
-    """Write a SeriesTokenizer into a graph: input ``name`` (T, C)."""
+def series_tokenizer(graph: OnnxGraph, name: str, spec: ModalitySpec, options: SeriesTokenizerConfig, weights: Weights) -> str:
+    """Write a SeriesTokenizer into a graph -> (N, D). Its inputs ``name`` and, with a spectrum, ``name`` + SPECTRUM are the
+    arrays of a `plan_inputs.SeriesInput`."""
     length, channels = spec.shape
-    patch = options.steps_per_token
-    count, width = length // patch, options.stem_channels
-    steps = graph.input(name, [length, channels])
-    valid = graph.op("Sign", graph.op("ReduceL1", steps, [1], keepdims=1))  # (T, 1)
-    seen = graph.op("ReduceMax", graph.reshape(valid, count, patch), [1], keepdims=0)
-    x = graph.op("Transpose", graph.op("Concat", steps, valid, axis=1), perm=[1, 0])
-    x = graph.reshape(x, 1, channels + 1, length)
-    x = graph.op(
-        "Conv",
-        x,
-        weights["conv.weight"],
-        weights["conv.bias"],
-        kernel_shape=[SERIES_KERNEL],
-        pads=[SERIES_KERNEL // 2] * 2,
-    )
-    x = graph.op("Gelu", _whole_norm(graph, x, weights["norm.weight"], weights["norm.bias"], (width, length)))
-    x = graph.op("Transpose", graph.reshape(x, width, count, patch), perm=[1, 0, 2])
-    features = [graph.reshape(x, count, width * patch)]
+    patch, width = options.steps_per_token, options.stem_channels
+    count, around = length // patch, SERIES_KERNEL * (channels + 1)
+    # The convolution as a product, whose result has the order that the tokens need.
+    kernel = weights["conv.weight"].transpose(2, 1, 0).reshape(around, width)
+    x = graph.op("Gemm", graph.input(name, [length, around]), kernel, weights["conv.bias"])
+    gain, offset = (np.tile(weights[f"norm.{part}"], (length, 1)) for part in ("weight", "bias"))
+    x = graph.op("Gelu", graph.op("LayerNormalization", x, gain, offset, axis=0, epsilon=NORM_EPSILON))
+    features = [graph.reshape(x, count, patch * width)]
     d_model = len(weights["mix.bias"])
-    matrix, bias = [weights["mix.weight"].reshape(d_model, -1)], weights["mix.bias"]
-    spectrum_steps = options.spectrum_steps
-    if spectrum_steps:
-        bins = options.spectrum_bins()
-        features.append(_log_power(graph, steps, length, channels, patch, spectrum_steps))
-        # (log + 7) / 3 is folded into the layer; its weights are by (channel, bin), the features by (bin, channel).
-        mix = weights["spectrum.mix.weight"].reshape(d_model, channels, bins).transpose(0, 2, 1).reshape(d_model, -1)
+    matrix, bias = [weights["mix.weight"].transpose(0, 2, 1).reshape(d_model, -1)], weights["mix.bias"]
+    if options.spectrum_steps:
+        features.append(_log_power(graph, name + SPECTRUM, count, channels, options.spectrum_steps))
+        mix = weights["spectrum.mix.weight"].reshape(d_model, -1)
+        # (log + 7) / 3 is folded into the layer.
         bias = bias + weights["spectrum.mix.bias"] + mix.sum(1) * (7 / 3)
         matrix.append(mix / 3)
-    joined = features[0] if len(features) == 1 else graph.op("Concat", *features, axis=1)
-    return graph.op("Gemm", joined, np.concatenate(matrix, 1).T, bias), seen
+    return _mixed(graph, features, matrix, bias)
 
 
 def spectrum_basis(steps: int) -> np.ndarray:
@@ -140,23 +120,24 @@ def spectrum_basis(steps: int) -> np.ndarray:
     return (np.concatenate([np.cos(angle), np.sin(angle)]) * window / window.sum()).astype(np.float32)
 
 
-def _log_power(graph: OnnxGraph, steps: str, length: int, channels: int, hop: int, size: int) -> str:
-    """(T, C) -> logarithm of the power spectrum around every token, (T / hop, bins * C), bin by bin."""
-    before = (size - hop) // 2
-    after, bins, count = size - hop - before, size // 2 + 1, length // hop
-    part = graph.op(
-        "Conv",
-        graph.reshape(steps, 1, 1, length, channels),
-        spectrum_basis(size)[:, None, :, None],
-        kernel_shape=[size, 1],
-        strides=[hop, 1],
-        pads=[before, 0, after, 0],
-    )  # (1, 2 bins, count, C)
-    squares = graph.reshape(graph.op("Mul", part, part), 2, bins * count * channels)
-    power = graph.op("MatMul", np.ones((1, 2), np.float32), squares)  # a sum over so few rows takes ReduceSum five times as long
-    log = graph.op("Log", graph.op("Add", power, np.array([1e-6], np.float32)))
-    log = graph.op("Transpose", graph.reshape(log, bins, count, channels), perm=[1, 0, 2])
-    return graph.reshape(log, count, bins * channels)
+def _log_power(graph: OnnxGraph, name: str, count: int, channels: int, size: int) -> str:
+    """Input ``name`` (count * C, size) -> logarithm of the power spectrum around every token, (count, C * bins)."""
+    steps = graph.input(name, [count * channels, size])
+    squares = []
+    for wave in np.split(spectrum_basis(size), 2):
+        part = graph.op("MatMul", steps, wave.T)
+        squares.append(graph.op("Mul", part, part))
+    power = graph.op("Add", graph.op("Add", *squares), np.array([1e-6], np.float32))
+    return graph.reshape(graph.op("Log", power), count, -1)
+
+
+def _mixed(graph: OnnxGraph, features: Sequence[str], matrices: Sequence[np.ndarray], bias: np.ndarray) -> str:
+    """Features (N, F) of each kind, by their matrix (D, F) -> tokens (N, D). To add one product to the other takes less time
+    than to join the features first."""
+    x: str | np.ndarray = bias
+    for part, matrix in zip(features, matrices):
+        x = graph.op("Gemm", part, matrix.T, x)
+    return str(x)
 
 
 def _whole_norm(graph: OnnxGraph, x: str, gain: np.ndarray, bias: np.ndarray, shape: tuple[int, ...]) -> str:

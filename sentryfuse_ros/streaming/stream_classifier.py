@@ -5,16 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 
 from ..model.checkpoint import Checkpoint
 from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
 from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
-from ..runtime.onnx_backend import SEEN, TOKENS, OnnxBackend
-from ..runtime.onnx_fusion import LOGITS
-from ..runtime.onnx_session import bound_session
+from ..runtime.onnx_backend import OnnxBackend
+from ..runtime.plan_inputs import SEEN
 from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
@@ -37,23 +35,23 @@ class StreamClassifier:
         (spec,) = config.modalities
         scores = gate_scores(config, checkpoint.tensors, part.used)
         units = subnetwork_units(config, token_counts(config), part, scores)
-        session: Any = OnnxBackend(checkpoint, threads).compile(part, units).session
+        self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
-        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
-        self._seen = np.zeros(spec.shape[0], np.float32)
-        self._logits = np.zeros((1, len(config.classes)), np.float32)
-        binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        binding.bind_ortvalue_input(spec.name + TOKENS, value(self._tokens))
-        binding.bind_ortvalue_input(spec.name + SEEN, value(self._seen))
-        binding.bind_ortvalue_output(LOGITS, value(self._logits))
-        self._bound = bound_session(session, binding)
-        self._reuse, self._last = reuse_predictions, self._logits[0].copy()
+        self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN]
+        self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
+        self.reset()
 
     def reset(self) -> None:
         """Forget every picture."""
         self.stream.reset()
         self._tokens[...] = 0
         self._seen[...] = 0
+        self._mark()
+
+    def _mark(self) -> None:
+        (of_pictures,) = self._plan.inputs
+        self._full = bool(self._seen.all())
+        self._plan.mark([None if self._full else np.asarray(self._seen.reshape(of_pictures.tokens, -1).any(1))])
 
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
@@ -61,11 +59,12 @@ class StreamClassifier:
         for window, newest in ((self._tokens, step.token), (self._seen, 1)):
             window[:-1] = window[1:]
             window[-1] = newest
+        if not self._full:
+            self._mark()
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
-        self._bound.run()
-        return self._logits[0].copy()
+        return self._plan.run()[0][0].copy()
