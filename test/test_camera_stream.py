@@ -15,6 +15,7 @@ from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.runtime import onnx_read_out
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
 from sentryfuse_ros.streaming.camera_stream import CameraStream
@@ -48,37 +49,60 @@ def test_some_windows_have_the_same_codes_as_among_all(size):
     picture = moving_box()[3]
     everything = encoder.encode(picture, size).codes
     for chosen in ([5], [0, 7, 35], list(range(0, 36, 2))):
-        before = np.full_like(everything, 7.0)
+        before = encoder.blank()
+        before.codes[:-1] = 7
         codes = encoder.renew(before, picture, np.array(chosen), size).codes
         np.testing.assert_array_equal(codes[chosen], everything[chosen])
-        assert (np.delete(codes, chosen, 0) == 7).all() and (before == 7).all()
+        assert (np.delete(codes, [*chosen, 36], 0) == 7).all() and (before.codes[:-1] == 7).all()
+        assert not codes[-1].any()  # what is outside of the picture
 
 
-def test_a_read_out_of_two_convolutions_is_that_of_torch_and_a_stream_of_it_is_exact_where_all_is_encoded():
+@pytest.mark.parametrize(
+    "read",
+    [
+        {"read_channels": [5, 4], "grid": [2, 2]},
+        {"read_channels": [5, 4], "grid": [1, 2]},
+        {"read_channels": 5, "grid": [2, 1]},
+        {"read_channels": [4, 5, 3], "grid": [1, 1]},
+    ],
+)
+@pytest.mark.parametrize("few_places", (0, 9))
+def test_any_read_out_is_that_of_torch_and_needs_only_what_sees_a_new_code(read, few_places, monkeypatch):
+    monkeypatch.setattr(onnx_read_out, "FEW_PLACES", few_places)
     torch.manual_seed(0)
-    stem = {**STEM, "read_channels": [5, 4], "grid": [2, 2]}
+    stem = {**STEM, **read}
     model = SentryFuse(tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": stem})).eval().requires_grad_(False)
     encoder, tokenizer = WindowEncoder(checkpoint_of(model), "depth"), model.stems[0]
     every = CameraStream(encoder, ChangeDetector(SPEC, encoder.options, ChangeRule(factor=0)), ALL_THE_TIME)
+    known = encoder.blank()
+    assert len(known.features) == (0 if few_places else 10)
     for picture in moving_box(3):
         z = torch.from_numpy(np.where(picture > 0, (picture - 2.8) / 0.8, 0).astype(np.float32))[None]
         for size in (0, 1):
             expected = tokenizer.read_out(tokenizer.encode(tokenizer.windows(z)[0], size)[None])[0]
             np.testing.assert_allclose(encoder.encode(picture, size).token, expected, atol=1e-5)
-        np.testing.assert_array_equal(every.update(picture).token, encoder.encode(picture).token)
+        whole = encoder.encode(picture)
+        np.testing.assert_array_equal(every.update(picture).token, whole.token)
+        for part in ([35, 7], [0], range(1, 7), range(8, 20), range(20, 35)):
+            known = encoder.renew(known, picture, np.array(part))
+            read_by_torch = tokenizer.read_out(torch.from_numpy(known.codes[:-1])[None])[0]
+            if known.codes[:-1].any(1).all():  # once every window was encoded
+                np.testing.assert_allclose(known.token, read_by_torch, atol=1e-5)
+        for found, expected in zip(known, whole):
+            np.testing.assert_array_equal(found, expected)
 
 
 def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
     _, encoder, _ = stream_parts()
-    known, codes = KnownPicture(encoder), np.zeros((36, 6), np.float32)
+    known, before = KnownPicture(encoder), encoder.blank()
     found, expected = [], []
     backwards = list(range(36))[::-1]  # all of them, too, may come in any order
     orders = (None, [3], [35, 0, 7], None, [7], [9, 8], backwards, None, backwards)
     for picture, chosen, size in zip(moving_box(9), orders, (0, 0, 1, 1, 0, 0, 0, 0, 1)):
         windows = np.arange(36) if chosen is None else np.array(chosen)
-        codes, token = encoder.renew(codes, picture, windows, size)
+        before = encoder.renew(before, picture, windows, size)
         found.append(known.renew(picture, None if chosen is None else windows, size))
-        expected.append(token)
+        expected.append(before.token)
     np.testing.assert_array_equal(found, expected)  # those of earlier pictures, too
 
 
@@ -131,7 +155,7 @@ def test_the_most_changed_windows_come_first():
     frames[1, 0, :16, :16] -= 0.2
     frames[1, 0, 32:48, 32:48] -= 0.6
     first = stream.update(frames[0]).token.copy()
-    expected = encoder.renew(encoder.encode(frames[0]).codes, frames[1], np.array([14]))
+    expected = encoder.renew(encoder.encode(frames[0]), frames[1], np.array([14]))
     step = stream.update(frames[1])
     np.testing.assert_array_equal(step.token, expected.token)
     assert not np.array_equal(step.token, first)

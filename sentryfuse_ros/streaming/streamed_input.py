@@ -111,7 +111,7 @@ class StreamedInput:
         """Run every session once, so that no later picture takes longer."""
         blank = np.zeros(self.spec.shape[1:], np.float32)
         for size in range(self._encoder.sizes):
-            self._encoder.renew(self._encoder.encode(blank, size).codes, blank, np.arange(1), size)
+            self._encoder.renew(self._encoder.encode(blank, size), blank, np.arange(1), size)
         for _ in range(2):  # compares with the first, and votes
             self._stream.update(blank)
         self._stream.reset()

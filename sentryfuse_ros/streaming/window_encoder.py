@@ -14,24 +14,28 @@ from ..model.patch_config import PatchTokenizerConfig
 from ..model.tensor_shapes import stem_weights
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
-from ..runtime.onnx_patches import cut_picture, encode_windows, normalised, read_picture
+from ..runtime.onnx_patches import cut_picture, encode_windows, normalised
+from ..runtime.onnx_read_out import kept_rows, read_anew
 from ..runtime.onnx_session import BoundSession, bound_session, make_session
 
-_PATCHES, _WINDOWS, _CODES = "patches", "windows", "codes"  # inputs of a session
+_PATCHES, _WINDOWS, _CODES, _FEATURES = "patches", "windows", "codes", "features"  # inputs of a session
 
 
 class Encoded(NamedTuple):
-    """What is known of a picture."""
+    """What is known of a picture. The last rows of codes and features are 0, and stand for what is outside of it."""
 
-    codes: np.ndarray  # (windows, code)
+    codes: np.ndarray  # (windows + 1, code)
     token: np.ndarray  # (D,) what they tell of the picture as a whole
+    # (places + 1, channels) of the first convolution of the read-out; no rows where the encoder makes all of them every time.
+    features: np.ndarray
 
 
 class WindowEncoder:
     """Codes of windows by any size of a checkpoint's patch encoder, and what they tell of the whole picture.
 
-    One session encodes windows, puts their codes in place and reads all codes out: each call of ONNX Runtime, and each array
-    between two calls, costs more than some of these steps.
+    One session encodes windows, puts their codes in place and reads the picture out: each call of ONNX Runtime, and each array
+    between two calls, costs more than some of these steps. In large pictures, the first convolution of the read-out runs only at
+    the places that see a new code; its features at the others are kept, too.
     """
 
     def __init__(self, checkpoint: Checkpoint, name: str, threads: int = 1, providers: Sequence[str] = ("CPUExecutionProvider",)):
@@ -46,15 +50,18 @@ class WindowEncoder:
             )
         self.options, self.d_model = options, config.d_model
         self.windows = int(np.prod(options.window_grid(self.spec)))
-        self._sessions: list[tuple[Any, list[str]]] = []  # and the names of their outputs: codes, token
+        self._feature_rows = kept_rows(self.spec, options)
+        self._sessions: list[tuple[Any, list[str]]] = []  # and the names of their outputs, in the order of `Encoded`
         for size in range(1 + len(options.sizes)):
             graph, weights = OnnxGraph(), stem_weights(config, checkpoint.tensors, place, size)
             patches = graph.input(_PATCHES, ["n * patches", self.spec.channels * options.patch**2])
             windows = graph.input(_WINDOWS, ["n", 1], "int64")
-            codes = graph.input(_CODES, [self.windows, options.code])
+            codes = graph.input(_CODES, [self.windows + 1, options.code])
+            before = graph.input(_FEATURES, [self._feature_rows, options.reads[1]]) if self._feature_rows else None
             new = encode_windows(graph, normalised(graph, patches, self.spec, options), self.spec, options.at_size(size), weights)
             codes = graph.op("ScatterND", codes, windows, new)
-            outputs = [graph.expose(codes), graph.expose(read_picture(graph, codes, self.spec, options, weights))]
+            token, features = read_anew(graph, codes, windows, before, self.spec, options, weights)
+            outputs = [graph.expose(made) for made in ((codes, token, features) if before else (codes, token))]
             self._sessions.append((make_session(graph, threads, providers), outputs))
 
     @property
@@ -64,30 +71,43 @@ class WindowEncoder:
 
     def encode(self, picture: np.ndarray, size: int = 0) -> Encoded:
         """Encode all windows of a picture, float32 (C, H, W) that is not normalised."""
-        return self.renew(np.zeros((self.windows, self.options.code), np.float32), picture, np.arange(self.windows), size)
+        return self.renew(self.blank(), picture, np.arange(self.windows), size)
 
-    def renew(self, codes: np.ndarray, picture: np.ndarray, windows: np.ndarray, size: int = 0) -> Encoded:
-        """Encode some windows (indices, int64) of a picture; the others keep their ``codes``, which stay as they are."""
+    def renew(self, known: Encoded, picture: np.ndarray, windows: np.ndarray, size: int = 0) -> Encoded:
+        """Encode some windows (indices, int64) of a picture; of the others, what was ``known`` before still holds."""
         session, outputs = self._sessions[size]
         cut = cut_picture(picture, self.options)
         patches = cut[np.divmod(windows, cut.shape[1])].reshape(-1, self.spec.channels * self.options.patch**2)
-        new, token = session.run(outputs, {_PATCHES: patches, _WINDOWS: windows[:, None], _CODES: codes})
-        return Encoded(new, token[0])
+        inputs = {_PATCHES: patches, _WINDOWS: windows[:, None], _CODES: known.codes}
+        if self._feature_rows:
+            inputs[_FEATURES] = known.features
+        codes, token, *features = session.run(outputs, inputs)
+        return Encoded(codes, token[0], *features or [known.features])
 
-    def bind(self, size: int, patches: np.ndarray, windows: np.ndarray, codes: np.ndarray, token: np.ndarray) -> BoundSession:
+    def blank(self) -> Encoded:
+        """What is known before the first picture."""
+        codes = np.zeros((self.windows + 1, self.options.code), np.float32)
+        features = np.zeros((self._feature_rows, self.options.reads[1]), np.float32)
+        return Encoded(codes, np.zeros(self.d_model, np.float32), features)
+
+    def bind(self, size: int, patches: np.ndarray, windows: np.ndarray, known: Encoded) -> BoundSession:
         """A session that reads and writes these arrays, which the caller keeps: patches (n * patches, C * pixels) of
-        windows (n, 1), the codes (windows, code) of all windows, which it renews in place, and a token (1, D)."""
+        windows (n, 1), and what is ``known``, which it renews in place."""
         session, outputs = self._sessions[size]
         binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        held = value(codes)
-        for name, given in ((_PATCHES, value(patches)), (_WINDOWS, value(windows)), (_CODES, held)):
-            binding.bind_ortvalue_input(name, given)
-        for name, made in zip(outputs, (held, value(token))):
-            binding.bind_ortvalue_output(name, made)
+        codes = value(known.codes)
+        given, made = {_PATCHES: value(patches), _WINDOWS: value(windows), _CODES: codes}, [codes, value(known.token[None])]
+        if self._feature_rows:
+            given[_FEATURES] = value(known.features)
+            made.append(given[_FEATURES])
+        for name, array in given.items():
+            binding.bind_ortvalue_input(name, array)
+        for name, array in zip(outputs, made):
+            binding.bind_ortvalue_output(name, array)
         return bound_session(session, binding)
 
     def flops(self, windows: int, size: int = 0) -> float:
-        """FLOPs of encoding some windows of a picture and reading it out; 0 where nothing is encoded."""
+        """FLOPs of encoding some windows of a picture and reading all of it out; 0 where nothing is encoded."""
         if not windows:
             return 0.0
         options = self.options.at_size(size)
@@ -104,8 +124,7 @@ class KnownPicture:
     def __init__(self, encoder: WindowEncoder):
         self._encoder, options = encoder, encoder.options
         self._columns = options.window_grid(encoder.spec)[1]
-        self._codes = np.zeros((encoder.windows, options.code), np.float32)
-        self._token = np.zeros((1, encoder.d_model), np.float32)
+        self._known = encoder.blank()
         patch = (encoder.spec.channels, options.patch, options.patch)
         self._patches = np.zeros((encoder.windows, options.window, options.window, *patch), np.float32)
         self._by_place = self._patches.reshape(-1, self._columns, *self._patches.shape[1:])
@@ -128,8 +147,8 @@ class KnownPicture:
         if key not in self._bound:
             self._bound[key] = self._bind(size, count)
         self._bound[key].run()
-        return self._token[0].copy()
+        return self._known.token.copy()
 
     def _bind(self, size: int, count: int) -> BoundSession:
         pixels = self._patches[0, 0, 0].size
-        return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), self._some[:count], self._codes, self._token)
+        return self._encoder.bind(size, self._patches[:count].reshape(-1, pixels), self._some[:count], self._known)

@@ -71,7 +71,7 @@ def router_examples(
             told = RouterInput(change.top, share, change.texture, before, ratio)
             outcomes = [known]
             for size in (light, 0):
-                outcomes.append(encoder.renew(known.codes, picture, changed, size) if len(changed) else known)
+                outcomes.append(encoder.renew(known, picture, changed, size) if len(changed) else known)
             features.append(told.features())
             tokens.append([encoded.token for encoded in outcomes])
             dense_tokens.append(step.token)
