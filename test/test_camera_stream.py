@@ -139,6 +139,8 @@ def test_every_window_is_refreshed_in_turn():
         (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.0, 7),
         (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.5, 6),
         (StreamPolicy("budget", most_share=0.2, refresh_pictures=0), 0.9, 5),
+        (StreamPolicy("budget", most_share=0.2, left_at_1=0.2, refresh_pictures=0), 0.0, 7),
+        (StreamPolicy("budget", most_share=0.2, left_at_1=0.2, refresh_pictures=0), 0.75, 2),
     ],
 )
 def test_a_budget_bounds_the_windows_and_a_higher_ratio_means_fewer(policy, ratio, most):
@@ -163,7 +165,7 @@ def test_the_most_changed_windows_come_first():
 
 def test_windows_that_changed_as_much_take_turns():
     """Scores of pixels that lost their return come in steps, so that equal ones are common."""
-    change = Change(np.array([1.25, 0.5, 1.25, 3.0, 1.25], np.float32), [0, 2, 3, 4], 2.0)
+    change = Change([1.25, 0.5, 1.25, 3.0, 1.25], [0, 2, 3, 4], 2.0)
     policy = StreamPolicy("top_k", most_windows=2, refresh_pictures=0, dense_above=0.9)
     found = [policy.choose(change, count) for count in range(6)]
     assert [sorted(windows) for windows in found] == [[0, 3], [2, 3], [2, 3], [3, 4], [3, 4], [0, 3]]

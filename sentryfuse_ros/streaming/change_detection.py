@@ -23,7 +23,7 @@ class Change(NamedTuple):
     is decided from them.
     """
 
-    scores: np.ndarray  # (windows,) row by row: the largest of each window's patches; above 1 counts as changed
+    scores: Sequence[float]  # of the windows, row by row: the largest of each one's patches; above 1 counts as changed
     changed: list[int]  # the windows that count as changed, ascending
     top: float  # mean of the largest patch scores
     # Mean step between neighbouring pixels of the first channel that are compared, inside windows and in every second row, in
@@ -95,8 +95,9 @@ class ChangeDetector:
         """How much the picture has changed. Also learns the noise of the patches that did not. There must be one that is held."""
         if self.rule.factor:
             self._bound.run()
-        scores, largest = self._scores, self._largest.tolist()
-        return Change(scores, (scores > 1).nonzero()[0].tolist(), sum(largest) / len(largest), float(self._texture))
+        scores, largest = self._scores.tolist(), self._largest.tolist()
+        changed = [window for window, score in enumerate(scores) if score > 1.0]
+        return Change(scores, changed, sum(largest) / len(largest), float(self._texture))
 
     def hold(self, windows: Sequence[int] | None = None) -> None:
         """Compare later pictures with this one in ``windows`` (indices), or everywhere."""

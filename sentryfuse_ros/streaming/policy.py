@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from typing import Annotated
 
-from ..validation import Count, Rule, ShareAboveZero, check, one_of
+from ..validation import Count, Rule, Share, ShareAboveZero, check, one_of
 from .change_detection import Change
 
 POLICIES = ("threshold", "top_k", "budget")
@@ -17,12 +18,13 @@ class StreamPolicy:
     """Which windows to encode, from how much each has changed.
 
     threshold: all that changed. top_k: of those at most ``most_windows``, the most changed first. budget: of those at most the
-    share ``most_share`` of all windows at pruning ratio 0, and the less the higher the ratio: three quarters of it at 1.
+    share ``most_share`` of all windows at pruning ratio 0, and the less the higher the ratio, down to ``left_at_1`` of them.
     """
 
     kind: Annotated[str, one_of(POLICIES)] = "threshold"
     most_windows: Count = 6
     most_share: ShareAboveZero = 0.25
+    left_at_1: Share = 0.75  # what is left of this share at a pruning ratio of 1
     refresh_pictures: _Refresh = 60  # every window is encoded once in so many pictures, whatever its change; 0: never
     dense_above: ShareAboveZero = 0.7  # where a larger share of the windows has changed, or is to be encoded, all are
 
@@ -35,7 +37,7 @@ class StreamPolicy:
             return windows
         if self.kind == "top_k":
             return min(self.most_windows, windows)
-        return max(1, int(windows * self.most_share * (1 - ratio / 4)))
+        return max(1, int(windows * self.most_share * (1 - ratio * (1 - self.left_at_1))))
 
     def choose(self, change: Change, count: int, ratio: float = 0.0) -> list[int] | None:
         """Windows to encode (indices) of a picture; None stands for all of them.
@@ -49,9 +51,10 @@ class StreamPolicy:
         most = self.limit(windows, ratio)
         if len(changed) > most:
             # Scores of pixels that lose their return come in steps, so that equal ones are common: these take turns.
-            first, scores = count % windows, change.scores.tolist()
-            in_turn = [k for k in changed if k >= first] + [k for k in changed if k < first]
-            chosen = sorted(in_turn, key=scores.__getitem__, reverse=True)[:most]
+            first = bisect_left(changed, count % windows)
+            in_turn = changed[first:] + changed[:first]
+            in_turn.sort(key=change.scores.__getitem__, reverse=True)
+            chosen = in_turn[:most]
         else:
             chosen = changed.copy()
         refresh = self.refresh_pictures
