@@ -15,7 +15,7 @@ from ..model.patch_config import PatchTokenizerConfig
 from ..model.tensor_shapes import stem_weights, tensor_shapes
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
-from ..runtime.onnx_patches import cut_picture, encode_windows, normalised, read_picture
+from ..runtime.onnx_patches import cut_picture, encode_windows, read_picture
 from ..runtime.onnx_session import make_session
 from ..streaming.window_encoder import WindowEncoder
 from .people_streams import PeopleStream
@@ -73,7 +73,7 @@ class GlobalAttention:
         self._options, self._shape = options, (options.patch_tokens(spec), spec.channels * options.patch**2)
         graph, weights = OnnxGraph(), stem_weights(checkpoint.config, checkpoint.tensors, 0, 0)
         patches = graph.input("patches", self._shape)
-        codes = encode_windows(graph, normalised(graph, patches, spec, options), spec, options, weights, everywhere=True)
+        codes = encode_windows(graph, patches, spec, options, weights, is_normalised=False, everywhere=True)
         graph.output(read_picture(graph, codes, spec, options, weights), "token")
         self._session = make_session(graph, threads)
 

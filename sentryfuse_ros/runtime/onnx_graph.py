@@ -74,6 +74,15 @@ class OnnxGraph:
         self._node("TopK", [value, self.constant([count])], [output, place], "", {"axis": -1})
         return output
 
+    def split(self, value: str, *sizes: int, axis: int) -> list[str]:
+        """Parts of the ``sizes`` along an axis."""
+        names = []
+        for _ in sizes:
+            self._count += 1
+            names.append(f"v{self._count}")
+        self._node("Split", [value, self.constant(sizes)], names, "", {"axis": axis})
+        return names
+
     def reshape(self, value: str, *shape: int) -> str:
         """Reshape to ``shape``; -1 stands for what is left."""
         return self.op("Reshape", value, np.array(shape, np.int64))

@@ -1,7 +1,7 @@
 """The patch encoder of `model.patch_tokenizer` as ONNX graphs: the whole stem, or its parts for a stream (`streaming/`).
 
-The parts are `cut_picture`, `normalised` and `encode_windows`, whose number of windows may differ from call to call,
-`read_picture`, and `in_motion`.
+The parts are `cut_picture` and `encode_windows`, whose number of windows may differ from call to call, `read_picture`, of which
+`onnx_read_out` has another form, and `in_motion`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .onnx_tokenizers import NORM_EPSILON
 Weights = Mapping[str, np.ndarray]
 
 # ONNX Runtime takes its time over Sign. Clipping to [0, TINY] tells as well whether a number is 0 or at least TINY; dividing by
-# TINY is exact, because it is a power of two.
+# TINY is exact, because it is a power of two. So is TINY ** 2, for numbers that are in units of TINY themselves.
 TINY = 2.0**-30
 
 
@@ -50,39 +50,45 @@ def cut_picture(picture: np.ndarray, options: PatchTokenizerConfig) -> np.ndarra
     return picture.reshape(channels, height // side, window, patch, width // side, window, patch).transpose(1, 4, 2, 5, 0, 3, 6)
 
 
-def normalised(graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig) -> str:
-    """Patches (n, C * pixels) in the units of the picture -> the same, normalised.
-
-    Pixels of a picture of depths that have no return stay 0.
-    """
-    pixels = options.patch**2
-    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).repeat(pixels)
-    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).repeat(pixels)
-    off = graph.op("Sub", patches, mean)
-    if spec.encoding != "depth_m":
-        return graph.op("Div", off, std)
-    has_return = graph.op("Clip", patches, 0.0, TINY)
-    return graph.op("Div", graph.op("Mul", off, has_return), std * TINY)
+def embedding_offsets(weights: Weights, windows: int) -> np.ndarray:
+    """(windows * patches, width): what the embedding adds to every patch of so many windows, by its place."""
+    offsets: np.ndarray = np.tile(weights["place"] + weights["embed.bias"], (windows, 1)).astype(np.float32)
+    return offsets
 
 
 def encode_windows(
-    graph: OnnxGraph, patches: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights, everywhere: bool = False
+    graph: OnnxGraph,
+    patches: str,
+    spec: ModalitySpec,
+    options: PatchTokenizerConfig,
+    weights: Weights,
+    is_normalised: bool = True,
+    offsets: str | None = None,
+    everywhere: bool = False,
 ) -> str:
     """Windows as patches (n * patches, C * pixels) -> codes (n, code), for any number of windows.
 
-    ``everywhere``: attention reaches over the whole picture, of which all windows must be given; for comparison only.
+    is_normalised: whether the patches are; otherwise they are in the units of the picture, and pixels of a picture of depths that
+    have no return stay 0. offsets: `embedding_offsets` as a value of the graph, which spares some steps. everywhere: attention
+    reaches over the whole picture, of which all windows must be given; for comparison only.
     """
     count, channels, pixels = options.window**2, spec.channels, options.patch**2
-    x, embed = patches, weights["embed.weight"].T
+    # The patches in `unit`s of the normalised ones: the weights of the embedding do the rest.
+    (x, unit), embed = (patches, None) if is_normalised else _centred(graph, patches, spec, pixels), weights["embed.weight"].T
+    if unit is not None:
+        embed = np.concatenate([embed[: channels * pixels] / unit[:, None], embed[channels * pixels :]])
     if options.validity_mask != "none":
         size = graph.op("Abs", x)
         if options.validity_mask == "one" and channels > 1:
             size = graph.op("ReduceMax", graph.reshape(size, -1, channels, pixels), [1], keepdims=0)
-        x = graph.op("Concat", x, graph.op("Clip", size, 0.0, TINY), axis=1)
-        embed = np.concatenate([embed[: channels * pixels], embed[channels * pixels :] / TINY])
-    x = graph.op("Gemm", x, embed, weights["embed.bias"])
-    x = graph.op("Add", graph.reshape(x, -1, count, options.width), weights["place"])
-    x = graph.reshape(x, -1, options.width)
+        x = graph.op("Concat", x, graph.op("Clip", size, 0.0, TINY**2), axis=1)
+        embed = np.concatenate([embed[: channels * pixels], embed[channels * pixels :] / TINY**2])
+    if offsets is not None:
+        x = graph.op("Gemm", x, embed, offsets)
+    else:
+        x = graph.op("Gemm", x, embed, weights["embed.bias"])
+        x = graph.op("Add", graph.reshape(x, -1, count, options.width), weights["place"])
+        x = graph.reshape(x, -1, options.width)
     for i in range(options.layers):
         x = _layer(graph, x, options, _part(weights, f"layers.{i}."), options.patch_tokens(spec) if everywhere else count)
     x = graph.reshape(_norm(graph, x, weights, "norm"), -1, count * options.width)
@@ -138,36 +144,53 @@ def _norm(graph: OnnxGraph, x: str, weights: Weights, name: str) -> str:
     return graph.op("LayerNormalization", x, weights[f"{name}.weight"], weights[f"{name}.bias"], axis=-1, epsilon=NORM_EPSILON)
 
 
+def _centred(graph: OnnxGraph, patches: str, spec: ModalitySpec, pixels: int) -> tuple[str, np.ndarray]:
+    """Patches (n, C * pixels) in the units of the picture, less their mean, and what 1 is of them (C * pixels,) by now.
+
+    Pixels of a picture of depths that have no return become 0.
+    """
+    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).repeat(pixels)
+    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).repeat(pixels)
+    off = graph.op("Sub", patches, mean)
+    if spec.encoding != "depth_m":
+        return off, std
+    return graph.op("Mul", off, graph.op("Clip", patches, 0.0, TINY)), std * np.float32(TINY)
+
+
 def _layer(graph: OnnxGraph, x: str, options: PatchTokenizerConfig, w: Weights, count: int) -> str:
     """One transformer layer inside windows of ``count`` patches: x (n * count, width) -> the same."""
     groups, dim, per_group = options.num_kv_heads, options.head_dim, options.heads_per_group
+    heads = groups * per_group
     y = _norm(graph, x, w, "norm_attention")
-    source, keys = y, count
-    if options.kv_stride > 1:
+    scale, no_bias = np.float32(dim**-0.5), np.zeros(2 * groups * dim, np.float32)
+    # One product for all, because each step takes its time. Keys' biases change nothing, since softmax is blind to what all keys
+    # share; values' biases are folded into the output's, because attention weights sum to one.
+    query, query_bias = w["query.weight"] * scale, w["query.bias"] * scale
+    keys_values = np.concatenate([w["key.weight"], w["value.weight"]])
+    if options.kv_stride == 1:
+        both, bias = np.concatenate([query, keys_values]), np.concatenate([query_bias, no_bias])
+        q, k, v = graph.split(_by_head(graph, y, both, bias, count, dim), heads, groups, groups, axis=1)
+    else:
         picked = np.arange((count - 1) % options.kv_stride, count, options.kv_stride)
         source = graph.op("Gather", graph.reshape(y, -1, count, options.width), picked, axis=1)
-        source, keys = graph.reshape(source, -1, options.width), len(picked)
-    scale = np.float32(dim**-0.5)
-    q = graph.op("Gemm", y, w["query.weight"].T * scale, w["query.bias"] * scale)
-    # The heads of a group see the same keys, so they are simply more queries. Keys' biases change nothing, since softmax is blind
-    # to what all keys share; values' biases are folded into the output's, because attention weights sum to one.
-    if per_group > 1:
-        q = graph.op("Transpose", graph.reshape(q, -1, count, groups, per_group, dim), perm=[0, 2, 3, 1, 4])
+        source = graph.reshape(source, -1, options.width)
+        q = _by_head(graph, y, query, query_bias, count, dim)
+        k, v = graph.split(_by_head(graph, source, keys_values, no_bias, len(picked), dim), groups, groups, axis=1)
+    if per_group > 1:  # the heads of a group see the same keys, so they are simply more queries
         q = graph.reshape(q, -1, groups, per_group * count, dim)
-    else:
-        q = graph.op("Transpose", graph.reshape(q, -1, count, groups, dim), perm=[0, 2, 1, 3])
-    k = graph.op("MatMul", source, w["key.weight"].T)
-    k = graph.op("Transpose", graph.reshape(k, -1, keys, groups, dim), perm=[0, 2, 3, 1])
-    v = graph.op("MatMul", source, w["value.weight"].T)
-    v = graph.op("Transpose", graph.reshape(v, -1, keys, groups, dim), perm=[0, 2, 1, 3])
-    z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (n, groups, per_group * count, dim)
+    share = graph.op("Softmax", graph.op("MatMul", q, graph.op("Transpose", k, perm=[0, 1, 3, 2])), axis=-1)
+    z = graph.op("MatMul", share, v)  # (n, groups, per_group * count, dim)
     if per_group > 1:
-        z = graph.op("Transpose", graph.reshape(z, -1, groups, per_group, count, dim), perm=[0, 3, 1, 2, 4])
-    else:
-        z = graph.op("Transpose", z, perm=[0, 2, 1, 3])
+        z = graph.reshape(z, -1, heads, count, dim)
+    z = graph.reshape(graph.op("Transpose", z, perm=[0, 2, 1, 3]), -1, heads * dim)
     value_bias = np.repeat(w["value.bias"].reshape(groups, dim), per_group, 0).ravel()
     out = w["out.weight"]
-    z = graph.reshape(z, -1, groups * per_group * dim)
     x = graph.op("Add", x, graph.op("Gemm", z, out.T, w["out.bias"] + out @ value_bias))
     h = graph.op("Gelu", graph.op("Gemm", _norm(graph, x, w, "norm_ffn"), w["up.weight"].T, w["up.bias"]))
     return graph.op("Add", x, graph.op("Gemm", h, w["down.weight"].T, w["down.bias"]))
+
+
+def _by_head(graph: OnnxGraph, x: str, weight: np.ndarray, bias: np.ndarray, count: int, dim: int) -> str:
+    """Tokens (n * count, width) by a linear layer, head by head: (n, heads, count, dim)."""
+    x = graph.op("Gemm", x, weight.T, bias)
+    return graph.op("Transpose", graph.reshape(x, -1, count, len(weight) // dim, dim), perm=[0, 2, 1, 3])

@@ -14,11 +14,12 @@ from ..model.patch_config import PatchTokenizerConfig
 from ..model.tensor_shapes import stem_weights
 from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
-from ..runtime.onnx_patches import cut_picture, encode_windows, normalised
+from ..runtime.onnx_patches import cut_picture, embedding_offsets, encode_windows
 from ..runtime.onnx_read_out import kept_rows, read_anew
 from ..runtime.onnx_session import BoundSession, bound_session, make_session
 
-_PATCHES, _WINDOWS, _CODES, _FEATURES = "patches", "windows", "codes", "features"  # inputs of a session
+# Inputs of a session.
+_PATCHES, _OFFSETS, _WINDOWS, _CODES, _FEATURES = "patches", "offsets", "windows", "codes", "features"
 
 
 class Encoded(NamedTuple):
@@ -52,13 +53,16 @@ class WindowEncoder:
         self.windows = int(np.prod(options.window_grid(self.spec)))
         self._feature_rows = kept_rows(self.spec, options)
         self._sessions: list[tuple[Any, list[str]]] = []  # and the names of their outputs, in the order of `Encoded`
+        self._offsets: list[np.ndarray] = []  # `embedding_offsets` of all windows, by size
         for size in range(1 + len(options.sizes)):
             graph, weights = OnnxGraph(), stem_weights(config, checkpoint.tensors, place, size)
             patches = graph.input(_PATCHES, ["n * patches", self.spec.channels * options.patch**2])
             windows = graph.input(_WINDOWS, ["n", 1], "int64")
             codes = graph.input(_CODES, [self.windows + 1, options.code])
             before = graph.input(_FEATURES, [self._feature_rows, options.reads[1]]) if self._feature_rows else None
-            new = encode_windows(graph, normalised(graph, patches, self.spec, options), self.spec, options.at_size(size), weights)
+            offsets = graph.input(_OFFSETS, ["n * patches", options.width])
+            new = encode_windows(graph, patches, self.spec, options.at_size(size), weights, is_normalised=False, offsets=offsets)
+            self._offsets.append(embedding_offsets(weights, self.windows))
             codes = graph.op("ScatterND", codes, windows, new)
             token, features = read_anew(graph, codes, windows, before, self.spec, options, weights)
             outputs = [graph.expose(made) for made in ((codes, token, features) if before else (codes, token))]
@@ -78,7 +82,8 @@ class WindowEncoder:
         session, outputs = self._sessions[size]
         cut = cut_picture(picture, self.options)
         patches = cut[np.divmod(windows, cut.shape[1])].reshape(-1, self.spec.channels * self.options.patch**2)
-        inputs = {_PATCHES: patches, _WINDOWS: windows[:, None], _CODES: known.codes}
+        offsets = self._offsets[size][: len(patches)]
+        inputs = {_PATCHES: patches, _OFFSETS: offsets, _WINDOWS: windows[:, None], _CODES: known.codes}
         if self._feature_rows:
             inputs[_FEATURES] = known.features
         codes, token, *features = session.run(outputs, inputs)
@@ -96,7 +101,9 @@ class WindowEncoder:
         session, outputs = self._sessions[size]
         binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
         codes = value(known.codes)
-        given, made = {_PATCHES: value(patches), _WINDOWS: value(windows), _CODES: codes}, [codes, value(known.token[None])]
+        offsets = value(self._offsets[size][: len(patches)])
+        given = {_PATCHES: value(patches), _OFFSETS: offsets, _WINDOWS: value(windows), _CODES: codes}
+        made = [codes, value(known.token[None])]
         if self._feature_rows:
             given[_FEATURES] = value(known.features)
             made.append(given[_FEATURES])
