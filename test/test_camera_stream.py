@@ -106,16 +106,22 @@ def test_what_a_stream_knows_is_what_the_encoder_makes_of_the_codes_before():
     np.testing.assert_array_equal(found, expected)  # those of earlier pictures, too
 
 
-def test_the_plain_stream_is_torchs_network():
-    model, encoder, _ = stream_parts()
-    pictures = moving_box(8)
-    classifier = StreamClassifier(checkpoint_of(model), CameraStream(encoder), whole_stems(model.config, (True,), 0.0))
-    for picture in pictures:
-        found = classifier.update(picture)
-    valid = pictures > 0
-    window = np.where(valid, (pictures - 2.8) / 0.8, 0).astype(np.float32)
-    expected = model({"depth": torch.from_numpy(window)[None]}).logits[0].numpy()
-    np.testing.assert_allclose(found.logits, expected, atol=1e-4)
+@pytest.mark.parametrize("frames_per_token", (1, 2))
+def test_the_plain_stream_is_torchs_network_from_its_first_picture_on(frames_per_token):
+    torch.manual_seed(0)
+    stem = {**STEM, "frames_per_token": frames_per_token}
+    model = SentryFuse(tiny_config(modalities=(SPEC,), kv_stride={}, tokenizer={"depth": stem})).eval().requires_grad_(False)
+    stream = CameraStream(WindowEncoder(checkpoint_of(model), "depth"))
+    classifier = StreamClassifier(checkpoint_of(model), stream, whole_stems(model.config, (True,), 0.0))
+    pictures = moving_box(10)
+    z = np.where(pictures > 0, (pictures - 2.8) / 0.8, 0).astype(np.float32)
+    for _ in range(2):
+        window = np.zeros((8, 1, 96, 96), np.float32)
+        for picture, newest in zip(pictures, z):
+            window = np.concatenate([window[1:], newest[None]])
+            expected = model({"depth": torch.from_numpy(window)[None]}).logits[0].numpy()
+            np.testing.assert_allclose(classifier.update(picture).logits, expected, atol=1e-4)
+        classifier.reset()
 
 
 def test_a_still_scene_costs_next_to_nothing_and_a_moving_one_some_windows():

@@ -38,6 +38,7 @@ class StreamClassifier:
         self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
         self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN]
+        self._pictures = 0  # in the window
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
         self.reset()
 
@@ -46,24 +47,26 @@ class StreamClassifier:
         self.stream.reset()
         self._tokens[...] = 0
         self._seen[...] = 0
-        self._mark()
-
-    def _mark(self) -> None:
-        (of_pictures,) = self._plan.inputs
-        self._full = bool(self._seen.all())
-        self._plan.mark([None if self._full else np.asarray(self._seen.reshape(of_pictures.tokens, -1).any(1))])
+        self._pictures = 0
+        self._plan.mark([np.zeros(given.tokens, bool) for given in self._plan.inputs])
 
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
         step = self.stream.update(picture, **stream_state)
-        for window, newest in ((self._tokens, step.token), (self._seen, 1)):
-            window[:-1] = window[1:]
-            window[-1] = newest
-        if not self._full:
-            self._mark()
+        self._tokens[:-1] = self._tokens[1:]
+        self._tokens[-1] = step.token
+        if self._pictures < len(self._seen):
+            self._fill_slot()
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
+
+    def _fill_slot(self) -> None:
+        """One more picture of the window holds data, and perhaps one more of its tokens."""
+        self._pictures += 1
+        self._seen[-self._pictures] = 1
+        frames = len(self._seen) // self._plan.emptiness.size
+        self._plan.emptiness[0, -1 - (self._pictures - 1) // frames] = 0
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
