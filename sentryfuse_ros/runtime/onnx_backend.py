@@ -122,7 +122,7 @@ class OnnxBackend:
             else:
                 tokens[i] = graph.input(spec.name, [spec.shape[0], self._config.d_model])
                 if isinstance(options, PatchTokenizerConfig):
-                    seen = graph.input(spec.name + SEEN, [spec.shape[0]])
+                    seen = graph.input(spec.name + SEEN, [spec.shape[0], 1])
                     weights = stem_weights(self._config, self._weights, i, part.stems[i])
                     tokens[i] = onnx_patches.in_motion(graph, tokens[i], seen, spec, options, weights)
             inputs.append(given)

@@ -26,8 +26,8 @@ TINY = 2.0**-30
 def patch_tokenizer(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
     """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first -> (N, D)."""
     pictures = picture_reader(graph, name, spec, options, weights)
-    seen = graph.op("Sign", graph.op("ReduceL1", name, [1, 2, 3], keepdims=0))  # (K,)
-    return in_motion(graph, pictures, seen, spec, options, weights)
+    seen = graph.op("Sign", graph.op("ReduceL1", name, [1, 2, 3], keepdims=0))
+    return in_motion(graph, pictures, graph.reshape(seen, -1, 1), spec, options, weights)
 
 
 def picture_reader(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
@@ -117,9 +117,9 @@ def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: Patc
 def in_motion(
     graph: OnnxGraph, pictures: str, seen: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
 ) -> str:
-    """What is known of successive pictures (K, D), of which those with data are seen (K,) -> tokens (N, D)."""
+    """What is known of successive pictures (K, D), of which those with data are seen (K, 1) -> tokens (N, D)."""
     count, share, d_model = spec.shape[0], options.frames_per_token, len(weights["motion.bias"])
-    pictures = graph.op("Mul", pictures, graph.reshape(seen, -1, 1))
+    pictures = graph.op("Mul", pictures, seen)
     # The convolution over time as a product with the pictures that a token sees, side by side; outside of the window there is a
     # blank one, number K.
     sees = np.arange(0, count, share)[:, None] - MOTION_CONTEXT + np.arange(options.motion_steps)

@@ -16,7 +16,7 @@ from ..preprocessing import ModalitySpec
 from .backend import PictureTokens
 from .picture_session import PictureSession, sees_valid_pixels, with_valid_pixels
 
-SEEN = " seen"  # behind the name of a modality: input (K,) that says which pictures hold data
+SEEN = " seen"  # behind the name of a modality: input (K, 1) that says which pictures hold data
 SPECTRUM = " spectrum"  # behind the name of a modality: input with the steps around each token, channel by channel
 
 
@@ -101,7 +101,7 @@ class PictureInput:
         """``with_seen``: whether the plan must be told which pictures hold data."""
         self.name, self.tokens, self.pictures = spec.name, tokens, pictures
         self._tokens, self._seen = np.zeros((spec.shape[0], d_model), np.float32), np.zeros(spec.shape[0], np.float32)
-        self.arrays = {spec.name: self._tokens, **({spec.name + SEEN: self._seen} if with_seen else {})}
+        self.arrays = {spec.name: self._tokens, **({spec.name + SEEN: self._seen[:, None]} if with_seen else {})}
         self._taken: PictureTokens | None = None
         self._tokens_seen: np.ndarray | None = None
 

@@ -37,7 +37,7 @@ class StreamClassifier:
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
-        self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN]
+        self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN][:, 0]
         self._pictures = 0  # in the window
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
         self.reset()

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import onnxruntime
 
 from ..errors import ParameterError
 from ..model.checkpoint import Checkpoint
@@ -16,7 +15,7 @@ from ..preprocessing import ModalitySpec
 from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import cut_picture, embedding_offsets, encode_windows
 from ..runtime.onnx_read_out import kept_rows, read_anew
-from ..runtime.onnx_session import BoundSession, bound_session, make_session
+from ..runtime.onnx_session import BoundSession, bound_arrays, bound_session, make_session
 
 # Inputs of a session.
 _PATCHES, _OFFSETS, _WINDOWS, _CODES, _FEATURES = "patches", "offsets", "windows", "codes", "features"
@@ -82,11 +81,7 @@ class WindowEncoder:
         session, outputs = self._sessions[size]
         cut = cut_picture(picture, self.options)
         patches = cut[np.divmod(windows, cut.shape[1])].reshape(-1, self.spec.channels * self.options.patch**2)
-        offsets = self._offsets[size][: len(patches)]
-        inputs = {_PATCHES: patches, _OFFSETS: offsets, _WINDOWS: windows[:, None], _CODES: known.codes}
-        if self._feature_rows:
-            inputs[_FEATURES] = known.features
-        codes, token, *features = session.run(outputs, inputs)
+        codes, token, *features = session.run(outputs, self._inputs(size, patches, windows[:, None], known))
         return Encoded(codes, token[0], *features or [known.features])
 
     def blank(self) -> Encoded:
@@ -99,19 +94,13 @@ class WindowEncoder:
         """A session that reads and writes these arrays, which the caller keeps: patches (n * patches, C * pixels) of
         windows (n, 1), and what is ``known``, which it renews in place."""
         session, outputs = self._sessions[size]
-        binding, value = session.io_binding(), onnxruntime.OrtValue.ortvalue_from_numpy
-        codes = value(known.codes)
-        offsets = value(self._offsets[size][: len(patches)])
-        given = {_PATCHES: value(patches), _OFFSETS: offsets, _WINDOWS: value(windows), _CODES: codes}
-        made = [codes, value(known.token[None])]
-        if self._feature_rows:
-            given[_FEATURES] = value(known.features)
-            made.append(given[_FEATURES])
-        for name, array in given.items():
-            binding.bind_ortvalue_input(name, array)
-        for name, array in zip(outputs, made):
-            binding.bind_ortvalue_output(name, array)
-        return bound_session(session, binding)
+        made = dict(zip(outputs, (known.codes, known.token[None], known.features)))
+        return bound_session(session, bound_arrays(session, self._inputs(size, patches, windows, known), made))
+
+    def _inputs(self, size: int, patches: np.ndarray, windows: np.ndarray, known: Encoded) -> dict[str, np.ndarray]:
+        offsets = self._offsets[size][: len(patches)]
+        inputs = {_PATCHES: patches, _OFFSETS: offsets, _WINDOWS: windows, _CODES: known.codes}
+        return {**inputs, _FEATURES: known.features} if self._feature_rows else inputs
 
     def flops(self, windows: int, size: int = 0) -> float:
         """FLOPs of encoding some windows of a picture and reading all of it out; 0 where nothing is encoded."""
