@@ -38,8 +38,10 @@ class Executor(Protocol):
 def executor(jobs: int = 1, scheduler: str = "") -> Iterator[Executor]:
     """``jobs`` processes of this machine (1: this process), or the cluster of the Dask scheduler at ``scheduler`` (HOST:PORT).
 
-    Raises ParameterError if there is no such scheduler, and SentryFuseError if `distributed` is not installed.
+    Raises ParameterError if there is no such scheduler or jobs is below 1, and SentryFuseError if `distributed` is not installed.
     """
+    if jobs < 1:
+        raise ParameterError("--jobs", jobs, "1 or more")
     if scheduler:
         with _cluster(scheduler) as cluster:
             yield cluster

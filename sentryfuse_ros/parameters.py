@@ -11,6 +11,8 @@ import math
 from .parameter import Parameter
 from .sensor_kinds import RECEIVABLE_KINDS, sensor_kinds
 
+MOST_THREADS = 64  # of one inference
+
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter(
         "model",
@@ -80,7 +82,7 @@ PARAMETERS: tuple[Parameter, ...] = (
         "encoder and ONNX Runtime. auto does it if the model says so, on with every model that can.",
         choices=("auto", "on", "off"),
     ),
-    Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, 64),
+    Parameter("inference_threads", 1, "Number of CPU threads that one inference uses.", 1, MOST_THREADS),
     Parameter("output_frame_id", "base_link", "frame_id in the header of the published messages."),
     Parameter(
         "captions",

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tiny_model import tiny_inputs, tiny_model
 
-from sentryfuse_ros.errors import SentryFuseError
+from sentryfuse_ros.errors import CheckpointError, SentryFuseError
 from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.runtime import backend_times
 from sentryfuse_ros.runtime.backend_bench import time_backends
@@ -17,6 +17,12 @@ from sentryfuse_ros.runtime.fastest_engine import load_fastest
 pytest.importorskip("onnxruntime", reason="onnxruntime is not installed: make setup brings it")
 
 BOTH = ("onnxruntime", "torch")
+
+
+@pytest.mark.parametrize("threads", [0, 65, 100_000])
+def test_a_number_of_threads_that_no_inference_has_is_refused(tmp_path, threads):
+    with pytest.raises(CheckpointError, match=f"inference threads: saw {threads}, expected 1 to 64"):
+        Engine.load(save_checkpoint(tiny_model(), tmp_path / "model"), threads=threads)
 
 
 @pytest.fixture(autouse=True)

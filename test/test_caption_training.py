@@ -7,7 +7,7 @@ import pytest
 import torch
 from tiny_model import tiny_model
 
-from sentryfuse_ros.errors import CheckpointError, DataError
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
 from sentryfuse_ros.language.checkpoint import CaptionCheckpoint
 from sentryfuse_ros.language.config import CaptionConfig
 from sentryfuse_ros.language.controls import NearestSentence, template_sentence
@@ -18,6 +18,7 @@ from sentryfuse_ros.language.sentence_scores import score_facts, score_wording
 from sentryfuse_ros.language.situations import Situations
 from sentryfuse_ros.language.speaker import Speaker
 from sentryfuse_ros.language.trainer import CaptionSchedule, CaptionTrainer
+from sentryfuse_ros.language.training import CaptionTask, train_captions
 from sentryfuse_ros.language.vocabulary import learned_words
 from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens
 from sentryfuse_ros.model.subnetwork import whole_stems
@@ -97,6 +98,13 @@ def test_situations_reach_every_state_set_of_sensors_and_plan(frozen):
     for s in drawn:
         for state, used, live in zip(s.states(frozen.config.names, rng).values(), s.part.used, s.live):
             assert (state == USED) == used and (state == RESTING) == (live and not used)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_named(tmp_path):
+    task = CaptionTask(tmp_path / "model", tmp_path / "windows", (), device="cuda")
+    with pytest.raises(ParameterError, match="device: saw cuda, expected a CUDA device that torch can use; set it to cpu"):
+        train_captions(task)
 
 
 def test_tokens_come_back_from_their_file(frozen, tmp_path):

@@ -100,6 +100,11 @@ def digests(folder):
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in folder.rglob("*") if p.is_file()}
 
 
+def test_without_a_process_nothing_can_run():
+    with pytest.raises(ParameterError, match="--jobs: saw 0, expected 1 or more"), executor(0):
+        pass
+
+
 def test_a_scheduler_that_is_not_there_is_named(tmp_path, monkeypatch):
     pytest.importorskip("distributed", reason="pip install distributed")
     monkeypatch.setattr("sentryfuse_ros.executors.CONNECT_S", 1)

@@ -312,3 +312,38 @@ def test_a_tick_does_not_wait_for_a_message_that_is_being_read(engine):
         go_on.set()
         reader.join(180)
     assert robot.pipeline.snapshot(now, now).statuses["imu"].received == received + 1
+
+
+def test_a_tick_that_is_overtaken_while_it_makes_rows_is_of_no_earlier_moment(engine):
+    """The row of the newest picture takes as long as the test wants; meanwhile another thread takes the next tick."""
+    making, go_on, slow_now, read = threading.Event(), threading.Event(), threading.Event(), deserializer("sensor_msgs/msg/Image")
+
+    def slow(data):
+        if slow_now.is_set():
+            making.set()
+            assert go_on.wait(180)
+        return read(data)
+
+    robot = Robot(engine)
+    robot.pipeline = Pipeline(build_settings({}), engine, {"sensor_msgs/msg/Image": slow})
+    robot.run(1.0)
+    now, later = robot.now_ns, robot.now_ns + NS // 25
+    sent = now - NS // 50  # so soon after the picture before it that no row is made of it until a window needs one
+    pixels = robot.random.integers(0, 255, (24, 32, 3), np.uint8)
+    message = raw(image(pixels, "rgb8", stamp_ns=sent), little_endian=False)
+    robot.pipeline.feed("camera", [message], np.array([sent]), now, now, more_wait=True)
+    slow_now.set()
+    ticks = []
+    first = threading.Thread(target=lambda: ticks.append(robot.pipeline.snapshot(now, now)))
+    first.start()
+    try:
+        assert making.wait(180)
+        ticks.append(robot.pipeline.snapshot(later, later, make_rows=False))
+    finally:
+        go_on.set()
+        first.join(180)
+    overtaking, overtaken = ticks
+    assert (overtaking.sequence + 1, later) == (overtaken.sequence, overtaken.node_ns)
+    assert overtaking.node_ns == later and overtaken.mask.all()
+    robot.pipeline.reset()  # a clock that went back is followed again
+    assert robot.pipeline.snapshot(now, now).node_ns == now

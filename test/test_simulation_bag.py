@@ -226,6 +226,17 @@ def test_the_simulate_command(tmp_path, capsys):
     assert "world 2000003 (test)" in said and "fog 0.70" in said and "real time" in said
 
 
+@pytest.mark.parametrize(("option", "value"), [("--jobs", "2"), ("--scheduler", "127.0.0.1:8786")])
+def test_one_recording_is_made_by_one_process(tmp_path, option, value):
+    import argparse
+
+    parser = argparse.ArgumentParser()
+    verb.add_arguments(parser)
+    line = ["--seed", "3", "--duration", "1", "--out", str(tmp_path / "run"), option, value]
+    with pytest.raises(ParameterError, match=f"{option}: saw no --count, expected --count K beside it"):
+        verb.run(parser.parse_args(line))
+
+
 def series(out, *more):
     import argparse
 

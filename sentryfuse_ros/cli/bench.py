@@ -14,6 +14,7 @@ from ..evaluation.node_cost import BenchTask
 from ..files import check_writable, write_atomically
 from ..nodes import door
 from ..paths import model_path
+from ..runtime.governor_config import RATIO_LIMIT
 from . import bench_faults, bench_streaming
 
 LATENCY = """\
@@ -126,6 +127,9 @@ def _node(args: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
     from ..reporting.node_tables import node_table
 
     ratios = args.ratios or (QUICK_RATIOS if args.quick else RATIOS)
+    for ratio in ratios:
+        if not 0.0 <= ratio <= RATIO_LIMIT:
+            raise ParameterError("--ratios", ratio, f"0 to {RATIO_LIMIT:g}")
     report = door.measure_nodes(_task(args), ratios, args.before, _say)
     return node_table(report), report.to_dict()
 

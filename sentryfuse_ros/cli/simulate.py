@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Simulate; returns 0. Raises SentryFuseError on a bad value, a folder in the way or a missing package."""
-    from ..errors import SentryFuseError
+    from ..errors import ParameterError, SentryFuseError
 
     try:
         from ..simulation.series import SimulationTask, simulate_one, simulate_series
@@ -68,6 +68,9 @@ def run(args: argparse.Namespace) -> int:
         args.seed, args.duration, args.out, args.split, tuple(args.nuisance), args.battery_wh, args.battery_start
     )
     if args.count is None:
+        for option, given in (("--jobs", args.jobs != 1), ("--scheduler", args.scheduler)):
+            if given:
+                raise ParameterError(option, "no --count", "--count K beside it: one recording is made by one process")
         with progress_bar("simulating", task.duration_s, "s") as update:
             description, taken = simulate_one(task, update)
         print_simulated(task, description, taken)

@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, help="windows in a step")
     parser.add_argument("--learning-rate", type=float, help="highest learning rate")
     parser.add_argument("--minutes", type=float, help="finish within this time, whatever the number of steps")
-    parser.add_argument("--device", default="cpu", help="cpu or cuda (default: %(default)s)")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"), help="where to train (default: %(default)s)")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import torch
 
 from ..datasets.window_folder import WindowFolder
-from ..errors import DataError
+from ..errors import DataError, ParameterError
 from ..model.saved import load_checkpoint
 from ..model.subnetwork import whole_stems
 from .checkpoint import captions_path, model_digest, read_captions, write_captions
@@ -67,6 +68,8 @@ def train_captions(
     ``report`` hears of the loss, ``progress`` of the share of a split's windows that are tokens by now. Raises DataError and
     CheckpointError.
     """
+    if task.device == "cuda" and not torch.cuda.is_available():
+        raise ParameterError("device", "cuda", "a CUDA device that torch can use", "set it to cpu")
     frozen = FrozenModel(*load_checkpoint(task.model), task.device)
     examples = {split: _examples(task, frozen, split, progress) for split in ("train", "val")}
     classes, names = frozen.config.classes, frozen.config.names

@@ -6,6 +6,7 @@ import importlib.util
 
 from ..errors import CheckpointError
 from ..model.checkpoint import Checkpoint
+from ..parameters import MOST_THREADS
 from ..sensor_kinds import sensor_kind
 from .backend import Backend
 from .backend_times import fastest, kept_times
@@ -29,8 +30,8 @@ def load_backend(
         raise CheckpointError("backend", repr(backend), "one of " + ", ".join(BACKENDS), "correct the parameter backend")
     if device not in DEVICES:
         raise CheckpointError("device", repr(device), "one of " + ", ".join(DEVICES), "correct the parameter device")
-    if threads < 1:
-        raise CheckpointError("inference threads", threads, "1 or more", "correct the parameter inference_threads")
+    if not 1 <= threads <= MOST_THREADS:  # the libraries would start as many, and be busy with that for minutes
+        raise CheckpointError("inference threads", threads, f"1 to {MOST_THREADS}", "correct --threads or inference_threads")
     if backend == "auto":
         able = candidates(checkpoint)
         times = kept_times(str(checkpoint.info.get("sha256", "")), able, device, threads) if len(able) > 1 else {}

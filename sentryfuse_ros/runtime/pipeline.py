@@ -65,6 +65,7 @@ class Pipeline:
         self._streams: Mapping[str, StreamUse] = {}
         self._sequence = 0
         self._last_node_ns = 0
+        self._taken_node_ns = self._taken_arrival_ns = 0  # of the newest snapshot
         self._resets = 0
 
     # ---- what comes in ----------------------------------------------------------------------------------------
@@ -138,7 +139,7 @@ class Pipeline:
             self.robot_sensors.reset()
             self._engine.reset()
             self._governor.reset()
-            self._last_node_ns = 0
+            self._last_node_ns = self._taken_node_ns = self._taken_arrival_ns = 0
 
     def restart(self) -> None:
         """Reset, and count ticks from 1 again, as at activation."""
@@ -161,10 +162,13 @@ class Pipeline:
 
         With ``make_rows=False`` the newest pictures are left out unless rows have been made of them already; any thread may call
         it so, while another one feeds. ``late_s``: how long ago it was due; the next one is expected a fuse period after that.
+        The snapshots of all threads are in order of time: one that is overtaken while it makes rows is of the later moment.
         """
         if make_rows:
             self.robot_sensors.make_rows()
         with self._lock:
+            self._taken_node_ns = now_node_ns = max(now_node_ns, self._taken_node_ns)
+            self._taken_arrival_ns = now_arrival_ns = max(now_arrival_ns, self._taken_arrival_ns)
             power = self._governor.update(now_arrival_ns * 1e-9)
             if power.ratio != self._power.ratio:
                 self._inference_ms.clear()  # with times of the old ratio the latency target would be overshot

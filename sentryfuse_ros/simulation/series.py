@@ -78,9 +78,8 @@ def simulate_series(
     truth.csv, which earlier versions recorded, get it. Raises ParameterError if a seed is out of range, BagError if a bag exists
     that is of another duration.
     """
-    for name, value in (("--count", count), ("--jobs", jobs)):
-        if value < 1:
-            raise ParameterError(name, value, "1 or more")
+    if count < 1:
+        raise ParameterError("--count", count, "1 or more")
     seeds = range(task.seed, task.seed + count)
     if seeds[0] < 0 or seeds[-1] >= SEEDS_PER_SPLIT:
         raise ParameterError(
