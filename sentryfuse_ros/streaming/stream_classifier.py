@@ -11,8 +11,8 @@ from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
 from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
+from ..runtime.backend import PictureTokens
 from ..runtime.onnx_backend import OnnxBackend
-from ..runtime.plan_inputs import SEEN
 from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
@@ -37,7 +37,9 @@ class StreamClassifier:
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
-        self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN]
+        self._name = spec.name
+        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
+        self._seen = np.zeros(spec.shape[0], np.float32)
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
         self.reset()
 
@@ -46,12 +48,6 @@ class StreamClassifier:
         self.stream.reset()
         self._tokens[...] = 0
         self._seen[...] = 0
-        self._mark()
-
-    def _mark(self) -> None:
-        (of_pictures,) = self._plan.inputs
-        self._full = bool(self._seen.all())
-        self._plan.mark([None if self._full else np.asarray(self._seen.reshape(of_pictures.tokens, -1).any(1))])
 
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
@@ -59,12 +55,11 @@ class StreamClassifier:
         for window, newest in ((self._tokens, step.token), (self._seen, 1)):
             window[:-1] = window[1:]
             window[-1] = newest
-        if not self._full:
-            self._mark()
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
+        self._plan.take({self._name: PictureTokens(self._tokens, self._seen)})
         return self._plan.run()[0][0].copy()
