@@ -88,7 +88,7 @@ _FRAME_STEMS = {
     "patches": Stem(
         LazyImport("sentryfuse_ros.model.patch_tokenizer", "PatchTokenizer"),
         LazyImport("sentryfuse_ros.model.patch_config", "PatchTokenizerConfig"),
-        LazyImport("sentryfuse_ros.runtime.onnx_patches", "patch_tokenizer"),
+        LazyImport("sentryfuse_ros.runtime.onnx_patches", "picture_reader"),
     ),
 }
 _SERIES_STEMS = {

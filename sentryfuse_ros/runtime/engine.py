@@ -251,7 +251,11 @@ class Engine:
             else:
                 windows[spec.name] = self._sound[spec.name] = sanitised_input(checked_input(spec, given))
         out = self.backend.run(plan.compiled, windows)
-        shared = plan.picture_flops * (1.0 - 1.0 / choice.shared_by)
+        flops = plan.flops
+        if choice.shared_by > 1:
+            flops -= round(plan.picture_flops * (1.0 - 1.0 / choice.shared_by))
+        if uses:
+            flops += round(sum(use.flops - use.window_flops for use in uses.values()))
         logits = out.logits.tolist()
         # Inputs are clamped and weights are checked, so only an overflow makes this sum NaN or infinite.
         if not math.isfinite(sum(logits)):
@@ -270,7 +274,7 @@ class Engine:
             out.attention_share / max(sum(out.attention_share.tolist()), 1e-9),
             plan.used,
             level,
-            plan.flops - round(shared) + round(sum(use.flops - use.window_flops for use in uses.values())),
+            flops,
             plan.params,
             time.perf_counter() - started,
             choice.part,

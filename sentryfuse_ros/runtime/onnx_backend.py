@@ -25,7 +25,7 @@ from .backend import BackendOutput, FusedTokens, PictureTokens
 from .onnx_graph import OnnxGraph
 from .onnx_session import CPU, BoundSession, SharedWeights, bound_arrays, bound_session, make_session
 from .picture_session import TOKENS, WINDOW, PictureSession
-from .plan_inputs import SEEN, PictureInput, PlanInput, SeriesInput, WindowInput
+from .plan_inputs import MOTION, PictureInput, PlanInput, SeriesInput, WindowInput
 
 
 class FusionSession:
@@ -52,10 +52,7 @@ class FusionSession:
 
     def take(self, windows: Mapping[str, np.ndarray | PictureTokens]) -> None:
         """Put a window of every input into the arrays."""
-        self.mark([given.take(windows[given.name]) for given in self.inputs])
-
-    def mark(self, seen: Sequence[np.ndarray | None]) -> None:
-        """Say by input which of its tokens saw data, bool (N,), or None where all did."""
+        seen = [given.take(windows[given.name]) for given in self.inputs]
         if any(tokens is not None for tokens in seen):
             parts = (np.ones(given.tokens, bool) if here is None else here for given, here in zip(self.inputs, seen))
             self.emptiness[0] = np.where(np.concatenate(list(parts)), 0, onnx_fusion.EMPTY)
@@ -122,9 +119,10 @@ class OnnxBackend:
             else:
                 tokens[i] = graph.input(spec.name, [spec.shape[0], self._config.d_model])
                 if isinstance(options, PatchTokenizerConfig):
-                    seen = graph.input(spec.name + SEEN, [spec.shape[0], 1])
+                    shape = [self._lengths[i], options.motion_steps * self._config.d_model]
                     weights = stem_weights(self._config, self._weights, i, part.stems[i])
-                    tokens[i] = onnx_patches.in_motion(graph, tokens[i], seen, spec, options, weights)
+                    around = graph.input(spec.name + MOTION, shape)
+                    tokens[i] = onnx_patches.in_motion(graph, tokens[i], around, spec, options, weights)
             inputs.append(given)
         outputs = onnx_fusion.write_fusion(graph, tokens, self._config, self._weights, self._lengths, units, self._gives_tokens)
         on_cpu = self.device == "cpu"
@@ -157,8 +155,6 @@ class OnnxBackend:
         spec = self._config.modalities[place]
         options = self._config.tokenizer[spec.name].at_size(size)
         weights = stem_weights(self._config, self._weights, place, size)
-        if isinstance(options, PatchTokenizerConfig):
-            return onnx_patches.picture_reader(graph, name, spec, options, weights)
         return self._builders[place](graph, name, spec, options, weights)
 
     def _input(self, place: int, size: int) -> PlanInput:
@@ -167,8 +163,7 @@ class OnnxBackend:
             options, tokens = self._config.tokenizer[spec.name].at_size(size), self._lengths[place]
             given: PlanInput
             if options.keeps_tokens:
-                with_seen = isinstance(options, PatchTokenizerConfig)
-                given = PictureInput(spec, tokens, self._config.d_model, self._picture_session(place, size), with_seen)
+                given = PictureInput(spec, options, tokens, self._config.d_model, self._picture_session(place, size))
             elif isinstance(options, SeriesTokenizerConfig):
                 given = SeriesInput(spec, options)
             else:

@@ -181,7 +181,7 @@ class _Fusion:
         value_rows = key_rows + all_groups * head_dim
         scale = np.float32(head_dim**-0.5)
         q = graph.op("Gemm", y, w[prefix + "query.weight"][query_rows].T * scale, w[prefix + "query.bias"][query_rows] * scale)
-        q = graph.reshape(q, -1, head_dim)  # (N * heads, hd)
+        q = graph.reshape(q, -1, head_dim) if heads > 1 else q  # (N * heads, hd)
         k = graph.op("Gemm", w[prefix + "kv.weight"][key_rows], source, transB=1)  # (hd, S)
         # Beside the values stands a one. What the heads draw of it is one as well, and multiplies the output's bias, so that the
         # product can add x in the bias's place.
@@ -190,7 +190,8 @@ class _Fusion:
         out = np.pad(w[prefix + "out.weight"][:, query_rows].T.reshape(heads, head_dim, -1), ((0, 0), (0, 1), (0, 0)))
         out[0, -1] = w[prefix + "out.bias"]
         z = graph.op("MatMul", graph.op("Softmax", graph.op("MatMul", q, k), axis=-1), v)  # (N * heads, hd + 1)
-        return graph.op("Gemm", graph.reshape(z, -1, heads * (head_dim + 1)), out.reshape(heads * (head_dim + 1), -1), x)
+        z = graph.reshape(z, -1, heads * (head_dim + 1)) if heads > 1 else z
+        return graph.op("Gemm", z, out.reshape(heads * (head_dim + 1), -1), x)
 
     def groups(self, site: int, x: str, y: str, source: str) -> str:
         """`attention` in which every head is one entry of a batched product."""

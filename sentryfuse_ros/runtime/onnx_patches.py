@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from ..model.patch_config import MOTION_CONTEXT, READ_KERNEL, READ_STRIDE, PatchTokenizerConfig, read_names
+from ..model.patch_config import READ_KERNEL, READ_STRIDE, PatchTokenizerConfig, read_names
 from ..preprocessing import ModalitySpec
 from .onnx_graph import OnnxGraph
 from .onnx_pooling import adaptive_pool
@@ -21,13 +21,6 @@ Weights = Mapping[str, np.ndarray]
 # ONNX Runtime takes its time over Sign. Clipping to [0, TINY] tells as well whether a number is 0 or at least TINY; dividing by
 # TINY is exact, because it is a power of two. So is TINY ** 2, for numbers that are in units of TINY themselves.
 TINY = 2.0**-30
-
-
-def patch_tokenizer(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
-    """Write a PatchTokenizer into a graph: input ``name`` (K, C, H, W), oldest first -> (N, D)."""
-    pictures = picture_reader(graph, name, spec, options, weights)
-    seen = graph.op("Sign", graph.op("ReduceL1", name, [1, 2, 3], keepdims=0))
-    return in_motion(graph, pictures, graph.reshape(seen, -1, 1), spec, options, weights)
 
 
 def picture_reader(graph: OnnxGraph, name: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights) -> str:
@@ -115,25 +108,19 @@ def read_picture(graph: OnnxGraph, codes: str, spec: ModalitySpec, options: Patc
 
 
 def in_motion(
-    graph: OnnxGraph, pictures: str, seen: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
+    graph: OnnxGraph, pictures: str, around: str, spec: ModalitySpec, options: PatchTokenizerConfig, weights: Weights
 ) -> str:
-    """What is known of successive pictures (K, D), of which those with data are seen (K, 1) -> tokens (N, D)."""
+    """What is known of successive pictures, (K, D), and side by side for each token, (N, motion_steps * D) -> tokens (N, D).
+
+    Both are the arrays of a `plan_inputs.PictureInput`; the convolution over time is then a product.
+    """
     count, share, d_model = spec.shape[0], options.frames_per_token, len(weights["motion.bias"])
-    pictures = graph.op("Mul", pictures, seen)
-    # The convolution over time as a product with the pictures that a token sees, side by side; outside of the window there is a
-    # blank one, number K.
-    sees = np.arange(0, count, share)[:, None] - MOTION_CONTEXT + np.arange(options.motion_steps)
-    sees = np.where((sees >= 0) & (sees < count), sees, count)
-    blank = np.zeros((1, d_model), np.float32)
-    x = graph.op("Gather", graph.op("Concat", pictures, blank, axis=0), sees, axis=0)
-    x = graph.reshape(x, -1, options.motion_steps * d_model)
     kernel = weights["motion.weight"].transpose(2, 1, 0).reshape(-1, d_model)
-    x = graph.op("Gelu", graph.op("Gemm", x, kernel, weights["motion.bias"]))
-    mean = pictures
-    if share > 1:
-        own = (np.arange(count) // share == np.arange(count // share)[:, None]).astype(np.float32)
-        mean = graph.op("MatMul", own / np.float32(share), pictures)
-    return graph.op("Add", x, mean)
+    x = graph.op("Gelu", graph.op("Gemm", around, kernel, weights["motion.bias"]))
+    if share == 1:
+        return graph.op("Add", x, pictures)
+    mean = (np.arange(count) // share == np.arange(count // share)[:, None]).astype(np.float32) / np.float32(share)
+    return graph.op("Gemm", mean, pictures, x)
 
 
 def _part(weights: Weights, prefix: str) -> Weights:

@@ -11,12 +11,13 @@ from typing import Protocol
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from ..model.patch_config import MOTION_CONTEXT, PatchTokenizerConfig
 from ..model.tokenizer_config import SERIES_KERNEL, SeriesTokenizerConfig, TokenizerConfig
 from ..preprocessing import ModalitySpec
 from .backend import PictureTokens
 from .picture_session import PictureSession, sees_valid_pixels, with_valid_pixels
 
-SEEN = " seen"  # behind the name of a modality: input (K, 1) that says which pictures hold data
+MOTION = " motion"  # behind the name of a modality: input (N, steps * D) with the pictures around each token side by side
 SPECTRUM = " spectrum"  # behind the name of a modality: input with the steps around each token, channel by channel
 
 
@@ -95,13 +96,22 @@ class SeriesInput:
 
 
 class PictureInput:
-    """The tokens of the pictures of a window (K, D)."""
+    """The tokens of the pictures of a window (K, D), and for a stem that sees motion those of successive pictures side by side
+    (N, motion_steps * D), 0 where a picture holds no data and outside of the window."""
 
-    def __init__(self, spec: ModalitySpec, tokens: int, d_model: int, pictures: PictureSession, with_seen: bool):
-        """``with_seen``: whether the plan must be told which pictures hold data."""
+    def __init__(self, spec: ModalitySpec, options: TokenizerConfig, tokens: int, d_model: int, pictures: PictureSession):
         self.name, self.tokens, self.pictures = spec.name, tokens, pictures
-        self._tokens, self._seen = np.zeros((spec.shape[0], d_model), np.float32), np.zeros(spec.shape[0], np.float32)
-        self.arrays = {spec.name: self._tokens, **({spec.name + SEEN: self._seen[:, None]} if with_seen else {})}
+        count, around = spec.shape[0], MOTION_CONTEXT
+        padded = np.zeros((count + 2 * around, d_model), np.float32)
+        self._tokens = padded[around : around + count]
+        self.arrays = {spec.name: self._tokens}
+        self._motion: tuple[np.ndarray, np.ndarray] | None = None  # the array, and the view that it is a copy of
+        if isinstance(options, PatchTokenizerConfig):
+            row, number = padded.strides
+            shape = tokens, options.motion_steps * d_model
+            view = as_strided(padded, shape, (options.frames_per_token * row, number), writeable=False)
+            self._motion = np.zeros(shape, np.float32), view
+            self.arrays[spec.name + MOTION] = self._motion[0]
         self._taken: PictureTokens | None = None
         self._tokens_seen: np.ndarray | None = None
 
@@ -109,7 +119,12 @@ class PictureInput:
         """See `PlanInput.take`."""
         made = given if isinstance(given, PictureTokens) else self.pictures.run(given)
         if made is not self._taken:
-            self._taken = made
-            self._tokens[...], self._seen[...] = made.tokens, made.seen
-            self._tokens_seen = None if made.seen.all() else np.asarray(made.seen.reshape(self.tokens, -1).any(1))
+            self._taken, self._tokens_seen = made, None
+            self._tokens[...] = made.tokens
+            if not made.seen.all():
+                self._tokens_seen = np.asarray(made.seen.reshape(self.tokens, -1).any(1))
+                if self._motion is not None:
+                    self._tokens[made.seen == 0] = 0
+            if self._motion is not None:
+                self._motion[0][...] = self._motion[1]
         return self._tokens_seen

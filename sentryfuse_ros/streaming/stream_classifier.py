@@ -11,8 +11,8 @@ from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
 from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
+from ..runtime.backend import PictureTokens
 from ..runtime.onnx_backend import OnnxBackend
-from ..runtime.plan_inputs import SEEN
 from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
@@ -37,8 +37,10 @@ class StreamClassifier:
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
-        self._tokens, self._seen = self._plan.arrays[spec.name], self._plan.arrays[spec.name + SEEN][:, 0]
-        self._pictures = 0  # in the window
+        self._name = spec.name
+        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
+        self._seen = np.zeros(spec.shape[0], np.float32)
+        self._pictures = 0  # of the window, so far
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
         self.reset()
 
@@ -48,7 +50,6 @@ class StreamClassifier:
         self._tokens[...] = 0
         self._seen[...] = 0
         self._pictures = 0
-        self._plan.mark([np.zeros(given.tokens, bool) for given in self._plan.inputs])
 
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
@@ -56,18 +57,13 @@ class StreamClassifier:
         self._tokens[:-1] = self._tokens[1:]
         self._tokens[-1] = step.token
         if self._pictures < len(self._seen):
-            self._fill_slot()
+            self._pictures += 1
+            self._seen[-self._pictures] = 1
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
-    def _fill_slot(self) -> None:
-        """One more picture of the window holds data, and perhaps one more of its tokens."""
-        self._pictures += 1
-        self._seen[-self._pictures] = 1
-        frames = len(self._seen) // self._plan.emptiness.size
-        self._plan.emptiness[0, -1 - (self._pictures - 1) // frames] = 0
-
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
+        self._plan.take({self._name: PictureTokens(self._tokens, self._seen)})
         return self._plan.run()[0][0].copy()
