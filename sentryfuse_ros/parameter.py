@@ -66,7 +66,8 @@ class Parameter:
         low = -math.inf if self.low is None else self.low
         high = math.inf if self.high is None else self.high
         if not low <= value <= high:  # also false for NaN
-            raise ParameterError(f"parameter {name}", value, f"a value from {low:g} to {high:g}")
+            expected = f"a value from {low:g} to {high:g}" if math.isfinite(high - low) else "a number"
+            raise ParameterError(f"parameter {name}", value, expected)
         return value
 
 

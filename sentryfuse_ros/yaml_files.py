@@ -48,7 +48,9 @@ def load_yaml(path: str | Path, what: str, remedy: str | None = None) -> Any:
     except UnicodeDecodeError as error:
         raise ParameterError(f"{what} {path}", "bytes that are no text", "a YAML file in UTF-8", remedy) from error
     except _RepeatedKey as error:
-        raise RepeatedKeyError(f"{what} {path}", _mistake(error), "each key once", "join what is below them") from error
+        raise RepeatedKeyError(
+            f"{what} {path}", _mistake(error), "each key once", "remove one, or join what is below them"
+        ) from error
     except yaml.YAMLError as error:
         raise ParameterError(f"{what} {path}", _mistake(error), "valid YAML", remedy) from error
     except (ValueError, RecursionError) as error:  # of a date that does not exist, or of blocks within blocks without end

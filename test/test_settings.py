@@ -182,6 +182,12 @@ def test_a_whole_number_beyond_all_floats_is_out_of_range():
     assert build_settings({"lidar.limits.min_points": 10**400}).sensors[3].limits == {"min_points": math.inf}
 
 
+def test_a_limit_that_is_no_number_is_named():
+    for value in (math.nan, "many", True):
+        with pytest.raises(ParameterError, match=r"parameter lidar.limits.min_points: saw (nan|'many'|True), expected a number"):
+            build_settings({"lidar.limits.min_points": value})
+
+
 def test_a_sensor_that_is_given_a_value_is_told_of_its_block():
     assert unknown_names({"camera": "/front/image"}, ("camera",)) == [
         "parameter camera is a sensor, which has no value of its own; did you mean camera.topic?"

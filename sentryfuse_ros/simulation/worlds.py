@@ -68,7 +68,9 @@ def world_number(split: str, seed: int) -> int:
     if split not in SPLITS:
         raise ParameterError("split", repr(split), "one of " + ", ".join(SPLITS))
     if not 0 <= seed < SEEDS_PER_SPLIT:
-        raise ParameterError("seed", seed, f"0 to {SEEDS_PER_SPLIT - 1}", "splits own disjoint ranges of worlds")
+        raise ParameterError(
+            "seed", seed, f"0 to {SEEDS_PER_SPLIT - 1}", "choose a seed in this range; every split has worlds of its own"
+        )
     return SPLITS.index(split) * SEEDS_PER_SPLIT + int(seed)
 
 
