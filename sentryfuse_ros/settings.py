@@ -12,7 +12,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from .errors import ParameterError, raise_all
+from .files import write_atomically
 from .parameter import Parameter
 from .parameter_blocks import PARAMETERS_KEY, blocks, matches
 from .parameters import PARAMETERS, SENSOR_PARAMETERS
@@ -203,6 +206,12 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{key}"] = value
     return flat
+
+
+def write_yaml(path: Path, flat: Mapping[str, Any]) -> None:
+    """Write flat parameters as a parameter file for every node, which `read_yaml` and ROS 2 read alike. Raises OSError."""
+    text = yaml.safe_dump({"/**": {PARAMETERS_KEY: dict(flat)}}, allow_unicode=True, sort_keys=False)
+    write_atomically(path, text)
 
 
 def read_yaml(path: str | Path) -> dict[str, Any]:

@@ -1,15 +1,19 @@
 """A replay from its task to its result: what is refused before it starts, and how a played run is judged."""
 
+from pathlib import Path
+
 import pytest
 from bag_maker import T0, write_bag
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError
+from sentryfuse_ros.nodes.parameter_files import warnings_on_files
 from sentryfuse_ros.replay.preparation import prepare, without_types
 from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
 from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
 from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments
+from sentryfuse_ros.settings import build_settings, read_yaml, write_yaml
 
 
 @pytest.fixture(scope="module")
@@ -81,11 +85,25 @@ def test_what_differs_from_the_parameters_and_the_model_is_warned_of(bag_path, t
     assert chosen.schedule.sensors["camera"].name == "/cam/depth" and not chosen.found.absent
 
 
+def test_the_node_gets_the_parameters_that_were_read_whatever_the_name_of_their_block(bag_path, tmp_path):
+    mine, theirs = tmp_path / "robot.yaml", tmp_path / "parameters.yaml"
+    own = "/bot/fuse_node: {ros__parameters: {fuse_rate_hz: 5.0, imu: {trust: off, topic: imu/raw}}}"
+    mine.write_text(own + "\nother: {ros__parameters: {x: 1}}\n")
+    prepared = prepare(ReplayTask(bag_path, params_file=mine))
+    write_yaml(theirs, prepared.parameters)
+    assert warnings_on_files(node_arguments(prepared, theirs), "/fuse_node") == []  # its block is for the node of a replay
+    assert read_yaml(theirs) == read_yaml(mine) == {"fuse_rate_hz": 5.0, "imu.trust": False, "imu.topic": "imu/raw"}
+    assert build_settings(read_yaml(theirs)) == prepared.settings
+
+
 def test_a_type_that_is_not_installed_is_not_played(bag_path):
+    parameters = Path("p.yaml")
     prepared = prepare(ReplayTask(bag_path))
     left = without_types(prepared, ["sensor_msgs/msg/Image"])
     assert set(left.schedule.sensors) == {"imu"} and "/cam/depth is not played" in left.warnings[-1]
-    assert "camera.type:=sensor_msgs/msg/Image" in node_arguments(left) and "camera.topic:=/cam/depth" not in node_arguments(left)
+    assert "camera.type:=sensor_msgs/msg/Image" in node_arguments(
+        left, parameters
+    ) and "camera.topic:=/cam/depth" not in node_arguments(left, parameters)
     assert without_types(prepared, ["std_msgs/msg/String"]) is prepared
     with pytest.raises(BagError, match="not installed"):
         without_types(prepared, ["sensor_msgs/msg/Image", "sensor_msgs/msg/Imu"])
@@ -102,7 +120,7 @@ def played(end_s, status=0):
 @pytest.mark.parametrize(("status", "kept"), [(0, True), (3, False)])
 def test_a_replay_is_prepared_played_and_judged(bag_path, status, kept):
     prepared = prepare(ReplayTask(bag_path, to_s=2.0))
-    assert "camera.topic:=/cam/depth" in node_arguments(prepared)
+    assert "camera.topic:=/cam/depth" in node_arguments(prepared, Path("p.yaml"))
     log = DeliveryLog()
     with prepared.bag as bag:
         delivered = list(deliveries(bag, prepared.schedule, log))

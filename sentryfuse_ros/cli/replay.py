@@ -16,6 +16,7 @@ from ..replay.schedule import DeliveryLog, deliveries
 from ..replay.session import PreparedReplay, ReplayTask, TopicReplay, judge, node_arguments, with_frames
 from ..reporting.run_console import print_setup, print_summary
 from ..reporting.run_files import RunFiles
+from ..settings import write_yaml
 from .arguments import add_map, add_params, topics_of
 
 LAYOUT = "config/foxglove_layout.json"  # in the package's share folder
@@ -123,6 +124,8 @@ def _play_over_ros(prepared: PreparedReplay, domain: RosDomain, files: RunFiles,
     from ..nodes import door
 
     schedule, delivered = prepared.schedule, DeliveryLog()
+    # The blocks of the user's file may be for a node with another name or namespace than this one has.
+    write_yaml(files.parameters, prepared.parameters)
     extra = [prepared.battery] if prepared.battery else []
     inputs = {topic.name: topic.msg_type for topic in [*schedule.sensors.values(), *extra]} if files.mcap_inputs else {}
     messages = ResultBag(files.mcap, prepared.bag, inputs) if files.mcap else None
@@ -133,7 +136,7 @@ def _play_over_ros(prepared: PreparedReplay, domain: RosDomain, files: RunFiles,
         script=schedule.script,
         start_ns=schedule.start_ns,
         speed=prepared.task.speed,
-        node_arguments=node_arguments(prepared),
+        node_arguments=node_arguments(prepared, files.parameters),
         domain_id=domain.id,
         log_path=files.out / "fuse_node.log",
         result=messages,

@@ -70,7 +70,7 @@ def prepare(task: ReplayTask) -> PreparedReplay:
         task,
         bag,
         settings,
-        params_file.absolute(),
+        flat,
         model,
         specs,
         found,

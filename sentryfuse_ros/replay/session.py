@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from ..bags.bag import Bag, Topic
 from ..bags.labels import Labels
@@ -58,14 +59,15 @@ class ReplayTask:
 class PreparedReplay:
     """A task whose bag, parameters, faults and labels have been read and checked.
 
-    specs: the inputs of the model. found: the topic of each sensor. facts: sensor -> what its topic tells. battery: the topic
-    that is played. warnings: what will keep a sensor from being used, or is not as the parameters say.
+    parameters: as they were read, by flat names. specs: the inputs of the model. found: the topic of each sensor. facts: sensor
+    -> what its topic tells. battery: the topic that is played. warnings: what will keep a sensor from being used, or is not as
+    the parameters say.
     """
 
     task: ReplayTask
     bag: Bag
     settings: Settings
-    params_file: Path
+    parameters: Mapping[str, Any]
     model: str | None
     specs: tuple[ModalitySpec, ...]
     found: SensorTopics
@@ -108,9 +110,9 @@ class PlayedRun:
     holes: Sequence[tuple[float, float]] = ()  # silences of the recording that were skipped, from and to [s]
 
 
-def node_arguments(prepared: PreparedReplay) -> list[str]:
-    """The command line of fuse_node for a replay."""
-    arguments = ["--ros-args", "--params-file", str(prepared.params_file), "-p", "use_sim_time:=true", "-p", "autostart:=true"]
+def node_arguments(prepared: PreparedReplay, params_file: Path) -> list[str]:
+    """The command line of fuse_node for a replay. ``params_file`` has the parameters of ``prepared``, for every node."""
+    arguments = ["--ros-args", "--params-file", str(params_file.absolute()), "-p", "use_sim_time:=true", "-p", "autostart:=true"]
     if prepared.model:
         arguments += ["-p", f"model:={prepared.model}"]
     for name, topic in prepared.schedule.sensors.items():

@@ -24,6 +24,11 @@ class RunFiles:
     mcap: Path | None = None
     mcap_inputs: bool = False
 
+    @property
+    def parameters(self) -> Path:
+        """The parameters that fuse_node was started with."""
+        return self.out / "parameters.yaml"
+
     def check(self) -> None:
         """Make the folders of all files. Raises SentryFuseError on a file that cannot be written, before the run."""
         make_folder(self.out)
