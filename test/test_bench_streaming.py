@@ -122,7 +122,8 @@ def test_a_second_stage_follows_the_router_of_the_network_it_begins_with(people,
     command = ["train-stream", "--config", str(config), "--validate-on", "7", "--out"]
     assert main([*command, str(people / "first")]) == 0
     readout = {"augmentations": 1, "steps": 2, "batch": 3, "routed": 1.0, "tokens": 0.5, "parts": 2, "parts_weight": 1.5}
-    config.write_text(yaml.safe_dump({**RECIPE, "streaming": {}, "readout": readout}))
+    # What the first stage would begin with is not read where there is none.
+    config.write_text(yaml.safe_dump({**RECIPE, "streaming": {}, "begin_with": str(people / "none"), "readout": readout}))
     assert main([*command, str(people / "second"), "--start-from", str(people / "first")]) == 0
     assert read_checkpoint(people / "second").info["streaming"] == router
     config.write_text(yaml.safe_dump({**RECIPE, "readout": readout}))  # fixed thresholds

@@ -55,7 +55,7 @@ def train_stream(
     torch.manual_seed(training.seed)
     config = FuseConfig.from_dict({**training.model, "modalities": [training.spec.to_dict()], "classes": utd_mhad.CLASSES})
     frames = load_frames(device)
-    begun = _begun(training)
+    begun = _begun(training) if start is None else None
     started = None if start is None else _started(start, config, training)
     known = started or begun
     streaming = dict(training.streaming) or dict(known.info.get("streaming", {}) if known else {})
