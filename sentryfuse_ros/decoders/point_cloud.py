@@ -214,16 +214,7 @@ class CloudDecoder(LidarDecoder[Cloud]):
 
         def view(name: str) -> np.ndarray:
             offset, datatype = fields[name]
-            if datatype not in DATATYPES:
-                raise DecodeError(f"{self.msg_type} field {name}", f"datatype {datatype}", "1 to 8", "check the driver")
-            dtype = np.dtype(DATATYPES[datatype]).newbyteorder(">" if big_endian else "<")
-            if offset + dtype.itemsize > point_bytes:
-                raise DecodeError(
-                    f"{self.msg_type} field {name}",
-                    f"bytes {offset} to {offset + dtype.itemsize}",
-                    f"inside point_step {point_bytes}",
-                    "check the driver",
-                )
+            dtype = self._field_type(name, offset, datatype, point_bytes).newbyteorder(">" if big_endian else "<")
             return np.ndarray(shape, dtype, data, offset, strides)
 
         intensity = next((name for name in INTENSITY_FIELDS if name in fields), None)
@@ -234,6 +225,20 @@ class CloudDecoder(LidarDecoder[Cloud]):
             None if intensity is None else view(intensity),
             frame_id.endswith(_OPTICAL),
         )
+
+    def _field_type(self, name: str, offset: int, datatype: int, point_bytes: int) -> np.dtype:
+        """Type of a field. Raises DecodeError where it is none, or the field is not inside a point."""
+        if datatype not in DATATYPES:
+            raise DecodeError(f"{self.msg_type} field {name}", f"datatype {datatype}", "1 to 8", "check the driver")
+        dtype = np.dtype(DATATYPES[datatype])
+        if offset + dtype.itemsize > point_bytes:
+            raise DecodeError(
+                f"{self.msg_type} field {name}",
+                f"bytes {offset} to {offset + dtype.itemsize}",
+                f"inside point_step {point_bytes}",
+                "check the driver",
+            )
+        return dtype
 
 
 def _reach(columns: np.ndarray) -> np.ndarray:
