@@ -78,6 +78,12 @@ def test_unknown_fault_and_fixed_parameters_are_refused(broken):
     [
         ((), "parameter input: saw nothing"),
         (("-p", "input:=/a", "-p", "output:=/a"), "parameter output"),
+        (("-p", "input:=/a b", "-p", "type:=sensor_msgs/msg/Image"), "parameter input: saw '/a b', expected a topic name"),
+        (("-p", "input:=/a", "-p", "output:=/b-c"), "parameter output: saw '/b-c', expected a topic name"),
+        (("-p", "input:=/a", "-p", "type:=sensor_msgs/Image"), "saw sensor_msgs/Image, expected sensor_msgs/msg/Image"),
+        (("-p", "input:=/a", "-p", "fault:=explode"), "parameter fault: saw 'explode', expected none, or one of off, freeze"),
+        (("-p", "input:=/a", "-p", "keep_every:=0"), "parameter keep_every: saw 0, expected a whole number, 1 or more"),
+        (("-p", "input:=/a", "-p", "on_share:=abc"), "parameter on_share: saw 'abc', expected a number"),
         (("-p", "input:=/a", "-p", "type:=no_such/msg/Type"), "message type: saw no_such/msg/Type"),
         (("-p", "input:=/a", "-p", "type:=unittest/__main__/x"), "message type: saw unittest/__main__/x"),
         (("-p", "input:=3"), "parameter input"),

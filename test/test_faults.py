@@ -39,7 +39,17 @@ def test_battery_curve_is_linear_between_points():
         ({"sensor": "camera", "kind": "off", "from": -2, "to": 1}, "from.*-2"),
         ({"sensor": "camera", "kind": "off", "from": 0, "to": "late"}, "to.*'late'"),
         ({"sensor": "camera", "kind": "off", "from": 0, "to": 1, "speed": 3}, "unknown speed"),
-        ({"sensor": "camera", "kind": "slow", "from": 0, "to": 1, "keep_every": 0}, "keep_every >= 1"),
+        (
+            {"sensor": "camera", "kind": "slow", "from": 0, "to": 1, "keep_every": 0},
+            r"faults\[0\] keep_every: saw 0, expected a whole number",
+        ),
+        (
+            {"sensor": "camera", "kind": "slow", "from": 0, "to": 1, "keep_every": 2.5},
+            "keep_every: saw 2.5, expected a whole number",
+        ),
+        ({"sensor": "camera", "kind": "intermittent", "from": 0, "to": 1, "on_share": 2}, "on_share: saw 2, expected 0 to 1"),
+        ({"sensor": "camera", "kind": "burst", "from": 0, "to": 1, "period_s": 0}, "period_s: saw 0, expected a number above 0"),
+        ({"sensor": "camera", "kind": "off", "from": 0, "to": 10**400}, "to: saw 1000"),
         ("camera off", "sensor: NAME"),
     ],
 )
@@ -60,6 +70,10 @@ def test_bare_yaml_off_is_understood():
         ("fault: []", "keys faults and battery"),
         ("battery: [[0, 100], [0, 90]]", r"battery\[1\].*ascending"),
         ("battery: [5]", r"battery\[0\]"),
+        ("battery: [[.nan, 5]]", r"battery\[0\]: saw \[nan, 5\]"),
+        ("battery: [[0, 1%s]]" % ("0" * 400), r"battery\[0\]"),
+        ("battery: 5", "battery: saw 5, expected a list"),
+        ("faults: {sensor: camera, kind: freeze, from: 0, to: 1}", "faults: saw {.*}, expected a list"),
     ],
 )
 def test_broken_script_is_named(tmp_path, text, expected):

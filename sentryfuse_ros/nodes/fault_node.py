@@ -25,6 +25,7 @@ from rclpy.timer import Timer
 from ..errors import ParameterError
 from ..replay.faults import FAULT_KINDS, read_fault
 from ..replay.injector import Injector
+from .configuration_check import resolve_topic
 from .message_types import begins_with_header, message_class
 from .spin import run
 
@@ -43,7 +44,7 @@ class FaultNode(Node):
         if not self._input:
             raise ParameterError("parameter input", "nothing", "the topic to break", "add -p input:=/camera/image_raw")
         self._output: str = self.get_parameter("output").value or self._input.rstrip("/") + "_faulty"
-        if self.resolve_topic_name(self._input) == self.resolve_topic_name(self._output):
+        if resolve_topic(self, "input", self._input) == resolve_topic(self, "output", self._output):
             raise ParameterError("parameter output", repr(self._output), "a topic other than the input")
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._begin_ns = time.monotonic_ns()
@@ -117,11 +118,12 @@ class FaultNode(Node):
         names = ("fault", "sensor", "by_s", "keep_every", "period_s", "on_share")
         values = {name: changes.get(name, self.get_parameter(name).value) for name in names}
         kind, now_s = values.pop("fault"), self._now_s()  # YAML 1.1 reads a bare off as false, which `read_fault` knows
+        if kind is not False and kind != "none" and kind not in FAULT_KINDS:
+            raise ParameterError("parameter fault", repr(kind), "none, or one of " + ", ".join(FAULT_KINDS))
         self._injector.due(now_s)
-        if kind == "none":
-            self._injector.faults = []
-            return
-        self._injector.faults = [read_fault({**values, "kind": kind, "from": now_s, "to": FOREVER_S}, "parameter fault")]
+        # The numbers are checked without a fault, too: they are those of the next one.
+        fault = read_fault({**values, "kind": "off" if kind == "none" else kind, "from": now_s, "to": FOREVER_S}, "parameter")
+        self._injector.faults = [] if kind == "none" else [fault]
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         given = {change.name: change.value for change in changes}

@@ -25,12 +25,12 @@ def message_class(type_name: str) -> Any:
             raise ValueError("not a message type")
         return getattr(importlib.import_module(".".join(parts[:-1])), parts[-1])
     except (ImportError, AttributeError, ValueError) as error:
-        raise ParameterError(
-            "message type",
-            type_name,
-            "an installed type such as sensor_msgs/msg/Image",
-            f"install the package {parts[0]} or change the sensor's parameter type",
-        ) from error
+        if len(parts) == 2:  # as ROS 1 writes them
+            expected, remedy = f"{parts[0]}/msg/{parts[1]}", "change the parameter type"
+        else:
+            expected = "an installed type such as sensor_msgs/msg/Image"
+            remedy = f"install the package {parts[0]} or change the parameter type"
+        raise ParameterError("message type", type_name, expected, remedy) from error
 
 
 def begins_with_header(type_name: str) -> bool:

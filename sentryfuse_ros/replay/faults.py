@@ -95,15 +95,28 @@ def read_fault(entry: object, where: str) -> InjectedFault:
     if entry:
         raise ParameterError(where, "unknown " + ", ".join(map(str, entry)), ", ".join(("sensor, kind, from, to", *_OPTIONS)))
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+        if not _is_number(value) or value < 0:
             shown = name.removesuffix("_s") if name in ("from_s", "to_s") else name
             raise ParameterError(f"{where} {shown}", repr(value), "a number that is not negative")
     fault = InjectedFault(sensor, kind, **values)
     if fault.to_s <= fault.from_s:
         raise ParameterError(f"{where} to", fault.to_s, f"later than from {fault.from_s:g}")
-    if fault.keep_every < 1 or fault.period_s <= 0 or not 0 <= fault.on_share <= 1:
-        raise ParameterError(where, fault, "keep_every >= 1, period_s > 0, on_share 0 to 1")
+    for name, good, expected in (
+        ("keep_every", fault.keep_every >= 1 and fault.keep_every == int(fault.keep_every), "a whole number, 1 or more"),
+        ("period_s", fault.period_s > 0, "a number above 0"),
+        ("on_share", fault.on_share <= 1, "0 to 1"),
+    ):
+        if not good:
+            raise ParameterError(f"{where} {name}", values[name], expected)
     return fault
+
+
+def _is_number(value: object) -> bool:
+    """Whether a value is a finite number, and not too large for a float."""
+    try:
+        return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def read_script(path: str | Path) -> FaultScript:
@@ -114,14 +127,13 @@ def read_script(path: str | Path) -> FaultScript:
         raise ParameterError(
             f"fault file {path}", tree if not isinstance(tree, Mapping) else sorted(map(str, tree)), "the keys faults and battery"
         )
+    for key in ("faults", "battery"):
+        if not isinstance(tree.get(key) or [], list):
+            raise ParameterError(f"fault file {path} {key}", repr(tree[key]), "a list", "begin each of its lines with '-'")
     faults = [read_fault(entry, f"fault file {path} faults[{i}]") for i, entry in enumerate(tree.get("faults") or [])]
     battery: list[tuple[float, float]] = []
     for i, point in enumerate(tree.get("battery") or []):
-        good = (
-            isinstance(point, (list, tuple))
-            and len(point) == 2
-            and all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in point)
-        )
+        good = isinstance(point, list) and len(point) == 2 and all(map(_is_number, point))
         if not good or (battery and point[0] <= battery[-1][0]):
             raise ParameterError(f"fault file {path} battery[{i}]", repr(point), "[seconds, percent], seconds ascending")
         battery.append((float(point[0]), float(point[1])))
