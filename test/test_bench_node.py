@@ -116,10 +116,11 @@ def test_every_input_that_a_robot_can_receive_gets_a_stream_and_a_sensor():
 def test_wrong_arguments_are_named(capsys):
     assert main(["bench", "node", "--rounds", "0"]) == 2
     assert main(["bench", "memory", "--seconds", "-1"]) == 2
+    assert main(["bench", "node", "--seconds", "0"]) == 2
     assert main(["bench", "node", "--ratios", "0", "1.5"]) == 2
     assert main(["bench", "receive", "--model", "no_such_model"]) == 2
     err = capsys.readouterr().err
-    assert "--rounds: saw 0" in err and "--seconds: saw -1" in err and "no_such_model" in err
+    assert "--rounds: saw 0" in err and "--seconds: saw -1" in err and "--seconds: saw 0" in err and "no_such_model" in err
     assert "--ratios: saw 1.5, expected 0 to 0.9" in err
 
 

@@ -105,6 +105,12 @@ def test_a_real_robot_is_replayed_without_a_simulation(tmp_path):
     assert "flooring" in report and "Traceback" not in report and len(report) > 50_000
 
 
+@pytest.mark.parametrize("robot", ["ground", "husky"])
+def test_a_length_of_zero_is_not_taken_for_none(tmp_path, capsys, robot):
+    assert main(["demo", "--headless", "--robot", robot, "--duration", "0", "--out", str(tmp_path / "out")]) == 2
+    assert "saw 0.0" in capsys.readouterr().err
+
+
 def test_a_recording_has_no_seed(tmp_path, capsys):
     assert main(["demo", "--robot", "husky", "--seed", "4", "--out", str(tmp_path / "out")]) == 2
     assert "--seed: saw 4" in capsys.readouterr().err

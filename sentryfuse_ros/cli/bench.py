@@ -153,7 +153,8 @@ def _streaming(args: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
 
 
 def _task(args: argparse.Namespace) -> BenchTask:
-    seconds = args.seconds or (QUICK_NODE_SECONDS if args.quick else NODE_SECONDS)
+    usual = QUICK_NODE_SECONDS if args.quick else NODE_SECONDS
+    seconds = usual if args.seconds is None else args.seconds
     if not seconds > 0:
         raise ParameterError("--seconds", args.seconds, "a positive number")
     model_path(args.model)  # a wrong name is reported before anything starts

@@ -91,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
         bag, to_s = share_path("models", robot.model, RECORDING), args.duration
         print(f"recording: {bag}")
     else:
-        to_s = args.duration or (WATCH_S if watches else DURATION_S)
+        usual = WATCH_S if watches else DURATION_S
+        to_s = usual if args.duration is None else args.duration
         made: Drive | Watch = Watch(to_s, args.seed or 0)
         if not watches:
             made = Drive("test", SEED if args.seed is None else args.seed, to_s, BATTERY_WH, 1.0)
