@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,8 @@ def demo(tmp_path, *arguments):
         [SENTRYFUSE, "demo", "--out", tmp_path / "out", *map(str, arguments)],
         text=True,
         cwd=tmp_path,
+        # A shell that runs the tests in the background lets its programs ignore SIGINT.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**env, "XDG_CACHE_HOME": str(tmp_path / "cache")},
