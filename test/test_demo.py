@@ -94,6 +94,17 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     assert "simulating" in out and "camera FROZEN" in out and str(tmp_path / "out" / "report.html") in out
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_stopped_while_replaying_it_ends_in_order(tmp_path, number):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    process = demo(tmp_path, "--robot", "husky", "--headless")
+    assert any("prediction" in line for line in iter(process.stdout.readline, ""))  # the node predicts: the replay is under way
+    process.send_signal(number)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == 128 + number and "Traceback" not in out + err
+    assert not (tmp_path / "out" / "report.html").exists()
+
+
 def test_a_real_robot_is_replayed_without_a_simulation(tmp_path):
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     process = demo(tmp_path, "--robot", "husky", "--duration", 11, "--headless")

@@ -86,7 +86,10 @@ def write_bag(bag: Path, folder: Path, pieces: list[Piece], split: str) -> float
             writer.write(connections[topic], time_ns, STORE.serialize_cdr(message, TOPICS[topic]))
     (bag / "intervals.csv").write_text("\n".join(["t_from,t_to,label", *intervals]) + "\n", encoding="utf-8")
     grounds = ", then ".join(dict.fromkeys(piece.label.replace("_", " ") for piece in pieces))
-    description = {"split": split, "text": f"A Husky A200 drives over {grounds}. It is a real recording of the data set BorealTC."}
+    description = {
+        "split": split,
+        "text": f"A Husky A200 drives over {grounds}. It is a real recording of the data set BorealTC.",
+    }
     (bag / "run.json").write_text(json.dumps(description) + "\n", encoding="utf-8")
     return begin_s
 

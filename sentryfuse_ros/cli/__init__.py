@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import ModuleType
 
 from ..errors import InstallationError, SentryFuseError, reason_of
@@ -35,11 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else arguments
     wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:
-        return _run(arguments, wanted)
+        with _terminable():
+            return _run(arguments, wanted)
     except SentryFuseError as error:
         told: SentryFuseError = error
     except ImportError as error:
         told = InstallationError.of(error)
+    except Terminated:
+        return 143
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `sentryfuse doctor | head`
@@ -49,6 +55,27 @@ def main(arguments: list[str] | None = None) -> int:
         told = SentryFuseError(f"file {error.filename or ''}".strip(), reason_of(error), "a file that can be read or written")
     print(f"sentryfuse {wanted}: {told}", file=sys.stderr)
     return 2
+
+
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, which is handled like Ctrl-C."""
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a command clean up after SIGTERM, as a service manager sends it."""
+    if threading.current_thread() is not threading.main_thread():  # only that one may set handlers, and receives signals
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: Sequence[str], wanted: str) -> int:

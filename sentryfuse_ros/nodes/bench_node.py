@@ -18,6 +18,7 @@ import rclpy
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
+from rclpy.signals import SignalHandlerOptions
 
 from .. import __version__
 from ..errors import SentryFuseError
@@ -126,7 +127,7 @@ def _own_domain() -> Iterator[None]:
     """A ROS domain of this process and those that it starts."""
     domain = free_domain()
     os.environ.update(transport_environment(domain.id))
-    rclpy.init()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         yield
     finally:

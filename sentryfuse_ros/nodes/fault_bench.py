@@ -13,6 +13,7 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
@@ -176,7 +177,7 @@ def started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
     fuser = NodeProcess("fuse_node", stage.arguments, environment, stage.log_path)
     priority = CpuPriority()
     try:
-        rclpy.init()
+        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
         priority.take()
         node = rclpy.create_node("sentryfuse_bench", enable_rosout=False)
         try:

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 import rclpy
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 
 from ..replay.session import PlayedRun, TopicReplay
 from .collector import Collector, LatestMessages
@@ -66,7 +67,8 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
 @contextmanager
 def _replay_node() -> Iterator[Node]:
     """A node of this process, while the block runs."""
-    rclpy.init()
+    # Signals are the command's: rclpy would invalidate the context while messages are still being published.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     node = rclpy.create_node("sentryfuse_replay", enable_rosout=False)
     try:
         yield node
