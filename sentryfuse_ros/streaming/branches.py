@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple, Protocol
@@ -19,6 +18,9 @@ class Branch(IntEnum):
     REUSE = 0  # the token of the picture before stands for it
     LIGHT = 1  # its changed windows go through the smallest size of the encoder
     FULL = 2  # its changed windows go through the whole encoder
+
+
+_BRANCHES = tuple(Branch)
 
 
 class RouterInput(NamedTuple):
@@ -136,33 +138,35 @@ class LearnedRouter:
     costs ``margin`` more."""
 
     def __init__(self, weights: RouterWeights, steadiness: Steadiness | None = None):
-        self._steadiness = steadiness or Steadiness()
-        self._dwell = _Dwell(self._steadiness.dwell_pictures)
-        self._weights = weights
+        steadiness = steadiness or Steadiness()
+        self._dwell = _Dwell(steadiness.dwell_pictures)
+        self._costs, self._out_bias, self._margin = weights.costs, weights.out_bias, steadiness.margin
         # By hidden unit: what it makes of each feature, its bias, and what it adds to the two outputs.
         hidden = np.array(weights.hidden) / np.array(weights.scale)
         bias = np.array(weights.hidden_bias) - hidden @ np.array(weights.mean)
-        self._units: list[list[float]] = np.column_stack([hidden, bias, np.array(weights.out).T]).tolist()
+        self._units = [tuple(unit) for unit in np.column_stack([hidden, bias, np.array(weights.out).T]).tolist()]
 
     def reset(self) -> None:
         self._dwell.reset()
 
     def choose(self, given: RouterInput) -> Branch:
-        costs, dearness = self._weights.costs, 1 + given.ratio
-        total = [error + cost * dearness for error, cost in zip(self.expected_errors(given.features()), costs)]
-        total[self._dwell.branch] -= self._steadiness.margin
-        return self._dwell.settle(Branch(total.index(min(total))))
+        (of_reuse, of_light, of_full), dearness = self._costs, 1 + given.ratio
+        reuse, light = self.expected_errors(given)
+        total = [reuse + of_reuse * dearness, light + of_light * dearness, of_full * dearness]
+        total[self._dwell.branch] -= self._margin
+        return self._dwell.settle(_BRANCHES[total.index(min(total))])
 
-    def expected_errors(self, features: Sequence[float]) -> tuple[float, float, float]:
-        """Of reuse, light and full; that of full is 0."""
-        change, share, texture, confidence, ratio = features
-        reuse, light = self._weights.out_bias
-        # So few numbers take half as long in Python as the handful of calls of numpy that they would take.
+    def expected_errors(self, given: RouterInput) -> tuple[float, float]:
+        """Of reuse and of light, beyond that of full."""
+        change, share, texture, confidence, ratio = given
+        change = math.log1p(change)  # as in `RouterInput.features`
+        reuse, light = self._out_bias
+        # With caches cold, so few numbers take half as long in Python as the handful of calls of numpy that they would take.
         for a, b, c, d, e, bias, of_reuse, of_light in self._units:
             unit = math.tanh(a * change + b * share + c * texture + d * confidence + e * ratio + bias)
             reuse += of_reuse * unit
             light += of_light * unit
-        return softplus(reuse), softplus(light), 0.0
+        return softplus(reuse), softplus(light)
 
 
 def softplus(x: float) -> float:

@@ -11,8 +11,9 @@ from ..model.subnetwork import Subnetwork
 from ..model.tensor_shapes import token_counts
 from ..pruning.gate_scores import gate_scores
 from ..pruning.units import subnetwork_units
-from ..runtime.backend import PictureTokens
 from ..runtime.onnx_backend import OnnxBackend
+from ..runtime.onnx_fusion import EMPTY
+from ..runtime.plan_inputs import PictureInput
 from .branches import Branch
 from .camera_stream import CameraStream, StreamStep
 
@@ -37,9 +38,11 @@ class StreamClassifier:
         units = subnetwork_units(config, token_counts(config), part, scores)
         self._plan = OnnxBackend(checkpoint, threads).compile(part, units)
         self.stream = stream
-        self._name = spec.name
-        self._tokens = np.zeros((spec.shape[0], config.d_model), np.float32)  # of the window, the oldest first
-        self._seen = np.zeros(spec.shape[0], np.float32)
+        # Its arrays are kept up to date picture by picture: few of a window's tokens change.
+        (given,) = self._plan.inputs
+        assert isinstance(given, PictureInput)
+        self._given, self._tokens = given, given.arrays[spec.name]  # of the window, the oldest first
+        self._frames = spec.shape[0] // given.tokens  # pictures that share a token
         self._pictures = 0  # of the window, so far
         self._reuse, self._last = reuse_predictions, np.zeros(len(config.classes), np.float32)
         self.reset()
@@ -48,22 +51,22 @@ class StreamClassifier:
         """Forget every picture."""
         self.stream.reset()
         self._tokens[...] = 0
-        self._seen[...] = 0
         self._pictures = 0
+        self._plan.emptiness[...] = EMPTY
 
     def update(self, picture: np.ndarray, **stream_state: Any) -> StreamResult:
         """Take the next picture (C, H, W), not normalised; ``stream_state`` as in `CameraStream.update`."""
         step = self.stream.update(picture, **stream_state)
         self._tokens[:-1] = self._tokens[1:]
         self._tokens[-1] = step.token
-        if self._pictures < len(self._seen):
+        if self._pictures < len(self._tokens):
+            self._plan.emptiness[0, -1 - self._pictures // self._frames] = 0
             self._pictures += 1
-            self._seen[-self._pictures] = 1
         if step.branch != Branch.REUSE or not self._reuse:
             self._last = self.logits()
         return StreamResult(self._last, step)
 
     def logits(self) -> np.ndarray:
         """Of the pictures so far (classes,)."""
-        self._plan.take({self._name: PictureTokens(self._tokens, self._seen)})
+        self._given.lay_side_by_side()
         return self._plan.run()[0][0].copy()
