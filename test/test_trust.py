@@ -293,6 +293,28 @@ def test_a_lie_that_differs_by_degree_must_be_farther_out():
     assert by_degree.implausible - by_degree.far == pytest.approx(BY_DEGREE_MARGIN)
 
 
+def test_a_rare_scene_is_believed_and_does_not_widen_the_limit_of_other_quantities():
+    """A drop in the ground is far out in some quantities of a few recordings."""
+    random, count = np.random.default_rng(0), 2000
+    values = random.normal(0, 1, (count, 3))
+    values[:8, 2] += random.uniform(20, 40, 8)
+    none = Numbers(np.empty((0, 3)), np.empty(0, np.int64))
+    measured = Measured(("a", "b", "drop"), Numbers(values, np.arange(count)), none, (), (), np.arange(count) % 4 == 3, {})
+    table = fit_measured(measured)
+    assert table.judge({"a": 0.0, "b": 0.0, "drop": 50.0}).verdict < Plausibility.IMPLAUSIBLE
+    assert table.judge({"a": 0.0, "b": 12.0, "drop": 0.0}).verdict == Plausibility.IMPLAUSIBLE
+    assert table.judge({"a": 0.0, "b": 0.0, "drop": -50.0}).verdict == Plausibility.IMPLAUSIBLE  # no such hill was seen
+
+
+def test_a_file_that_does_not_state_how_far_honest_windows_were_seen_is_read(table):
+    record = trust_record({"imu": table}, "")
+    for numbers in record["inputs"]["imu"]["quantities"].values():
+        del numbers[5:]
+    before = tables_of(record, "")["imu"]
+    values = np.stack([table.centre + 20 * table.scale, table.centre - 20 * table.scale])
+    np.testing.assert_allclose(before.deviations(values), np.repeat([[20.0], [-20.0]], len(table.names), axis=1), rtol=1e-3)
+
+
 def test_too_few_windows_make_no_table():
     assert fit_table(windows_of(imu_windows(100))) is None
 
@@ -306,6 +328,7 @@ def test_too_few_windows_make_no_table():
         (lambda d: d["inputs"]["imu"].pop("lies"), "lies"),
         (lambda d: d["inputs"]["imu"]["lies"][0]["weights"].append(1.0), "weights"),
         (lambda d: d["inputs"]["imu"].update(far=float("inf")), "not finite"),
+        (lambda d: d["inputs"]["imu"]["quantities"]["mean acceleration z [m/s^2]"].__setitem__(6, 0.0), "not positive"),
     ],
 )
 def test_a_damaged_table_is_named(table, damage, expected):

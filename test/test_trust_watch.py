@@ -21,7 +21,8 @@ STEP_S = 0.2
 
 
 # These tests bring their own judgements.
-TABLE = TrustTable(("a quantity",), np.zeros(1), np.ones(1), np.array([[-1.0, 1.0]]), np.zeros(1), np.eye(1), 1.0, 1.3)
+ZERO, ONE = np.zeros(1), np.ones(1)
+TABLE = TrustTable(("a quantity",), ZERO, ONE, np.array([[-1.0, 1.0]]), np.ones((1, 2)), ZERO, np.eye(1), 1.0, 1.3)
 
 
 class Drive:

@@ -24,7 +24,7 @@ from ..errors import CheckpointError, ParameterError
 from ..preprocessing import ModalitySpec
 from .quantities import Quantities, number, quantity_names, text_of
 
-CLIP = 30.0  # deviations; farther than this is equally far
+CLIP = 1000.0  # deviations; farther than this is equally far
 SUSPICION_CLIP = 8.0
 DISPROVED = -2.0  # logit of a known lie; of windows below it, seven times as many are of the training as of the lie
 # What a trust file may tell under "measured": how the tables did on recordings that they were not fitted on.
@@ -74,14 +74,19 @@ class Suspicion:
 
 @dataclass(frozen=True)
 class TrustTable:
-    """One model input. names: of the q quantities. centre, scale (q,): their mean and deviation over the windows. offset (q,) and
-    whiten (q, q): the distance of deviations z is the norm of (z - offset) @ whiten over the square root of q. usual (q, 2): what
-    nearly all windows have, for words. windows: how many it was fitted on."""
+    """One model input.
+
+    names: of the q quantities. centre, scale (q,): their mean and deviation over the windows. usual (q, 2): what nearly all
+    windows have. reach (q, 2), at least 1: by how much deviations below and above that are divided for the distance, because a
+    few honest windows are as far out. offset (q,), whiten (q, q): the distance of deviations z is the norm of
+    (in_reach(z) - offset) @ whiten over the square root of q. windows: how many it was fitted on.
+    """
 
     names: tuple[str, ...]
     centre: np.ndarray
     scale: np.ndarray
     usual: np.ndarray
+    reach: np.ndarray
     offset: np.ndarray
     whiten: np.ndarray
     far: float
@@ -125,9 +130,15 @@ class TrustTable:
         z = (values - self.centre) / self.scale
         return np.clip(np.nan_to_num(z, nan=CLIP, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
 
+    def in_reach(self, z: np.ndarray) -> np.ndarray:
+        """Deviations (n, q), of which the part that is outside of what is usual is divided by the reach."""
+        low, high = ((self.usual - self.centre[:, None]) / self.scale[:, None]).T
+        within = np.clip(z, low, high)
+        return within + (z - within) / np.where(z < low, self.reach[:, 0], self.reach[:, 1])
+
     def distances(self, z: np.ndarray) -> np.ndarray:
         """Distances (n,) of deviations (n, q)."""
-        y = (z - self.offset) @ self.whiten
+        y = (self.in_reach(z) - self.offset) @ self.whiten
         return np.sqrt((y * y).mean(axis=1))
 
     def suspicions_of(self, z: np.ndarray) -> np.ndarray:
@@ -152,7 +163,7 @@ class TrustTable:
         return {
             "windows": self.windows,
             "quantities": {
-                name: [_short(v) for v in (self.centre[i], self.scale[i], *self.usual[i], self.offset[i])]
+                name: [_short(v) for v in (self.centre[i], self.scale[i], *self.usual[i], self.offset[i], *self.reach[i])]
                 for i, name in enumerate(self.names)
             },
             "whiten": [_short(v) for v in self.whiten[np.tril_indices(len(self.names))]],
@@ -180,7 +191,9 @@ class TrustTable:
             q = len(names)
             columns = np.array(list(values["quantities"].values()), np.float64)
             lower = np.array(values["whiten"], np.float64)
-            if not 0 < q <= 4096 or columns.shape != (q, 5) or lower.shape != (q * (q + 1) // 2,):
+            if columns.shape == (q, 5):  # of a file that does not state how far honest windows were seen
+                columns = np.hstack((columns, np.ones((q, 2))))
+            if not 0 < q <= 4096 or columns.shape != (q, 7) or lower.shape != (q * (q + 1) // 2,):
                 raise ValueError(f"{q} quantities, numbers of shape {columns.shape} and {lower.shape}")
             whiten = np.zeros((q, q))
             whiten[np.tril_indices(q)] = lower
@@ -200,10 +213,11 @@ class TrustTable:
                 raise ValueError(f"not {3 * q + 1} weights of each lie")
             limits = [float(values["far"]), float(values["implausible"])]
             numbers = (columns, whiten, np.array(limits), *(s.weights for s in suspicions))
-            if not all(np.isfinite(part).all() for part in numbers) or not (columns[:, 1] > 0).all():
-                raise ValueError("a number that is not finite, or a scale that is not positive")
-            centre, scale, usual, offset = columns[:, 0], columns[:, 1], columns[:, 2:4], columns[:, 4]
-            return cls(names, centre, scale, usual, offset, whiten, limits[0], limits[1], suspicions, int(values["windows"]))
+            if not all(np.isfinite(part).all() for part in numbers) or not (columns[:, [1, 5, 6]] > 0).all():
+                raise ValueError("a number that is not finite, or a scale or reach that is not positive")
+            centre, scale, usual, offset, reach = columns[:, 0], columns[:, 1], columns[:, 2:4], columns[:, 4], columns[:, 5:]
+            windows = int(values["windows"])
+            return cls(names, centre, scale, usual, reach, offset, whiten, limits[0], limits[1], suspicions, windows)
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CheckpointError(what, str(error), "a trust table of this version", _AGAIN) from error
 

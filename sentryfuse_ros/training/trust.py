@@ -29,6 +29,7 @@ LEAST_WINDOWS = 200  # for a table
 LEAST_OF_CONDITION = 50  # for a condition to be left out
 MOST_WINDOWS = 6000
 LEAST_SCALE = 0.03  # of a quantity; most are logarithms or shares, and a deviation of 3 % is small
+FARTHEST = 3.0  # deviations that the honest windows farthest from what is usual are drawn in to
 RIDGE = 0.03
 PENALTY = 30.0  # on the weights of a suspicion
 HALVINGS = 8
@@ -152,10 +153,15 @@ def _fit(measured: Measured, known: np.ndarray, start: TrustTable | None = None)
     own = clean.at(training)
     centre, scale = own.mean(axis=0), np.maximum(own.std(axis=0), LEAST_SCALE)
     usual = np.quantile(own, (0.005, 0.995), axis=0).T
-    table = TrustTable(names, centre, scale, usual, np.zeros(len(names)), np.eye(len(names)), 0.0, 0.0)
+    # A drop in the ground moves some of a LiDAR's heights by thirty deviations. The few windows that show one must not set the
+    # limit of the distance for all the others. Made-up weather does not count here: it goes farther than any real one.
+    farthest = (np.stack((own.min(axis=0), own.max(axis=0)), axis=1) - usual) / scale[:, None]
+    reach = np.maximum(np.abs(farthest) / FARTHEST, 1.0)
+    table = TrustTable(names, centre, scale, usual, reach, np.zeros(len(names)), np.eye(len(names)), 0.0, 0.0)
     z = table.deviations(np.concatenate((own, measured.weather.at(training))))
-    offset = z.mean(axis=0)
-    whiten = np.linalg.cholesky(np.linalg.inv(_shrunk_covariance(z - offset) + RIDGE * np.eye(len(names))))
+    near = table.in_reach(z)
+    offset = near.mean(axis=0)
+    whiten = np.linalg.cholesky(np.linalg.inv(_shrunk_covariance(near - offset) + RIDGE * np.eye(len(names))))
     table = replace(table, offset=offset, whiten=whiten)
     z_own, z_validation = table.deviations(own), table.deviations(clean.at(known & validation))
     both = [table.distances(z_own), table.distances(z_validation)]
