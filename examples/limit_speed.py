@@ -8,11 +8,13 @@ makes a prediction good enough to act on is up to you; this program wants three 
 
 from __future__ import annotations
 
+import signal
+import sys
 from collections import deque
 
 import rclpy
-from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from std_msgs.msg import Float32
 
 from sentryfuse_ros.msg import FusedPrediction
@@ -45,11 +47,13 @@ class SpeedLimiter(Node):
 
 
 def main() -> None:
-    rclpy.init()
+    # rclpy's own handlers would end the context in the middle of a step, which then fails.
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # a launch file that ends
     try:
         rclpy.spin(SpeedLimiter())
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass  # Ctrl-C, or a launch file that ends
+    except KeyboardInterrupt:  # Ctrl-C
+        pass
 
 
 if __name__ == "__main__":
