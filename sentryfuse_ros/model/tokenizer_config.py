@@ -59,6 +59,11 @@ class TokenizerConfig(ABC):
         """Whether a token is made of every picture by itself, which stays the same from window to window and may be kept."""
         return False
 
+    @property
+    def sees_valid_pixels(self) -> bool:
+        """Whether the stem as a graph is given one more plane of each picture, which is 1 where any channel is not 0."""
+        return False
+
     def at_size(self: T, size: int) -> T:
         """The options of the stem at one of its sizes: 0 is the whole stem, 1 the first of ``sizes``. It has no sizes itself."""
         return self.smaller(self.sizes[size - 1]) if size else replace(self, sizes=())
@@ -157,7 +162,6 @@ class FrameTokenizerConfig(TokenizerConfig):
 
     @property
     def sees_valid_pixels(self) -> bool:
-        """Whether a picture may be given with one more plane, which is 1 where any channel is not 0."""
         return self.validity_mask == "one" or bool(self.statistics)
 
     def smaller(self, size: StemSize) -> FrameTokenizerConfig:

@@ -7,17 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ..model.tokenizer_config import FrameTokenizerConfig, TokenizerConfig
+from ..model.tokenizer_config import TokenizerConfig
 from .backend import PictureTokens
 
 WINDOW, TOKENS = "window", "tokens"  # input and output of a session for pictures
 RUNS_KEPT = 64  # for which a token is kept at most; a window of 2 s at 10 predictions a second has 20
 _PROBE_STRIDE = 997  # every so many-th number of a picture makes the key under which its token is looked up
-
-
-def sees_valid_pixels(options: TokenizerConfig) -> bool:
-    """Whether the graph of a stem takes `with_valid_pixels`."""
-    return isinstance(options, FrameTokenizerConfig) and options.sees_valid_pixels
 
 
 def with_valid_pixels(pictures: np.ndarray, valid: np.ndarray, out: np.ndarray | None) -> np.ndarray:
@@ -46,7 +41,7 @@ class PictureSession:
     def __init__(self, session: Any, options: TokenizerConfig, whole: Any | None = None):
         """``whole``: a faster session for pictures in which every pixel is valid, that is, not zero in all channels."""
         self._session, self._options, self._whole = session, options, whole
-        self._sees_valid = sees_valid_pixels(options)
+        self._sees_valid = options.sees_valid_pixels
         self._given: np.ndarray | None = None  # where the valid pixels are put beside the pictures
         self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
         self._newest: tuple[np.ndarray, PictureTokens] | None = None  # the newest window, and what was made of it

@@ -15,7 +15,7 @@ from ..model.patch_config import MOTION_CONTEXT, PatchTokenizerConfig
 from ..model.tokenizer_config import SERIES_KERNEL, SeriesTokenizerConfig, TokenizerConfig
 from ..preprocessing import ModalitySpec
 from .backend import PictureTokens
-from .picture_session import PictureSession, sees_valid_pixels, with_valid_pixels
+from .picture_session import PictureSession, with_valid_pixels
 
 MOTION = " motion"  # behind the name of a modality: input (N, steps * D) with the pictures around each token side by side
 SPECTRUM = " spectrum"  # behind the name of a modality: input with the steps around each token, channel by channel
@@ -39,19 +39,20 @@ class WindowInput:
     def __init__(self, spec: ModalitySpec, options: TokenizerConfig, tokens: int):
         self.name, self.tokens, self._options = spec.name, tokens, options
         shape = list(spec.shape)
-        self._with_valid = sees_valid_pixels(options)
-        shape[1] += self._with_valid
+        shape[1] += options.sees_valid_pixels
         self._window = np.zeros(shape, np.float32)
         self.arrays = {spec.name: self._window}
 
     def take(self, given: np.ndarray | PictureTokens) -> np.ndarray | None:
         """See `PlanInput.take`."""
         assert isinstance(given, np.ndarray)
-        if self._with_valid:
-            with_valid_pixels(given, np.asarray(given.any(1)), self._window)
+        valid = given
+        if self._options.sees_valid_pixels:
+            valid = np.asarray(given.any(1))
+            with_valid_pixels(given, valid, self._window)
         else:
             self._window[...] = given
-        seen = self._options.seen(given, self.tokens)
+        seen = self._options.seen(valid, self.tokens)
         return None if seen.all() else seen
 
 

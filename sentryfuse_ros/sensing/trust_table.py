@@ -16,6 +16,7 @@ import enum
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -130,9 +131,14 @@ class TrustTable:
         z = (values - self.centre) / self.scale
         return np.clip(np.nan_to_num(z, nan=CLIP, posinf=CLIP, neginf=-CLIP), -CLIP, CLIP)
 
+    @cached_property
+    def _usual_deviations(self) -> np.ndarray:
+        """``usual`` in deviations, lowest and highest (2, q)."""
+        return ((self.usual - self.centre[:, None]) / self.scale[:, None]).T
+
     def in_reach(self, z: np.ndarray) -> np.ndarray:
         """Deviations (n, q), of which the part that is outside of what is usual is divided by the reach."""
-        low, high = ((self.usual - self.centre[:, None]) / self.scale[:, None]).T
+        low, high = self._usual_deviations
         within = np.clip(z, low, high)
         return within + (z - within) / np.where(z < low, self.reach[:, 0], self.reach[:, 1])
 
