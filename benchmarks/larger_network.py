@@ -1,11 +1,15 @@
 """A network of the size that larger robots run: d = 256, 6 layers, 256 tokens. Its weights are random, because only time counts.
 
-Its stems are small, so nearly all of its time goes into the transformer, and a share of FLOPs is nearly a share of time.
+Its stems are small, so nearly all of its time goes into the transformer. A plan may leave out layers, and heads and channels of
+those that stay. As with every model under `budget: time`, the parts of the network are timed first, and a ratio runs the best
+plan that fits into its share of the dense network's time. Random weights have no accuracy to choose by. In its place stands the
+share of the FLOPs that a plan runs, so that a ratio runs as much of the network as fits, with all four sensors.
 
     python -m benchmarks.larger_network --json larger_network.json
 
-times its plans on ONNX Runtime beside the bare matrix products that each of them needs, without norms, softmax or activations, in
-torch's library for such products. Both take turns, on one thread.
+times the plans on ONNX Runtime beside the bare matrix products that each of them needs, without norms, softmax or activations, in
+torch's library for such products. Both take turns, on one thread. With `--budget flops`, a ratio is a share of FLOPs, and all
+layers run.
 """
 
 from __future__ import annotations
@@ -22,18 +26,22 @@ import numpy as np
 import torch
 
 from sentryfuse_ros.machine import machine
-from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.model.config import DEFAULT_RATIO_LEVELS, FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import checkpoint_of
+from sentryfuse_ros.model.subnetwork import Subnetwork, all_codes, of_code, whole_stems
 from sentryfuse_ros.model.tensor_shapes import token_counts
 from sentryfuse_ros.model.tokenizer_config import SERIES_KERNEL, SeriesTokenizerConfig
 from sentryfuse_ros.pruning.budget import SiteBudget
+from sentryfuse_ros.pruning.planner import PlanChoice, PlanWorth, choose_plans
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.onnx_backend import OnnxBackend
-from sentryfuse_ros.runtime.plan_costs import noise_window
+from sentryfuse_ros.runtime.plan_costs import ROUNDS, measure_plan_costs, noise_window
 
 SENSORS, STEPS, STEPS_PER_TOKEN = 4, 640, 10  # 64 tokens for each sensor
 RATIOS = (0.0, 0.5, 0.7, 0.9)
+LAYERS = 6
+FUSION_SIZES = [(layers, level) for layers in range(LAYERS, 0, -1) for level in DEFAULT_RATIO_LEVELS]
 Product = tuple[int, int, int, int]  # so many products of a matrix (rows, inner) with one (inner, columns)
 
 
@@ -46,7 +54,8 @@ def larger_network() -> SentryFuse:
             "modalities": [{"name": n, "kind": "imu", "window_s": 3.2, "shape": [STEPS, 6]} for n in names],
             "classes": [f"class_{i}" for i in range(10)],
             "d_model": 256,
-            "layers": 6,
+            "layers": LAYERS,
+            "fusion_sizes": FUSION_SIZES,
             "num_kv_heads": 4,
             "heads_per_group": 2,
             "head_dim": 32,
@@ -90,12 +99,26 @@ def product_runner(products: Sequence[Product]) -> Callable[[], None]:
     return run
 
 
+def choose_by_time(engine: Engine, rounds: int = ROUNDS) -> None:
+    """Let each ratio run as many of the network's FLOPs, with all sensors, as fit into its share of the measured time."""
+    config, everyone = engine.checkpoint.config, (True,) * SENSORS
+    dense = engine.flops(PlanChoice(whole_stems(config, everyone, 0.0)))
+
+    def share(part: Subnetwork) -> float | None:
+        return engine.flops(PlanChoice(part)) / dense if part.used == everyone else None
+
+    worth = {code: [share(of_code(code, size)) for size in config.fusion_sizes] for code in all_codes(config)}
+    engine.choose(choose_plans(config, measure_plan_costs(engine, rounds), PlanWorth(worth, {})))
+
+
 @torch.inference_mode()
-def measure(rounds: int) -> list[dict[str, Any]]:
+def measure(rounds: int, budget: str) -> list[dict[str, Any]]:
     """One row per ratio."""
     torch.set_num_threads(1)
     checkpoint = checkpoint_of(larger_network())
     engine, everyone = Engine(checkpoint, OnnxBackend(checkpoint)), np.ones(SENSORS, bool)
+    if budget == "time":
+        choose_by_time(engine)
     window, flops = noise_window(engine), {}
     sides: dict[tuple[float, str], Callable[[], Any]] = {}
     for ratio in RATIOS:
@@ -117,6 +140,8 @@ def measure(rounds: int) -> list[dict[str, Any]]:
     return [
         {
             "ratio": ratio,
+            "layers": engine.choice(everyone.tolist(), ratio).part.layers,
+            "units_level": engine.choice(everyone.tolist(), ratio).part.units_level,
             "plan_ms": round(median[ratio, "plan"], 3),
             "products_ms": round(median[ratio, "products"], 3),
             "products_mflop": round(flops[ratio] / 1e6, 1),
@@ -131,16 +156,22 @@ def measure(rounds: int) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--budget", choices=("time", "flops"), default="time")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    rows = measure(args.rounds)
+    rows = measure(args.rounds, args.budget)
     for row in rows:
         print(
             f"r {row['ratio']:.1f}  {row['plan_ms']:7.2f} ms  {row['speedup_over_ratio_0']:5.2f}x  "
-            f"its products {row['products_ms']:7.2f} ms  {row['plan_over_products']:.2f}x"
+            f"its products {row['products_ms']:7.2f} ms  {row['plan_over_products']:.2f}x  "
+            f"{row['layers']} layers at {row['units_level']}"
         )
     if args.json:
-        report = {"command": f"python -m benchmarks.larger_network --rounds {args.rounds}", "machine": machine(1), "rows": rows}
+        report = {
+            "command": f"python -m benchmarks.larger_network --rounds {args.rounds} --budget {args.budget}",
+            "machine": machine(1),
+            "rows": rows,
+        }
         args.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
