@@ -24,7 +24,17 @@ from sentryfuse_ros.sensing.quantities import median, quantiles, quantities
 from sentryfuse_ros.sensing.trust_table import MEASURED, Plausibility, TrustTable, tables_of, trust_record
 from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.made_up_lies import MadeUpLie
-from sentryfuse_ros.training.trust import BY_DEGREE_MARGIN, LOGIT_MARGIN, MARGIN, Measured, Numbers, fit_measured, fit_table
+from sentryfuse_ros.training.trust import (
+    BY_DEGREE_MARGIN,
+    LOGIT_MARGIN,
+    MARGIN,
+    WEATHER_RARE,
+    Measured,
+    Numbers,
+    fit_measured,
+    fit_table,
+    measure,
+)
 
 G = 9.80665
 
@@ -272,10 +282,29 @@ def test_a_window_with_too_few_steps_is_not_judged():
 def test_a_condition_that_a_table_had_not_seen_widens_its_limit():
     still, shaken = imu_windows(240), imu_windows(240, seed=3, shaken=12.0)
     x = np.concatenate((still, shaken))
-    loose = fit_table(windows_of(x, {"vibration": np.arange(len(x)) >= 240}))
-    tight = fit_table(windows_of(x))
+    measured = measure(windows_of(x, {"vibration": np.arange(len(x)) >= 240}))
+    measured = replace(measured, weather=Numbers(measured.clean.values[:0], measured.clean.of[:0]))  # which widens it as well
+    loose, tight = fit_measured(measured), fit_measured(replace(measured, conditions={}))
     assert tight.implausible == pytest.approx(MARGIN * tight.far)
     assert loose.implausible > 1.2 * tight.implausible
+
+
+def test_made_up_weather_widens_the_limit_of_the_distance():
+    """Vibrations as strong as the strongest made-up ones are no lie, though no recording has them."""
+    random, count = np.random.default_rng(0), 400
+    clean = Numbers(random.normal(0, 1, (count, 3)), np.arange(count))
+    calm = Numbers(random.normal(0, 1, (count, 3)), clean.of)
+    rough = Numbers(calm.values.copy(), clean.of)
+    rough.values[::25, 0] += 20
+    held_out = np.arange(count) % 4 == 3
+    tight, wide = (fit_measured(Measured(("a", "b", "c"), clean, weather, (), (), held_out, {})) for weather in (calm, rough))
+    assert tight.implausible == pytest.approx(MARGIN * tight.far)
+    reached = wide.distances(wide.deviations(rough.values))
+    assert wide.implausible == pytest.approx(np.quantile(reached, 1 - WEATHER_RARE)) and wide.implausible > 2 * wide.far
+    far_out = {"a": 20.0, "b": 0.0, "c": 0.0}
+    assert tight.judge(far_out).verdict == Plausibility.IMPLAUSIBLE and wide.judge(far_out).verdict == Plausibility.FAR
+    # As far in the quantity that no weather moves: a lie.
+    assert wide.judge({"a": 0.0, "b": 20.0, "c": 0.0}).verdict == Plausibility.IMPLAUSIBLE
 
 
 def test_a_lie_that_differs_by_degree_must_be_farther_out():
@@ -322,7 +351,9 @@ def test_too_few_windows_make_no_table():
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda d: d.update(format_version=9), "format_version"),
+        (lambda d: d.update(format_version=9), "trust file format_version: saw 9, expected 1"),
+        (lambda d: d.pop("inputs"), "trust file inputs: saw no such key, only format_version, command, expected an object"),
+        (lambda d: d.update(inputs=[]), "trust file inputs: saw list, expected an object"),
         (lambda d: d["inputs"]["imu"]["whiten"].pop(), "trust table of this version"),
         (lambda d: d["inputs"]["imu"].update(far="near"), "could not convert"),
         (lambda d: d["inputs"]["imu"].pop("lies"), "lies"),

@@ -23,15 +23,18 @@ def folders(tmp_path_factory):
     torch.manual_seed(0)
     config = tiny_config(modalities=SPECS, classes=("sand", "wood"), kv_stride={}, tokenizer={})
     recipe = {"train_groups": [f"run{i}" for i in range(5)], "validation_groups": ["run5"]}
-    return save_checkpoint(SentryFuse(config), root / "model", {"recipe": recipe}), root / "set"
+    name = "a_model_whose_name_does_not_fit_into_one_line_of_a_terminal_of_eighty_columns"
+    return save_checkpoint(SentryFuse(config), root / name, {"recipe": recipe}), root / "set"
 
 
 def test_a_trust_file_is_made_of_the_groups_that_the_checkpoint_names(folders, capsys):
     model, windows = folders
     before = (model / "model.safetensors").read_bytes()
     assert main(["trust", str(model), str(windows)]) == 0
-    out = " ".join(capsys.readouterr().out.split())
-    assert "imu: 55 quantities of 305 windows" in out and "written to" in out and "model.trust.json" in out
+    lines = capsys.readouterr().out.splitlines()
+    # One line per input and one for the file, however long they are: the output may go to a file.
+    assert [line.split()[0] for line in lines] == ["camera:", "imu:", "written"]
+    assert lines[1].startswith("imu: 55 quantities of 305 windows") and lines[2] == f"written to {model / 'model.trust.json'}"
     assert (model / "model.safetensors").read_bytes() == before
     engine = Engine.load(model)
     assert set(engine.trust_tables) == {"camera", "imu"}
@@ -50,6 +53,11 @@ def test_what_cannot_be_done_is_said(folders, capsys):
     model, windows = folders
     assert main(["trust", str(model), str(windows), "--inputs", "nose"]) == 2
     assert "nose" in capsys.readouterr().err
+    assert main(["trust", "ground_robot", str(windows)]) == 2  # a robot's own installation is not changed by mistake
+    error = " ".join(capsys.readouterr().err.split())
+    assert "the name of a shipped model, 'ground_robot'" in error and "ground_robot and give the copy" in error
+    assert main(["trust", "nowhere", str(windows)]) == 2
+    assert "nowhere" in capsys.readouterr().err
     assert main(["trust", str(model), str(windows), "--groups", "run0"]) == 2
     assert "too few windows" in capsys.readouterr().err
     assert main(["trust", str(model), str(windows), "--groups", "run9"]) == 2

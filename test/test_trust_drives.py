@@ -4,6 +4,7 @@ import numpy as np
 from trust_maker import IMU, imu_table, imu_windows
 
 from benchmarks.trust.collect import measured
+from benchmarks.trust.corruption_table import interval
 from benchmarks.trust.drives import JUDGED_S, _moments, distrusted
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 
@@ -28,3 +29,12 @@ def test_the_moments_of_a_drive_contain_the_ends_of_its_windows():
     moments = _moments(ends.astype(np.int64))
     assert set(ends.astype(np.int64).tolist()) <= set(moments.tolist()) and (np.diff(moments) > 0).all()
     assert moments[0] < 0.5 * NS and np.diff(moments).max() <= JUDGED_S * NS
+
+
+def test_windows_of_one_drive_count_as_one_piece_of_evidence():
+    random = np.random.default_rng(0)
+    values, drives = random.normal(0, 1, 40), np.arange(40)
+    low, high = interval(values, drives)
+    half = 1.96 * values.std() / np.sqrt(40)
+    np.testing.assert_allclose([low, high], [values.mean() - half, values.mean() + half], atol=0.05)
+    np.testing.assert_allclose(interval(np.repeat(values, 10), np.repeat(drives, 10)), [low, high])

@@ -18,6 +18,7 @@ from .judge import masks_in_drives, verdicts
 
 SUFFIX = ".corruptions"  # of the files that `collect --corruptions` writes
 BELOW = 0.01  # a cell that is less below the unplugged sensor is level with it
+RESAMPLES = 4000  # of the drives, for an interval
 
 
 def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
     checkpoint = read_checkpoint(model)
     tables = tables_of(checkpoint.trust, f"trust file of {model}")
     stored = np.load(cache / "windows.npz")
-    labels = stored["labels"]
+    labels, drives = stored["labels"], stored["drives"]
     rows: list[dict[str, Any]] = []
     for sensor in checkpoint.config.names:
         arrays = np.load(cache / f"{sensor}.corruptions.npz")
@@ -35,7 +36,9 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
             values, believed = arrays[f"{corruption.name}/quantities"], arrays[f"{corruption.name}/predicted"]
             noticed = arrays[f"{corruption.name}/seen"] | (verdicts(tables[sensor], values) == Plausibility.IMPLAUSIBLE)
             noticed = in_drives.get(corruption.name, noticed)
-            kept = float((np.where(noticed, alone, believed) == labels).mean())
+            right = np.where(noticed, alone, believed) == labels
+            kept = float(right.mean())
+            low, high = interval(right.astype(float) - (alone == labels), drives)
             rows.append(
                 {
                     "sensor": sensor,
@@ -45,13 +48,15 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
                     "believed": round(float((believed == labels).mean()) / clean, 4),
                     "relative": round(kept / clean, 4),
                     "unplugged": round(without / clean, 4),
+                    "against_unplugged_low": round(low / clean, 4),
+                    "against_unplugged_high": round(high / clean, 4),
                 }
             )
     return {
         "machine": machine(1),
         "model": checkpoint.info.get("name"),
         "windows": len(labels),
-        "drives": len(set(stored["drives"].tolist())),
+        "drives": len(set(drives.tolist())),
         "mean_relative_accuracy": round(float(np.mean([r["relative"] for r in rows])), 4),
         "lowest_relative_accuracy": min(r["relative"] for r in rows),
         "worst_against_unplugged": round(min(r["relative"] - r["unplugged"] for r in rows), 4),
@@ -59,17 +64,28 @@ def judge_corruptions(model: Path, cache: Path) -> dict[str, Any]:
     }
 
 
+def interval(values: np.ndarray, drives: np.ndarray) -> tuple[float, float]:
+    """The mean of ``values`` (n,) is within these bounds in 95 % of the sets of as many drives, drawn with replacement: the
+    windows of one drive (``drives``, n names) are much alike."""
+    names, of = np.unique(drives, return_inverse=True)
+    sums, counts = np.bincount(of, values), np.bincount(of)
+    drawn = np.random.default_rng(0).integers(0, len(names), (RESAMPLES, len(names)))
+    low, high = np.quantile(sums[drawn].sum(axis=1) / counts[drawn].sum(axis=1), (0.025, 0.975))
+    return float(low), float(high)
+
+
 def corruption_markdown(result: dict[str, Any]) -> str:
     """The table of docs/TRUST.md."""
-    below = sum(r["relative"] < r["unplugged"] - BELOW for r in result["rows"])
+    below = [r for r in result["rows"] if r["relative"] < r["unplugged"] - BELOW]
     text = (
         f"Mean over all cells {result['mean_relative_accuracy']:.3f}, lowest {result['lowest_relative_accuracy']:.3f}; the cell "
-        f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it, and {below} of the "
-        f"{len(result['rows'])} cells are more than {BELOW:g} below it ({result['windows']} windows of {result['drives']} "
+        f"that is worst against the unplugged sensor is {result['worst_against_unplugged']:+.3f} from it, and {len(below)} of "
+        f"the {len(result['rows'])} cells are more than {BELOW:g} below it ({result['windows']} windows of {result['drives']} "
         "drives). In brackets, the share of windows in which the sensor is masked."
     )
     lines = [
         textwrap.fill(text, 140),
+        *(["", *map(_below, below)] if below else []),
         "",
         "| sensor | corruption | " + " | ".join(f"severity {s}" for s in SEVERITIES) + " | unplugged |",
         "|---|---|" + "---|" * (len(SEVERITIES) + 1),
@@ -79,3 +95,12 @@ def corruption_markdown(result: dict[str, Any]) -> str:
         cells = " | ".join(f"{r['relative']:.3f}" + (f" ({r['masked']:.0%})" if r["masked"] else "") for r in own)
         lines.append(f"| {sensor} | {corruption} | {cells} | {own[0]['unplugged']:.3f} |")
     return "\n".join(lines) + "\n"
+
+
+def _below(row: dict[str, Any]) -> str:
+    """What is to be said of a cell that is below the unplugged sensor."""
+    low, high = row["against_unplugged_low"], row["against_unplugged_high"]
+    return (
+        f"- {row['sensor']}, {row['corruption']}, severity {row['severity']}: {row['relative'] - row['unplugged']:+.3f}, "
+        f"with a 95 % interval of {low:+.3f} to {high:+.3f} (bootstrap over drives)"
+    )

@@ -116,6 +116,7 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
             others = tuple(s for s in table.suspicions if s.name not in MADE_UP.get(lie.name, ()))
             unknown = verdicts(replace(table, suspicions=others), arrays[f"{lie.name}/quantities"])
             masks = played.get(lie.name, noticed)
+            costly = without & ~believed
             rows.append(
                 {
                     "sensor": sensor,
@@ -131,6 +132,10 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
                     "believed": _points(believed),
                     "masked": _points(np.where(masks, without, believed)),
                     "unplugged": _points(without),
+                    "costly_windows": int(costly.sum()),
+                    "costly_cleared": int(masks[costly].sum()),
+                    "not_cleared_believed": _points(believed[~masks]) if not masks.all() else None,
+                    "not_cleared_unplugged": _points(without[~masks]) if not masks.all() else None,
                 }
             )
     harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= ENOUGH]
@@ -147,6 +152,8 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "lies_that_harm": len(harmful),
         "lies_flagged": sum(r["cleared"] >= ENOUGH for r in harmful),
         "harmful_windows_flagged": round(float(np.mean([r["cleared"] for r in harmful])), 4),
+        "costly_windows": sum(r["costly_windows"] for r in harmful),
+        "costly_windows_flagged": sum(r["costly_cleared"] for r in harmful),
         "worst_lie_vs_unplugged_points": round(worst["masked"] - worst["unplugged"], 2),
         "worst_lie": f"{worst['sensor']} {worst['lie']}",
         "false_mask_share": known,

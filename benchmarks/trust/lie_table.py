@@ -24,7 +24,8 @@ def markdown(result: dict[str, Any]) -> str:
         "that in which it is left out where its bit is cleared, *unplugged* that without the sensor.",
         f"- {flagged} of the {harmful} lies that the decoder refuses, or that cost more than a point against the unplugged "
         f"sensor, have their bit cleared in at least 95 % of the windows; of the windows of all {harmful}, it is in "
-        f"{result['harmful_windows_flagged']:.1%}.",
+        f"{result['harmful_windows_flagged']:.1%}. In {result['costly_windows']} of their windows the model is wrong with the "
+        f"lying sensor and right without it; of these, it is in {result['costly_windows_flagged']}.",
         _rest(result),
         f"- The worst lie ({result['worst_lie']}) leaves the accuracy {-result['worst_lie_vs_unplugged_points']:.1f} points "
         "below that without the sensor.",
@@ -69,4 +70,12 @@ def _rest(result: dict[str, Any]) -> str:
         return "- No lie that harms is cleared in fewer."
     names = "; ".join(f"{r['text']} ({r['cleared']:.0%})" for r in rest)
     least = min(r["stays_cleared"] or 0.0 for r in rest)
-    return f"- The others are {names}. Once such a bit is cleared, it stays so in {least:.0%} of the windows that follow."
+    believed = min(r["not_cleared_believed"] for r in rest)
+    unplugged = max(r["not_cleared_unplugged"] for r in rest)
+    costly, cleared = (sum(r[name] for r in rest) for name in ("costly_windows", "costly_cleared"))
+    return (
+        f"- The others are {names}. Once such a bit is cleared, it stays so in {least:.0%} of the windows that follow. In the "
+        f"windows in which it is not, the model is right in at least {believed:.1f} % with the lying sensor, and in at most "
+        f"{unplugged:.1f} % without it. In {costly} windows with these lies, it is wrong with the sensor and right without; "
+        f"the bit is cleared in {cleared} of them."
+    )

@@ -8,7 +8,9 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
-    parser.add_argument("model", type=Path, help="model folder or .safetensors file; its weights are not changed")
+    parser.add_argument(
+        "model", help="model folder or .safetensors file, not the name of a shipped model; its weights are not changed"
+    )
     parser.add_argument("dataset", help="what it was trained on: a folder written by sentryfuse dataset, or a known data set")
     parser.add_argument(
         "--groups", nargs="+", metavar="GROUP", default=(), help="groups of its training (default: as its JSON says)"
@@ -36,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
 
     console = Console()
     task = TrustTask(
-        args.model,
+        _model_file(args.model),
         args.dataset,
         tuple(args.groups),
         tuple(args.validate_on),
@@ -44,6 +46,23 @@ def run(args: argparse.Namespace) -> int:
         "sentryfuse " + shlex.join(sys.argv[1:]),
     )
     with Console(stderr=True).status("looking at the windows of the training"):
-        file = make_trust_file(task, lambda text: console.print(text, markup=False))
-    console.print(f"written to {file}", markup=False)
+        file = make_trust_file(task, lambda text: console.print(text, markup=False, soft_wrap=True))
+    console.print(f"written to {file}", markup=False, soft_wrap=True)
     return 0
+
+
+def _model_file(model: str) -> Path:
+    """The model whose trust file is written. Raises ParameterError for the mere name of a shipped model."""
+    from ..errors import ParameterError
+    from ..paths import share_path
+
+    path = Path(model).expanduser()
+    shipped = share_path("models") / model
+    if path.exists() or path.name != model or not shipped.exists():
+        return path
+    raise ParameterError(
+        "model",
+        f"the name of a shipped model, {model!r}",
+        "a folder or .safetensors file, because the trust file is written beside it",
+        f"copy {shipped} and give the copy",
+    )

@@ -244,9 +244,13 @@ def tables_of(trust: Mapping[str, Any], what: str) -> dict[str, TrustTable]:
     """The tables of a checkpoint by model input, from the JSON of its trust file. Raises CheckpointError."""
     if not trust:
         return {}
-    if trust.get("format_version") != _FORMAT_VERSION or not isinstance(trust.get("inputs"), Mapping):
-        raise CheckpointError(what, trust.get("format_version"), f"format_version {_FORMAT_VERSION}, with inputs", _AGAIN)
-    return {str(name): TrustTable.from_dict(values, f"{what} input {name!r}") for name, values in trust["inputs"].items()}
+    if trust.get("format_version") != _FORMAT_VERSION:
+        raise CheckpointError(f"{what} format_version", trust.get("format_version"), str(_FORMAT_VERSION), _AGAIN)
+    inputs = trust.get("inputs")
+    if not isinstance(inputs, Mapping):
+        seen = type(inputs).__name__ if "inputs" in trust else "no such key, only " + ", ".join(map(str, trust))
+        raise CheckpointError(f"{what} inputs", seen, "an object with one table per model input", _AGAIN)
+    return {str(name): TrustTable.from_dict(values, f"{what} input {name!r}") for name, values in inputs.items()}
 
 
 def trust_record(tables: Mapping[str, TrustTable], command: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Both tests of a table know the recordings, and the same windows in made-up weather. Their first limit is what validation windows
 reach. The second lies beyond it by a margin, and by as much more as recordings under one condition (darkness, dust ...) were
 beyond the limit of a table that was fitted without all recordings under that condition: so strange was weather that it had never
-seen.
+seen. The second limit of the distance also lies beyond nearly all windows in made-up weather.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ EVEN = 0.0  # logit at which a window is as likely to be of the lie as of the tr
 RARE = 0.0005  # of the windows of the training may lie beyond the first limit
 LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
 LEFT_OUT_SPARE = 1.1
+WEATHER_RARE = 0.001  # of the windows in made-up weather may lie beyond the second limit of the distance
 LEAST_WINDOWS = 200  # for a table
 LEAST_OF_CONDITION = 50  # for a condition to be left out
 MOST_WINDOWS = 6000
@@ -88,7 +89,8 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
     """The table of the windows ``known`` (bool per window; None: all)."""
     known = np.ones(len(measured.validation), bool) if known is None else known
     table = _fit(measured, known)
-    margin, logit_margins = MARGIN, np.array([BY_DEGREE_MARGIN if lie.by_degree else LOGIT_MARGIN for lie in measured.lies])
+    margin = max(MARGIN, _weather_reach(table, measured.weather.at(known)))
+    logit_margins = np.array([BY_DEGREE_MARGIN if lie.by_degree else LOGIT_MARGIN for lie in measured.lies])
     for condition in measured.conditions.values():
         under, others = known & condition, known & ~condition
         if min(len(measured.clean.at(under)), len(measured.clean.at(others))) < LEAST_OF_CONDITION:
@@ -104,6 +106,13 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
         implausible=table.far * margin,
         suspicions=tuple(replace(s, implausible=max(s.far + float(m), EVEN)) for s, m in zip(table.suspicions, logit_margins)),
     )
+
+
+def _weather_reach(table: TrustTable, weather: np.ndarray) -> float:
+    """How far out nearly all windows in made-up weather (n, q) are, as a multiple of the first limit of the distance."""
+    if not len(weather):
+        return 0.0
+    return float(np.quantile(table.distances(table.deviations(weather)), 1 - WEATHER_RARE)) / table.far
 
 
 def measure(windows: Windows, seed: int = 0) -> Measured | None:
