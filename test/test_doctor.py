@@ -33,6 +33,11 @@ def test_doctor_as_json_and_with_a_missing_model(capsys):
     )
 
 
+def test_an_empty_name_of_a_model_is_no_folder(capsys):
+    assert main(["doctor", "--model", ""]) == 1
+    assert "parameter model: saw '', expected a path, or one of ground_robot" in capsys.readouterr().out
+
+
 def test_doctor_names_a_profile_that_is_not_there(capsys, monkeypatch):
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/no/profile.xml")
     pytest.importorskip("rclpy")
