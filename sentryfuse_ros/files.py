@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 from .errors import SentryFuseError, reason_of
@@ -16,7 +17,11 @@ def make_folder(path: Path) -> None:
 
 def check_writable(path: Path) -> None:
     """Make the folder of a file that will be written. Raises SentryFuseError where the file cannot be written."""
-    if bad := _made(path.parent) or ("a folder" if path.is_dir() else ""):
+    if _is_special(path):
+        bad = "" if os.access(path, os.W_OK) else "no permission to write to it"
+    else:
+        bad = "a folder" if path.is_dir() else _made(path.resolve().parent)
+    if bad:
         raise SentryFuseError(f"file {path}", bad, "a file that can be written", "choose another path")
 
 
@@ -24,9 +29,15 @@ def _made(folder: Path) -> str:
     """Make a folder; what is wrong with it, or ""."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return "" if os.access(folder, os.W_OK) else "a folder that is read-only"
+        with tempfile.TemporaryFile(dir=folder):  # the permissions do not tell it: root and network file systems differ
+            return ""
     except OSError as error:
         return reason_of(error)
+
+
+def _is_special(path: Path) -> bool:
+    """Whether it is a device or a pipe, such as /dev/stdout, which nothing can replace."""
+    return path.exists() and not path.is_file() and not path.is_dir()
 
 
 def write_atomically(path: str | Path, content: str | bytes) -> None:
@@ -34,12 +45,19 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
 
     The content is first written to a file beside it whose name contains the id of this process. After a crash, with a full
     disk, or if a second process writes the same file, ``path`` is either the old file or a whole new one, never a mixture.
+    A link stays, and the file that it leads to is replaced. Devices and pipes are written to.
     """
-    path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    # A path on the command line has surrogates where the locale is not UTF-8; they become the bytes that they stand for.
+    data = content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content
+    if _is_special(Path(path)):
+        with open(path, "wb") as device:
+            device.write(data)
+        return
+    target = Path(path).resolve()
+    partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(partial, path)
+        partial.write_bytes(data)
+        os.replace(partial, target)
     except OSError as error:
         partial.unlink(missing_ok=True)
         if error.errno is not None:

@@ -70,11 +70,11 @@ def model_path(model: str) -> Path:
     Raises SentryFuseError that lists the shipped models if there is no such checkpoint.
     """
     path = Path(model).expanduser()
-    if path.exists():
+    if model and path.exists():
         return path
-    if path.name == model:
+    if path.name == model:  # a name, or nothing at all
         models = share_path("models")
-        if (models / model).exists():
+        if model and (models / model).exists():
             return models / model
         shipped = sorted(p.name for p in models.iterdir() if p.is_dir())
         raise SentryFuseError("parameter model", repr(model), f"a path, or one of {', '.join(shipped)}")

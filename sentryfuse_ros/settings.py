@@ -89,10 +89,9 @@ def check_instance_names(names: Iterable[str]) -> tuple[str, ...]:
     if not names:
         raise ParameterError("parameter sensors", "an empty list", "at least one sensor instance")
     for name in names:
-        if not name.isidentifier() or name in taken:
-            raise ParameterError(
-                "parameter sensors", repr(name), "names of letters, digits and _ that are not the name of a parameter"
-            )
+        if not (name.isascii() and name.isidentifier()) or name in taken:
+            allowed = "names of ASCII letters, digits and _ that begin with a letter and are not the name of a parameter"
+            raise ParameterError("parameter sensors", repr(name), allowed)
     if len(set(names)) != len(names):
         raise ParameterError("parameter sensors", list(names), "each name once")
     return names

@@ -1,6 +1,7 @@
 """`backend: auto` runs a model on the library that was measured as the fastest on this machine."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -67,6 +68,11 @@ def test_a_damaged_or_foreign_cache_is_measured_anew(folder, cache, damage):
     assert backend_times.kept_times(digest, BOTH, "cpu", 1) == {}
     assert set(backend_times.measure_times(folder, digest, BOTH, "cpu", 1)) == set(BOTH)
     assert set(backend_times.kept_times(digest, BOTH, "cpu", 1)) == set(BOTH)
+    kept = json.loads(file.read_text())
+    for bad in ({"torch": math.nan}, {"torch": -1.0}, {"tensorflow": 1.0}):
+        file.write_text(json.dumps({**kept, "ms": {**kept["ms"], **bad}}))
+        assert backend_times.kept_times(digest, BOTH, "cpu", 1) == {}
+    file.write_text(json.dumps(kept))
     assert backend_times.kept_times(digest, BOTH, "cpu", 2) == {}  # of other threads nothing is known
 
 

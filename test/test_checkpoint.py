@@ -48,8 +48,9 @@ def test_saved_model_answers_the_same_and_keeps_its_info(folder):
     assert not model.training and not any(p.requires_grad for p in model.parameters())
 
 
-def test_the_safetensors_file_itself_can_be_given(folder):
-    assert load_checkpoint(folder / "model.safetensors")[1]["format_version"] == 1
+@pytest.mark.parametrize("file", ["model.safetensors", "model.json"])
+def test_one_of_its_files_can_be_given(folder, file):
+    assert load_checkpoint(folder / file)[1]["format_version"] == 1
 
 
 def test_a_model_is_named_by_its_folder_or_its_file(folder):

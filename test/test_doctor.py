@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -30,6 +33,11 @@ def test_doctor_as_json_and_with_a_missing_model(capsys):
     )
 
 
+def test_an_empty_name_of_a_model_is_no_folder(capsys):
+    assert main(["doctor", "--model", ""]) == 1
+    assert "parameter model: saw '', expected a path, or one of ground_robot" in capsys.readouterr().out
+
+
 def test_doctor_names_a_profile_that_is_not_there(capsys, monkeypatch):
     monkeypatch.setenv("FASTRTPS_DEFAULT_PROFILES_FILE", "/no/profile.xml")
     pytest.importorskip("rclpy")
@@ -49,6 +57,42 @@ def test_doctor_reads_and_prints_the_variable_that_this_fast_dds_reads(monkeypat
     (tmp_path / "profile.xml").touch()
     monkeypatch.setenv(variable, str(tmp_path / "profile.xml"))
     assert doctor.check_profile().level == "ok"
+
+
+HIDE = """
+import sys
+from importlib.machinery import PathFinder
+
+find_spec = PathFinder.find_spec
+PathFinder.find_spec = lambda name, path=None, target=None: None if name.split(".")[0] == "{}" else find_spec(name, path, target)
+"""
+
+
+@pytest.mark.parametrize("module, name", [("numpy", "numpy"), ("yaml", "PyYAML"), ("rosbags", "rosbags")])
+def test_doctor_names_a_missing_library_and_goes_on(tmp_path, module, name):
+    (tmp_path / "sitecustomize.py").write_text(HIDE.format(module))
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    command = [sys.executable, "-m", "sentryfuse_ros.cli", "doctor", "--json"]
+    ended = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path})
+    found = {row["what"]: row for row in json.loads(ended.stdout)}
+    assert ended.returncode == 1 and found[name]["level"] == "BAD" and f"pip install {name}" in found[name]["remedy"]
+    assert "jinja2" in found and "power sensors" in found, "the checks after it"
+
+
+def test_doctor_outlives_a_middleware_that_is_not_installed(capsys, monkeypatch):
+    pytest.importorskip("rclpy")
+    monkeypatch.setenv("RMW_IMPLEMENTATION", "rmw_of_nobody")
+    assert main(["doctor", "--json"]) == 1
+    bad = [row for row in json.loads(capsys.readouterr().out) if row["level"] == "BAD"]
+    assert [row["what"] for row in bad] == ["RMW"] and "rmw_of_nobody" in bad[0]["found"] and "unset" in bad[0]["remedy"]
+
+
+@pytest.mark.parametrize(
+    "variable, level", [("", "ok"), ("101", "ok"), ("102", "note"), ("232", "note"), ("233", "BAD"), ("x", "BAD")]
+)
+def test_doctor_says_whether_the_ros_domain_can_be_used(monkeypatch, variable, level):
+    monkeypatch.setenv("ROS_DOMAIN_ID", variable)
+    assert doctor.check_domain().level == level
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

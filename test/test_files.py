@@ -1,5 +1,6 @@
 """Writing files, and what the commands say where they cannot."""
 
+import os
 import subprocess
 import sys
 
@@ -29,6 +30,37 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path):
         check_writable(tmp_path)
     check_writable(tmp_path / "new" / "file.json")
     assert (tmp_path / "new").is_dir()
+
+
+def test_a_link_stays_and_its_target_is_replaced(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    target, link = tmp_path / "elsewhere" / "target.json", tmp_path / "link.json"
+    target.write_text("old")
+    link.symlink_to(target)
+    check_writable(link)
+    write_atomically(link, "new")
+    assert link.is_symlink() and target.read_text() == "new" and list(target.parent.iterdir()) == [target]
+
+
+def test_a_pipe_is_written_to_and_not_replaced(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        check_writable(pipe)
+        write_atomically(pipe, "text")
+        assert os.read(reader, 100) == b"text" and pipe.is_fifo()
+    finally:
+        os.close(reader)
+    assert [path.name for path in tmp_path.iterdir()] == ["pipe"]
+
+
+def test_the_result_of_a_command_can_go_to_its_standard_output(tmp_path):
+    out = tmp_path / "out"  # not the device itself, which a fault would replace
+    out.symlink_to("/dev/stdout")
+    command = [sys.executable, "-m", "sentryfuse_ros.cli", "policy", "--out", str(out)]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0 and "</policy>" in ended.stdout and out.is_symlink()
 
 
 @pytest.mark.parametrize("option", ["--out", "--html", "--json", "--mcap"])

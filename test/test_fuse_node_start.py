@@ -35,6 +35,20 @@ def test_namespace_node_name_and_remapping(ros, start):
         probe.close()
 
 
+def test_a_second_node_of_the_same_name_is_noticed_until_it_ends(probe, start):
+    first = start("-p", "autostart:=false")
+    probe.wait("a node that is alone", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
+    second = start("-p", "autostart:=false", expect_end=True)
+    _, text = probe.wait("a warning", lambda: _if(probe.diagnosis("node"), DiagnosticStatus.WARN), first)
+    assert text.startswith("unconfigured; another node has the same name")
+    assert second.stop() == 0
+    probe.wait("a node that is alone again", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
+
+
+def _if(diagnosis, level):
+    return diagnosis if diagnosis[0] == level else None
+
+
 def test_second_camera_takes_over(probe, start):
     node = start(
         "-p",

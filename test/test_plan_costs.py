@@ -1,6 +1,7 @@
 """Measured costs of plans: every plan has one, they are kept, and an engine that goes by them prunes and comes back exactly."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -74,8 +75,13 @@ def test_costs_are_kept_and_measured_again_where_the_file_is_broken_or_another_m
     assert not kept and plan_costs(engine, 1) == (first, True)
     (file,) = cache.iterdir()
     content = json.loads(file.read_text())
-    for broken in ("", "[1]", json.dumps({**content, "key": {}}), json.dumps({"key": content["key"]})):
-        file.write_text(broken)
+    rows = content["plan_ms"]
+    plan = next(iter(rows))
+    unusable = [{**rows, plan: bad} for bad in ([math.nan] * 3, [-1.0] * 3, [1.0])] + [{k: rows[k] for k in rows if k != plan}]
+    broken = ["", "[1]", json.dumps({**content, "key": {}}), json.dumps({"key": content["key"]})]
+    broken += [json.dumps({**content, "plan_ms": bad}) for bad in unusable] + [json.dumps({**content, "picture_ms": []})]
+    for text in broken:
+        file.write_text(text)
         assert plan_costs(engine, 1)[1] is False and plan_costs(engine, 1)[1] is True
     assert plan_costs(engine, 2)[1] is False  # another number of threads
     monkeypatch.setattr(module, "processor", lambda: "another")

@@ -1,5 +1,8 @@
 """The ROS domain of a replay: the user's, or one of its own, and never that of another replay."""
 
+import os
+import tempfile
+
 import pytest
 
 from sentryfuse_ros.errors import ParameterError
@@ -41,3 +44,13 @@ def test_a_variable_that_is_no_domain_is_refused(monkeypatch, variable):
     monkeypatch.setenv("ROS_DOMAIN_ID", variable)
     with pytest.raises(ParameterError, match="ROS_DOMAIN_ID.*0 to 232"):
         claim_domain()
+
+
+def test_another_user_can_ask_for_the_domain_whatever_the_umask(monkeypatch, tmp_path):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = os.umask(0o077)
+    try:
+        claim_domain(5).release()
+    finally:
+        os.umask(before)
+    assert [path.stat().st_mode & 0o777 for path in tmp_path.iterdir()] == [0o644]

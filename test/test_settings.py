@@ -82,6 +82,7 @@ def test_instance_named_after_a_kind_has_that_kind():
         ("sensors", ["imu", "imu"], "imu", "once"),
         ("sensors", ["device"], "'device'", "not the name of a parameter"),
         ("sensors", ["a b"], "'a b'", "letters"),
+        ("sensors", ["k\u00e4mera"], "'k\u00e4mera'", "ASCII letters"),
         ("sensors", "imu", "'imu'", "a list of texts"),
         ("battery_curve_ratio", [0.5, "much"], "'much'", "a list of numbers"),
         ("camera.trust", True, "'on'", "off, warn, mask"),

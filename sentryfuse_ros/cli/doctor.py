@@ -9,13 +9,15 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from ..errors import InstallationError, SentryFuseError
+from ..errors import ParameterError, SentryFuseError
 from ..machine import ros_distribution
+from ..nodes.door import RMW_REMEDY, RosInstallation, find_ros
 from ..paths import data_root, executable_path, model_path, share_path
+from ..replay.ros_domain import SAFE_DOMAINS, domain_of
 from ..runtime.cpu_priority import ORDINARY, REALTIME, allowed_level
 from ..runtime.power_rails import KINDS, power_rails
 
@@ -86,8 +88,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print all findings; 1 if one of them is BAD."""
-    findings = [*check_python(), *check_ros(), *check_transport(), *check_model(args.model)]
-    findings += [*check_scheduling(), *check_power(), *check_data()]
+    checks: dict[str, Callable[[], Iterator[Finding]]] = {
+        "python": check_python,
+        "ROS 2": check_ros,
+        "transport": check_transport,
+        "model": lambda: check_model(args.model),
+        "CPU priority": check_scheduling,
+        "power sensors": check_power,
+        "SENTRYFUSE_DATA": check_data,
+    }
+    findings = [finding for subject, check in checks.items() for finding in as_far_as_possible(subject, check)]
     if args.json:
         print(json.dumps([finding._asdict() for finding in findings], indent=1))
     else:
@@ -96,18 +106,30 @@ def run(args: argparse.Namespace) -> int:
     return 1 if any(finding.level == BAD for finding in findings) else 0
 
 
+def as_far_as_possible(subject: str, check: Callable[[], Iterator[Finding]]) -> Iterator[Finding]:
+    """What a check finds, also where a library is missing that the check itself needs."""
+    try:
+        yield from check()
+    except ImportError as error:
+        yield Finding(BAD, subject, f"not checked any further: {error}", "install the package that is named here, and ask again")
+
+
 def version(distribution: str, module: str | None = None) -> str | None:
-    """Version of an installed distribution, "installed" for a module without one, None for neither."""
+    """Version of the distribution of an installed module, "installed" for a module without one, None for neither."""
+    if importlib.util.find_spec(module or distribution) is None:
+        return None
     try:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError:
-        return "installed" if importlib.util.find_spec(module or distribution) else None
+        return "installed"
 
 
 def opencv_version() -> str | None:
     """OpenCV goes by several names: pip's with and without windows, and Debian's python3-opencv."""
     if importlib.util.find_spec("cv2") is None:
         return None
+    if importlib.util.find_spec("numpy") is None:  # cv2 could not be imported, and would print a remedy of its own
+        return "installed"
     import cv2
 
     return cv2.__version__
@@ -141,8 +163,6 @@ def check_python() -> Iterator[Finding]:
 
 
 def check_ros() -> Iterator[Finding]:
-    from ..nodes.door import find_ros
-
     ros = find_ros()
     if ros is None:
         remedy = "run make setup, or source /opt/ros/<distro>/setup.bash"
@@ -150,7 +170,10 @@ def check_ros() -> Iterator[Finding]:
         return
     distro = ros_distribution() or "unknown"
     yield Finding(OK, "ROS 2", f"{distro}, rclpy {version('ros-rclpy', 'rclpy') or version('rclpy')}")
-    yield Finding(OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE, "RMW", ros.rmw)
+    if ros.refusal:
+        yield Finding(BAD, "RMW", f"{ros.rmw} of RMW_IMPLEMENTATION does not start: {ros.refusal}", RMW_REMEDY)
+    else:
+        yield Finding(OK if "fastrtps" in ros.rmw or "cyclone" in ros.rmw else NOTE, "RMW", ros.rmw)
     missing = [name for name in ROS_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         remedy = "rosdep install --from-paths src -y --ignore-src"
@@ -166,6 +189,18 @@ def check_ros() -> Iterator[Finding]:
         yield Finding(OK, "fuse_node", str(executable_path("fuse_node")))
     except SentryFuseError as error:
         yield Finding(BAD, "fuse_node", str(error), "run colcon build")
+    if not ros.refusal:
+        yield from check_rclpy(ros)
+    for name, loss in OPTIONAL_ROS:
+        if importlib.util.find_spec(name) is not None:
+            yield Finding(OK, name, "installed")
+        else:
+            yield Finding(NOTE, name, f"not installed: {loss}")
+    yield check_domain()
+
+
+def check_rclpy(ros: RosInstallation) -> Iterator[Finding]:
+    """What this rclpy can do, by version and distribution."""
     if ros.has_events_executor:
         yield Finding(OK, "executor", "events executor")
     else:
@@ -174,12 +209,21 @@ def check_ros() -> Iterator[Finding]:
         yield Finding(OK, "receive path", "raw: messages are taken without a callback each")
     else:
         yield Finding(NOTE, "receive path", "ordinary callbacks, which take about three times the CPU")
-    for name, loss in OPTIONAL_ROS:
-        if importlib.util.find_spec(name) is not None:
-            yield Finding(OK, name, "installed")
-        else:
-            yield Finding(NOTE, name, f"not installed: {loss}")
-    yield Finding(OK, "ROS_DOMAIN_ID", os.environ.get("ROS_DOMAIN_ID", "0 (default)"))
+
+
+def check_domain() -> Finding:
+    """The ROS domain; without a valid one no node starts."""
+    variable = os.environ.get("ROS_DOMAIN_ID", "")
+    if not variable:
+        return Finding(OK, "ROS_DOMAIN_ID", "0 (default)")
+    try:
+        domain = domain_of(variable)
+    except ParameterError as error:
+        return Finding(BAD, "ROS_DOMAIN_ID", f"{error.seen}, expected {error.expected}", error.remedy or "")
+    if domain not in SAFE_DOMAINS:
+        found = f"{domain}: Linux gives the ports of domains above {SAFE_DOMAINS.stop - 1} to other programs"
+        return Finding(NOTE, "ROS_DOMAIN_ID", found, f"choose 0 to {SAFE_DOMAINS.stop - 1}")
+    return Finding(OK, "ROS_DOMAIN_ID", variable)
 
 
 def check_transport() -> Iterator[Finding]:
@@ -226,9 +270,8 @@ def check_model(model: str) -> Iterator[Finding]:
         from ..runtime.engine import Engine
 
         engine = Engine.load(path)
-    except (SentryFuseError, ImportError) as error:
-        told = InstallationError.of(error) if isinstance(error, ImportError) else error
-        yield Finding(BAD, "model", str(told))
+    except SentryFuseError as error:
+        yield Finding(BAD, "model", str(error))
         return
     inputs = ", ".join(engine.modalities)
     yield Finding(OK, "model", f"{path}: inputs {inputs}, {len(engine.classes)} classes, ratios {engine.ratio_levels}")

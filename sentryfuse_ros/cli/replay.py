@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,7 +85,9 @@ def run(args: argparse.Namespace) -> int:
     if args.html:
         print(f"report: {args.html}")
     if args.mcap:
-        print(f"messages: {args.mcap} (open it with: sentryfuse view {args.mcap}, or in Foxglove with {LAYOUT})")
+        print(
+            f"messages: {args.mcap} (open it with: sentryfuse view {shlex.quote(str(args.mcap))}, or in Foxglove with {LAYOUT})"
+        )
     return 1 if args.strict and not result.summary.promises_kept else 0
 
 

@@ -40,8 +40,8 @@ def make_decoder(
         if spec.kind != kind:
             raise ParameterError(
                 f"model input {spec.name!r}",
-                f"a {kind} sensor",
-                f"a {spec.kind} sensor",
+                f"a sensor of kind {kind}",
+                f"one of kind {spec.kind}",
                 "set the sensor's model_input to an input of its own kind",
             )
         record.check_spec(spec)

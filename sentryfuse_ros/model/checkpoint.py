@@ -30,7 +30,7 @@ FORMAT_VERSION = 1
 _JSON_BYTES = 64_000_000  # far more than the JSON of any model has
 _HEADER_BYTES = 16_000_000  # the same of the header of a safetensors file
 _LEAST_BYTES = 1_000_000
-_RETRAIN = "train it again (sentryfuse train) or restore the file from the release"
+_RETRAIN = "train it again (sentryfuse train), or restore the file from the release"
 _TRUST_AGAIN = "make it again (sentryfuse trust), or remove it: then no sensor is judged"
 
 
@@ -45,9 +45,9 @@ class Checkpoint:
 
 
 def checkpoint_paths(path: str | Path) -> tuple[Path, Path]:
-    """(tensors, json) of a model given as its folder or its .safetensors file."""
+    """(tensors, json) of a model given as its folder or as one of the two."""
     path = Path(path)
-    tensors = path if path.suffix == ".safetensors" else path / "model.safetensors"
+    tensors = path.with_suffix(".safetensors") if path.suffix in (".safetensors", ".json") else path / "model.safetensors"
     return tensors, tensors.with_suffix(".json")
 
 
@@ -144,7 +144,7 @@ def _read_json(path: Path, expected: str = FORMAT, again: str = _RETRAIN) -> dic
             f"model file {path} format_version",
             info.get("format_version"),
             FORMAT_VERSION,
-            f"use the release that wrote it, or {again}",
+            f"use the release that wrote it; otherwise {again}",
         )
     return info
 

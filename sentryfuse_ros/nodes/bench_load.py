@@ -21,6 +21,7 @@ from sensor_msgs.msg import PointField
 from ..bags.header_stamps import stamp_of, stamped
 from ..evaluation.reference_load import Stream, message_fields
 from .message_types import message_class
+from .ros_start import start_ros
 
 PAYLOADS = 8  # Payloads that never change would be FROZEN, so a few of them take turns.
 COUNTED_TO = 1000  # messages are numbered modulo this, in the last three digits of their stamps [ns]
@@ -46,7 +47,7 @@ def make_message(stream: Stream, rng: np.random.Generator) -> Any:
 
 def publish(streams: Sequence[Stream], seconds: float) -> None:
     """Publish the streams for so many seconds."""
-    rclpy.init()
+    start_ros()
     node = rclpy.create_node("bench_load")
     rng = np.random.default_rng(0)
     payloads = {s.name: [serialize_message(make_message(s, rng)) for _ in range(PAYLOADS)] for s in streams}

@@ -18,7 +18,6 @@ import rclpy
 import yaml
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
-from rclpy.signals import SignalHandlerOptions
 
 from .. import __version__
 from ..errors import SentryFuseError
@@ -34,6 +33,7 @@ from ..replay.ros_domain import free_domain
 from ..runtime.recent_times import RecentTimes
 from .bench_loop import TICKS, WARM_UP_TICKS, serialised_payloads
 from .node_process import cpu_s, transport_environment
+from .ros_start import start_ros
 
 WARM_UP_S = 4.0  # until states, queues and buffers are as they stay
 START_LIMIT_S = 60.0
@@ -127,7 +127,7 @@ def _own_domain() -> Iterator[None]:
     """A ROS domain of this process and those that it starts."""
     domain = free_domain()
     os.environ.update(transport_environment(domain.id))
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    start_ros()
     try:
         yield
     finally:

@@ -30,6 +30,7 @@ from ..sensing.sensor import Sensor
 from ..settings import build_settings
 from .bench_load import COUNTED_TO, QUEUE_DEPTH, number_of
 from .receive import TopicReceiver, make_receive_node, message_class
+from .ros_start import start_ros
 from .spin import keep_large_buffers, make_executor
 
 POLL_RATE_HZ = 30
@@ -141,7 +142,7 @@ def main() -> None:
     side, streams_json, seconds, model = sys.argv[1:]
     streams = [Stream(*values) for values in json.loads(streams_json)]
     keep_large_buffers()
-    rclpy.init()
+    start_ros()
     if side == "ordinary":
         run = receive_ordinary(streams, float(seconds))
     else:

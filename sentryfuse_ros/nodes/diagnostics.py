@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 WAITING_FOR = {"unconfigured": ": waiting to be configured", "inactive": ": waiting to be activated"}
 
+NAMESAKE = (
+    "another node has the same name, so that its topics and services are mixed with those of this one: give each a name or "
+    "namespace of its own (a node that was killed is still counted for some 20 s)"
+)
+
 
 class NodeDiagnostics:
     """Publishes /diagnostics at ``rate_hz`` as long as the node lives, whatever its lifecycle state.
@@ -32,6 +37,7 @@ class NodeDiagnostics:
 
     def __init__(self, node: LifecycleNode, rate_hz: float, active_statuses: Callable[[], list[DiagnosticStatus]]):
         self.trouble = ""
+        self._namesakes = 0
         self._node, self._active_statuses = node, active_statuses
         # Not a managed publisher, because it also speaks of a node that is not active.
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
@@ -65,7 +71,16 @@ class NodeDiagnostics:
         state = self._node._state_machine.current_state[1]
         if self.trouble:
             return _status(ERROR, "node", f"{state}: {self.trouble}", lifecycle_state=state)
+        if self._count_namesakes():
+            return _status(WARN, "node", f"{state}; {NAMESAKE}", lifecycle_state=state)
         return _status(OK, "node", state + WAITING_FOR.get(state, ""), lifecycle_state=state)
+
+    def _count_namesakes(self) -> int:
+        """How many others have this node's name: every managed node publishes its transitions below it. Logs when one comes."""
+        before, self._namesakes = self._namesakes, self._node.count_publishers("~/transition_event") - 1
+        if self._namesakes > max(before, 0):
+            self._node.get_logger().warning(NAMESAKE)
+        return max(self._namesakes, 0)
 
 
 def loop_statuses(

@@ -7,19 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..bags.bag import Topic
 from ..errors import ParameterError
-from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
-from ..replay.fault_matrix import MatrixRow, MatrixRun, MatrixTask, Stage
-from ..replay.latest import Latest
-from ..replay.power_cases import PowerCase, PowerRun
-from ..replay.session import PlayedRun, TopicReplay
-from .installation import RosInstallation, find_ros, require_ros
+from .installation import RMW_REMEDY, RosInstallation, find_ros, require_ros
+
+if TYPE_CHECKING:  # sentryfuse doctor comes through here, also where numpy is what is missing
+    from ..bags.bag import Topic
+    from ..evaluation.node_cost import BenchTask, MemoryReport, NodeReport, ReceiveReport
+    from ..replay.fault_matrix import MatrixRow, MatrixRun, MatrixTask, Stage
+    from ..replay.latest import Latest
+    from ..replay.power_cases import PowerCase, PowerRun
+    from ..replay.session import PlayedRun, TopicReplay
 
 __all__ = [
     "clock_scenarios",
     "live_scenarios",
+    "RMW_REMEDY",
     "RosInstallation",
     "find_ros",
     "measure_memory",

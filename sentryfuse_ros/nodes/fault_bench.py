@@ -13,7 +13,6 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import BatteryState
 from std_msgs.msg import Float32
 
@@ -28,6 +27,7 @@ from .collector import Collector
 from .message_types import message_class
 from .node_process import NodeProcess, transport_environment
 from .player import READY_TIMEOUT_S, Player
+from .ros_start import start_ros
 from .spin import spinning
 
 BEST_EFFORT = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -177,7 +177,7 @@ def started(stage: Stage) -> Iterator[tuple[NodeProcess, Node]]:
     fuser = NodeProcess("fuse_node", stage.arguments, environment, stage.log_path)
     priority = CpuPriority()
     try:
-        rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+        start_ros()
         priority.take()
         node = rclpy.create_node("sentryfuse_bench", enable_rosout=False)
         try:

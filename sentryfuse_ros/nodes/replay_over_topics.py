@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 import rclpy
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from ..replay.session import PlayedRun, TopicReplay
 from .collector import Collector, LatestMessages
 from .node_process import NodeProcess, transport_environment
 from .player import Player
 from .result_recorder import record_result
+from .ros_start import start_ros
 from .spin import spinning
 from .strangers import Strangers
 
@@ -68,7 +68,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
 def _replay_node() -> Iterator[Node]:
     """A node of this process, while the block runs."""
     # Signals are the command's: rclpy would invalidate the context while messages are still being published.
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    start_ros()
     node = rclpy.create_node("sentryfuse_replay", enable_rosout=False)
     try:
         yield node

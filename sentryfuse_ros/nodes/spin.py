@@ -13,9 +13,9 @@ import rclpy
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
-from rclpy.signals import SignalHandlerOptions
 
 from .parameter_files import mistakes_in_files
+from .ros_start import start_ros
 from .stop_signals import STOP
 
 
@@ -90,7 +90,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     STOP.install()
     keep_large_buffers()
     try:
-        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        start_ros(sys.argv if args is None else args)
     except Exception as error:  # e.g. a malformed parameter file or an unknown ROS argument
         mistakes = mistakes_in_files(sys.argv if args is None else args)
         print(f"cannot start: {'; '.join(mistakes) or error}", file=sys.stderr)

@@ -11,7 +11,8 @@ from typing import IO
 
 from ..errors import ParameterError
 
-OWN_DOMAINS = range(1, 102)  # ports of higher domains are in use by Linux; 0 is where a robot is, unless somebody chose otherwise
+SAFE_DOMAINS = range(102)  # ports of higher domains are in use by Linux
+OWN_DOMAINS = SAFE_DOMAINS[1:]  # 0 is where a robot is, unless somebody chose otherwise
 MAX_DOMAIN = 232  # of DDS
 
 
@@ -34,13 +35,11 @@ def claim_domain(wanted: int | None = None) -> RosDomain:
 
     Raises ParameterError for a domain that does not exist, and for one on which another replay runs: each would hear the other.
     """
-    if wanted is not None and wanted not in range(OWN_DOMAINS.stop):
+    if wanted is not None and wanted not in SAFE_DOMAINS:
         raise ParameterError("--domain-id", wanted, "0 to 101 (the ports of higher domains are in use by Linux)")
     variable, source = os.environ.get("ROS_DOMAIN_ID", ""), "--domain-id"
     if wanted is None and variable:
-        if not variable.isdecimal() or int(variable) > MAX_DOMAIN:
-            raise ParameterError("ROS_DOMAIN_ID", repr(variable), f"0 to {MAX_DOMAIN}", "correct or unset it")
-        wanted, source = int(variable), "ROS_DOMAIN_ID"
+        wanted, source = domain_of(variable), "ROS_DOMAIN_ID"
     if wanted is None:
         return free_domain()
     lock = _lock(wanted)
@@ -49,6 +48,13 @@ def claim_domain(wanted: int | None = None) -> RosDomain:
             source, wanted, "a ROS domain on which no other replay runs", "wait for its end, or give another --domain-id"
         )
     return RosDomain(wanted, source, lock)
+
+
+def domain_of(variable: str) -> int:
+    """The domain that ROS_DOMAIN_ID names. Raises ParameterError for one that does not exist."""
+    if not variable.isdecimal() or int(variable) > MAX_DOMAIN:
+        raise ParameterError("ROS_DOMAIN_ID", repr(variable), f"0 to {MAX_DOMAIN}", "correct or unset it")
+    return int(variable)
 
 
 def free_domain() -> RosDomain:
@@ -65,8 +71,12 @@ def _lock(domain: int) -> IO[str] | None:
     """The lock of a domain on this machine, which ends with the process; None if another process has it."""
     path = Path(tempfile.gettempdir()) / f"sentryfuse_replay_domain_{domain}.lock"
     if not path.exists():
-        path.touch(0o644)
-    lock = path.open()  # for reading, because it may be another user's
+        path.touch()
+        path.chmod(0o644)  # whatever the umask: others must be able to ask for it
+    try:
+        lock = path.open()  # for reading, because it may be another user's
+    except PermissionError:
+        return None
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

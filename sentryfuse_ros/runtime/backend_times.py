@@ -6,6 +6,7 @@ The measurement runs in a process of its own, because a library that is not chos
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,7 +31,9 @@ def kept_times(model_sha256: str, candidates: Sequence[str], device: str, thread
     key = _key(model_sha256, candidates, device, threads)
     try:
         kept = json.loads(_path(key).read_text(encoding="utf-8"))
-        return {str(name): float(ms) for name, ms in kept["ms"].items()} if kept["key"] == key else {}
+        times = {str(name): float(ms) for name, ms in kept["ms"].items()}
+        usable = kept["key"] == key and set(times) <= set(candidates) and all(0.0 < ms < math.inf for ms in times.values())
+        return times if usable else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}
 

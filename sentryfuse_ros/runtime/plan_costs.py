@@ -7,6 +7,7 @@ and 13 % of its time, because most of the time is spent in the tokenisers (docs/
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from hashlib import sha256
@@ -19,7 +20,7 @@ from ..errors import ParameterError
 from ..files import write_atomically
 from ..machine import library_version, processor
 from ..masks import all_masks
-from ..model.config import FusionSize
+from ..model.config import FuseConfig, FusionSize
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
 from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
@@ -163,9 +164,10 @@ def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
     path = cache_path("plan_costs", f"{sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:20]}.json")
     try:
         kept = json.loads(path.read_text(encoding="utf-8"))
-        if kept["key"] == key:
-            plan_ms = {code: tuple(float(ms) for ms in row) for code, row in kept["plan_ms"].items()}
-            return PlanCosts(plan_ms, tuple(tuple(float(ms) for ms in row) for row in kept["picture_ms"])), True
+        plan_ms = {code: tuple(float(ms) for ms in row) for code, row in kept["plan_ms"].items()}
+        costs = PlanCosts(plan_ms, tuple(tuple(float(ms) for ms in row) for row in kept["picture_ms"]))
+        if kept["key"] == key and _are_whole(costs, engine.checkpoint.config):
+            return costs, True
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     costs = measure_plan_costs(engine)
@@ -175,6 +177,17 @@ def plan_costs(engine: Engine, threads: int) -> tuple[PlanCosts, bool]:
     except OSError:
         pass
     return costs, False
+
+
+def _are_whole(costs: PlanCosts, config: FuseConfig) -> bool:
+    """Whether these are times, and of every plan: the file may have been damaged, or edited by hand."""
+    return (
+        set(costs.plan_ms) == set(all_codes(config))
+        and all(len(row) == len(config.fusion_sizes) for row in costs.plan_ms.values())
+        and all(0.0 < ms < math.inf for row in costs.plan_ms.values() for ms in row)
+        and len(costs.picture_ms) == len(config.names)
+        and all(0.0 <= ms < math.inf for row in costs.picture_ms for ms in row)
+    )
 
 
 def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST, rate_hz: float = RATE_HZ) -> PlanCosts:
