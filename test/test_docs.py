@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.stream_fidelity import MARK as FIDELITY_MARK
+from benchmarks.stream_fidelity import page_table
 from sentryfuse_ros.cli import VERBS
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.paths import model_path
@@ -156,3 +158,8 @@ def test_the_page_of_streams_has_the_tables_of_the_committed_results(tmp_path):
 def test_committed_results_of_streams_are_of_the_models_that_ship():
     for name, model in result("streaming.json")["by_model"].items():
         assert model["sha256"] == read_checkpoint(model_path(name)).info["sha256"], name
+
+
+def test_the_page_of_streams_has_the_table_of_ordinary_video_as_it_was_measured():
+    page = (ROOT / "docs" / "STREAMING.md").read_text(encoding="utf-8")
+    assert f"<!-- {FIDELITY_MARK} -->\n{page_table(result('stream_fidelity.json'))}\n<!-- end" in page
