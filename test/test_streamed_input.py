@@ -10,6 +10,8 @@ from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import Subnetwork
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.nodes.messages import pruning_message
+from sentryfuse_ros.preprocessing import empty_input
 from sentryfuse_ros.preprocessing.picture_window import Known, PictureWindow, Source, picture_window
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime.engine import Engine
@@ -17,6 +19,7 @@ from sentryfuse_ros.runtime.onnx_backend import OnnxBackend
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.streaming.branches import Branch
+from sentryfuse_ros.streaming.window_encoder import WindowEncoder
 
 T0 = 1_700_000_000 * NS
 TWIST = "geometry_msgs/msg/TwistStamped"
@@ -103,6 +106,23 @@ def test_a_still_camera_costs_little_and_the_newest_ten_seconds_are_told():
     assert uses[0].recent_encoded == pytest.approx(1 / 3, abs=0.1) and uses[0].encoded <= 3
     assert all(use.encoded <= 3 for use in uses) and all(use.branch == Branch.FULL for use in uses)
     assert 1 / 20 <= uses[-1].recent_encoded < 0.1 and 1 / 20 <= uses[-1].recent_flops < 0.2 and uses[-1].recent.full == 1
+
+
+def test_what_was_encoded_is_held_against_encoding_the_same_pictures_whole():
+    """Also where one inference takes several pictures, as the first one does, or none."""
+    exact, still = Camera(EXACT), Camera()
+    dense = exact.engine.infer({"depth": empty_input(SPEC)}, np.array([True]), 0.0)
+    picture = WindowEncoder(exact.engine.checkpoint, "depth").flops(36)
+    fusion = dense.flops - SPEC.shape[0] * picture
+    for seed, new in enumerate((3, 1, 0, 2)):
+        messages = []
+        for camera in (exact, still):
+            for metres in room(new, seed):
+                camera.feed(metres[0])
+            messages.append(pruning_message(camera.pipeline.infer(camera.snapshot()), camera.engine, dense, 1.0))
+        whole, saving = messages
+        assert whole.flops == whole.flops_dense == saving.flops_dense == pytest.approx(fusion + new * picture, abs=2)
+        assert saving.flops < saving.flops_dense or not new
 
 
 def test_only_new_pictures_are_copied_and_a_snapshot_that_was_replaced_loses_none():

@@ -19,6 +19,7 @@ from sentryfuse_ros.datasets.recording import Recording, Stream
 from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.model.config import BACKBONES
 from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.reporting.page_parts import insert
 from sentryfuse_ros.training.examples import RecordingExamples
 
 STUDY = Path(__file__).parents[1] / "benchmarks" / "pruning"
@@ -252,14 +253,14 @@ def test_tables_go_between_their_marks_and_a_missing_mark_is_named(tmp_path):
     page.write_text("before\n<!-- figures -->\nold\n<!-- end figures -->\nafter\n")
     parts = tables.tables({**summary.summarise(by_hand()), "command": "x", "asked": 9, "finished": 7})
     for _ in range(2):
-        tables.insert(page, {"figures": parts["figures"]})
+        insert(page, {"figures": parts["figures"]})
     text = page.read_text()
     assert text.startswith("before\n<!-- figures -->\n| figure") and text.endswith("after\n") and "old" not in text
     assert "+7.5 | 3 combinations | 1 |" in text
     with pytest.raises(DataError, match="progress"):
-        tables.insert(page, parts)
-    with pytest.raises(DataError, match="nowhere.*--docs"):
-        tables.insert(tmp_path / "nowhere" / "README.md", parts)
+        insert(page, parts)
+    with pytest.raises(DataError, match="nowhere"):
+        insert(tmp_path / "nowhere" / "README.md", parts)
 
 
 def test_the_committed_page_shows_what_the_committed_results_give(tmp_path):
@@ -272,5 +273,5 @@ def test_the_committed_page_shows_what_the_committed_results_give(tmp_path):
     parts = tables.tables(found)
     del parts["progress"]
     choices = json.loads((STUDY.parent / "results" / "pruning_validation.json").read_text())
-    tables.insert(tmp_path / "README.md", parts | validation_choices.tables(choices))
+    insert(tmp_path / "README.md", parts | validation_choices.tables(choices))
     assert (tmp_path / "README.md").read_text() == committed

@@ -23,7 +23,6 @@ from benchmarks.pruning.run_result import PlanResults, RunResult
 from benchmarks.pruning.runs import NETWORK, Run, network_runs, specification
 from benchmarks.pruning.store import run_or_read
 from benchmarks.pruning.study import report
-from benchmarks.pruning.tables import insert
 from benchmarks.pruning.tasks import TASKS
 from benchmarks.pruning.training import StudyElasticTrainer, StudyTrainer, recipe_of, trained
 from benchmarks.pruning.variants import GATE, GATE_BLIND
@@ -47,6 +46,7 @@ from sentryfuse_ros.model.config import FusionSize
 from sentryfuse_ros.model.subnetwork import of_code, whole_stems
 from sentryfuse_ros.pruning.slicing import as_arrays, gate_scores, slice_weights
 from sentryfuse_ros.pruning.units import subnetwork_units
+from sentryfuse_ros.reporting.page_parts import insert
 from sentryfuse_ros.training.logits import predict_subnetworks
 from sentryfuse_ros.training.trainer import Trainer
 

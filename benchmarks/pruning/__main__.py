@@ -20,6 +20,7 @@ from sentryfuse_ros.errors import ParameterError, SentryFuseError
 from sentryfuse_ros.files import write_atomically
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.config import BACKBONES
+from sentryfuse_ros.reporting.page_parts import insert
 
 from .archive import read_archive, write_archive
 from .plots import save_pictures
@@ -27,7 +28,7 @@ from .run_result import RunResult
 from .runs import BUDGETS, NETWORK, UNITS, Run, all_runs, network_runs
 from .study import Results, execute, finished, report
 from .summary import summarise
-from .tables import FIGURES, NOT_RUN, insert, tables
+from .tables import FIGURES, NOT_RUN, tables
 from .tasks import TASKS
 from .variants import VARIANTS
 from .whole.measurement import NETWORK_VARIANTS

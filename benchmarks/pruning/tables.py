@@ -1,13 +1,11 @@
-"""The report as Markdown tables. In a page each stands between its marks, ``<!-- NAME -->`` and ``<!-- end NAME -->``."""
+"""The report as Markdown tables; each has a place in a page (`reporting.page_parts`)."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from sentryfuse_ros.errors import DataError
-from sentryfuse_ros.files import write_atomically
+from sentryfuse_ros.reporting.page_parts import markdown_table
 
 from .conditions import RATIOS
 from .variants import GATE, GATE_BLIND, GATE_MODE, ORACLE, SCORES_ALONE, STATIC, USUAL, VARIANTS
@@ -83,37 +81,9 @@ def tables(report: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def insert(path: Path, parts: Mapping[str, str]) -> None:
-    """Replace what stands between the marks of each part; raises DataError where the page or a mark is missing."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise DataError(
-            f"document {path}",
-            error.strerror or str(error),
-            "a page with marks for the tables",
-            "copy benchmarks/pruning/README.md there, or give --docs benchmarks/pruning",
-        ) from error
-    for name, part in parts.items():
-        begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1:
-            raise DataError(
-                f"document {path}",
-                f"{text.count(begin)} places for {name}",
-                f"{begin.strip()} and {end} once",
-                "restore the marks",
-            )
-        before, _, rest = text.partition(begin)
-        text = before + begin + part + "\n" + rest[rest.index(end) :]
-    write_atomically(path, text)
-
-
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """Markdown; NOT_RUN where there is no row."""
-    if not rows:
-        return NOT_RUN + "\n"
-    lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    return "\n".join(lines) + "\n"
+    return (markdown_table(head, rows) if rows else NOT_RUN) + "\n"
 
 
 def percent(value: float | None, digits: int = 1) -> str:

@@ -19,13 +19,14 @@ from rich.progress import track
 from sentryfuse_ros.files import write_atomically
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.pruning.slicing import choose_plan
+from sentryfuse_ros.reporting.page_parts import insert
 from sentryfuse_ros.training.logits import accuracy, predict_logits
 
 from .conditions import RATIOS, conditions
 from .examples import held_examples, load_examples
 from .plans import plan_accuracies
 from .runs import Run
-from .tables import insert, percent, table
+from .tables import percent, table
 from .tasks import TASKS
 from .training import trained
 from .variants import GROUPS, VARIANTS

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from ..model.checkpoint import Checkpoint
-from ..model.config import FuseConfig
 from ..model.patch_config import PatchTokenizerConfig
-from ..model.tensor_shapes import stem_weights, tensor_shapes
-from ..preprocessing import ModalitySpec
+from ..model.tensor_shapes import stem_weights
 from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_patches import cut_picture, encode_windows, read_picture
 from ..runtime.onnx_session import make_session
@@ -50,17 +47,6 @@ def time_sides(
 def ratio(slow: np.ndarray, fast: np.ndarray) -> float:
     """How many times as fast, over all pictures together."""
     return round(float(slow.sum() / fast.sum()), 3)
-
-
-def resized(checkpoint: Checkpoint, height: int, width: int, seed: int = 0) -> Checkpoint:
-    """A network like a checkpoint's, for pictures of another size and with random weights: good for timing alone."""
-    config = checkpoint.config
-    (spec,) = config.modalities
-    larger: ModalitySpec = replace(spec, shape=(*spec.shape[:2], height, width))
-    made = FuseConfig.from_dict({**config.to_dict(), "modalities": [larger.to_dict()]})
-    rng = np.random.default_rng(seed)
-    tensors = {name: (0.05 * rng.standard_normal(shape)).astype(np.float32) for name, shape in tensor_shapes(made).items()}
-    return Checkpoint(made, tensors, {})
 
 
 class GlobalAttention:

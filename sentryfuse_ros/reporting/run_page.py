@@ -107,11 +107,12 @@ def headline(result: RunResult) -> list[Card]:
     cards.append(Card(numbers(summary.ratios_seen), "pruning ratios", f"{len(summary.ratios_seen)} levels in force"))
     flops = [row.flops for row in record.power if row.flops]
     if flops:
+        dense = dict.fromkeys(f"{n / 1e6:.1f}" for n in sorted(row.flops_dense for row in record.power if row.flops))
         cards.append(
             Card(
                 f"{min(flops) / 1e6:.1f} to {max(flops) / 1e6:.1f}",
                 "MFLOPs per prediction",
-                f"{record.power[-1].flops_dense / 1e6:.1f} with all sensors and nothing pruned",
+                f"{_ends(list(dense))} with all sensors and nothing pruned",
             )
         )
     if result.stream is not None:
@@ -132,6 +133,11 @@ def headline(result: RunResult) -> list[Card]:
             )
         )
     return cards
+
+
+def _ends(words: list[str]) -> str:
+    """The first and the last of some numbers, or the only one."""
+    return words[0] if len(words) == 1 else f"{words[0]} to {words[-1]}"
 
 
 def _data_in_words(trained_on: str) -> str:

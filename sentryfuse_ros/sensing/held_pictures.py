@@ -42,16 +42,21 @@ class HeldPictures:
         ahead_ns = place * hold_ns // len(self._windows)
         return ((now_ns + self._early_ns + ahead_ns) // hold_ns + 1) * hold_ns - ahead_ns
 
-    def window(self, place: int, source: InputSource, now_ns: int, hold_s: float, may_renew: bool = True) -> HeldWindow | None:
+    def window(
+        self, place: int, source: InputSource, now_ns: int, hold_s: float, newest_ns: int | None = None, may_renew: bool = True
+    ) -> HeldWindow | None:
         """The window that serves the input at ``place``; None where a new one is to be taken.
 
-        ``may_renew``: False where there are no rows of the newest pictures: the window then serves for longer.
+        ``newest_ns``: stamp of the source's newest row, where rows were made of all its pictures: with none newer than those of
+        the window, a new one would only make the engine encode the same pictures again. ``may_renew``: False where no rows may
+        be made. In both cases the window serves for longer.
         """
         held = self._windows[place]
         if not source.holds_pictures or held is None or held.source is not source or held.returns != source.returns:
             return None
         due = now_ns >= held.until_ns or held.hold_s != hold_s or source.has_new_picture or source.in_doubt
-        return None if may_renew and due else held
+        nothing_newer = newest_ns is not None and newest_ns <= held.newest_ns
+        return None if may_renew and due and not nothing_newer else held
 
     def keep(self, place: int, source: InputSource, now_ns: int, hold_s: float, x: np.ndarray, newest_ns: int) -> None:
         """Keep a new window for the predictions that follow."""

@@ -90,7 +90,7 @@ def extract_inputs(
         return taken
     for source in woken:
         source.make_rows()
-    return _take(serving, now_node_ns, choose, known, hold, make_rows)
+    return _take(serving, now_node_ns, choose, known, hold, make_rows, woken=True)
 
 
 def _take(
@@ -100,8 +100,9 @@ def _take(
     known: KnownPictures,
     hold: Hold | None,
     rows_made: bool,
+    woken: bool = False,
 ) -> ModelInputs:
-    """Model inputs from the rows that there are."""
+    """Model inputs from the rows that there are. ``woken``: rows were made also of the pictures of sources that were asleep."""
     sources = [source for source in serving if source is not None]
     # The window ends at the newest sample and not at the moment of the tick: the same recording then gives the same
     # inputs, whatever the timing of the machine.
@@ -123,17 +124,19 @@ def _take(
         if source is None or not here:
             continue
         name, row_ns = source.spec.name, source.newest_of(windows)
+        fresh = rows_made and (woken or not source.asleep)  # a source that rests may have old rows only
+        held = None
+        if hold is not None and hold_s and name not in known:
+            held = hold.pictures.window(place, source, now_node_ns, hold_s, row_ns if fresh else None, rows_made)
         x: np.ndarray | PictureWindow | None
         if name in known:
             x = source.new_pictures(windows, end_ns, known[name])
-        elif hold is not None and hold_s and (held := hold.pictures.window(place, source, now_node_ns, hold_s, rows_made)):
+        elif held is not None:
             x, row_ns = held.x, held.newest_ns
             held_names.add(name)
         else:
             x = inputs[name] if source.joined else source.input_of(windows, end_ns)
-            # Where a tick comes late, a source that rests has old rows only. Its window is made anew from fresh ones, and kept
-            # from the next tick on, at which it rests no longer.
-            if hold is not None and hold_s and x is not None and not source.asleep:
+            if hold is not None and hold_s and x is not None and fresh:
                 hold.pictures.keep(place, source, now_node_ns, hold_s, x, row_ns)
         assert x is not None
         found[name], newest_ns = x, max(newest_ns, row_ns)

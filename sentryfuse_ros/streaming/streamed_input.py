@@ -51,7 +51,7 @@ class StreamUse:
     flops_share: float  # of encoding the picture whole; 0 where nothing was encoded
     flops: float  # of all pictures that were new in this window
     window_flops: float  # of encoding all pictures of a window whole, at the size that the plan in force runs
-    known_flops: float  # of encoding those but the newest whole, which no stream does
+    known_flops: float  # of encoding those whole that were known already, which no stream does
     done: tuple[PictureUse, ...]  # of the last RECENT_S, the newest last
 
     @property
@@ -100,7 +100,8 @@ class StreamedInput:
         self.spec: ModalitySpec = encoder.spec
         self._encoder, self._stream = encoder, config.make_stream(encoder)
         self._max_gap_ns = encoder.spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S) * NS_PER_S
-        self._dense_flops, self._flops = encoder.flops(encoder.windows, 0), 0.0
+        self._dense_flops = encoder.flops(encoder.windows, 0)
+        self._flops, self._taken = 0.0, 0  # of the pictures that were new in the newest window, and how many these were
         self._era = 0  # of the newest reset
         self._state = Known()  # how far the stream has come, and in which era
         self._source, self._size = _NOBODY, 0
@@ -135,7 +136,7 @@ class StreamedInput:
         if window.era < self._state.era:
             return StreamedTokens(tokens, seen, None)  # the window was taken before the stream was reset
         self._follow(window, size)
-        self._flops = 0.0
+        self._flops, self._taken = 0.0, 0
         for stamp_ns, picture in zip(window.new_stamp_ns.tolist(), window.new):
             self._encode(stamp_ns, picture, ratio, confidence, window)
         # Pictures that have left the window, or were removed from it because their sensor failed, are never used again.
@@ -176,6 +177,7 @@ class StreamedInput:
         self._tokens[stamp_ns] = step.token, seen
         flops = self._encoder.flops(step.encoded, step.size)
         self._flops += flops
+        self._taken += 1
         share = flops / self._dense_flops
         self._done.append(PictureUse(stamp_ns, step.branch, step.change, step.encoded, step.dense, step.moving, share))
         while self._done[0].stamp_ns < stamp_ns - RECENT_S * NS_PER_S:
@@ -195,6 +197,6 @@ class StreamedInput:
             last.flops_share,
             self._flops,
             self.spec.shape[0] * self._encoder.flops(self._encoder.windows, self._size),
-            (self.spec.shape[0] - 1) * self._dense_flops,
+            (self.spec.shape[0] - self._taken) * self._dense_flops,
             tuple(self._done),
         )
