@@ -138,6 +138,18 @@ def test_clouds_with_too_few_points_are_empty(values, fault):
     assert len(batch.rows) == (fault == PayloadFault.NONE) and ("min_points" in batch.error) == (fault == PayloadFault.EMPTY)
 
 
+@pytest.mark.parametrize("share, metres, fault", [(0.6, 2e4, "OUT_OF_RANGE"), (0.4, 2e4, "NONE"), (0.6, 5e3, "NONE")])
+@pytest.mark.parametrize("missing", [0, 3])
+def test_a_cloud_of_which_most_points_are_too_far_is_out_of_range(share, metres, fault, missing):
+    """missing: of so many points one is NaN, 0 for none; such a point counts neither as far nor as near."""
+    values = points(600)
+    far = np.arange(600) % 10 < 10 * share
+    values["x"][far] = metres
+    if missing:
+        values["y"][::missing] = np.nan
+    assert decode(raw(cloud(LAYOUTS["packed"], values))).fault[0] == PayloadFault[fault]
+
+
 def test_limit_changes_which_clouds_are_empty():
     few = points(40)
     few["z"] = few["z"] * np.float32(0.01)  # all of them between the model's elevations

@@ -38,6 +38,15 @@ def test_gaps_are_counted_in_spite_of_jitter(periods, jitter_ms):
     assert sum(StampPeriod(100).gap_by_stamp(int(s)) for s in steps) == sum(p - 1 for p in periods)
 
 
+@given(st.lists(st.integers(-50, 200), min_size=1, max_size=200), st.sampled_from([0.0, 100.0]))
+def test_a_single_step_teaches_and_misses_what_an_array_of_it_does(steps_ms, rate_hz):
+    one, other = StampPeriod(rate_hz), StampPeriod(rate_hz)
+    for step_ms in steps_ms:
+        one.learn_step(step_ms * MS)
+        assert one.gap_by_stamp(step_ms * MS, 1) == other.gaps_by_stamps(np.array([step_ms * MS]), 1)
+        assert one.period_ns == other.period_ns
+
+
 def test_messages_without_stamp_fill_a_gap():
     period = StampPeriod(100)
     assert period.gap_by_stamp(50 * MS, filled=1) == 3

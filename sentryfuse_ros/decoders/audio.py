@@ -17,8 +17,8 @@ the stamps contradict (`claimed_rate`); NAN, float samples that are not finite; 
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
 from math import ceil
 from typing import Any
 
@@ -29,11 +29,13 @@ from ..nanoseconds import NS_PER_S
 from ..preprocessing.audio import sample_rate_hz
 from ..preprocessing.spec import ModalitySpec
 from .audio_formats import FRAMES_BYTES, foreign_format, has_frames
-from .batch import PayloadFault
+from .batch import Batch, PayloadFault
 from .cdr import CdrReader, ForeignEncoding, field_array, message_stamp_ns
 from .claimed_rate import ClaimedRate
 from .decoder import MessageDecoder, Rejected
 from .resampling import Resampler
+from .sample_clock import SampleClock
+from .sound import Sound, check_form, check_levels, surely_good
 
 # PortAudio sample format -> field of audio_common_msgs/AudioData, sample type, zero level, full scale
 _PORT_AUDIO = {
@@ -44,27 +46,10 @@ _PORT_AUDIO = {
     16: ("int8_data", "i1", 0.0, 128.0),
     32: ("uint8_data", "u1", 128.0, 128.0),
 }
-_JITTER_S = 0.01  # a stamp within this of the sample clock, or within half a chunk, continues the stretch [s]
 _LONGEST_S = 10.0  # of a chunk where there is no model
 _MOST_SAMPLES = 4_000_000  # of a chunk, all channels together; a longer one is cut
 _WHOLE_BYTES = 1 << 16  # of a longer chunk, the fingerprint is taken from a part
-_FULL = 0.99  # of full scale, from which a sample counts as at full scale
-_TWO_LEVELS = 0.9  # share of the samples of a chunk at its lowest and its highest level above which it is no sound
-_FEW_STEPS = 64  # of 16 bits; quieter chunks may well have two levels
-_PULL = 1 / 8  # share of the deviation of a stamp that the sample clock follows per chunk
-
-
-@dataclass
-class Sound:
-    """One chunk: interleaved samples (n * channels,) as they were sent."""
-
-    stamp_ns: int
-    samples: np.ndarray
-    channels: int
-    rate_hz: int
-    zero: float = 0.0
-    full_scale: float = 32768.0
-    stamped: bool = True  # by a header; False: by its arrival, which follows the last sample
+_ALIKE_TYPE = "sentryfuse_ros/msg/AudioChunk"  # whose messages say all that has to be known to read them
 
 
 class AudioDecoder(MessageDecoder[Sound]):
@@ -98,18 +83,64 @@ class AudioDecoder(MessageDecoder[Sound]):
         super().__init__(msg_type, spec, limits, deserialize)
         self._rate_out_hz = sample_rate_hz(spec) if spec is not None else 0
         self._resampler: Resampler | None = None
-        self._due_ns: int | None = None  # when the sample after the last chunk is due
-        self._sample_ns = 0.0  # time from sample to sample in the last chunk
+        self._clock = SampleClock()
         self._claimed = ClaimedRate()
         self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
-        self._due_ns = None
+        self._clock.reset()
         self._claimed.reset()
 
     def after_refusal(self) -> None:
-        self._due_ns = None
+        self._clock.reset()
+
+    def decode(self, messages: Sequence[Any], arrival_stamp_ns: Sequence[int] | np.ndarray | None = None) -> Batch:
+        """See `Decoder`. Chunks that are alike are looked at together, which takes less time, if that shows that all are good."""
+        if len(messages) > 1 and arrival_stamp_ns is None and self.msg_type == _ALIKE_TYPE:
+            sounds = self._alike(messages)
+            batch = self._decode_alike(sounds) if sounds else None
+            if batch is not None:
+                return batch
+        return super().decode(messages, arrival_stamp_ns)
+
+    def _alike(self, messages: Sequence[Any]) -> list[Sound]:
+        """What the messages hold, if they are chunks of one channel, one rate and one number of samples, and rows are made of all
+        of them or of none; else nothing. Nothing is remembered of them."""
+        try:
+            sounds = [self.read(message) for message in messages]
+        except Exception:  # the message that is at fault is found where each is looked at alone
+            return []
+        size, rate_hz = sounds[0].samples.size, sounds[0].rate_hz
+        alike = size > 0 and all(s.samples.size == size and s.rate_hz == rate_hz and s.channels == 1 for s in sounds)
+        rows_of_some = self.spec is not None and 0 < self.rows_from < len(sounds)
+        return sounds if alike and not rows_of_some else []
+
+    def _decode_alike(self, sounds: Sequence[Sound]) -> Batch | None:
+        """The batch of chunks that are `_alike`, to the bit that of `decode`. Where one of them may have a fault it is None, and
+        nothing is remembered of them."""
+        samples = np.concatenate([sound.samples for sound in sounds]).reshape(len(sounds), -1)  # (n, size) int16
+        if not surely_good(samples, sounds[0], self.limits) or not (self.spec is None or self._keeps_rate(sounds[0])):
+            return None
+        claimed = copy(self._claimed)
+        if any([self._rate_by_stamps(sound) for sound in sounds]):
+            self._claimed = claimed
+            return None
+        n, size = samples.shape
+        batch = Batch(
+            np.array([sound.stamp_ns for sound in sounds], np.int64),
+            np.zeros(n, np.uint8),
+            np.array([self.fingerprint(sound) for sound in sounds], np.uint64),
+            np.empty(0, np.int64),
+            self._no_rows(),
+        )
+        if self.spec is not None and self.rows_from == 0:
+            times = [self._clock.follow(sound.stamp_ns, size, sound.rate_hz, True) for sound in sounds]
+            after = np.arange(size, dtype=np.float64) * np.array([[chunk.sample_ns] for chunk in times])
+            begins = np.array([[chunk.begin_ns] for chunk in times], np.int64)
+            batch.row_stamp_ns = (begins + np.rint(after).astype(np.int64)).reshape(-1)
+            batch.rows = self._full_scale_1(samples.reshape(-1).astype(np.float32), sounds[0])
+        return batch
 
     def read(self, message: Any) -> Sound:
         sound = super().read(message)
@@ -219,75 +250,12 @@ class AudioDecoder(MessageDecoder[Sound]):
         return zlib.crc32(samples.data) | (size & 0xFFFFFFFF) << 32
 
     def check(self, sound: Sound) -> None:
-        limits, samples, count = self.limits, sound.samples, sound.samples.size
-        if sound.channels < 1 or count % max(sound.channels, 1):
-            raise DecodeError(
-                self.msg_type,
-                f"{count} samples of {sound.channels} channels",
-                "at least one channel and as many samples of each",
-                "check the driver",
-            )
-        if not limits["min_rate_hz"] <= sound.rate_hz <= limits["max_rate_hz"]:
-            raise Rejected(
-                PayloadFault.OUT_OF_RANGE,
-                f"{self.msg_type} sample rate",
-                f"{sound.rate_hz} Hz",
-                f"{limits['min_rate_hz']:g} to {limits['max_rate_hz']:g} Hz",
-                "check the driver",
-            )
-        if count == 0:
-            raise Rejected(PayloadFault.EMPTY, self.msg_type, "0 samples", "at least one", "check the driver")
-        low, high = float(samples.min()), float(samples.max())
-        if not np.isfinite(high - low):
-            raise Rejected(PayloadFault.NAN, self.msg_type, "samples that are not finite", "numbers", "check the driver")
+        low, high = check_form(sound, self.limits, self.msg_type)
         self._check_claimed_rate(sound)
-        self._check_levels(sound, low, high)
-        # A chunk whose values span several steps is loud enough; only for one that is nearly constant the exact RMS is computed.
-        silent = limits["silent_rms"] * sound.full_scale
-        if silent >= 0 and (
-            high == low
-            or high - low <= 2 * silent
-            or ((high - low) ** 2 <= 4 * count * silent**2 and float(np.std(samples, dtype=np.float64)) < silent)
-        ):
-            raise Rejected(
-                PayloadFault.SILENT,
-                self.msg_type,
-                f"all samples {low:g} to {high:g} of {sound.full_scale:g}",
-                f"an RMS of at least {limits['silent_rms']:g} of full scale",
-                "check the microphone, or lower its parameter limits.silent_rms (-1: never silent)",
-            )
-        # Many sound cards stop a little below full scale, and so do bytes of 8-bit samples that are read as 16 bits.
-        top = sound.full_scale * _FULL
-        if high - sound.zero >= top or low - sound.zero <= -top:
-            at_full = np.count_nonzero(samples >= top + sound.zero) + np.count_nonzero(samples <= sound.zero - top)
-            if at_full > limits["clipped_share"] * count:
-                raise Rejected(
-                    PayloadFault.CLIPPED,
-                    self.msg_type,
-                    f"{at_full / count:.0%} of the samples at full scale",
-                    f"at most {limits['clipped_share']:.0%}",
-                    "lower the gain, or raise its parameter limits.clipped_share",
-                )
-
-    def _check_levels(self, sound: Sound, low: float, high: float) -> None:
-        """Sound that was clipped before it was made quieter stays at two levels."""
-        if high - low < _FEW_STEPS / 32768 * sound.full_scale:
-            return
-        samples = sound.samples
-        at_ends = np.count_nonzero(samples == low) + np.count_nonzero(samples == high)
-        if at_ends > _TWO_LEVELS * samples.size:
-            raise Rejected(
-                PayloadFault.CLIPPED,
-                self.msg_type,
-                f"{at_ends / samples.size:.0%} of the samples at {low:g} or {high:g}",
-                "sound with more than two levels",
-                "check the driver's sample format and gain",
-            )
+        check_levels(sound, low, high, self.limits, self.msg_type)
 
     def _check_claimed_rate(self, sound: Sound) -> None:
-        if not sound.stamped or not sound.stamp_ns or self.limits["use_arrival_stamp"]:
-            return  # a time of arrival says when a driver or a network was free
-        true_hz = self._claimed.true_rate_hz(sound.stamp_ns, sound.samples[:: sound.channels], sound.rate_hz)
+        true_hz = self._rate_by_stamps(sound)
         if true_hz:
             raise Rejected(
                 PayloadFault.OUT_OF_RANGE,
@@ -297,28 +265,35 @@ class AudioDecoder(MessageDecoder[Sound]):
                 "correct the driver's sample rate, or set trust_stamps: false if its stamps are wrong",
             )
 
+    def _rate_by_stamps(self, sound: Sound) -> float:
+        """The rate of the samples [Hz] where the stamps tell another one than is claimed, else 0."""
+        if not sound.stamped or not sound.stamp_ns or self.limits["use_arrival_stamp"]:
+            return 0.0  # a time of arrival says when a driver or a network was free
+        return self._claimed.true_rate_hz(sound.stamp_ns, sound.samples[:: sound.channels], sound.rate_hz)
+
     def rows(self, sound: Sound, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray]:
         """Stamps (m,) [ns] and mono samples (m,) at the model's rate."""
         mono = sound.samples.astype(np.float32)
         if sound.channels > 1:
             mono = mono.reshape(-1, sound.channels) @ np.full(sound.channels, 1 / sound.channels, np.float32)
-        mono = (mono - np.float32(sound.zero)) * np.float32(1 / sound.full_scale)
+        mono = self._full_scale_1(mono, sound)
         if self._resampler is None or self._resampler.rate_in_hz != sound.rate_hz:
-            self._resampler, self._due_ns = Resampler(sound.rate_hz, self._rate_out_hz), None
-        length_ns = len(mono) * NS_PER_S / sound.rate_hz
-        stamp_ns = sound.stamp_ns - (0 if sound.stamped else round(length_ns))
-        due_ns = self._due_ns
-        # Stamps taken at arrival have the jitter of the scheduler and the network on top.
-        tolerance_ns = max(_JITTER_S * NS_PER_S, length_ns / 2) * (1 if sound.stamped else 4)
-        if due_ns is None or abs(stamp_ns - due_ns) > tolerance_ns:
+            self._resampler = Resampler(sound.rate_hz, self._rate_out_hz)
+            self._clock.reset()
+        times = self._clock.follow(sound.stamp_ns, len(mono), sound.rate_hz, sound.stamped)
+        if not times.continues:
             self._resampler.reset()
-            due_ns, self._sample_ns = stamp_ns, 0.0
-        begin_ns, late_ns = due_ns, stamp_ns - due_ns
-        # Within the chunk the clock is stretched towards the chunk's stamp, but never so far that it runs backwards.
-        sample_ns = (length_ns + max(late_ns * _PULL, -length_ns / 2)) / len(mono)
-        self._due_ns = begin_ns + round(sample_ns * len(mono))
         rows, positions = self._resampler(mono)
         # Outputs that the filter held back lie before this chunk and keep the pace of the chunk they belong to.
-        pace = np.where(positions < 0, self._sample_ns or sample_ns, sample_ns)
-        self._sample_ns = sample_ns
-        return begin_ns + np.rint(positions * pace).astype(np.int64), rows
+        pace = np.where(positions < 0, times.sample_ns_before, times.sample_ns)
+        return times.begin_ns + np.rint(positions * pace).astype(np.int64), rows
+
+    def _keeps_rate(self, sound: Sound) -> bool:
+        """Whether sound of this rate, that of the chunk before, needs no resampling."""
+        resampler = self._resampler
+        return resampler is not None and resampler.rate_in_hz == sound.rate_hz and resampler.up == resampler.down
+
+    @staticmethod
+    def _full_scale_1(mono: np.ndarray, sound: Sound) -> np.ndarray:
+        """Samples (m,) float32 as they were sent, with full scale 1."""
+        return (mono - np.float32(sound.zero)) * np.float32(1 / sound.full_scale)

@@ -17,6 +17,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import isqrt
 from typing import Any
 
@@ -65,6 +66,11 @@ class Picture:
     order: str  # rgb, bgr, rgba, bgra, mono, depth, or the pattern of a mosaic
     encoding: str
     fingerprint: int | None = None  # of the compressed bytes; None for an image that was sent uncompressed
+
+    @cached_property
+    def sample(self) -> np.ndarray:
+        """`sampled_rows` of the pixels that it has when it is asked for the first time."""
+        return sampled_rows(self.pixels)
 
 
 class CameraDecoder(MessageDecoder[Picture]):
@@ -148,12 +154,12 @@ class CameraDecoder(MessageDecoder[Picture]):
     def fingerprint(self, picture: Picture) -> int:
         if picture.fingerprint is not None:
             return picture.fingerprint
-        return fingerprint_bytes(sampled_rows(picture.pixels), picture.pixels.nbytes)
+        return fingerprint_bytes(picture.sample, picture.pixels.nbytes)
 
     def check(self, picture: Picture) -> None:
         depth = self._is_depth(picture)
         # The whole image is looked at only if the sampled rows look faulty.
-        if (self._depth_fault if depth else self._light_fault)(sampled_rows(picture.pixels), picture):
+        if (self._depth_fault if depth else self._light_fault)(picture.sample, picture):
             every = _surplus(picture.pixels)
             problem = (self._depth_fault if depth else self._light_fault)(picture.pixels[::every, ::every], picture)
             if problem:

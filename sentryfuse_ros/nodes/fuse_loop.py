@@ -296,7 +296,7 @@ class FuseLoop:
         prediction = self._pipeline.infer(job.tick)
         if job.resets != self._pipeline.resets:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
-        message = self._publishers.publish_prediction(prediction)
+        message = self._publishers.publish_prediction(prediction, self._now().node_ns)
         self._health.add(message.valid, message.latency_ms, message.overhead_ms)
         self._publishers.publish_pruning_if_due(prediction, self._pipeline)
         self._pipeline.judge(job.tick)

@@ -57,10 +57,9 @@ class FuserPublishers:
         if self._mask.get_subscription_count():
             self._mask.publish(mask_message(pipeline, tick, topics, self._frame_id))
 
-    def publish_prediction(self, prediction: Prediction) -> FusedPrediction:
+    def publish_prediction(self, prediction: Prediction, now_node_ns: int) -> FusedPrediction:
         """Publish and return it. The message's latency and overhead end here."""
-        now_ns = self._node.get_clock().now().nanoseconds
-        message = prediction_message(prediction, self._engine, self._frame_id, now_ns)
+        message = prediction_message(prediction, self._engine, self._frame_id, now_node_ns)
         if prediction.valid:
             since_s = time.monotonic() - prediction.tick.waiting_since_s
             message.overhead_ms = since_s * 1e3 - message.inference_ms

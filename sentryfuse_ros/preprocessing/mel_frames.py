@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..nanoseconds import NS_PER_S
-from .audio import frames, reach_ns
+from .audio import frames, mel_plan, reach_ns
 from .spec import ModalitySpec
 
 
@@ -17,7 +17,7 @@ class MelFrames:
     """
 
     def __init__(self, spec: ModalitySpec):
-        self._spec = spec
+        self._plan = mel_plan(spec)
         self._window_ns, self._total = round(spec.window_s * NS_PER_S), spec.shape[0]
         self.hop_ns = self._window_ns // self._total
         self._ahead_ns = reach_ns(spec)  # of a frame's centre, at which the last sample is that it depends on
@@ -37,11 +37,11 @@ class MelFrames:
         ahead = (end_ns - self._end_ns) // self.hop_ns
         kept = self._finished - ahead
         if not self._keeps or rewrites != self._rewrites or ahead < 0 or kept <= 0:
-            x = frames(row_stamp_ns, rows, end_ns, self._spec, 0, self._total)
+            x = frames(row_stamp_ns, rows, end_ns, self._plan, 0, self._total)
         else:
             x = np.empty_like(self._frames)
             x[:kept] = self._frames[ahead : ahead + kept]
-            x[kept:] = frames(row_stamp_ns, rows, end_ns, self._spec, kept, self._total)
+            x[kept:] = frames(row_stamp_ns, rows, end_ns, self._plan, kept, self._total)
         self._frames, self._end_ns, self._rewrites = x, end_ns, rewrites
         self._finished = self._finished_by(row_stamp_ns)
         return x.copy()

@@ -54,11 +54,18 @@ def _novelty(x: np.ndarray) -> float:
         return 0.0
     square = (x * x).sum(axis=1)
     distance = np.sqrt(np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0))
-    place = np.arange(len(x))
-    apart = np.abs(place[:, None] - place) >= _APART
+    apart, pairs = _apart(len(x))
     nearest = np.where(apart, distance, np.inf).min(axis=1)
-    typical = (distance * apart).sum() / apart.sum()
+    typical = (distance * apart).sum() / pairs
     return float(log((median(nearest) + _FINE) / (typical + _FINE)))
+
+
+@lru_cache(maxsize=16)
+def _apart(count: int) -> tuple[np.ndarray, int]:
+    """Which pairs of ``count`` frames are far enough apart, (count, count), and how many."""
+    place = np.arange(count)
+    apart = np.abs(place[:, None] - place) >= _APART
+    return apart, int(apart.sum())
 
 
 @lru_cache(maxsize=16)

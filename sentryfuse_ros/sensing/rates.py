@@ -77,9 +77,9 @@ class ArrivalPause:
         if last is None or not period_ns:
             return
         n, longest_ns = len(arrival_ns), PAUSE_PERIODS * period_ns
-        first, inner = int(arrival_ns[0]) - last, arrival_ns[1:] - arrival_ns[:-1]
-        if first > longest_ns or (n > 1 and inner.max() > longest_ns):  # np.diff with a first element takes three times as long
-            at, steps = 0, np.concatenate(([first], inner))
+        first, inner = int(arrival_ns[0]) - last, arrival_ns[1:] - arrival_ns[:-1] if n > 1 else None
+        if first > longest_ns or (inner is not None and inner.max() > longest_ns):
+            at, steps = 0, np.array([first]) if inner is None else np.concatenate(([first], inner))  # faster than np.diff
             for index in np.flatnonzero(steps > longest_ns).tolist():
                 self._end_burst(self._messages + index - at, period_ns)
                 self._pause_ns, self._messages, at = int(steps[index]), 0, index
@@ -171,8 +171,18 @@ class StampPeriod:
         head = min(k, STEPS_KEPT - at)
         self._steps[at : at + head] = steps[:head]
         self._steps[: k - head] = steps[head:]
-        self._count += k
-        self._since += k
+        self._settle(k)
+
+    def learn_step(self, step_ns: int) -> None:
+        """Learn the period, if it is measured, from one step between stamps."""
+        if self._measured and step_ns > 0:
+            self._steps[self._count % STEPS_KEPT] = step_ns
+            self._settle(1)
+
+    def _settle(self, new: int) -> None:
+        """Take the period from the steps kept, of which so many are new, where it is due."""
+        self._count += new
+        self._since += new
         known = min(self._count, STEPS_KEPT)
         if known >= STEPS_NEEDED and (known < STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
             self._since = 0

@@ -43,7 +43,9 @@ class RepeatDetector:
 
     def all_fresh(self, fingerprint: np.ndarray) -> bool:
         """Whether no payload of a batch equals the one before it. The batch is taken in if so, and else left for `judge`."""
-        if int(fingerprint[0]) == self._fingerprint or np.count_nonzero(fingerprint[1:] == fingerprint[:-1]):
+        if int(fingerprint[0]) == self._fingerprint:
+            return False
+        if len(fingerprint) > 1 and np.count_nonzero(fingerprint[1:] == fingerprint[:-1]):
             return False
         self._fingerprint, self.run = int(fingerprint[-1]), 1
         return True
@@ -100,22 +102,26 @@ class StampJudge:
         first = int(stamp_ns[0])
         if first <= 0 or first < self.newest_ns:
             return False
-        steps = stamp_ns[1:] - stamp_ns[:-1]
-        if np.count_nonzero(steps < 0):
+        alone = len(stamp_ns) == 1  # as a picture is: numbers are then faster than arrays
+        steps = None if alone else stamp_ns[1:] - stamp_ns[:-1]
+        if steps is not None and int(steps.min()) < 0:
             return False
         if now_node_ns > 0:
-            latency = arrival_ns - stamp_ns  # without the offset between the two clocks, which is added to the limits
-            offset = now_node_ns - int(arrival_ns[-1])
-            if np.count_nonzero((latency < -self._future_ns - offset) | (latency > self._late_ns - offset)):
+            # Latencies without the offset between the two clocks, which is added to the limits.
+            offset, newest = now_node_ns - int(arrival_ns[-1]), int(arrival_ns[-1]) - int(stamp_ns[-1])
+            least = most = newest
+            if not alone:
+                latency = arrival_ns - stamp_ns
+                least, most = int(latency.min()), int(latency.max())
+            if least < -self._future_ns - offset or most > self._late_ns - offset:
                 return False
-            self.latency_s = (int(latency[-1]) + offset) / NS_PER_S
+            self.latency_s = (newest + offset) / NS_PER_S
         if self.newest_ns and not skipped:
             gap = first - self.newest_ns
-            if len(steps):  # the steps inside a batch teach the period; learning from this one too would double the cost
-                self.dropped += self.period.gap_by_stamp(gap, self._unstamped)
-            else:
-                self.dropped += self.period.gaps_by_stamps(np.array([gap]), self._unstamped)
-        if len(steps):
+            if alone:  # the steps inside a batch teach the period; learning from this one too would double the cost
+                self.period.learn_step(gap)
+            self.dropped += self.period.gap_by_stamp(gap, self._unstamped)
+        if steps is not None:
             self.dropped += self.period.gaps_by_stamps(steps)
         self.newest_ns, self._unstamped = int(stamp_ns[-1]), 0
         return True
