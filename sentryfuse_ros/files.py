@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from .errors import SentryFuseError, reason_of
 
@@ -53,13 +56,21 @@ def write_atomically(path: str | Path, content: str | bytes) -> None:
         with open(path, "wb") as device:
             device.write(data)
         return
+    with replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """An open file that takes the place of ``path`` when the block ends, and is removed if it raises (`write_atomically`)."""
     target = Path(path).resolve()
     partial = target.with_name(f"{target.name}.{os.getpid()}.partial")
     try:
-        partial.write_bytes(data)
+        with partial.open("wb") as file:
+            yield file
         os.replace(partial, target)
-    except OSError as error:
+    except BaseException as error:
         partial.unlink(missing_ok=True)
-        if error.errno is not None:
+        if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None  # nobody knows the other file
         raise

@@ -1,6 +1,7 @@
 """Building a window folder: splits by bag, interrupted runs, and what goes wrong with a user's own recordings."""
 
 import json
+import resource
 import shutil
 from dataclasses import replace
 
@@ -53,7 +54,7 @@ def test_folder_keeps_bags_together_and_gives_back_what_was_extracted(tmp_path, 
 
 
 def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeypatch):
-    seen = []
+    seen, half_seen = [], []
 
     def stop(done):
         seen.append(done)
@@ -64,12 +65,26 @@ def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeyp
         build(bags, "intervals.csv", tmp_path / "set", progress=stop)
     parts = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "set" / "parts").glob("*.npz")}
     assert len(parts) == 2
+    half = tmp_path / "set" / "parts" / "run2.npz.99.partial"  # as a process that is killed leaves it
+    half.write_bytes(b"PK")
     with pytest.raises(DataError, match="dataset.json"):
         dataset(str(tmp_path / "set"))  # what is half made is not taken for a data set
     whole = build(bags, "intervals.csv", tmp_path / "other")
-    resumed = build(bags, "intervals.csv", tmp_path / "set")
-    assert resumed.bags == whole.bags
+    resumed = build(bags, "intervals.csv", tmp_path / "set", progress=lambda _: half_seen.append(half.exists()))
+    assert resumed.bags == whole.bags and half_seen and not any(half_seen)
     assert (tmp_path / "set" / "imu.npy").read_bytes() == (tmp_path / "other" / "imu.npy").read_bytes()
+
+
+def test_a_full_disk_is_named_and_no_half_part_stays_on_it(tmp_path, bags):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))  # no file may be larger
+    try:
+        with pytest.raises(DataError, match="data set folder .*/set: saw File too large, expected room to write"):
+            build(bags, "intervals.csv", tmp_path / "set")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert {path.suffix for path in (tmp_path / "set" / "parts").iterdir()} == {".json"}
+    assert build(bags, "intervals.csv", tmp_path / "set").windows > 0
 
 
 def test_splits_follow_the_shares_and_the_seed():

@@ -1,6 +1,7 @@
 """`sentryfuse train --example`: a recipe for a recording and for a data set, which can be trained as it is."""
 
 import json
+import shlex
 
 import pytest
 import yaml
@@ -52,6 +53,14 @@ def test_from_a_recording_to_a_model_with_nothing_written_by_hand(tmp_path, caps
     assert (tmp_path / "model" / "model.json").exists()
     capsys.readouterr()
     assert main(["train", "--example", "windows", "--out", "second.yaml"]) == 2 and "not there yet" in capsys.readouterr().err
+
+
+def test_the_next_command_can_be_pasted_whatever_the_folders_are_called(simulated, tmp_path, capsys):
+    (tmp_path / "my drives").symlink_to(simulated.parent)
+    assert main(["train", "--example", f"my drives/{simulated.name}", "--out", "my robot.yaml"]) == 0
+    then = capsys.readouterr().out.strip().partition("next: ")[2]
+    words = shlex.split(then)
+    assert words[:3] == ["sentryfuse", "dataset", f"my drives/{simulated.name}"] and "my robot.yaml" in words
 
 
 def test_inputs_of_the_simulated_robot(simulated, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import SentryFuseError
-from sentryfuse_ros.files import check_writable, make_folder, write_atomically
+from sentryfuse_ros.files import check_writable, make_folder, replacing, write_atomically
 
 
 def test_a_file_that_cannot_be_replaced_is_named_and_nothing_is_left(tmp_path):
@@ -30,6 +30,15 @@ def test_what_cannot_be_written_is_named_before_the_work(tmp_path):
         check_writable(tmp_path)
     check_writable(tmp_path / "new" / "file.json")
     assert (tmp_path / "new").is_dir()
+
+
+def test_nothing_is_left_of_a_file_whose_writer_was_stopped(tmp_path):
+    path = tmp_path / "windows.npz"
+    path.write_bytes(b"old")
+    with pytest.raises(KeyboardInterrupt), replacing(path) as file:
+        file.write(b"half of the n")
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 
 def test_a_link_stays_and_its_target_is_replaced(tmp_path):

@@ -52,7 +52,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.close()
         return 141
     except OSError as error:  # a full disk, a folder that went away meanwhile
-        told = SentryFuseError(f"file {error.filename or ''}".strip(), reason_of(error), "a file that can be read or written")
+        thing = f"file {error.filename}" if error.filename else "file or console"
+        told = SentryFuseError(thing, reason_of(error), "a file that can be read or written")
     print(f"sentryfuse {wanted}: {told}", file=sys.stderr)
     return 2
 

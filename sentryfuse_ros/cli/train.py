@@ -104,8 +104,9 @@ def run(args: argparse.Namespace) -> int:
         print("stopped; the same command with --resume goes on from the last complete epoch", file=sys.stderr)
         raise
     if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
-        print(f"model written to {folder}; measure it with: sentryfuse evaluate {folder} {recipe.dataset}")
-        print(f"to let it notice sensors that lie: sentryfuse trust {folder} {recipe.dataset}")
+        what = shlex.join([str(folder), str(recipe.dataset)])
+        print(f"model written to {folder}; measure it with: sentryfuse evaluate {what}")
+        print(f"to let it notice sensors that lie: sentryfuse trust {what}")
     return 0
 
 
@@ -125,15 +126,14 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     if (source / DESCRIPTION).exists():
         folder = WindowFolder(source)
         text = example_recipe(str(source), inputs_of_windows(folder), counts_of(folder))
-        then = f"sentryfuse train --config {out} --out MODEL"
+        then = shlex.join(["sentryfuse", "train", "--config", str(out), "--out", "MODEL"])
     else:
         flat = read_yaml(params or share_path("config", "fuse.yaml"))
         named = named_topics(flat) if params else frozenset()
         inputs = inputs_of_recording(find_bags([source])[0], build_settings(flat).sensors, {}, named)
         text = example_recipe("windows", inputs, {})
-        then = f"sentryfuse dataset {source} --labels LABELS --config {out} --out windows" + (
-            f" --params {params}" if params else ""
-        )
+        command = ["sentryfuse", "dataset", str(source), "--labels", "LABELS", "--config", str(out), "--out", "windows"]
+        then = shlex.join(command + (["--params", str(params)] if params else []))
     try:
         write_atomically(out, text)
     except OSError as error:

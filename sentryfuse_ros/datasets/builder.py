@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import os
 import shutil
 import zipfile
 from collections import Counter
@@ -25,7 +24,7 @@ from ..bags.labels import Labels
 from ..bags.run_description import RunDescription, read_run_description
 from ..errors import BagError, DataError, reason_of
 from ..executors import executor
-from ..files import write_atomically
+from ..files import replacing, write_atomically
 from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
 from .description import BagDescription, DatasetDescription
@@ -183,9 +182,8 @@ def extract_part(task: BagTask) -> BagDescription:
     }
     try:
         # Written to the disk directly: the windows of a long recording are too large to be held in memory twice.
-        partial = task.part.with_suffix(".partial.npz")
-        np.savez(partial, allow_pickle=False, **arrays)
-        os.replace(partial, task.part)
+        with replacing(task.part) as file:
+            np.savez(file, allow_pickle=False, **arrays)
         write_atomically(description_path, json.dumps(description.to_dict()))
     except OSError as error:
         raise DataError(

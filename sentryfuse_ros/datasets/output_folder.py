@@ -54,6 +54,8 @@ def parts_folder(out: Path, description: DatasetDescription) -> Path:
             _remove_arrays(out)
             shutil.rmtree(parts)
         parts.mkdir(parents=True, exist_ok=True)
+        for half in parts.glob("*.partial"):  # of a build that was killed; they may be large
+            half.unlink(missing_ok=True)
         write_atomically(settings, text)
     except OSError as error:
         raise DataError(

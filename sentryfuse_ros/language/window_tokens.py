@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..datasets.windows import WindowSet
 from ..errors import DataError, reason_of
+from ..files import replacing
 from ..model.fuse import SentryFuse
 from ..model.subnetwork import Subnetwork
 from ..preprocessing.normalise import normalise
@@ -60,7 +61,8 @@ class WindowTokens:
         arrays = {f"tokens {place} {size}": rows for (place, size), rows in self.tokens.items()}
         arrays |= {f"empty {place}": rows for place, rows in self.empty.items()}
         rest = {"bags": np.array(self.bags), "bag": self.bag, "stamp_ns": self.stamp_ns, "live": self.live}
-        np.savez(path, **arrays, **rest)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        with replacing(path) as file:
+            np.savez(file, **arrays, **rest)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
 
     @classmethod
     def read(cls, path: Path) -> WindowTokens:

@@ -5,6 +5,7 @@ configure reads parameters and model, activate starts the `FuseLoop`, deactivate
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 import traceback
@@ -175,7 +176,7 @@ class FuseNode(LifecycleNode):
         if unjudged := pipeline.robot_sensors.unjudged:
             self.get_logger().info(
                 f"the model has no trust table for {', '.join(unjudged)}, so plausible but wrong data of these sensors "
-                f"are not noticed (docs/TRUST.md); to make one: sentryfuse trust {model_file} DATASET"
+                f"are not noticed (docs/TRUST.md); to make one: sentryfuse trust {shlex.quote(str(model_file))} DATASET"
             )
         blank = {spec.name: empty_input(spec) for spec in engine.specs}
         dense = engine.infer(blank, np.ones(len(engine.modalities), bool), 0.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from ..errors import SentryFuseError
 from ..evaluation.records import EvaluationReport, MaskResult
-from ..files import check_writable
+from ..files import check_writable, write_atomically
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class EvaluationFiles:
     def write(self, report: EvaluationReport) -> None:
         """Write the files that were asked for."""
         if self.json:
-            self.json.write_text(json.dumps(report.to_dict(), indent=1) + "\n", encoding="utf-8")
+            write_atomically(self.json, json.dumps(report.to_dict(), indent=1) + "\n")
         if self.csv:
             write_csv(self.csv, report.measured.rows)
         if self.html:
             from .evaluation_page import page
 
-            self.html.write_text(page(report), encoding="utf-8")
+            write_atomically(self.html, page(report))
 
 
 def write_csv(path: Path, rows: Sequence[MaskResult]) -> None:
@@ -55,7 +56,8 @@ def write_csv(path: Path, rows: Sequence[MaskResult]) -> None:
         low, high = row.ci95 or (None, None)
         values = {name: value for name, value in row.to_dict().items() if name != "ci95"}
         flat.append({**values, "live": "+".join(row.live), "ci95_low": low, "ci95_high": high})
-    with path.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, list(flat[0]))
-        table.writeheader()
-        table.writerows(flat)
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, list(flat[0]))
+    table.writeheader()
+    table.writerows(flat)
+    write_atomically(path, text.getvalue())

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..files import write_atomically
+
 SAID_CHARACTERS = 90
 SCENARIO_GROUPS = ("/clock", "load", "mask")  # rows of the third table, with those of these faults of a sensor
 SCENARIO_FAULTS = ("late start", "restarted", "hostile", "fuzzed")
@@ -72,7 +74,7 @@ def fault_page(result: Mapping[str, Any]) -> str:
 
 def write_page(result: Mapping[str, Any], path: Path) -> None:
     """Write the page to a file."""
-    path.write_text(fault_page(result), encoding="utf-8")
+    write_atomically(path, fault_page(result))
 
 
 def _known(value: float | None) -> str:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from ..files import replacing
 from ..replay.run_record import PredictionRow, RunRecord
 from ..replay.scores import is_correct
 from .stream_plots import inference_panel, tokens_panel
@@ -64,7 +65,8 @@ def draw_run(record: RunRecord, picture: Path | None = None) -> Markup:
         axes[-1].set_xlabel("time in the recording [s]")
         axes[-1].set_xlim(0, max(record.end_s, 0.1))
         if picture is not None:
-            figure.savefig(picture, dpi=PICTURE_DPI)
+            with replacing(picture) as file:
+                figure.savefig(file, dpi=PICTURE_DPI, format="png")
     return svg_of(figure, "run", "the run over time")
 
 

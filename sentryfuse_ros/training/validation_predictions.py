@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, reason_of
+from ..files import replacing
 from ..masks import all_masks
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
@@ -80,7 +81,8 @@ class ValidationPredictions:
         optional = {"live": self.live, "recording": self.recording}
         known = {name: values for name, values in optional.items() if values is not None}
         arrays: dict[str, np.ndarray] = {"labels": self.labels, **self.logits, **known}
-        np.savez_compressed(folder / name, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
+        with replacing(folder / name) as file:
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for its options
 
     @classmethod
     def read(cls, folder: Path, name: str = PREDICTIONS_FILE) -> ValidationPredictions:
