@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from ..model.checkpoint import Checkpoint
 from ..model.subnetwork import Subnetwork
+from ..runtime.cpu_priority import cores
 from ..streaming.branches import branch_share
 from ..streaming.camera_stream import CameraStream
 from ..streaming.stream_classifier import StreamClassifier
@@ -73,19 +75,17 @@ def score_streams(
     encoder = WindowEncoder(checkpoint, name)
     runs = {key: set_up.run(checkpoint, encoder) for key, set_up in set_ups.items()}
     tallies = {key: _Tally() for key in set_ups}
-    for stream in streams:
-        plain = np.zeros(0)
-        for key in sorted(runs, key=lambda k: k != PLAIN):
-            classes, tally = _run(runs[key], set_ups[key], stream, encoder, tallies[key])
-            plain = classes if key == PLAIN else plain
-            tally.same.append(classes == plain)
+    with ThreadPoolExecutor(cores()) as pool:  # nothing is timed here, and ONNX Runtime lets others run
+        for stream in streams:
+            done = {key: pool.submit(_run, runs[key], set_ups[key], stream, encoder, tallies[key]) for key in runs}
+            for key, classes in done.items():
+                tallies[key].same.append(classes.result() == done[PLAIN].result())
     reference = np.array(tallies[PLAIN].correct)
     return {key: _score(tally, reference, rate_hz, encoder.windows) for key, tally in tallies.items()}
 
 
-def _run(
-    run: StreamClassifier, set_up: StreamSetUp, stream: PeopleStream, encoder: WindowEncoder, tally: _Tally
-) -> tuple[np.ndarray, _Tally]:
+def _run(run: StreamClassifier, set_up: StreamSetUp, stream: PeopleStream, encoder: WindowEncoder, tally: _Tally) -> np.ndarray:
+    """One set-up over one stream: the most likely class after every picture; all else goes into its tally."""
     run.reset()
     classes, confidence = [], 1.0
     windows, flops, branches, dense = [], [], [], []
@@ -103,7 +103,7 @@ def _run(
     for kept, values in ((tally.windows, windows), (tally.flops, flops), (tally.branches, branches), (tally.dense, dense)):
         kept.append(np.array(values))
     tally.low.append(stream.low_motion)
-    return np.array(classes), tally
+    return np.array(classes)
 
 
 def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -> StreamScore:
