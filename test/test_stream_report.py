@@ -2,8 +2,10 @@
 
 import csv
 import math
+from dataclasses import replace
 
 import pytest
+from matplotlib.figure import Figure
 from run_record_maker import result_of
 
 from sentryfuse_ros.bags.labels import Labels
@@ -11,7 +13,7 @@ from sentryfuse_ros.replay.faults import FaultScript
 from sentryfuse_ros.replay.run_record import ModelFacts, PowerRow, PredictionRow, RunRecord, SensorStatus, StatusRow, StreamRow
 from sentryfuse_ros.replay.stream_scores import score_stream
 from sentryfuse_ros.reporting.run_page import page
-from sentryfuse_ros.reporting.run_plots import draw_run
+from sentryfuse_ros.reporting.run_plots import cost_panel, draw_run
 from sentryfuse_ros.reporting.run_timeline import write_timeline
 from sentryfuse_ros.reporting.stream_words import sentence, sentences
 
@@ -74,6 +76,21 @@ def test_page_drawing_and_table_show_it(tmp_path):
     rows = list(csv.DictReader((tmp_path / "run.csv").open()))
     assert [rows[k]["stream_branch"] for k in (0, 5, 25)] == ["full", "reuse", "light"] and rows[25]["stream_tokens"] == "0.1000"
     assert result.to_dict()["stream"]["parts"][1]["label"] == "wave"
+
+
+def test_what_the_dense_model_would_cost_is_told_with_the_pictures_that_were_taken():
+    """At first nothing is predicted, then several pictures are taken at once, and then one at a time."""
+    counts = [(0, 1_446_000_000), (59_700_000, 94_100_000), (10_000_000, 49_000_000), (2_900_000, 49_000_000)]
+    power = [PowerRow(t, 60.0, 0.0, *flops) for t, flops in enumerate(counts)]
+    record = replace(visit(), power=power)
+    axis = Figure().subplots()
+    cost_panel(axis, record)
+    dense, spent = (line.get_ydata().tolist() for line in axis.get_lines())
+    assert math.isnan(dense[0]) and dense[1:] == [94.1, 49.0, 49.0, 49.0] and spent == [0.0, 59.7, 10.0, 2.9, 2.9]
+    assert axis.get_ylim()[1] == pytest.approx(59.7 * 1.12)  # what was spent fills the panel
+    text = page(result_of(record), draw_run(record))
+    assert "2.9 to 59.7" in text and "49.0 to 94.1 with all sensors and nothing pruned" in text
+    assert "49.0 with all sensors" in page(result_of(replace(record, power=power[2:])), draw_run(record))
 
 
 def test_without_a_stream_the_report_is_as_before(tmp_path):

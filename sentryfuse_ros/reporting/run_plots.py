@@ -301,10 +301,12 @@ def power_panel(axis: Axes, record: RunRecord) -> None:
 def cost_panel(axis: Axes, record: RunRecord) -> None:
     title(axis, "Computation per prediction (dashed: all sensors, nothing pruned); it also falls with fewer sensors")
     times, flops = [p.t_s for p in record.power] + [record.end_s], [p.flops / 1e6 for p in record.power]
-    dense = [p.flops_dense / 1e6 for p in record.power]  # differs where a stream took several pictures at once, or none
+    # The dense model's differ where a stream took several pictures at once, or none, and count nothing without a prediction.
+    dense = [p.flops_dense / 1e6 if p.flops else math.nan for p in record.power]
     axis.plot(times, dense + dense[-1:], color=PALE, drawstyle="steps-post", lw=1.2, ls="--")
     axis.plot(times, flops + flops[-1:], color=BLUE, drawstyle="steps-post", lw=1.8)
-    axis.set_ylim(0, max(*dense, *flops) * 1.12 + 1e-9)
+    usual = float(np.median([d for d in dense if not math.isnan(d)] or [0.0]))
+    axis.set_ylim(0, max(usual, *flops) * 1.12 + 1e-9)
     axis.set_ylabel("MFLOPs")
 
 
