@@ -15,12 +15,14 @@ from rosbags.rosbag2 import StoragePlugin, Writer
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.find import find_bags
 from sentryfuse_ros.bags.label_sources import read_intervals
+from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets import dataset
 from sentryfuse_ros.datasets.description import BagDescription
 from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
 from sentryfuse_ros.datasets.splits import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.settings import build_settings, named_topics
 
 
@@ -73,6 +75,15 @@ def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeyp
     resumed = build(bags, "intervals.csv", tmp_path / "set", progress=lambda _: half_seen.append(half.exists()))
     assert resumed.bags == whole.bags and half_seen and not any(half_seen)
     assert (tmp_path / "set" / "imu.npy").read_bytes() == (tmp_path / "other" / "imu.npy").read_bytes()
+
+
+def test_a_path_without_a_recording_is_named_before_anything_is_made(tmp_path, bags, capsys):
+    paths = [str(bags[0]), str(tmp_path / "drive8"), str(tmp_path / "drive9")]
+    recipe = str(share_path("config", "train_ground.yaml"))
+    assert main(["dataset", *paths, "--labels", "intervals.csv", "--config", recipe, "--out", str(tmp_path / "set")]) == 2
+    told = capsys.readouterr().err
+    assert "2 mistakes" in told and all(f"bag {path}: saw nothing there" in told for path in paths[1:])
+    assert not (tmp_path / "set").exists()
 
 
 def test_a_full_disk_is_named_and_no_half_part_stays_on_it(tmp_path, bags):

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from sentryfuse_ros.cli import VERBS, doctor, main
+from sentryfuse_ros.cli import VERBS, doctor, doctor_ros, main
 from sentryfuse_ros.errors import InstallationError
 
 
@@ -53,10 +53,10 @@ def test_doctor_reads_and_prints_the_variable_that_this_fast_dds_reads(monkeypat
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROS_DISTRO", distro)
-    assert f"export {variable}=" in doctor.check_profile().remedy
+    assert f"export {variable}=" in doctor_ros.check_profile().remedy
     (tmp_path / "profile.xml").touch()
     monkeypatch.setenv(variable, str(tmp_path / "profile.xml"))
-    assert doctor.check_profile().level == "ok"
+    assert doctor_ros.check_profile().level == "ok"
 
 
 HIDE = """
@@ -92,7 +92,7 @@ def test_doctor_outlives_a_middleware_that_is_not_installed(capsys, monkeypatch)
 )
 def test_doctor_says_whether_the_ros_domain_can_be_used(monkeypatch, variable, level):
     monkeypatch.setenv("ROS_DOMAIN_ID", variable)
-    assert doctor.check_domain().level == level
+    assert doctor_ros.check_domain().level == level
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
@@ -147,7 +147,7 @@ def test_doctor_checks_exactly_what_package_xml_installs():
     assert {library.apt for library in doctor.LIBRARIES if library.apt} == python - {f"python3-{name}-pip" for name in pip}
     by_pip = {library.name for library in doctor.LIBRARIES if not library.apt} | {"onnxruntime"}
     assert by_pip == pip | {"safetensors"}  # which has no rosdep key
-    ros = set(doctor.ROS_PACKAGES) | {name for name, _ in doctor.OPTIONAL_ROS}
+    ros = set(doctor_ros.ROS_PACKAGES) | {name for name, _ in doctor_ros.OPTIONAL_ROS}
     assert ros - {"launch_testing", "bondpy", "vision_msgs"} == needed - python - {"rosidl_default_runtime"}
 
 

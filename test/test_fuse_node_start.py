@@ -35,6 +35,11 @@ def test_namespace_node_name_and_remapping(ros, start):
         probe.close()
 
 
+def test_arguments_that_ros_does_not_read_are_named(probe, start):
+    node = start("-p", "autostart:=false", "--", "--params-file", "my robot.yaml")
+    probe.wait_log(node, "ignored: --params-file 'my robot.yaml'; parameters and remappings come after --ros-args")
+
+
 def test_a_second_node_of_the_same_name_is_noticed_until_it_ends(probe, start):
     first = start("-p", "autostart:=false")
     probe.wait("a node that is alone", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)

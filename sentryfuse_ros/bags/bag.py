@@ -10,7 +10,7 @@ from pathlib import Path
 from rosbags.interfaces import Connection
 
 from ..errors import BagError, reason_of
-from .find import METADATA, announced_messages, bag_folder, bag_name, recordings_in_files, storage_files
+from .find import METADATA, announced_messages, bag_folder, bag_name, check_there, recordings_in_files, storage_files
 from .header_stamps import has_header
 from .storage import OpenedFile
 
@@ -37,10 +37,7 @@ class Bag:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.exists():
-            raise BagError(
-                f"bag {path}", "nothing there", "a rosbag2 folder with metadata.yaml, or an mcap or db3 file", "check the path"
-            )
+        check_there([self.path])
         self.name = bag_name(self.path)
         self._notes: list[str] = []
         self._files: list[OpenedFile] = []

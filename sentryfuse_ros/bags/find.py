@@ -8,6 +8,8 @@ from pathlib import Path
 
 import yaml
 
+from ..errors import BagError, raise_all
+
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag", ".bag.active")  # the last two are ROS 1
 _PIECE = re.compile(r"^(?P<name>.*)_(?P<number>\d+)$")  # rosbag2 splits a recording into NAME_0.mcap, NAME_1.mcap and so on
@@ -23,6 +25,12 @@ def bag_name(path: Path) -> str:
     if path.is_dir():
         return path.resolve().name
     return path.resolve().parent.name if _announced(path.parent) else _split_name(path)[0]
+
+
+def check_there(paths: Sequence[Path]) -> None:
+    """Raises BagError with every path at which there is nothing."""
+    recording = "a rosbag2 folder with metadata.yaml, or an mcap or db3 file"
+    raise_all([BagError(f"bag {path}", "nothing there", recording, "check the path") for path in paths if not path.exists()])
 
 
 def find_bags(paths: Sequence[Path]) -> list[Path]:

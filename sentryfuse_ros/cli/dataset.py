@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
 
     from rich.console import Console
 
-    from ..bags.find import find_bags
+    from ..bags.find import check_there, find_bags
     from ..bags.run_description import SPLITS
     from ..datasets.builder import DatasetTask, build_dataset
     from ..datasets.extract import WindowSettings
@@ -81,6 +81,7 @@ def run(args: argparse.Namespace) -> int:
     settings = build_settings(flat)
     for text in unknown_names(flat, (s.name for s in settings.sensors)):
         print(f"warning: {text}", file=sys.stderr)
+    check_there(args.bags)
     task = DatasetTask(
         bags=tuple(find_bags(args.bags)),
         labels=args.labels,

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import rclpy
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 
-def start_ros(args: Sequence[str] = ()) -> None:
-    """Initialise rclpy with these arguments of the command line, without its signal handlers.
+def start_ros(args: Sequence[str] = ()) -> list[str]:
+    """Initialise rclpy with these arguments of the command line, without its signal handlers; returns those that are not ROS's.
 
     If the log files have no folder, they go to one below the temporary folder, and a line on stderr says so. rclpy would raise
     instead. Raises what rclpy raises, for example for a malformed parameter file.
@@ -24,7 +25,9 @@ def start_ros(args: Sequence[str] = ()) -> None:
         seen = f"saw {folder}, which cannot be written" if folder else "saw none of ROS_LOG_DIR, ROS_HOME and HOME"
         print(f"log files of ROS 2: {seen}; they go to {spare}. Set ROS_LOG_DIR to another folder.", file=sys.stderr)
         os.environ["ROS_LOG_DIR"] = str(spare)
-    rclpy.init(args=[_utf8(text) for text in args], signal_handler_options=SignalHandlerOptions.NO)
+    known = [_utf8(text) for text in args]
+    rclpy.init(args=known, signal_handler_options=SignalHandlerOptions.NO)
+    return list(remove_ros_args(known))
 
 
 def log_folder(environment: Mapping[str, str]) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -90,7 +91,7 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     STOP.install()
     keep_large_buffers()
     try:
-        start_ros(sys.argv if args is None else args)
+        others = start_ros(sys.argv if args is None else args)
     except Exception as error:  # e.g. a malformed parameter file or an unknown ROS argument
         mistakes = mistakes_in_files(sys.argv if args is None else args)
         print(f"cannot start: {'; '.join(mistakes) or error}", file=sys.stderr)
@@ -98,6 +99,8 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
     node, executor = None, make_executor()
     try:
         node = make_node()
+        if ignored := others[1:]:  # after the name of the program
+            node.get_logger().warning(f"ignored: {shlex.join(ignored)}; parameters and remappings come after --ros-args")
         executor.add_node(node)
         while rclpy.ok() and not STOP.requested:
             executor.spin_once(timeout_sec=0.2)  # without a timeout the events executor would not see signals

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import numpy as np
 from markupsafe import Markup
 from matplotlib import rc_context
 from matplotlib.axes import Axes
@@ -17,8 +15,9 @@ from matplotlib.patches import Patch, Rectangle
 from ..files import replacing
 from ..replay.run_record import PredictionRow, RunRecord
 from ..replay.scores import is_correct
+from .run_curves import confidence_panel, cost_panel, power_panel, time_panel, title
 from .stream_plots import inference_panel, tokens_panel
-from .style import BLUE, CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, ORANGE, OTHER_CLASS, PALE, RED, STATE_COLOURS, plain
+from .style import CLASS_COLOURS, FIGURE_STYLE, GREEN, INK, OTHER_CLASS, RED, STATE_COLOURS, plain
 from .svg import svg_of
 
 WIDTH_IN = 13.0
@@ -70,10 +69,6 @@ def draw_run(record: RunRecord, picture: Path | None = None) -> Markup:
     return svg_of(figure, "run", "the run over time")
 
 
-def title(axis: Axes, text: str) -> None:
-    axis.set_title(text, loc="left", fontsize=9.5, fontweight="bold", pad=4)
-
-
 def shade_faults(axis: Axes, record: RunRecord) -> None:
     """Grey while any fault is injected; where faults overlap, it is not darker."""
     edges = sorted((f.from_s, min(f.to_s, record.end_s)) for f in record.script.faults if f.from_s < record.end_s)
@@ -109,9 +104,6 @@ def predicted_class(prediction: PredictionRow) -> str:
     return prediction.class_name if prediction.valid else ""
 
 
-# --- panels ------------------------------------------------------------------------------------------------
-
-
 def frames_panel(axis: Axes, record: RunRecord) -> None:
     title(axis, f"Recorded by {record.camera}; red frame: the picture did not reach the robot, or was damaged on the way")
     broken = [f for f in record.script.faults if f.sensor == record.camera]
@@ -131,52 +123,6 @@ def frames_panel(axis: Axes, record: RunRecord) -> None:
     axis.set_yticks([])
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.tick_params(axis="x", length=0)
-
-
-def rectangle(extent: tuple[float, float, float, float], **look: Any) -> Rectangle:
-    """A rectangle (left, right, bottom, top); ``look``: keywords of matplotlib's Rectangle."""
-    left, right, bottom, top = extent
-    return Rectangle((left, bottom), right - left, top - bottom, **look)
-
-
-def ribbon(
-    axis: Axes, row: float, parts: Sequence[tuple[float, float, str]], colours: Mapping[str, str], height: float, named: bool
-) -> None:
-    """Coloured bars (from_s, to_s, name); with ``named``, the name is written into those that are wide enough."""
-    to_s = max((b for _, b, _ in parts), default=0.0)
-    for a, b, name in parts:
-        axis.barh(row, b - a, left=a, height=height, color=colours[name], edgecolor="white", linewidth=0.4)
-        if named and name and b - a > 0.0095 * len(name) * to_s:
-            axis.text(
-                (a + b) / 2,
-                row,
-                plain(name),
-                ha="center",
-                va="center",
-                fontsize=8.5,
-                color="white" if darkness(colours[name]) > 0.5 else INK,
-            )
-
-
-def darkness(colour: str) -> float:
-    """0 white to 1 black, as the eye weighs red, green and blue (ITU-R BT.601)."""
-    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
-    return 1 - (0.299 * red + 0.587 * green + 0.114 * blue)
-
-
-def stretches(values: Sequence[T]) -> Iterator[tuple[int, int, T]]:
-    """(first, one past the last, value) of every run of equal values."""
-    first = 0
-    for i in range(1, len(values) + 1):
-        if i == len(values) or values[i] != values[first]:
-            yield first, i, values[first]
-            first = i
-
-
-def tick_stretches(record: RunRecord, value_of: Callable[[PredictionRow], str]) -> list[tuple[float, float, str]]:
-    """(from_s, to_s, value) of every run of consecutive predictions that have the same value."""
-    times = [p.t_s for p in record.predictions] + [record.end_s]
-    return [(times[i], times[j], value) for i, j, value in stretches([value_of(p) for p in record.predictions])]
 
 
 def classes_panel(axis: Axes, record: RunRecord) -> None:
@@ -215,43 +161,6 @@ def classes_panel(axis: Axes, record: RunRecord) -> None:
     )
 
 
-def confidence_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Confidence of the prediction")
-    times = [p.t_s for p in record.predictions]
-    axis.plot(times, [p.confidence if p.valid else np.nan for p in record.predictions], color=PALE, lw=1)
-    for verdict, colour, name in ((True, GREEN, "correct"), (False, RED, "wrong"), (None, BLUE, "not judged")):
-        rows = [p for p in record.predictions if p.valid and is_correct(p, record.labels, record.model.classes) is verdict]
-        if rows:
-            axis.plot(
-                [p.t_s for p in rows],
-                [p.confidence for p in rows],
-                "o",
-                ms=2.6,
-                mew=0,
-                color=colour,
-                label=name if record.labels is not None else None,
-            )
-    silent = [p.t_s for p in record.predictions if not p.valid]
-    if silent:
-        axis.plot(silent, [0.0] * len(silent), "x", color=INK, ms=4, label="no live sensor")
-    axis.set_ylim(-0.06, 1.06)
-    legend(axis)
-
-
-def legend(axis: Axes) -> None:
-    if axis.get_legend_handles_labels()[0]:
-        axis.legend(
-            loc="lower right",
-            bbox_to_anchor=(1.0, 1.0),
-            ncols=5,
-            frameon=False,
-            fontsize=8.5,
-            borderaxespad=0.1,
-            handletextpad=0.4,
-            markerscale=2,
-        )
-
-
 def sensors_panel(axis: Axes, record: RunRecord) -> None:
     bars = "; black bars: injected faults, numbered as in the table" if record.script.faults else ""
     title(axis, f"Sensor states as the robot sees them (green: live){bars}")
@@ -283,48 +192,47 @@ def sensors_panel(axis: Axes, record: RunRecord) -> None:
     )
 
 
-def power_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Battery charge, and the pruning ratio: the share of an inference that is to be saved")
-    times = [p.t_s for p in record.predictions]
-    axis.plot(times, [p.ratio for p in record.predictions], color=BLUE, drawstyle="steps-post", lw=1.8)
-    axis.set_ylim(-0.03, 1.03)
-    axis.set_ylabel("pruning ratio", color=BLUE)
-    percents = [record.battery_percent(t) for t in times]
-    if not all(map(math.isnan, percents)):
-        battery = axis.twinx()
-        battery.plot(times, percents, color=ORANGE, lw=1.8)
-        battery.set_ylim(-3, 103)
-        battery.set_ylabel("battery [%]", color=ORANGE)
-        battery.spines["right"].set_visible(True)
+def ribbon(
+    axis: Axes, row: float, parts: Sequence[tuple[float, float, str]], colours: Mapping[str, str], height: float, named: bool
+) -> None:
+    """Coloured bars (from_s, to_s, name); with ``named``, the name is written into those that are wide enough."""
+    to_s = max((b for _, b, _ in parts), default=0.0)
+    for a, b, name in parts:
+        axis.barh(row, b - a, left=a, height=height, color=colours[name], edgecolor="white", linewidth=0.4)
+        if named and name and b - a > 0.0095 * len(name) * to_s:
+            axis.text(
+                (a + b) / 2,
+                row,
+                plain(name),
+                ha="center",
+                va="center",
+                fontsize=8.5,
+                color="white" if darkness(colours[name]) > 0.5 else INK,
+            )
 
 
-def cost_panel(axis: Axes, record: RunRecord) -> None:
-    title(axis, "Computation per prediction (dashed: all sensors, nothing pruned); it also falls with fewer sensors")
-    times, flops = [p.t_s for p in record.power] + [record.end_s], [p.flops / 1e6 for p in record.power]
-    # The dense model's differ where a stream took several pictures at once, or none, and count nothing without a prediction.
-    dense = [p.flops_dense / 1e6 if p.flops else math.nan for p in record.power]
-    axis.plot(times, dense + dense[-1:], color=PALE, drawstyle="steps-post", lw=1.2, ls="--")
-    axis.plot(times, flops + flops[-1:], color=BLUE, drawstyle="steps-post", lw=1.8)
-    usual = float(np.median([d for d in dense if not math.isnan(d)] or [0.0]))
-    axis.set_ylim(0, max(usual, *flops) * 1.12 + 1e-9)
-    axis.set_ylabel("MFLOPs")
+def rectangle(extent: tuple[float, float, float, float], **look: Any) -> Rectangle:
+    """A rectangle (left, right, bottom, top); ``look``: keywords of matplotlib's Rectangle."""
+    left, right, bottom, top = extent
+    return Rectangle((left, bottom), right - left, top - bottom, **look)
 
 
-def time_panel(axis: Axes, record: RunRecord) -> None:
-    valid = [p for p in record.predictions if p.valid]
-    highest = f" (highest {max(max(p.inference_ms, p.overhead_ms) for p in valid):.1f} ms)" if valid else ""
-    title(axis, "Time per prediction" + highest)
-    times = [p.t_s for p in valid]
-    for values, colour, name in (
-        ([p.inference_ms for p in valid], BLUE, "inference"),
-        (
-            [p.overhead_ms for p in valid],
-            ORANGE,
-            "overhead: from the arrival of the newest sample to publication, less inference",
-        ),
-    ):
-        axis.plot(times, values, "o", ms=2.6, mew=0, color=colour, label=name)
-    top = np.percentile([v for p in valid for v in (p.inference_ms, p.overhead_ms)], 99.5) if valid else 1.0
-    axis.set_ylim(min([0.0] + [p.overhead_ms for p in valid]), 1.25 * float(top) + 0.1)
-    axis.set_ylabel("ms")
-    legend(axis)
+def darkness(colour: str) -> float:
+    """0 white to 1 black, as the eye weighs red, green and blue (ITU-R BT.601)."""
+    red, green, blue = (int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5))
+    return 1 - (0.299 * red + 0.587 * green + 0.114 * blue)
+
+
+def stretches(values: Sequence[T]) -> Iterator[tuple[int, int, T]]:
+    """(first, one past the last, value) of every run of equal values."""
+    first = 0
+    for i in range(1, len(values) + 1):
+        if i == len(values) or values[i] != values[first]:
+            yield first, i, values[first]
+            first = i
+
+
+def tick_stretches(record: RunRecord, value_of: Callable[[PredictionRow], str]) -> list[tuple[float, float, str]]:
+    """(from_s, to_s, value) of every run of consecutive predictions that have the same value."""
+    times = [p.t_s for p in record.predictions] + [record.end_s]
+    return [(times[i], times[j], value) for i, j, value in stretches([value_of(p) for p in record.predictions])]
