@@ -24,6 +24,7 @@ MOTIONS = {
     "pan 2 px a picture": CameraMotion("pan", 2.0),
 }
 STEADY_PICTURES = 100
+TELLING = 40  # recordings that take long enough to be told how far they have come
 STEADY = (PLAIN, "change detection", "router", "fixed thresholds")
 BRIEF = (*STEADY, "change detection, vote on motion", "together")
 Say = Callable[[str], None]
@@ -95,7 +96,7 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
 
 def _told(streams: Iterator[PeopleStream], count: int, doing: str, say: Say) -> Iterator[PeopleStream]:
     """The same streams; it says at the start and after every quarter how far they have come."""
-    told = {round(count * quarter / 4) for quarter in (1, 2, 3)} if count >= 8 else set()
+    told = {round(count * quarter / 4) for quarter in (1, 2, 3)} if count >= TELLING else set()
     say(f"{doing}, {count} recordings")
     for number, stream in enumerate(streams):
         if number in told:

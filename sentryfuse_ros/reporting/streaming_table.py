@@ -45,7 +45,8 @@ def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _goals(result: Mapping[str, Any]) -> list[str]:
-    rows = [["goals", "", *(f"{found['tokens']} tokens" for found in result["by_model"].values())]]
+    recordings = max(found["recordings"] for found in result["by_model"].values())
+    rows = [[f"goals, {recordings} recordings", "", *(f"{found['tokens']} tokens" for found in result["by_model"].values())]]
     for row in result["goals"]:
         rows.append([f"  {row['measure']}", row["goal"], *(reached_in_words(row, name) for name in result["by_model"])])
     widths = [max(map(len, column)) for column in zip(*rows)]
