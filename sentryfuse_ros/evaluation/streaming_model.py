@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 import numpy as np
 
@@ -50,7 +52,8 @@ QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2, ticks_s=9.0)
 class ModelReport:
     """Everything that was found of one model."""
 
-    sha256: str
+    sha256: str  # of the weights
+    section_sha256: str  # see `section_sha256`
     tokens: int  # patches of a picture
     recordings: int
     summary: Mapping[str, float]
@@ -59,6 +62,11 @@ class ModelReport:
     moving: Mapping[str, Mapping[str, StreamScore]]  # by motion of the camera, by set-up
     latency_ms: Mapping[str, Mapping[str, float]]  # mean of a picture, by scene, by side
     tick_ms: Mapping[str, float]  # see `time_ticks`
+
+
+def section_sha256(checkpoint: Checkpoint) -> str:
+    """Of the section `streaming` of a model's JSON, by which it shows whether results are of the stream that ships."""
+    return sha256(json.dumps(checkpoint.info["streaming"], sort_keys=True).encode()).hexdigest()
 
 
 def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFrames, effort: Effort, say: Say) -> ModelReport:
@@ -83,6 +91,7 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
     ticks = time_ticks(checkpoint, effort.ticks_s)
     return ModelReport(
         sha256=str(checkpoint.info.get("sha256", "")),
+        section_sha256=section_sha256(checkpoint),
         tokens=patch_tokens(checkpoint),
         recordings=len(chosen),
         summary={**_summary(still, steady, moving), **ratios, **_tick_ratios(ticks)},
