@@ -16,6 +16,7 @@ from functools import partial
 from multiprocessing import active_children
 from typing import Any, Protocol, TypeVar
 
+from .child_process import end_with_parent
 from .errors import ParameterError, SentryFuseError
 
 CONNECT_S = 10  # a scheduler that does not answer for so long is not there
@@ -82,6 +83,7 @@ _working = False  # in a worker: whether it has a task
 
 
 def _begin_worker() -> None:
+    end_with_parent()  # one that was killed cannot stop its workers, which would wait for more tasks for ever
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes of a terminal; this one is stopped by its parent
     signal.signal(signal.SIGTERM, _stop_worker)
 

@@ -13,6 +13,7 @@ MAP = Path(__file__).parents[1] / "docs" / "ARCHITECTURE.md"
 FLOORS = (  # each may import from the floors before it and from its own
     {
         "errors",
+        "child_process",
         "executors",
         "files",
         "machine",

@@ -20,6 +20,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.serialization import deserialize_message
 
 from .. import __version__
+from ..child_process import bound
 from ..errors import SentryFuseError
 from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
 from ..evaluation.other_loop import measure_other_loop
@@ -138,7 +139,7 @@ def _own_domain() -> Iterator[None]:
 @contextmanager
 def _load(streams: Sequence[Stream], seconds: float) -> Iterator[None]:
     command = [sys.executable, "-m", "sentryfuse_ros.nodes.bench_load", json.dumps(streams), str(seconds)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(bound(command), stderr=subprocess.DEVNULL)
     try:
         time.sleep(1.0)  # it has made its messages and publishers
         yield
@@ -204,7 +205,11 @@ def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRu
         interpreter = str(python) if python.exists() else sys.executable  # colcon installs start scripts but no interpreter
         begin = time.monotonic()
         node = subprocess.Popen(
-            [interpreter, str(script), "--ros-args", "--params-file", str(file)], env=own, cwd=folder, stdout=log, stderr=log
+            bound([interpreter, str(script), "--ros-args", "--params-file", str(file)]),
+            env=own,
+            cwd=folder,
+            stdout=log,
+            stderr=log,
         )
 
         def check() -> None:

@@ -17,6 +17,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from rclpy.serialization import deserialize_message, serialize_message
 
 from ..bags.bag import Topic
+from ..child_process import bound
 from ..replay.fault_matrix import MatrixRow, Stage
 from . import fault_rows
 from .fault_bench import READY_TIMEOUT_S
@@ -168,7 +169,7 @@ def _process(code: str) -> Iterator[subprocess.Popen[str]]:
     profiles = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
     environment = {name: value for name, value in os.environ.items() if name not in profiles}
     environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
-    process = subprocess.Popen([sys.executable, "-c", ordinary + code], stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(bound([sys.executable, "-c", ordinary + code]), stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
     finally:

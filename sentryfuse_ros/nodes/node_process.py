@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..child_process import bound
 from ..errors import SentryFuseError
 from ..paths import executable_path, share_path
 
@@ -48,7 +49,7 @@ class NodeProcess:
         self.name, self.log_path = name, log_path
         self._log = log_path.open("wb")
         self.process = subprocess.Popen(
-            [sys.executable, str(executable_path(name)), *arguments],
+            bound([sys.executable, str(executable_path(name)), *arguments]),
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=self._log,
