@@ -95,6 +95,12 @@ def test_wrong_start_arguments_are_reported_in_one_line(probe, start, arguments,
     assert words in node.log() and "Traceback" not in node.log()
 
 
+def test_a_parameter_that_is_not_known_is_named(probe, start):
+    node = start("-p", "input:=/x", "-p", "kind:=off", node="fault_node")
+    probe.wait_log(node, "parameter kind is not known and ignored; known are ", "keep_every")
+    assert "type_description" not in node.log()
+
+
 def test_a_publisher_whose_type_is_not_installed_is_named_and_waited_out(probe, start, tmp_path, monkeypatch):
     (tmp_path / "diagnostic_msgs").mkdir()
     (tmp_path / "diagnostic_msgs" / "__init__.py").write_text("raise ImportError('not installed')\n")

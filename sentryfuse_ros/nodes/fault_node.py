@@ -56,6 +56,7 @@ class FaultNode(Node):
 
     def _declare_parameters(self) -> None:
         """Raises ParameterError for a value of another type than the default's."""
+        known: list[str] = []
         kinds = "none, " + ", ".join(f"{kind} ({text})" for kind, text in FAULT_KINDS.items())
         for name, default, text in (
             ("input", "", "Topic to break."),
@@ -77,6 +78,10 @@ class FaultNode(Node):
                 self.declare_parameter(name, default, descriptor)
             except InvalidParameterTypeException as error:
                 raise ParameterError(f"parameter {name}", str(error), type(default).__name__) from error
+            known.append(name)
+        for name in getattr(self, "_parameter_overrides", {}):  # private, as in `declare`
+            if not self.has_parameter(name) and not name.startswith("qos_overrides."):
+                self.get_logger().warning(f"parameter {name} is not known and ignored; known are {', '.join(known)}")
 
     def _make_timer(self) -> Timer:
         """Fast once connected, for faults that are due between messages; slow while waiting for a publisher."""
