@@ -55,10 +55,20 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     points = np.asarray(points)
     if points.ndim != 2 or points.shape[1] not in (3, 4):
         raise DecodeError(f"points for {spec.name!r}", points.shape, "(N, 3) or (N, 4)", "pass x y z [intensity]")
-    _, channels, height, width = check_spec(spec).shape
-    option, cells = spec.options.get, height * width
-    every = point_step(len(points), option("max_points", DEFAULT_MAX_POINTS))
+    check_spec(spec)
+    every = point_step(len(points), spec.options.get("max_points", DEFAULT_MAX_POINTS))
     columns = np.ascontiguousarray(points[::every].T, np.float32)  # (3 or 4, n): arithmetic on rows is fast
+    cell, distance, columns = _cells_of_points(columns, spec)
+    return _frame_of_cells(cell, distance, columns, spec, every * thinned)
+
+
+def _cells_of_points(columns: np.ndarray, spec: ModalitySpec) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cell (n,) of every point in the flat frame, its distance (n,) [m], and the columns (3 or 4, n) of these points.
+
+    Points that are left out are either removed, or in an extra cell behind the last one.
+    """
+    _, _, height, width = spec.shape
+    option = spec.options.get
     x, y, z = columns[:3]
     near, far = option("min_range_m", 0.1), option("max_range_m", 100.0)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -89,20 +99,24 @@ def lidar_frame(points: np.ndarray, spec: ModalitySpec, thinned: int = 1) -> np.
     row += column
     if np.count_nonzero(used) < SELECT_SHARE * len(used):
         kept = np.flatnonzero(used)
-        cell, distance, columns = row[kept].astype(np.intp), distance[kept], columns.take(kept, 1)
-        z = columns[2]
-    else:  # points that are left out go to an extra cell, which is removed at the end
-        row[~used] = cells
-        cell = row.astype(np.intp)
+        return row[kept].astype(np.intp), distance[kept], columns.take(kept, 1)
+    row[~used] = height * width
+    return row.astype(np.intp), distance, columns
+
+
+def _frame_of_cells(cell: np.ndarray, distance: np.ndarray, columns: np.ndarray, spec: ModalitySpec, thinned: int) -> np.ndarray:
+    """The channels (C, H, W) of a frame from what `_cells_of_points` gives; ``thinned`` as in `lidar_frame`."""
+    _, channels, height, width = spec.shape
+    option, cells = spec.options.get, height * width
     flat_frame = np.zeros((channels, cells + 1), np.float32)
     flat_frame[0] = _nearest(cell, distance, cells + 1)
     if channels > 1:
         count = np.bincount(cell, minlength=cells + 1)
         share = 1.0 / np.maximum(count, 1)
         with np.errstate(invalid="ignore"):  # points that are left out may be inf or NaN, in the extra cell
-            flat_frame[1] = np.bincount(cell, z, cells + 1) * share
+            flat_frame[1] = np.bincount(cell, columns[2], cells + 1) * share
     if channels > 2:
-        flat_frame[2] = np.log1p(count * (every * thinned))
+        flat_frame[2] = np.log1p(count * thinned)
     if channels > 3 and len(columns) == 4:
         intensity = np.where(np.isfinite(columns[3]), columns[3], 0)
         flat_frame[3] = np.bincount(cell, intensity, cells + 1) * share * option("intensity_scale", 1.0)
