@@ -28,7 +28,7 @@ from ..files import replacing, write_atomically
 from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
 from .description import BagDescription, DatasetDescription
-from .extract import WindowSettings, extract_windows
+from .extract import BagWindows, WindowSettings, extract_windows
 from .output_folder import check_folder, make_room, parts_folder
 from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
@@ -169,8 +169,13 @@ def extract_part(task: BagTask) -> BagDescription:
         labels=dict(Counter(found.labels)),
         fingerprint=current,
     )
-    if not found.labels:
-        return description
+    if found.labels:
+        _write_part(task.part, found, start_ns, description)
+    return description
+
+
+def _write_part(part: Path, found: BagWindows, start_ns: int, description: BagDescription) -> None:
+    """Write the windows of a recording, and then their description. Raises DataError where there is no room for them."""
     arrays = {
         "_labels": np.array(found.labels, dtype=str),
         "_end_ns": found.end_ns,
@@ -182,17 +187,16 @@ def extract_part(task: BagTask) -> BagDescription:
     }
     try:
         # Written to the disk directly: the windows of a long recording are too large to be held in memory twice.
-        with replacing(task.part) as file:
+        with replacing(part) as file:
             np.savez(file, allow_pickle=False, **arrays)
-        write_atomically(description_path, json.dumps(description.to_dict()))
+        write_atomically(part.with_suffix(".json"), json.dumps(description.to_dict()))
     except OSError as error:
         raise DataError(
-            f"data set folder {task.part.parent.parent}",
+            f"data set folder {part.parent.parent}",
             reason_of(error),
             "room to write",
             "free some space, then run the same command again",
         ) from error
-    return description
 
 
 def check_labels_meet(labels: Labels, bag: Bag, source: str) -> None:
