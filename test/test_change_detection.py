@@ -1,15 +1,20 @@
 """Which windows count as changed: noise, holes, motion that is slow, and the same rule in numpy and in torch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from stream_maker import SPEC, STEM, still_room, with_box
 
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.model.tokenizer_config import tokenizer_config
+from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.streaming.change_detection import ChangeDetector
 from sentryfuse_ros.streaming.change_rule import ChangeRule
+from sentryfuse_ros.streaming.stream_config import StreamConfig
 from sentryfuse_ros.training.stale_tokens import encoded_anew, patch_view
 
 OPTIONS = tokenizer_config(SPEC, STEM)
@@ -65,6 +70,24 @@ def test_holes_that_come_and_go_are_none_where_few():
     frames[rng.random(frames.shape) < 0.01] = 0
     hold(found, frames[0])
     assert sum(len(changed_windows(found, frame)) for frame in frames[1:]) <= 3
+
+
+def test_the_shipped_rule_takes_an_edge_that_flickers_for_noise():
+    """At the edge of a person who stands still, pixels lose their return at random."""
+    rng = np.random.default_rng(0)
+    frames = still_room(40, rng)
+    edge = frames[:, :, :, 40:44]
+    edge[rng.random(edge.shape) < 0.25] = 0
+    shipped = StreamConfig.from_dict(read_checkpoint(model_path("utd_mhad_stream")).info["streaming"]).rule
+    assert shipped is not None
+
+    def share(rule):  # of the six windows of the edge
+        found = ChangeDetector(SPEC, OPTIONS, rule)
+        hold(found, frames[0])
+        return np.mean([len(changed_windows(found, frame)) / 6 for frame in frames[1:]])
+
+    assert share(shipped) < 0.1
+    assert share(replace(shipped, flipped_share=0.2)) > 0.3
 
 
 def test_slow_motion_is_not_learnt_as_noise():
