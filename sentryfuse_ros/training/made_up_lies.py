@@ -48,6 +48,7 @@ def camera_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
         MadeUpLie("over", "a picture exposed for far too long", lambda x, r: _levels(x * r.uniform(2.2, 4))),
         MadeUpLie("under", "a picture exposed for far too short", lambda x, r: _levels(x / r.uniform(3, 8))),
         MadeUpLie("blurred", "a picture out of focus", lambda x, r: _each(x, partial(_blur, r.uniform(2.5, 6)))),
+        MadeUpLie("soft", "a picture slightly out of focus", lambda x, r: _each(x, partial(_blur, r.uniform(0.6, 1.6))), True),
         MadeUpLie("random", "bytes that are no picture", lambda x, r: _where_filled(x, r.random(x.shape))),
         MadeUpLie("flat", "a covered lens", _flat),
         MadeUpLie("blocks", "a picture compressed to death", lambda x, r: _each(x, partial(_blocks, int(r.integers(2, 8))))),
