@@ -38,7 +38,7 @@ MADE_UP = {
     "inverted": ("inverted",),
     "exposed_3": ("over",),
     "exposed_quarter": ("under",),
-    "defocused": ("blurred",),
+    "defocused": ("blurred", "soft"),
     "random": ("random",),
     "covered_white": ("flat",),
     "blocks": ("blocks",),
