@@ -45,7 +45,7 @@ def test_a_second_node_of_the_same_name_is_noticed_until_it_ends(probe, start):
     probe.wait("a node that is alone", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
     second = start("-p", "autostart:=false", expect_end=True)
     _, text = probe.wait("a warning", lambda: _if(probe.diagnosis("node"), DiagnosticStatus.WARN), first)
-    assert text.startswith("unconfigured; another node has the same name")
+    assert text.startswith("unconfigured: waiting to be configured; another node has the same name")
     assert second.stop() == 0
     probe.wait("a node that is alone again", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
 
