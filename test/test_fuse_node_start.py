@@ -35,6 +35,13 @@ def test_namespace_node_name_and_remapping(ros, start):
         probe.close()
 
 
+def test_a_cache_that_cannot_be_written_is_named_with_what_it_costs(probe, start, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    node = start(*QUICK)
+    probe.wait_log(node, "every start measures these times again", str(tmp_path / "file"), "XDG_CACHE_HOME", "active at")
+
+
 def test_arguments_that_ros_does_not_read_are_named(probe, start):
     node = start("-p", "autostart:=false", "--", "--params-file", "my robot.yaml")
     probe.wait_log(node, "ignored: --params-file 'my robot.yaml'; parameters and remappings come after --ros-args")
@@ -45,7 +52,7 @@ def test_a_second_node_of_the_same_name_is_noticed_until_it_ends(probe, start):
     probe.wait("a node that is alone", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
     second = start("-p", "autostart:=false", expect_end=True)
     _, text = probe.wait("a warning", lambda: _if(probe.diagnosis("node"), DiagnosticStatus.WARN), first)
-    assert text.startswith("unconfigured; another node has the same name")
+    assert text.startswith("unconfigured: waiting to be configured; another node has the same name")
     assert second.stop() == 0
     probe.wait("a node that is alone again", lambda: probe.diagnosis("node")[0] == DiagnosticStatus.OK, first)
 

@@ -116,6 +116,7 @@ def test_page_explains_the_states_that_occurred(tmp_path):
     occurred = {status.state for row in record.statuses for status in row.states.values()}
     words = " ".join("".join(written(tmp_path, record)[1].words).split())
     assert {state for state in STATE_WORDS if f"{state}: {STATE_WORDS[state]}" in words} == occurred - {"OK"} != set()
+    assert "a fault is being injected. " in words and not re.search(r"[a-z][.;:][A-Z]", words), "a space between sentences"
 
 
 def test_page_says_which_confidence_was_before_a_fault(tmp_path):

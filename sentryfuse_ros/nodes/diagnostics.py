@@ -71,9 +71,10 @@ class NodeDiagnostics:
         state = self._node._state_machine.current_state[1]
         if self.trouble:
             return _status(ERROR, "node", f"{state}: {self.trouble}", lifecycle_state=state)
+        text = state + WAITING_FOR.get(state, "")
         if self._count_namesakes():
-            return _status(WARN, "node", f"{state}; {NAMESAKE}", lifecycle_state=state)
-        return _status(OK, "node", state + WAITING_FOR.get(state, ""), lifecycle_state=state)
+            return _status(WARN, "node", f"{text}; {NAMESAKE}", lifecycle_state=state)
+        return _status(OK, "node", text, lifecycle_state=state)
 
     def _count_namesakes(self) -> int:
         """How many others have this node's name: every managed node publishes its transitions below it. Logs when one comes."""

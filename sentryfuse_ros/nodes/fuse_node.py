@@ -24,8 +24,9 @@ from rclpy.parameter import Parameter
 from rclpy.serialization import deserialize_message
 
 from ..errors import ParameterError, SentryFuseError, raise_all
+from ..files import make_folder
 from ..language.speaker import Speaker
-from ..paths import model_path, model_roots
+from ..paths import cache_path, model_path, model_roots
 from ..preprocessing import empty_input
 from ..runtime.engine import Engine
 from ..runtime.fastest_engine import load_fastest
@@ -215,6 +216,10 @@ class FuseNode(LifecycleNode):
         self.get_logger().info(
             f"one inference of the unpruned model takes {costs.dense_ms:.2f} ms here (times of all plans known in {took_s:.1f} s)"
         )
+        try:
+            make_folder(cache_path())
+        except SentryFuseError as error:
+            self.get_logger().warning(f"every start measures these times again ({error} by the variable XDG_CACHE_HOME)")
 
     def _activate(self) -> None:
         if self._configured is None:
