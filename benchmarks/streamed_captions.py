@@ -6,7 +6,7 @@
 --model is a network of `sentryfuse train-stem` with a caption head beside it (`sentryfuse train-captions`); --parent the network
 whose stem it replaces. Test drives are played as whole streams, picture by picture with the gyro, and a sentence is made of each
 window: once with every picture encoded whole, and with the stream. Of the standing drives only the windows count in which the
-robot stood. Needs pycocoevalcap. docs/STREAMING.md explains the figures.
+robot stood. Needs pycocoevalcap. docs/GROUND_STREAM.md explains the figures.
 """
 
 from __future__ import annotations
