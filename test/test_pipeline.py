@@ -5,10 +5,11 @@ import threading
 import numpy as np
 import pytest
 from cdr_messages import cloud, deserializer, image, imu, raw
-from virtual_robot import CLOUD, T0, Robot, thrifty_engine, tiny_engine
+from virtual_robot import CLOUD, T0, Robot, thrifty_engine, tiny_engine, tiny_network
 
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.settings import build_settings
@@ -35,6 +36,14 @@ def test_before_the_first_message_the_prediction_says_so(robot):
     prediction = robot.pipeline.tick(T0)
     assert not prediction.valid and prediction.inference is None
     assert prediction.reason == "no live sensor: camera NEVER_SEEN, imu NEVER_SEEN, audio NEVER_SEEN, lidar NEVER_SEEN"
+
+
+def test_a_network_that_overflows_makes_predictions_that_are_not_valid_and_say_why():
+    network = tiny_network()
+    network.readout.classify.weight.fill_(3e38)
+    last = Robot(Engine.from_model(network)).run(1.0)[-1]
+    assert not last.valid and last.inference is None and last.tick.mask.all()
+    assert last.reason == "the model gave numbers that are not finite"
 
 
 @pytest.mark.parametrize("lost", ["camera", "imu", "audio", "lidar"])

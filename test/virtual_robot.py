@@ -62,20 +62,22 @@ class Robot:
         return [self.step() for _ in range(round(seconds * 10))]
 
 
-def tiny_engine():
-    """An engine of a tiny model with the inputs FOUR."""
-    return Engine.from_model(
-        tiny_model(
-            modalities=FOUR,
-            kv_stride={},
-            tokenizer={
-                "camera": {"stem_channels": [4, 4], "grid": [2, 2]},
-                "imu": {"stem_channels": 8},
-                "lidar": {"frames_per_token": 1, "stem_channels": [4, 4], "grid": [2, 2]},
-            },
-        ),
-        {"name": "tiny"},
+def tiny_network():
+    """A tiny model with the inputs FOUR."""
+    return tiny_model(
+        modalities=FOUR,
+        kv_stride={},
+        tokenizer={
+            "camera": {"stem_channels": [4, 4], "grid": [2, 2]},
+            "imu": {"stem_channels": 8},
+            "lidar": {"frames_per_token": 1, "stem_channels": [4, 4], "grid": [2, 2]},
+        },
     )
+
+
+def tiny_engine():
+    """An engine of it."""
+    return Engine.from_model(tiny_network(), {"name": "tiny"})
 
 
 ALL = (True,) * 4

@@ -185,7 +185,7 @@ class Pipeline:
         inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
         self._inference_ms.add(inference.duration_s * 1e3)
         self._streams = inference.streams
-        if not np.isfinite(inference.probabilities).all():
+        if inference.class_id < 0:
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
 
