@@ -113,6 +113,7 @@ class FuseLoop:
         self._timers.append(self._poll_timer)
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll_and_plan)
         self._wait_timer.cancel()
+        self._waits = False  # whether it runs
         self._timers.append(self._wait_timer)
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
@@ -237,15 +238,15 @@ class FuseLoop:
         if self._ticks.is_due(now.node_ns):
             self._fuse_unless_a_sample_is_near(now, fresh)
         else:
-            self._wait_timer.cancel()  # the metronome may have taken the tick
+            self._wait_for_sample(False)  # the metronome may have taken the tick
 
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
         waits = not fresh and self._ticks.late_s(now.node_ns) < WAIT_FOR_SAMPLE_S
         if waits and self._pipeline.robot_sensors.sample_expected(now.arrival_ns):
-            self._wait_timer.reset()
+            self._wait_for_sample(True)
             return
-        self._wait_timer.cancel()
+        self._wait_for_sample(False)
         late_s = self._ticks.claim(now.node_ns)
         if late_s is None:
             return
@@ -262,6 +263,14 @@ class FuseLoop:
                 "the node keeps the processor busy and runs at ordinary CPU priority from now on; lower fuse_rate_hz, set "
                 "latency_target_ms or take a smaller model"
             )
+
+    def _wait_for_sample(self, wait: bool) -> None:
+        """Look again in a moment, or no longer; rclpy, which takes its time, is asked only where that changes something."""
+        if wait:
+            self._wait_timer.reset()
+        elif self._waits:
+            self._wait_timer.cancel()
+        self._waits = wait
 
     def _take_missed_ticks(self) -> None:
         """In the metronome's thread: take the snapshots for which the thread that reads messages is late, of what it has read."""
