@@ -255,7 +255,7 @@ def test_a_sample_is_expected_only_of_a_sensor_on_schedule(robot):
 
 
 def test_sensor_of_the_wrong_kind_for_its_input_is_refused(engine):
-    with pytest.raises(ParameterError, match="model input 'camera'.*a lidar sensor"):
+    with pytest.raises(ParameterError, match="model input 'camera'.*sensor of kind lidar"):
         Pipeline(build_settings({"sensors": ["lidar"], "lidar.model_input": "camera"}), engine)
 
 
