@@ -9,7 +9,19 @@ from sentryfuse_ros.errors import BagError, ParameterError
 from sentryfuse_ros.replay.recording_cache import Watch, find, is_complete, make
 from sentryfuse_ros.simulation.depth_noise import NOISE_PER_M
 from sentryfuse_ros.simulation.walker import HEIGHT_M, Posture, capsules, depth_of
-from sentryfuse_ros.simulation.watch import GROUND_M, NOBODY, STANDS, VISITS_S, WALKS, WAVES, moment, pictures, rays, room_depth
+from sentryfuse_ros.simulation.watch import (
+    GROUND_M,
+    NOBODY,
+    STANDS,
+    VISITS_S,
+    WALKS,
+    WAVES,
+    moment,
+    pictures,
+    rays,
+    room_depth,
+    simulate_watch,
+)
 
 
 def test_somebody_walks_in_stands_waves_and_leaves_twice():
@@ -59,9 +71,20 @@ def test_the_recording_has_pictures_and_labels_and_is_kept(tmp_path):
 
 
 def test_wrong_durations_and_taken_folders_are_named(tmp_path):
-    from sentryfuse_ros.simulation.watch import simulate_watch
-
     with pytest.raises(ParameterError, match="duration"):
         simulate_watch(0.1, tmp_path / "new")
     with pytest.raises(BagError, match="already"):
         simulate_watch(2.0, tmp_path)
+
+
+def test_a_place_that_cannot_be_written_is_named_and_nothing_stays(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(BagError, match="recording .*/scene: saw Not a directory, expected a folder that can be written"):
+        simulate_watch(1.0, tmp_path / "file" / "deep" / "scene")
+
+    def stop(_):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate_watch(1.0, tmp_path / "scene", progress=stop)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,12 +12,13 @@ from ..bags.drive_truth import TRUTH_FILE, Moment, write_truth
 from ..bags.find import bag_folder
 from ..bags.label_sources import INTERVALS_FILE, read_intervals
 from ..bags.run_description import RunDescription, read_run_description, write_run_description
-from ..errors import BagError, ParameterError, reason_of
+from ..errors import BagError, ParameterError
 from . import audio, imu
 from .battery import Battery
 from .camera import Camera
 from .imu import Imu
 from .lidar import Lidar
+from .new_recording import new_recording
 from .nuisances import Nuisances, choose_nuisances
 from .odometry import WheelOdometry
 from .rays import Look
@@ -147,18 +147,10 @@ def simulate(
         raise ParameterError("battery capacity", battery_wh, "0.01 to 10000 Wh")
     if battery_start is not None and not 0 <= battery_start <= 1:
         raise ParameterError("battery at the start", battery_start, "a fraction, 0 to 1")
-    if out.exists():
-        raise BagError(
-            f"recording {out}", "something there already", "a folder that does not exist", "choose another --out, or remove it"
-        )
     run = Run(split, seed, nuisances, battery_wh, battery_start)
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        # The mcap file is named by its folder, so the folder lies under its own name from the start.
+    with new_recording(out) as folder:
         moments = []
-        with Recorder(partial / out.name) as recorder:
+        with Recorder(folder) as recorder:
             for done, tick in enumerate(run.ticks(duration_s), 1):
                 record(recorder, tick, done)
                 if tick.truth is not None:
@@ -166,7 +158,7 @@ def simulate(
                 if progress and done % AUDIO_TICKS == 0:
                     progress(done * TICK_NS * 1e-9)
         recorder.close_intervals(tick.stamp_ns)
-        write_truth(partial / out.name, moments)
+        write_truth(folder, moments)
         description = RunDescription(
             split=split,
             seed=seed,
@@ -176,17 +168,7 @@ def simulate(
             disturbed=run.nuisances.disturbed(),
             patches=[{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
         )
-        write_run_description(partial / out.name, description)
-        (partial / out.name).rename(out)
-    except OSError as error:
-        raise BagError(
-            f"recording {out}",
-            reason_of(error),
-            "a folder that can be written",
-            "choose another --out, or free some space",
-        ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_run_description(folder, description)
     return description
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from ..bags.run_description import RunDescription, write_run_description
-from ..errors import BagError, ParameterError
+from ..errors import ParameterError
 from .depth_noise import measured
+from .new_recording import new_recording
 from .recorder import Recorder
 from .walker import STRIDE_M, Posture, capsules, depth_of
 
@@ -119,14 +119,9 @@ def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callab
     """
     if not 1 <= duration_s <= 3600:
         raise ParameterError("duration", duration_s, "1 to 3600 seconds")
-    if out.exists():
-        raise BagError(f"recording {out}", "something there already", "a folder that does not exist", "remove it")
     random = np.random.default_rng([seed, 1])
-    partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with Recorder(partial / out.name) as recorder:
+    with new_recording(out) as folder:
+        with Recorder(folder) as recorder:
             for t_s, now, picture in pictures(duration_s, seed):
                 stamp_ns = START_NS + round(t_s * 1e9)
                 recorder.begin_interval(stamp_ns, now.label)
@@ -137,7 +132,4 @@ def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callab
                 if progress:
                     progress(t_s)
             recorder.close_intervals(START_NS + round(duration_s * 1e9))
-        write_run_description(partial / out.name, RunDescription(seed=seed, duration_s=duration_s, text=TEXT))
-        (partial / out.name).rename(out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        write_run_description(folder, RunDescription(seed=seed, duration_s=duration_s, text=TEXT))
