@@ -30,7 +30,6 @@ from ..runtime.simulated_arrivals import SimulatedArrivals
 from ..runtime.tick import Tick
 from ..runtime.tick_schedule import TickSchedule
 from ..runtime.worker import LatestJobWorker
-from ..sensing.rest import RESTING_DEPTH
 from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .captions import CaptionPublisher
@@ -39,7 +38,7 @@ from .diagnostics import loop_statuses
 from .driver_control import DriverControl
 from .power_inputs import PowerInputs
 from .publishers import FuserPublishers
-from .receive import TopicReceiver
+from .subscriptions import SensorSubscriptions
 from .views import Views
 
 # A due tick waits this long for a sample that is about to come, so that predictions leave right after one. It is short
@@ -91,11 +90,10 @@ class FuseLoop:
         self._between = True  # whether there are polls before the next tick
         self._priority = CpuPriority()
         self._arrivals = SimulatedArrivals()
-        self._receivers: dict[str, TopicReceiver] = {}  # of the sensors that are not disabled
+        self._subscriptions = SensorSubscriptions(node, receive_node, settings, pipeline.robot_sensors)
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
         self._closed = False
-        self._receive_node = receive_node
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
         self._ended = threading.Event()
         self._metronome = threading.Thread(target=self._take_missed_ticks, name="metronome", daemon=True)
@@ -105,8 +103,7 @@ class FuseLoop:
         node, settings = self._node, self._settings
         self._pipeline.restart()
         self._publishers.restart()
-        self._topics = {sensor.name: node.resolve_topic_name(sensor.topic) for sensor in settings.sensors}
-        self.follow_switches()
+        self._subscriptions.follow_switches()
         self._power = PowerInputs(node, settings, self._pipeline, lambda: self._now().arrival_ns)
         self._publishers.publish_model_info()
         self._poll_timer = self._timer(self._ticks.poll_period_s, self._poll_and_plan)
@@ -124,19 +121,12 @@ class FuseLoop:
 
     def follow_switches(self) -> None:
         """Subscribe to the sensors that are in use, and to no others."""
-        for sensor in self._settings.sensors:
-            wanted, name = not self._pipeline.robot_sensors.view(sensor.name).disabled, sensor.name
-            if wanted and name not in self._receivers:
-                self._receivers[name] = TopicReceiver(self._node, self._receive_node, sensor, self._settings["receive"])
-            elif not wanted and name in self._receivers:
-                self._receivers.pop(name).destroy()
+        self._subscriptions.follow_switches()
 
     def describe(self) -> str:
-        """Rate, receive path and topics, for the log."""
-        modes = sorted({"raw" if receiver.by_hand else "callback" for receiver in self._receivers.values()})
-        topics = ", ".join(f"{name} on {topic}" for name, topic in self._topics.items())
-        rate, priority = f"{self._settings['fuse_rate_hz']:g} Hz", self._priority.level
-        return f"active at {rate}, receive {'/'.join(modes)}, CPU priority {priority}: {topics}"
+        """Rate, CPU priority, receive path and topics, for the log."""
+        rate = f"{self._settings['fuse_rate_hz']:g} Hz"
+        return f"active at {rate}, CPU priority {self._priority.level}, {self._subscriptions.describe()}"
 
     def close(self) -> None:
         """Stop polling, wait for the inference in progress, drop the subscriptions. Safe to call twice."""
@@ -150,8 +140,7 @@ class FuseLoop:
             self._metronome.join()
         self._worker.stop()
         self._priority.give_back()
-        for receiver in self._receivers.values():
-            receiver.destroy()
+        self._subscriptions.destroy()
         if self._power is not None:
             self._power.destroy()
         self._pipeline.robot_sensors.requests.reset()  # nobody looks after the sensors from now on
@@ -190,34 +179,23 @@ class FuseLoop:
                 self._poll_timer.timer_period_ns = round(self._ticks.until_poll_s(self._now().node_ns, self._between) * NS_PER_S)
                 self._poll_timer.reset()
 
-    def _needs_polls_before_next_tick(self, now: Now) -> bool:
-        """Whether a topic has to be looked at before the next tick."""
-        last_ns = now.arrival_ns + round(self._ticks.until_last_poll_s(now.node_ns) * NS_PER_S)
-        return any(map(self._keeps_too_much, self._receivers.values())) or self._pipeline.robot_sensors.look_due_by(last_ns)
-
-    def _keeps_too_much(self, receiver: TopicReceiver) -> bool:
-        """Whether a topic that may be left alone is still looked at, because its queue would fill up."""
-        return receiver.depth > RESTING_DEPTH and self._pipeline.robot_sensors.skips_messages(receiver.sensor.name)
-
     def _poll(self) -> None:
-        now = self._now()
+        now, subscriptions = self._now(), self._subscriptions
         if now.node_ns == 0:
             return  # simulated time has not begun
         if self._pipeline.observe_clock(now.node_ns):
             self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
-            for receiver in self._receivers.values():
-                receiver.drain()  # these messages are from the time before the jump
+            subscriptions.discard()  # these messages are from the time before the jump
             self._ticks.reset()
             self._arrivals.reset()
         if self._sim_time:
             self._arrivals.note(time.monotonic_ns(), now.node_ns)
         self._ticks.begin(now.node_ns)
         fuse_due, fresh = self._ticks.is_due(now.node_ns), False
-        for receiver in self._receivers.values():
-            name = receiver.sensor.name
-            rests = receiver.by_hand and not self._keeps_too_much(receiver)
-            if rests and not self._pipeline.robot_sensors.look_due(name, now.arrival_ns, fuse_due):
+        for receiver in subscriptions:
+            if not subscriptions.is_due(receiver, now.arrival_ns, fuse_due):
                 continue
+            name = receiver.sensor.name
             messages, age_ns = receiver.drain()
             if messages and name in self._views.cameras:
                 self._keep_picture(name, messages[-1])
@@ -251,13 +229,10 @@ class FuseLoop:
         if late_s is None:
             return
         self._fuse(now, late_s)
-        self._between = self._needs_polls_before_next_tick(now)
+        last_ns = now.arrival_ns + round(self._ticks.until_last_poll_s(now.node_ns) * NS_PER_S)
+        self._between = self._subscriptions.any_due_by(last_ns)
         self._drivers.follow(self._pipeline.robot_sensors.requests)
-        for receiver in self._receivers.values():
-            if receiver.depth < receiver.sensor.queue_depth and not self._pipeline.robot_sensors.skips_messages(
-                receiver.sensor.name
-            ):
-                receiver.keep(receiver.sensor.queue_depth)
+        self._subscriptions.keep_all()
         if self._priority.watch():
             self._logger.warning(
                 "the node keeps the processor busy and runs at ordinary CPU priority from now on; lower fuse_rate_hz, set "
@@ -293,7 +268,7 @@ class FuseLoop:
         tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
         self._health.ticks += 1
         self._worker.put(_Job(self._pipeline.resets, tick))
-        self._publishers.publish_mask(self._pipeline, tick, self._topics)
+        self._publishers.publish_mask(self._pipeline, tick, self._subscriptions.names)
         for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
             if warns:  # two calls, because rclpy ties a severity to each calling line
                 self._logger.warning(text)
@@ -335,14 +310,8 @@ class FuseLoop:
 
     def diagnose(self) -> list[DiagnosticStatus]:
         """The statuses for /diagnostics. Also follows the QoS of the publishers, which may come and go."""
-        for receiver in self._receivers.values():
-            if self._pipeline.robot_sensors.skips_messages(receiver.sensor.name):
-                receiver.keep(min(RESTING_DEPTH, receiver.sensor.queue_depth))
-            before = receiver.unheard
-            if receiver.follow_publishers():
-                self._logger.info(f"{receiver.sensor.name}: QoS now {receiver.reliability.name.lower()}, as published")
-            if receiver.unheard and receiver.unheard != before:
-                self._logger.warning(f"{receiver.sensor.name}: {receiver.unheard}")
+        subscriptions = self._subscriptions
+        subscriptions.follow_publishers()
         power_unheard = ""
         if self._power is not None:
             before = self._power.unheard
@@ -359,5 +328,4 @@ class FuseLoop:
             rate = "the clock runs" if math.isnan(verdict.rate_hz) else f"{verdict.rate_hz:.1f} predictions per second again"
             self._logger.info(rate)
         self._was_slow = verdict.slow
-        unheard = {name: receiver.unheard for name, receiver in self._receivers.items()}
-        return loop_statuses(pipeline, self._topics, unheard, self._health, verdict, replaced, power_unheard)
+        return loop_statuses(pipeline, subscriptions.names, subscriptions.unheard, self._health, verdict, replaced, power_unheard)
