@@ -3,6 +3,7 @@
 import fcntl
 import os
 import random
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -65,6 +66,14 @@ def seed():
     np.random.seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
+
+
+@pytest.fixture
+def without_nohup():
+    """Let the processes that a test starts hear SIGHUP, also where the tests themselves run under nohup."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module", autouse=True)

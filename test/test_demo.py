@@ -94,8 +94,8 @@ def test_demo_from_nothing_to_the_report(tmp_path, untrained):
     assert "simulating" in out and "camera FROZEN" in out and str(tmp_path / "out" / "report.html") in out
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_stopped_while_replaying_it_ends_in_order(tmp_path, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_stopped_while_replaying_it_ends_in_order(without_nohup, tmp_path, number):
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
     process = demo(tmp_path, "--robot", "husky", "--headless")
     assert any("prediction" in line for line in iter(process.stdout.readline, ""))  # the node predicts: the replay is under way

@@ -136,13 +136,25 @@ def test_signal_while_a_lifecycle_manager_configures(probe, start):
     assert "Traceback" not in node.log()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_ends_the_node_cleanly(probe, start, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signal_ends_the_node_cleanly(without_nohup, probe, start, number):
     node = start(*QUICK, expect_end=True)
     probe.feed_imu()
     probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
     assert node.stop(number) == 0
     assert "Traceback" not in node.log() and "rror" not in node.log(), node.log()
+
+
+def test_under_nohup_a_closed_terminal_does_not_end_the_node(probe, start):
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        node = start(*QUICK)
+    finally:
+        signal.signal(signal.SIGHUP, before or signal.SIG_DFL)
+    probe.feed_imu()
+    probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+    node.process.send_signal(signal.SIGHUP)
+    probe.wait_new_prediction(lambda p: p.valid, "a prediction after the signal", node)
 
 
 def test_bad_parameter_fails_configure_and_can_be_corrected(probe, start):

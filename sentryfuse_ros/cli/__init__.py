@@ -44,8 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         told: SentryFuseError = error
     except ImportError as error:
         told = InstallationError.of(error)
-    except Terminated:
-        return 143
+    except Terminated as error:
+        return 128 + error.number
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # `sentryfuse doctor | head`
@@ -59,24 +59,32 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM, which is handled like Ctrl-C."""
+    """SIGTERM or SIGHUP, which are handled like Ctrl-C."""
+
+    def __init__(self, number: int):
+        super().__init__()
+        self.number = number
 
 
-def _terminate(*_: object) -> None:
-    raise Terminated
+def _terminate(number: int, _: object) -> None:
+    raise Terminated(number)
 
 
 @contextmanager
 def _terminable() -> Iterator[None]:
-    """Let a command clean up after SIGTERM, as a service manager sends it."""
+    """Let a command clean up after SIGTERM, as a service manager sends it, and after SIGHUP, as a lost connection does."""
     if threading.current_thread() is not threading.main_thread():  # only that one may set handlers, and receives signals
         yield
         return
-    before = signal.signal(signal.SIGTERM, _terminate)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler != signal.SIG_IGN:  # as nohup leaves it
+            signal.signal(number, _terminate)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _run(arguments: Sequence[str], wanted: str) -> int:

@@ -84,7 +84,7 @@ def keep_large_buffers() -> bool:
 
 
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
-    """Initialise ROS, spin one node until SIGINT, SIGTERM or shutdown, clean up; returns the exit status.
+    """Initialise ROS, spin one node until SIGINT, SIGTERM, SIGHUP or shutdown, clean up; returns the exit status.
 
     The signals are handled here, because rclpy's own handlers take the context away while threads still publish.
     """

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: they end the spinning, and break off a step that takes long.
+"""SIGINT, SIGTERM and SIGHUP: they end the spinning, and break off a step that takes long.
 
 Python runs a handler between two instructions of the main thread. A handler that only set a flag would be heeded when the step
 in progress has ended, which for `configure` are seconds in which the node then even becomes active. Inside `broken_off` the
@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # the last one comes when a terminal is closed or a connection lost
 
 
 class StopRequested(BaseException):
@@ -31,9 +31,10 @@ class StopSignals:
         return bool(self.name)
 
     def install(self) -> None:
-        """Handle both signals from now on. Call it in the main thread."""
+        """Handle these signals from now on, but not a SIGHUP that nohup has ignored. Call it in the main thread."""
         for number in NUMBERS:
-            signal.signal(number, self._handle)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name

@@ -96,16 +96,7 @@ def fuzz(
     types = list(seeds)
     everything = [raw for raws in seeds.values() for raw in raws]
     names = {msg_type: f"sensor_{index}" for index, msg_type in enumerate(types)}
-    parameters: dict[str, Any] = {"sensors": tuple(names.values()), "warm_up": False}
-    for msg_type, name in names.items():
-        kind = kind_of_message(msg_type)
-        assert kind is not None, f"{msg_type} has no decoder"
-        served = next((spec.name for spec in engine.specs if spec.kind == kind.name), "")
-        parameters |= {f"{name}.kind": kind.name, f"{name}.type": msg_type, f"{name}.model_input": served}
-        parameters |= {f"{name}.trust_stamps": False}  # else most messages fail at their stamp, and nothing behind it is used
-        if kind.name == "lidar":
-            parameters |= {f"{name}.limits.min_points": 0}  # a scan lies outside the elevations of many models
-    pipeline = Pipeline(build_settings(parameters), engine, deserialize)
+    pipeline = Pipeline(build_settings(_parameters(names, engine)), engine, deserialize)
     result = FuzzResult(slowest_ms=dict.fromkeys(types, 0.0))
     statuses = pipeline.tick(START_NS).tick.statuses
     begin_s, settled_mb, now_ns = time.monotonic(), 0.0, START_NS
@@ -141,6 +132,20 @@ def fuzz(
     result.refused = {msg_type: statuses[name].invalid for msg_type, name in names.items()}
     result.used = {msg_type: statuses[name].received - statuses[name].invalid for msg_type, name in names.items()}
     return result
+
+
+def _parameters(names: Mapping[str, str], engine: Engine) -> dict[str, Any]:
+    """Parameters of a fuser with a sensor for each message type. names: of the sensors, by type."""
+    parameters: dict[str, Any] = {"sensors": tuple(names.values()), "warm_up": False}
+    for msg_type, name in names.items():
+        kind = kind_of_message(msg_type)
+        assert kind is not None, f"{msg_type} has no decoder"
+        served = next((spec.name for spec in engine.specs if spec.kind == kind.name), "")
+        parameters |= {f"{name}.kind": kind.name, f"{name}.type": msg_type, f"{name}.model_input": served}
+        parameters |= {f"{name}.trust_stamps": False}  # else most messages fail at their stamp, and nothing behind it is used
+        if kind.name == "lidar":
+            parameters |= {f"{name}.limits.min_points": 0}  # a scan lies outside the elevations of many models
+    return parameters
 
 
 def resident_mb() -> float:
