@@ -138,6 +138,30 @@ def test_every_window_is_refreshed_in_turn():
     assert [step.encoded for step in steps[1:]] == [4] * 9
 
 
+def test_no_window_loses_its_turn_where_pictures_are_reused(monkeypatch):
+    class EverySecondPicture:
+        branch = Branch.FULL
+
+        def choose(self, given):
+            self.branch = Branch.REUSE if self.branch == Branch.FULL else Branch.FULL
+            return self.branch
+
+        def reset(self):
+            pass
+
+    _, encoder, stream = stream_parts(policy=StreamPolicy(refresh_pictures=9), router=EverySecondPicture())
+    renew, renewed = stream._known.renew, []
+
+    def noted(picture, windows=None, size=0):
+        renewed.append(windows)
+        return renew(picture, windows, size)
+
+    monkeypatch.setattr(stream._known, "renew", noted)
+    steps = [stream.update(picture) for picture in still_room(19, np.random.default_rng(0), noise=0.1)]
+    assert [step.encoded for step in steps[1:]] == [0, 4] * 9
+    assert renewed[0] is None and sorted(k for windows in renewed[1:] for k in windows) == list(range(36))
+
+
 @pytest.mark.parametrize(
     "policy, ratio, most",
     [

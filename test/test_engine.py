@@ -172,7 +172,7 @@ def test_preparing_changes_no_answer(tmp_path):
 
 
 def test_plans_are_bounded_and_a_plan_that_was_dropped_comes_back_the_same(tmp_path, monkeypatch):
-    monkeypatch.setattr("sentryfuse_ros.runtime.engine.PLANS_KEPT", 2)
+    monkeypatch.setattr("sentryfuse_ros.runtime.compiled_plans.PLANS_KEPT", 2)
     engine, x = Engine.load(save_checkpoint(tiny_model(), tmp_path)), tiny_inputs()
     first = engine.infer(x, ALL, 0.0)
     for ratio in (0.5, 0.9):

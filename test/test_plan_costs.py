@@ -182,7 +182,7 @@ def test_models_that_cannot_be_planned_are_named():
 
 def test_more_plans_than_are_kept_are_timed_without_building_any_in_a_round(monkeypatch):
     monkeypatch.setattr(module, "PLANS_KEPT", 4)
-    monkeypatch.setattr("sentryfuse_ros.runtime.engine.PLANS_KEPT", 4)
+    monkeypatch.setattr("sentryfuse_ros.runtime.compiled_plans.PLANS_KEPT", 4)
     engine = Engine.from_model(tiny_model())
     built = []
     real = engine.backend.compile

@@ -4,50 +4,31 @@ from __future__ import annotations
 
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import CheckpointError, ParameterError
-from ..masks import mask_to_bits
 from ..model.checkpoint import Checkpoint, read_checkpoint
 from ..model.subnetwork import Mask, Subnetwork, whole_stems
-from ..model.tensor_shapes import token_counts
 from ..preprocessing import ModalitySpec, empty_input
 from ..preprocessing.picture_window import KnownPictures, PictureWindow
 from ..pruning.cost import picture_flops, plan_flops, plan_params
-from ..pruning.gate_scores import gate_scores
 from ..pruning.levels import level_for
 from ..pruning.planner import Choices, PlanChoice
-from ..pruning.units import SiteKeep, subnetwork_units
+from ..pruning.units import SiteKeep
 from ..sensing.trust_table import usable_tables
 from .backend import Backend, PictureTokens
 from .backends import load_backend
+from .compiled_plans import CompiledPlans, plan_temperature
 from .inference import Inference, checked_input, no_inference, sanitised_input, softmax
 
 if TYPE_CHECKING:  # training and evaluation only: a robot runs without torch
     from ..model.fuse import SentryFuse
     from ..streaming.model_streams import ModelStreams  # with OpenCV, which a model without a camera does not need
     from ..streaming.streamed_input import StreamUse
-
-PLANS_KEPT = 24  # compiled plans: those of `Engine.neighbours`, and as many again; of the shipped model one takes 1 to 2 MB
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledPlan:
-    """What one subnetwork runs on, with its cost, and what each run needs of it."""
-
-    compiled: Any  # the backend's
-    flops: int
-    picture_flops: int  # of those the ones that predictions with the same picture share
-    params: int
-    temperature: float  # see `Engine.temperature`
-    used: np.ndarray  # bool (M,), read-only
-    inputs: tuple[ModalitySpec, ...]  # of the sensors it uses
 
 
 class Engine:
@@ -58,9 +39,8 @@ class Engine:
         self.info = dict(checkpoint.info)
         self.backend_ms: dict[str, float] = {}  # measured time by backend, where the backend was chosen by it
         self.trust_tables = usable_tables(checkpoint.trust, f"trust file of model {self.name!r}", self.specs)
-        self._lengths = token_counts(checkpoint.config)
+        self._plans = CompiledPlans(checkpoint, backend)
         self._choices: Choices = {}
-        self._plans: OrderedDict[Subnetwork, CompiledPlan] = OrderedDict()
         self._prepared: tuple[Mask, float] | None = None  # where `prepare` was asked for last
         self._unprepared: list[PlanChoice] = []  # what is still missing there
         self._streams: ModelStreams | None = None
@@ -191,7 +171,7 @@ class Engine:
             self._prepared, self._unprepared = here, []
             for choice in self.neighbours(*here):
                 if choice.part in self._plans:
-                    self._plans.move_to_end(choice.part)
+                    self._plans.use(choice.part)
                 else:
                     self._unprepared.append(choice)
         if not self._unprepared:
@@ -239,7 +219,7 @@ class Engine:
     def run(self, choice: PlanChoice, inputs: Mapping[str, np.ndarray | PictureWindow], level: float = 0.0) -> Inference:
         """Run one window on a given plan; ``level`` is the ratio level that the result names. See `infer`."""
         started = time.perf_counter()
-        plan = self._plan(choice)
+        plan = self._plans.use(choice.part)
         uses: dict[str, StreamUse] = {}
         windows: dict[str, np.ndarray | PictureTokens] = {}
         for spec in plan.inputs:
@@ -296,9 +276,11 @@ class Engine:
 
     def units(self, choice: PlanChoice) -> list[SiteKeep]:
         """The units that a choice keeps, by the gate's scores for the sensors it uses."""
-        config = self.checkpoint.config
-        scores = gate_scores(config, self.checkpoint.tensors, choice.used)
-        return subnetwork_units(config, self._lengths, choice.part, scores)
+        return self._plans.units(choice.part)
+
+    def temperature(self, part: Subnetwork) -> float:
+        """What the logits of a subnetwork are divided by to be calibrated; 1 where training fitted none."""
+        return plan_temperature(self.checkpoint, part)
 
     @property
     def dense_ms(self) -> float | None:
@@ -314,37 +296,3 @@ class Engine:
     def params(self, choice: PlanChoice) -> int:
         """Parameters that a choice reads."""
         return plan_params(self.checkpoint.config, choice.part, [keep.budget for keep in self.units(choice)])
-
-    def _plan(self, choice: PlanChoice) -> CompiledPlan:
-        plan = self._plans.get(choice.part)
-        if plan is None:
-            units = self.units(choice)
-            budgets, config = [keep.budget for keep in units], self.checkpoint.config
-            used = np.array(choice.used)
-            used.setflags(write=False)
-            plan = CompiledPlan(
-                self.backend.compile(choice.part, units),
-                plan_flops(config, choice.part, budgets),
-                picture_flops(config, choice.part),
-                plan_params(config, choice.part, budgets),
-                self.temperature(choice.part),
-                used,
-                tuple(spec for spec, here in zip(self.specs, choice.used) if here),
-            )
-            self._plans[choice.part] = plan
-            if len(self._plans) > PLANS_KEPT:
-                self._plans.popitem(last=False)
-        else:
-            self._plans.move_to_end(choice.part)
-        return plan
-
-    def temperature(self, part: Subnetwork) -> float:
-        """What the logits of a subnetwork are divided by to be calibrated; 1 where training fitted none."""
-        config = self.checkpoint.config
-        row, place = self.info.get("plan_temperatures", {}).get(part.code), 0
-        if row and part.fusion_size in config.fusion_sizes:
-            place = config.fusion_sizes.index(part.fusion_size)
-        else:
-            row = self.info.get("temperatures", {}).get(mask_to_bits(part.used))
-            place = self.ratio_levels.index(part.units_level) if part.units_level in self.ratio_levels else 0
-        return float(row[place]) if row else 1.0

@@ -24,7 +24,8 @@ from ..model.config import FuseConfig, FusionSize
 from ..model.subnetwork import Mask, Subnetwork, all_codes, of_code
 from ..paths import cache_path
 from ..pruning.planner import PlanChoice, PlanCosts, PlanWorth, choose_plans
-from .engine import PLANS_KEPT, Engine
+from .compiled_plans import PLANS_KEPT
+from .engine import Engine
 
 ROUNDS = 15
 RATE_HZ = 10.0  # the default of the parameter fuse_rate_hz

@@ -50,7 +50,7 @@ class CameraStream:
         self._known = KnownPicture(encoder)
         self._token = np.zeros(encoder.d_model, np.float32)
         self._router_decides = not isinstance(self._router, AlwaysFull)
-        self._since_dense = 0
+        self._since_dense = 0  # pictures since one was encoded whole, without those that were reused
         self._rest = self._patience = 0  # pictures for which nothing is compared: still to come, and after the next global change
 
     def reset(self) -> None:
@@ -102,7 +102,6 @@ class CameraStream:
             return self._encode_all(picture, size)
         branch = self._branch(change, ratio, confidence)
         if branch == Branch.REUSE:
-            self._since_dense += 1
             return StreamStep(self._token, branch, 0, size, False, False, change.top)
         windows = self._policy.choose(change, self._since_dense, ratio)
         if windows is None and branch == Branch.FULL:

@@ -25,7 +25,8 @@ class StreamPolicy:
     most_windows: Count = 6
     most_share: ShareAboveZero = 0.25
     left_at_1: Share = 0.75  # what is left of this share at a pruning ratio of 1
-    refresh_pictures: _Refresh = 60  # every window is encoded once in so many pictures, whatever its change; 0: never
+    # Every window is encoded once in so many pictures that are not reused, whatever its change; 0: never.
+    refresh_pictures: _Refresh = 60
     dense_above: ShareAboveZero = 0.7  # where a larger share of the windows has changed, or is to be encoded, all are
 
     def __post_init__(self) -> None:
@@ -42,7 +43,8 @@ class StreamPolicy:
     def choose(self, change: Change, count: int, ratio: float = 0.0) -> list[int] | None:
         """Windows to encode (indices) of a picture; None stands for all of them.
 
-        count: pictures since the last one that was encoded whole, which decides whose turn the refresh is.
+        count: pictures since the last one that was encoded whole, without those that were reused; it decides whose turn the
+        refresh is.
         """
         changed, windows = change.changed, len(change.scores)
         if len(changed) > self.dense_above * windows:

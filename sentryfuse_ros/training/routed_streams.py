@@ -120,7 +120,7 @@ def routed_streams(
         everything = (share > policy.dense_above) | (chosen.float().mean(1) > policy.dense_above)
         chosen = (chosen | everything[:, None]) & (branch != REUSE)[:, None] | first[:, None]
         dense = first | everything & (branch == FULL)
-        since_dense = torch.where(dense, 0, since_dense + 1)
+        since_dense = torch.where(dense, 0, since_dense + (branch != REUSE))
         anew[:, t], branches[:, t] = chosen & valid[:, t, None], branch
         detector.hold(patches[:, t], anew[:, t])
         detector.noise = torch.where(first[:, None, None], expected_noise_of(rule, patches[:, t]), detector.noise)
