@@ -22,11 +22,10 @@ from sentryfuse_ros.runtime.pipeline import Pipeline
 from sentryfuse_ros.sensing.liveness import State
 from sentryfuse_ros.sensing.quantities import median, quantiles, quantities
 from sentryfuse_ros.sensing.trust_table import MEASURED, Plausibility, TrustTable, tables_of, trust_record
+from sentryfuse_ros.sensor_kinds import sensor_kind
 from sentryfuse_ros.settings import build_settings
-from sentryfuse_ros.training.made_up_lies import MadeUpLie
+from sentryfuse_ros.training.made_up_lies import LOGIT_MARGIN, MadeUpLie
 from sentryfuse_ros.training.trust import (
-    BY_DEGREE_MARGIN,
-    LOGIT_MARGIN,
     MARGIN,
     WEATHER_RARE,
     Measured,
@@ -307,19 +306,45 @@ def test_made_up_weather_widens_the_limit_of_the_distance():
     assert wide.judge({"a": 0.0, "b": 20.0, "c": 0.0}).verdict == Plausibility.IMPLAUSIBLE
 
 
-def test_a_lie_that_differs_by_degree_must_be_farther_out():
-    random, count = np.random.default_rng(0), 400
-    clean = Numbers(random.normal(0, 1, (count, 3)), np.arange(count))
-    told = Numbers(clean.values + 1.5, clean.of)
-    lies = tuple(MadeUpLie(name, "", lambda x, _: x, by_degree) for name, by_degree in (("plain", False), ("by_degree", True)))
+def test_each_made_up_lie_is_told_alike_whichever_others_there_are(monkeypatch):
+    windows = windows_of(imu_windows(200))
+    every = measure(windows)
+    assert len({numbers.of.tobytes() for numbers in every.told}) == len(every.lies) > 2  # each is told in windows of its own
+    monkeypatch.setattr(type(sensor_kind("imu")), "made_up_lies", lambda self, spec: every.lies[2:])
+    fewer = measure(windows)
+    np.testing.assert_array_equal(fewer.weather.values, every.weather.values)
+    for ours, theirs in zip(fewer.told, every.told[2:], strict=True):
+        np.testing.assert_array_equal(ours.values, theirs.values)
+        np.testing.assert_array_equal(ours.of, theirs.of)
+
+
+def _told_by_degree(clean):
+    """Windows of quantities (n, 3), every fourth for validation, and the same lie told in them, once as a lie by degree."""
+    told, count = Numbers(clean + 1.5, np.arange(len(clean))), len(clean)
+    lies = MadeUpLie("plain", "", lambda x, _: x), MadeUpLie("by_degree", "", lambda x, _: x, True, 0.5)
     none = Numbers(np.empty((0, 3)), np.empty(0, np.int64))
-    table = fit_measured(Measured(("a", "b", "c"), clean, none, (told, told), lies, np.arange(count) % 4 == 3, {}))
+    return Measured(("a", "b", "c"), Numbers(clean, told.of), none, (told, told), lies, np.arange(count) % 4 == 3, {})
+
+
+def test_the_second_limit_of_a_lie_lies_beyond_the_first_by_a_margin_of_its_own():
+    table = fit_measured(_told_by_degree(np.random.default_rng(0).normal(0, 1, (400, 3))))
     plain, by_degree = table.suspicions
     assert table.judge({"a": 1.0, "b": 1.0, "c": 1.0}).possible == {"plain"}  # as many of the truth as of the lie are there
     assert tables_of(trust_record({"imu": table}, ""), "")["imu"].suspicions[1].by_degree
     assert plain.far == by_degree.far > 0
     assert plain.implausible - plain.far == pytest.approx(LOGIT_MARGIN)
-    assert by_degree.implausible - by_degree.far == pytest.approx(BY_DEGREE_MARGIN)
+    assert 0.5 <= by_degree.implausible - by_degree.far < 2
+
+
+def test_a_recording_unlike_the_others_widens_the_margin_of_lies_by_degree():
+    """The last tenth of the windows is as quiet as if the lie were half told; a table without it could not know."""
+    clean = np.random.default_rng(0).normal(0, 1, (400, 3))
+    alike = fit_measured(_told_by_degree(clean.copy())).suspicions
+    clean[360:] += 1.2
+    unlike = fit_measured(_told_by_degree(clean)).suspicions
+    margins = [[s.implausible - s.far for s in suspicions] for suspicions in (alike, unlike)]
+    assert margins[0][0] == margins[1][0] == pytest.approx(LOGIT_MARGIN)
+    assert margins[1][1] > margins[0][1] + 0.5
 
 
 def test_a_rare_scene_is_believed_and_does_not_widen_the_limit_of_other_quantities():

@@ -17,6 +17,11 @@ from ..preprocessing import ModalitySpec
 from ..preprocessing.audio import band_edges_hz, log_mel, sample_rate_hz
 from ..preprocessing.lidar import lidar_frame
 
+LOGIT_MARGIN = 1.0
+# Other places are quieter or darker, and lenses dirtier, by any degree, so that the windows of the training say little of it.
+# White noise does not come from places: its margin is what windows that are held out need, if that is more than this.
+DEGREE_MARGIN, HISS_MARGIN = 2.0, 0.5
+
 Tell = Callable[[np.ndarray, np.random.Generator], np.ndarray]
 
 
@@ -24,12 +29,14 @@ class MadeUpLie(NamedTuple):
     """``tell``: window `spec.shape` -> the window of the lying sensor. ``text``: what it looks like, for a reason.
 
     by_degree: it differs only by degree from what an honest sensor meets in other places, such as quiet ones or dark ground.
+    margin: between the two limits of its suspicion at least, a difference of logits.
     """
 
     name: str
     text: str
     tell: Tell
     by_degree: bool = False
+    margin: float = LOGIT_MARGIN
 
 
 # ---- camera -----------------------------------------------------------------------------------------------------------
@@ -48,7 +55,13 @@ def camera_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
         MadeUpLie("over", "a picture exposed for far too long", lambda x, r: _levels(x * r.uniform(2.2, 4))),
         MadeUpLie("under", "a picture exposed for far too short", lambda x, r: _levels(x / r.uniform(3, 8))),
         MadeUpLie("blurred", "a picture out of focus", lambda x, r: _each(x, partial(_blur, r.uniform(2.5, 6)))),
-        MadeUpLie("soft", "a picture slightly out of focus", lambda x, r: _each(x, partial(_blur, r.uniform(0.6, 1.6))), True),
+        MadeUpLie(
+            "soft",
+            "a picture slightly out of focus",
+            lambda x, r: _each(x, partial(_blur, r.uniform(0.6, 1.6))),
+            True,
+            DEGREE_MARGIN,
+        ),
         MadeUpLie("random", "bytes that are no picture", lambda x, r: _where_filled(x, r.random(x.shape))),
         MadeUpLie("flat", "a covered lens", _flat),
         MadeUpLie("blocks", "a picture compressed to death", lambda x, r: _each(x, partial(_blocks, int(r.integers(2, 8))))),
@@ -163,7 +176,7 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
     return (
         MadeUpLie("bytes", "bytes that are no samples", lambda x, r: _noise(spec, x, r.uniform(0.2, 0.6), r)),
         MadeUpLie("noise", "white noise", lambda x, r: _noise(spec, x, np.exp(r.uniform(np.log(0.003), np.log(0.2))), r)),
-        MadeUpLie("hiss", "white noise on top of the sound", lambda x, r: _hiss(spec, x, r.uniform(-3, 12), r), True),
+        MadeUpLie("hiss", "white noise on top of the sound", lambda x, r: _hiss(spec, x, r.uniform(-3, 6), r), True, HISS_MARGIN),
         # Half of the time is left over; were it left out, the stamps would tell the decoder.
         MadeUpLie(
             "fast",
@@ -177,8 +190,8 @@ def audio_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
             "samples with zeros or others between them",
             lambda x, r: _mirrored(spec, x, False, r.choice((0.25, 1.0))),
         ),
-        MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40)), True),
-        MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26)), True),
+        MadeUpLie("quiet", "sound that is far too quiet", lambda x, r: _gain(spec, x, -r.uniform(20, 40)), True, DEGREE_MARGIN),
+        MadeUpLie("loud", "sound that is far too loud", lambda x, r: _gain(spec, x, r.uniform(12, 26)), True, DEGREE_MARGIN),
         MadeUpLie("muffled", "sound without its upper half", lambda x, r: _cut(spec, x, r.uniform(150, 1500), True)),
         MadeUpLie("thin", "sound without its lower half", lambda x, r: _cut(spec, x, r.uniform(1500, 5000), False)),
     )
@@ -267,7 +280,11 @@ def lidar_lies(spec: ModalitySpec) -> tuple[MadeUpLie, ...]:
         MadeUpLie("no_intensity", "no intensities", lambda x, _: _intensity(x, 0 * x[:, 3])),
         MadeUpLie("intensity_small", "intensities of another scale", lambda x, r: _intensity(x, x[:, 3] / r.uniform(60, 255))),
         MadeUpLie(
-            "intensity_weak", "reflections that are too weak", lambda x, r: _intensity(x, x[:, 3] * r.uniform(0.1, 0.4)), True
+            "intensity_weak",
+            "reflections that are too weak",
+            lambda x, r: _intensity(x, x[:, 3] * r.uniform(0.1, 0.4)),
+            True,
+            DEGREE_MARGIN,
         ),
         MadeUpLie("intensity_large", "intensities of another scale", lambda x, r: _intensity(x, x[:, 3] * r.uniform(8, 256))),
         MadeUpLie("intensity_random", "intensities that are no reflections", lambda x, r: _intensity(x, r.random(x[:, 3].shape))),

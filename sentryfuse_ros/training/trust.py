@@ -3,7 +3,8 @@
 Both tests of a table know the recordings, and the same windows in made-up weather. Their first limit is what validation windows
 reach. The second lies beyond it by a margin, and by as much more as recordings under one condition (darkness, dust ...) were
 beyond the limit of a table that was fitted without all recordings under that condition: so strange was weather that it had never
-seen. The second limit of the distance also lies beyond nearly all windows in made-up weather.
+seen. For lies by degree, it is beyond what recordings reach that are held out in turn as well. The second limit of the distance
+also lies beyond nearly all windows in made-up weather.
 """
 
 from __future__ import annotations
@@ -19,8 +20,7 @@ from ..sensing.trust_table import Suspicion, TrustTable, suspicion_terms
 from ..sensor_kinds import sensor_kind
 from .made_up_lies import MadeUpLie
 
-MARGIN, LOGIT_MARGIN = 1.3, 1.0  # between the limits at least: a factor on the distance, a difference of logits
-BY_DEGREE_MARGIN = 2.0  # the latter for lies that differ only by degree from what honest sensors meet in other places
+MARGIN = 1.3  # between the limits of the distance at least, as a factor; each lie has its own, a difference of logits
 EVEN = 0.0  # logit at which a window is as likely to be of the lie as of the training; below it nothing is masked
 RARE = 0.0005  # of the windows of the training may lie beyond the first limit
 LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
@@ -28,6 +28,7 @@ LEFT_OUT_SPARE = 1.1
 WEATHER_RARE = 0.001  # of the windows in made-up weather may lie beyond the second limit of the distance
 LEAST_WINDOWS = 200  # for a table
 LEAST_OF_CONDITION = 50  # for a condition to be left out
+FOLDS = 5  # of which each is held out of a table once
 MOST_WINDOWS = 6000
 LEAST_SCALE = 0.03  # of a quantity; most are logarithms or shares, and a deviation of 3 % is small
 FARTHEST = 3.0  # deviations that the honest windows farthest from what is usual are drawn in to
@@ -90,7 +91,7 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
     known = np.ones(len(measured.validation), bool) if known is None else known
     table = _fit(measured, known)
     margin = max(MARGIN, _weather_reach(table, measured.weather.at(known)))
-    logit_margins = np.array([BY_DEGREE_MARGIN if lie.by_degree else LOGIT_MARGIN for lie in measured.lies])
+    logit_margins = np.maximum([lie.margin for lie in measured.lies], _held_out_reach(measured, known, table))
     for condition in measured.conditions.values():
         under, others = known & condition, known & ~condition
         if min(len(measured.clean.at(under)), len(measured.clean.at(others))) < LEAST_OF_CONDITION:
@@ -106,6 +107,23 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
         implausible=table.far * margin,
         suspicions=tuple(replace(s, implausible=max(s.far + float(m), EVEN)) for s, m in zip(table.suspicions, logit_margins)),
     )
+
+
+def _held_out_reach(measured: Measured, known: np.ndarray, table: TrustTable) -> np.ndarray:
+    """For each lie by degree, how far beyond the first limit nearly all windows are of recordings that a table does not know: a
+    difference of logits. 0 for the other lies."""
+    by_degree = np.array([lie.by_degree for lie in measured.lies], bool)
+    if not by_degree.any():
+        return np.zeros(len(by_degree))
+    fold = np.zeros(len(known), int)
+    for part in (measured.validation, ~measured.validation):
+        fold[part] = np.arange(part.sum()) * FOLDS // max(part.sum(), 1)  # windows of one recording follow each other
+    beyond = []
+    for number in range(FOLDS):
+        other = _fit(measured, known & (fold != number), table)
+        logits = other.suspicions_of(other.deviations(measured.clean.at(known & (fold == number))))
+        beyond.append(logits - np.array([s.far for s in other.suspicions])[:, None])
+    return np.where(by_degree, np.quantile(np.hstack(beyond), 1 - RARE, axis=1), 0.0)
 
 
 def _weather_reach(table: TrustTable, weather: np.ndarray) -> float:
@@ -127,12 +145,15 @@ def measure(windows: Windows, seed: int = 0) -> Measured | None:
     rows: list[list[list[float]]] = [[] for _ in range(2 + len(lies))]
     of: list[list[int]] = [[] for _ in rows]
     names: tuple[str, ...] = ()
+    # Each lie has its own, so that one more lie leaves the windows of the others as they are.
+    own_random = [np.random.default_rng([seed, *lie.name.encode()]) for lie in lies]
     for place, x in _each(windows, random):
         copies: list[tuple[int, np.ndarray]] = [(0, x)]
         if weather is not None and random.random() < WEATHER_SHARE:
             copies.append((1, weather(spec, x, random)))
         if not windows.validation[place]:
-            copies += [(2 + i, lie.tell(x, random)) for i, lie in enumerate(lies) if random.random() < LIE_SHARE]
+            pairs = enumerate(zip(lies, own_random, strict=True))
+            copies += [(2 + i, lie.tell(x, own)) for i, (lie, own) in pairs if own.random() < LIE_SHARE]
         for copy, changed in copies:
             found = quantities(spec, np.asarray(changed, np.float32))
             if found is not None:
