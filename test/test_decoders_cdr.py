@@ -176,7 +176,7 @@ def test_message_type_tells_the_sensor_kind():
     [
         (("radar", "x"), "'radar'"),
         (("camera", "sensor_msgs/msg/Imu"), "sensor_msgs/msg/Image"),
-        (("imu", "sensor_msgs/msg/Imu", SPECS["lidar"]), "a lidar sensor"),
+        (("imu", "sensor_msgs/msg/Imu", SPECS["lidar"]), "saw a sensor of kind imu, expected one of kind lidar"),
         (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro": 3}), "max_gyro_rad_s"),
         (("imu", "sensor_msgs/msg/Imu", None, {"max_gyro_rad_s": float("nan")}), "finite"),
     ],
