@@ -235,3 +235,12 @@ def test_a_sensor_whose_damaged_data_were_implausible_may_take_as_long():
     fault = InjectedFault("camera", "corrupt", 2.0, 5.0)
     assert judge_fault(fault, statuses({(3.0, 6.8): "IMPLAUSIBLE"}), delivered(fault), LIMITS, 10.0).kept
     assert not judge_fault(fault, statuses({(3.0, 6.8): "INVALID"}), delivered(fault), LIMITS, 10.0).kept
+
+
+def test_data_of_the_fault_may_be_found_implausible_just_after_its_end():
+    """What is judged is up to a second of data."""
+    fault = InjectedFault("camera", "corrupt", 2.0, 5.0)
+    found_late = {(4.9, 5.1): "RECOVERING", (5.1, 6.2): "IMPLAUSIBLE"}
+    assert judge_fault(fault, statuses(found_late), delivered(fault), LIMITS, 10.0).kept
+    stuck = {(4.9, 6.2): "RECOVERING"}
+    assert not judge_fault(fault, statuses(stuck), delivered(fault), LIMITS, 10.0).kept

@@ -117,10 +117,11 @@ def judge_fault(
     if before == "IMPLAUSIBLE":
         returned = _Step(None, None, True, "what it sends was implausible before the fault too, so no return is promised")
     elif cleared.seconds is not None:
-        distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in seen_as
+        after = [row.of(name) for row in statuses if fault.to_s <= row.t_s < fault.to_s + LIE_S]
+        # What is judged of a sensor at the end of a fault is still made of its data, so distrust may begin then.
+        distrusted = fault.kind == "lie" or "IMPLAUSIBLE" in (*seen_as, *(status.state for status in after))
         returned = _judge_return(fault, times, ok, delivered, limits, end_s, recorded, distrusted)
-        after = [row.of(name).reason for row in statuses if fault.to_s <= row.t_s < fault.to_s + LIE_S]
-        if distrusted and not returned.kept and any(reason.endswith(UNDECIDED) for reason in after):
+        if distrusted and not returned.kept and any(status.reason.endswith(UNDECIDED) for status in after):
             returned = returned._replace(kept=True, note="its data said nothing of the lie, so no return within 2 s is promised")
     return FaultVerdict(
         name,
