@@ -107,14 +107,15 @@ class AudioDecoder(MessageDecoder[Sound]):
     def _alike(self, messages: Sequence[Any]) -> list[Sound]:
         """What the messages hold, if they are chunks of one channel, one rate and one number of samples, and rows are made of all
         of them or of none; else nothing. Nothing is remembered of them."""
+        if self.spec is not None and 0 < self.rows_from < len(messages):
+            return []
         try:
             sounds = [self.read(message) for message in messages]
         except Exception:  # the message that is at fault is found where each is looked at alone
             return []
         size, rate_hz = sounds[0].samples.size, sounds[0].rate_hz
         alike = size > 0 and all(s.samples.size == size and s.rate_hz == rate_hz and s.channels == 1 for s in sounds)
-        rows_of_some = self.spec is not None and 0 < self.rows_from < len(sounds)
-        return sounds if alike and not rows_of_some else []
+        return sounds if alike else []
 
     def _decode_alike(self, sounds: Sequence[Sound]) -> Batch | None:
         """The batch of chunks that are `_alike`, to the bit that of `decode`. Where one of them may have a fault it is None, and

@@ -8,6 +8,7 @@ from matplotlib.patches import Patch
 
 from ..replay.run_record import RunRecord
 from ..replay.stream_scores import streamed_predictions
+from .run_curves import title
 from .style import BLUE, BRANCH_COLOURS, INK, PALE
 
 RUNNING = 9  # predictions whose median is drawn as a line
@@ -21,9 +22,7 @@ def tokens_panel(axis: Axes, record: RunRecord) -> None:
     colours = [BRANCH_COLOURS[stream.branch].figure for _, stream in pairs]
     width = float(np.median(np.diff(times))) if len(times) > 1 else 0.1
     top = 1.35 * max(float(np.percentile(tokens, 97)), 5.0)
-    axis.set_title(
-        "Tokens of the camera's picture that were encoded anew, by branch", loc="left", fontsize=9.5, fontweight="bold", pad=4
-    )
+    title(axis, "Tokens of the camera's picture that were encoded anew, by branch")
     axis.bar(times, np.minimum(tokens, top), width, color=colours, lw=0, align="edge")
     axis.bar(times, -0.11 * top, width, color=colours, lw=0, align="edge")
     for t, value in zip(times[tokens > top], tokens[tokens > top]):
@@ -46,7 +45,7 @@ def inference_panel(axis: Axes, record: RunRecord) -> None:
     """The time of every inference, and a running median."""
     valid = [p for p in record.predictions if p.valid]
     times, took_ms = np.array([p.t_s for p in valid]), np.array([p.inference_ms for p in valid])
-    axis.set_title(f"Time of an inference (line: median of {RUNNING})", loc="left", fontsize=9.5, fontweight="bold", pad=4)
+    title(axis, f"Time of an inference (line: median of {RUNNING})")
     axis.plot(times, took_ms, "o", ms=2.2, mew=0, color=PALE)
     if len(took_ms) >= RUNNING:
         middle = np.median(np.lib.stride_tricks.sliding_window_view(took_ms, RUNNING), axis=1)
