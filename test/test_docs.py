@@ -166,3 +166,18 @@ def test_committed_results_of_streams_are_of_the_models_that_ship():
 def test_the_page_of_streams_has_the_table_of_ordinary_video_as_it_was_measured():
     page = (ROOT / "docs" / "STREAMING.md").read_text(encoding="utf-8")
     assert f"<!-- {FIDELITY_MARK} -->\n{page_table(result('stream_fidelity.json'))}\n<!-- end" in page
+
+
+@pytest.mark.parametrize(
+    ("corruptions", "module", "table", "results"),
+    [
+        (False, "lie_table", "markdown", "trust.json"),
+        (True, "corruption_table", "corruption_markdown", "trust_corruptions.json"),
+    ],
+)
+def test_the_page_of_trust_has_the_tables_of_the_committed_results(corruptions, module, table, results):
+    pytest.importorskip("torch", reason="the benchmark runs the model on torch")
+    page = (ROOT / "docs" / "TRUST.md").read_text(encoding="utf-8")
+    mark = importlib.import_module("benchmarks.trust.__main__").MARKS[corruptions]
+    text = getattr(importlib.import_module(f"benchmarks.trust.{module}"), table)(result(results)).rstrip("\n")
+    assert f"<!-- {mark} -->\n{text}\n<!-- end {mark} -->" in page

@@ -24,6 +24,7 @@ import torch
 
 from sentryfuse_ros.model.checkpoint import read_checkpoint, write_trust
 from sentryfuse_ros.model.saved import load_checkpoint
+from sentryfuse_ros.reporting.page_parts import insert
 from sentryfuse_ros.sensing.trust_table import MEASURED, tables_of
 
 from .collect import collect, windows_of
@@ -35,10 +36,8 @@ from .judge import judge, partly_noticed
 from .lie_table import markdown
 from .lies import LIES
 
-MARKS = {  # of the parts of docs/TRUST.md that are written here: with and without --corruptions
-    False: ("<!-- benchmarks.trust judge --page writes from here -->", "<!-- to here -->"),
-    True: ("<!-- benchmarks.trust judge --corruptions --page writes from here -->", "<!-- to here. -->"),
-}
+# Places in docs/TRUST.md (`reporting.page_parts`), with --corruptions and without.
+MARKS = {False: "benchmarks.trust judge --page", True: "benchmarks.trust judge --corruptions --page"}
 
 
 def arguments() -> argparse.Namespace:
@@ -109,9 +108,7 @@ def run_judge(args: argparse.Namespace) -> None:
     if args.json:
         args.json.write_text(json.dumps(result, indent=1) + "\n")
     if args.page:
-        begin, end = MARKS[args.corruptions]
-        before, _, rest = args.page.read_text().partition(begin)
-        args.page.write_text(f"{before}{begin}\n{text}{end}{rest.partition(end)[2]}")
+        insert(args.page, {MARKS[args.corruptions]: text.rstrip("\n")})
     print(text)
 
 
