@@ -244,3 +244,11 @@ def test_data_of_the_fault_may_be_found_implausible_just_after_its_end():
     assert judge_fault(fault, statuses(found_late), delivered(fault), LIMITS, 10.0).kept
     stuck = {(4.9, 6.2): "RECOVERING"}
     assert not judge_fault(fault, statuses(stuck), delivered(fault), LIMITS, 10.0).kept
+
+
+@pytest.mark.parametrize(("to_s", "seen_as"), [(5.01, ("FROZEN",)), (5.09, ("FROZEN", "RECOVERING"))])
+def test_what_a_tick_saw_of_the_messages_after_a_fault_is_not_counted_as_its_state(to_s, seen_as):
+    """The clock of a replay is some milliseconds behind its messages."""
+    fault = InjectedFault("camera", "freeze", 2.0, to_s)
+    v = judge_fault(fault, statuses({(2.5, 4.95): "FROZEN", (4.95, 5.05): "RECOVERING"}), delivered(fault), LIMITS, 10.0)
+    assert v.seen_as == seen_as

@@ -18,6 +18,9 @@ from .schedule import DeliveryLog
 # A tick comes up to 0.35 fuse periods late, because it waits for a sample; 1.5 periods cover that and the tick itself.
 TICK_ALLOWANCE = 1.5  # fuse periods
 LIE_S = 2.0  # within which a lie is noticed that the model can notice, and after whose end the sensor is believed again
+# In a replay the fuser's clock is behind its messages by up to this: /clock comes every 5 ms, and one may be lost. A tick just
+# before the end of a fault may therefore have the first message after it.
+CLOCK_LAG_S = 0.02
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def judge_fault(
         return FaultVerdict(name, fault.kind, fault.from_s, fault.to_s, note="the recording has no such sensor")
     if fault.from_s >= end_s:
         return FaultVerdict(name, fault.kind, fault.from_s, fault.to_s, note="the recording ends before it begins")
-    during = [row for row in statuses if fault.from_s <= row.t_s < fault.to_s and name in row.states]
+    during = [row for row in statuses if fault.from_s <= row.t_s < fault.to_s - CLOCK_LAG_S and name in row.states]
     seen_as = tuple(dict.fromkeys(row.states[name].state for row in during if row.states[name].state != "OK"))
     times = [row.t_s for row in statuses]
     ok = [row.of(name).state == "OK" for row in statuses]
