@@ -2,13 +2,13 @@
 
 import argparse
 import importlib
-import itertools
 import json
 import re
 from pathlib import Path
 
 import pytest
 
+from benchmarks.ratio_tables import write_pages
 from benchmarks.stream_fidelity import MARK as FIDELITY_MARK
 from benchmarks.stream_fidelity import page_table
 from sentryfuse_ros.cli import VERBS
@@ -93,37 +93,19 @@ def test_tables_are_whole(page):
     assert not loose
 
 
-def rows(page, first_cells):
-    """The cells of the rows of the first table on a page whose head begins with these cells."""
-    lines = iter((ROOT / page).read_text(encoding="utf-8").splitlines())
-    next(line for line in lines if line.lstrip().startswith(f"| {first_cells} |"))
-    next(lines)
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in itertools.takewhile(str.strip, lines)]
-
-
 def result(name):
     return json.loads((ROOT / "benchmarks" / "results" / name).read_text(encoding="utf-8"))
 
 
-def test_pages_state_the_committed_results_on_what_a_ratio_buys():
-    """docs/PERFORMANCE.md has the table; docs/RESULTS.md repeats it, and the README some of its rows, rounded."""
-    times = {plan["ratio"]: plan["median_ms"] for plan in result("latency_ground_robot.json")["plans"] if not plan["missing"]}
-    judged = result("ground_robot_time.json")["rows"]
-    expected = {}
-    for ratio, ms in times.items():
-        here = [row for row in judged if row["ratio"] == ratio]
-        (all_live,) = (row["accuracy"] for row in here if "0" not in row["mask"])
-        one_missing = [row["accuracy"] for row in here if row["mask"].count("0") == 1]
-        mean = sum(one_missing) / len(one_missing)
-        expected[ratio] = (f"{ms:.2f}", f"{times[0.0] / ms:.1f}", f"{100 * all_live:.1f}", f"{100 * mean:.1f}")
-    table = rows("docs/PERFORMANCE.md", "r | ms | speed, r = 0 is 1")
-    assert {float(row[0]): (row[1], row[2], row[5], row[6]) for row in table} == expected
-    assert rows("docs/RESULTS.md", "r | ms | speed, r = 0 is 1") == table
-    repeated = rows("README.md", "battery | ratio | inference")
-    assert repeated
-    for _, ratio, inference, accuracy, _ in repeated:
-        assert float(inference.removesuffix(" ms")) == pytest.approx(times[float(ratio)], rel=0.03)
-        assert accuracy == f"{expected[float(ratio)][2]} %"
+def test_pages_have_the_tables_of_the_committed_results_on_what_a_ratio_buys(tmp_path):
+    """`python -m benchmarks.ratio_tables` writes them."""
+    pages = ("README.md", "docs/PERFORMANCE.md", "docs/RESULTS.md")
+    (tmp_path / "docs").mkdir()
+    for page in pages:
+        (tmp_path / page).write_text((ROOT / page).read_text(encoding="utf-8"), encoding="utf-8")
+    write_pages(tmp_path)
+    for page in pages:
+        assert (tmp_path / page).read_text(encoding="utf-8") == (ROOT / page).read_text(encoding="utf-8"), page
 
 
 def test_pages_state_the_committed_results_of_a_stream():
