@@ -76,6 +76,14 @@ PARAMETERS: tuple[Parameter, ...] = (
         "predictions cost less (docs/POWER.md). Set it to false where the scene changes faster.",
     ),
     Parameter(
+        "hold_pictures_from_ratio",
+        0.5,
+        "Pruning ratio from which on pictures are held wherever that costs little accuracy, because only this saves what "
+        "receiving them costs. At lower ratios, and with 1 at all of them, they are held only if no other plan is as accurate.",
+        0.0,
+        1.0,
+    ),
+    Parameter(
         "streaming",
         "auto",
         "Whether only the changed parts of a camera's pictures are encoded (docs/STREAMING.md). The model needs a patch "

@@ -173,6 +173,26 @@ def test_of_equally_good_plans_with_as_many_sensors_those_that_hold_nothing_are_
 
 
 @pytest.mark.parametrize(
+    "from_ratio, held, expected",
+    [
+        (0.6, 0.91, (4.5, 0.0)),  # below that ratio, the plan that holds nothing is as good
+        (0.5, 0.91, (0.5, 0.5)),  # gives way to the cheapest of those that hold and are as good as the best of them
+        (0.5, 0.86, (0.5, 0.5)),  # two standard errors behind it
+        (0.5, 0.85, (4.5, 0.0)),  # too far behind it
+        (0.5, 0.94, (4.0, 0.5)),  # nothing that holds nothing is as good anyway
+    ],
+)
+def test_from_a_ratio_on_plans_that_hold_their_pictures_come_first_if_they_cost_little_accuracy(from_ratio, held, expected):
+    costs = PlanCosts({**COSTS.plan_ms, "11": (10.0, 8.0, 4.5)}, ((5.0,), ()))
+    error = {code: [0.02] * 3 for code in ACCURACY}
+    worth = PlanWorth(ACCURACY, error, PlanWorth({"11": [held] * 3, "10": [held] * 3}, error), 0.5)
+    plans = choose_plans(PAIR, costs, worth, rate_hz=10.0, hold_from_ratio=from_ratio)
+    choice = plans[(True, True), 0.5]
+    assert (choice.cost_ms, choice.hold_s) == expected and choice.used == (True, True)
+    assert plans[(False, True), 0.5].hold_s == 0.0  # the absent sensor has saved enough
+
+
+@pytest.mark.parametrize(
     "hold_s, rate_hz, shared", [(0.5, 10.0, 5), (0.5, 7.0, 3), (0.5, 2.0, 1), (0.5, 0.5, 1), (0.0, 10.0, 1), (0.3, 10.0, 3)]
 )
 def test_how_many_predictions_share_a_picture(hold_s, rate_hz, shared):

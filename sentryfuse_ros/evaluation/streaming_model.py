@@ -37,7 +37,7 @@ class Effort:
     """How many recordings are run and timed."""
 
     every: int = 1  # every so many-th test recording
-    motion_every: int = 2
+    motion_every: int = 1  # likewise, for a moving camera
     timed: int = 12  # recordings
     rounds: int = 5
     ticks_s: float = 19.0  # of the simulated scene, one visit

@@ -208,7 +208,7 @@ class FuseNode(LifecycleNode):
         try:
             threads, most_lost = settings["inference_threads"], settings["accuracy_loss_limit"]
             rate_hz = settings["fuse_rate_hz"] if settings["hold_pictures"] else 0.0
-            costs = choose_by_time(engine, threads, most_lost, rate_hz)
+            costs = choose_by_time(engine, threads, most_lost, rate_hz, settings["hold_pictures_from_ratio"])
         except ParameterError as error:
             self.get_logger().warning(f"a pruning ratio is a share of FLOPs here, not of time, and may save no time: {error}")
             return

@@ -11,8 +11,13 @@ take no longer than the plan of the ratio below.
 
 A plan may also hold its pictures: cameras and LiDARs then give a new picture only to some predictions, and the others are made
 from the tokens of the last one, so that their stems cost only a share of their time. What that costs in accuracy was measured on
-the validation recordings with pictures that are as old as that. Of equally good plans with as many sensors, those that hold
-nothing come first: a new picture is worth more than a larger stem where nothing is known of how fast the scene changes.
+the validation recordings with pictures that are as old as that. At low ratios, of equally good plans with as many sensors, those
+that hold nothing come first: a new picture is worth more than a larger stem where nothing is known of how fast the scene changes.
+
+From a certain ratio on, a plan that holds nothing gives way to one that does, because receiving pictures costs a robot more than
+the whole inference, and only plans that hold them save that. This may cost up to two standard errors: as much as the best plan
+that fits and holds may be behind the best one that fits. Of the plans that hold and are as good as the best of them, with as many
+sensors, the one that takes least time is taken.
 """
 
 from __future__ import annotations
@@ -31,6 +36,7 @@ from ..model.subnetwork import ABSENT, Mask, Subnetwork, all_codes, of_code
 
 Choices = Mapping[tuple[Mask, float], "PlanChoice"]  # by the mask of the live sensors and the ratio level
 NEARLY_CHEAPEST = 1.15  # of the cheapest plan's time, where no plan fits the budget
+HOLDING_MAY_LOSE = 2.0  # standard errors, against the best plan, where a ratio asks for plans that hold their pictures
 TOLERANCE = 1e-9
 
 
@@ -107,13 +113,18 @@ class PlanChoice:
 
 
 def choose_plans(
-    config: FuseConfig, costs: PlanCosts, worth: PlanWorth, most_lost: float = 1.0, rate_hz: float = 0.0
+    config: FuseConfig,
+    costs: PlanCosts,
+    worth: PlanWorth,
+    most_lost: float = 1.0,
+    rate_hz: float = 0.0,
+    hold_from_ratio: float = 1.0,
 ) -> dict[tuple[Mask, float], PlanChoice]:
     """The plan of every (live mask, ratio level).
 
     Ratio 0 leaves nothing out. A mask whose absent sensors already save enough runs whole. ``most_lost``: accuracy (0..1) that a
     plan may lose against all live sensors with the whole network. ``rate_hz``: predictions a second, which share held pictures;
-    with 0, none is held.
+    with 0, none is held. ``hold_from_ratio``: from which on plans that hold their pictures are preferred to others.
     """
     candidates = _Candidates(config, costs, worth, rate_hz)
     plans: dict[tuple[Mask, float], PlanChoice] = {}
@@ -128,7 +139,8 @@ def choose_plans(
             budget_ms = (1.0 - level) * costs.dense_ms + TOLERANCE
             if level > 0.0 and candidates.cost_ms[whole] > budget_ms:
                 # A higher ratio never takes longer than a lower one.
-                place = candidates.best(possible, min(budget_ms, candidates.cost_ms[place]), candidates.cost_ms[place])
+                most_ms, prefer_held = candidates.cost_ms[place], level >= hold_from_ratio - TOLERANCE
+                place = candidates.best(possible, min(budget_ms, most_ms), most_ms, prefer_held)
             plans[live, level] = candidates.choice(place)
     return plans
 
@@ -157,19 +169,33 @@ class _Candidates:
             self.accuracy[i] = of.accuracy[code][size] or 0.0
             self.error[i] = (of.standard_error.get(code) or none)[size] or 0.0
 
-    def best(self, possible: np.ndarray, budget_ms: float, most_ms: float) -> int:
+    def best(self, possible: np.ndarray, budget_ms: float, most_ms: float, prefer_held: bool) -> int:
         """The place of the plan to run, among ``possible`` places. None may take longer than ``most_ms``."""
         fitting = possible[self.cost_ms[possible] <= budget_ms]
         if not len(fitting):
             limit_ms = min(NEARLY_CHEAPEST * self.cost_ms[possible].min(), most_ms)
             fitting = possible[self.cost_ms[possible] <= limit_ms + TOLERANCE]
-        most = fitting[self.accuracy[fitting].argmax()]
-        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
-        sensors = self.used[good_enough].sum(1)
-        good_enough = good_enough[sensors == sensors.max()]
+        place = self._usual(fitting)
+        if prefer_held and not self.held[place] and len(held := fitting[self.held[fitting]]):
+            most = fitting[self.accuracy[fitting].argmax()]
+            if self.accuracy[held].max() >= self.accuracy[most] - HOLDING_MAY_LOSE * self.error[most] - TOLERANCE:
+                good_enough = self._equally_good(held)
+                return int(good_enough[self.cost_ms[good_enough].argmin()])
+        return place
+
+    def _usual(self, fitting: np.ndarray) -> int:
+        """The place of the plan among ``fitting`` ones that a low ratio runs."""
+        good_enough = self._equally_good(fitting)
         if not self.held[good_enough].all():  # a picture is held only for what nothing else gives
             good_enough = good_enough[~self.held[good_enough]]
         return int(good_enough[self.cost_ms[good_enough].argmax()])
+
+    def _equally_good(self, fitting: np.ndarray) -> np.ndarray:
+        """The places of those that are within one standard error of the most accurate, with as many sensors as any of them."""
+        most = fitting[self.accuracy[fitting].argmax()]
+        good_enough = fitting[self.accuracy[fitting] >= self.accuracy[most] - self.error[most] - TOLERANCE]
+        sensors = self.used[good_enough].sum(1)
+        return good_enough[sensors == sensors.max()]
 
     def choice(self, place: int) -> PlanChoice:
         code, size, held = self.keys[place]

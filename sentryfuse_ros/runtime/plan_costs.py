@@ -30,6 +30,7 @@ from .engine import Engine
 ROUNDS = 15
 RATE_HZ = 10.0  # the default of the parameter fuse_rate_hz
 MOST_LOST = 0.1  # the default of the parameter accuracy_loss_limit
+HOLD_FROM_RATIO = 0.5  # the default of the parameter hold_pictures_from_ratio
 MOST_SENSORS = 6  # 2 ** 6 sets of sensors take a few seconds to measure
 
 
@@ -191,17 +192,25 @@ def _are_whole(costs: PlanCosts, config: FuseConfig) -> bool:
     )
 
 
-def choose_by_time(engine: Engine, threads: int, most_lost: float = MOST_LOST, rate_hz: float = RATE_HZ) -> PlanCosts:
+def choose_by_time(
+    engine: Engine,
+    threads: int,
+    most_lost: float = MOST_LOST,
+    rate_hz: float = RATE_HZ,
+    hold_from_ratio: float = HOLD_FROM_RATIO,
+) -> PlanCosts:
     """Let the engine run, at every ratio, the plans that fit into the ratio's share of measured time.
 
-    ``most_lost``: accuracy, 0..1, that a plan may lose; ``rate_hz``: predictions a second (`planner.choose_plans`). The pictures
-    of an input that is a stream are not held, whatever the plan says: its stream decides what is encoded anew. Returns the costs.
+    ``most_lost``: accuracy, 0..1, that a plan may lose; ``rate_hz``: predictions a second; ``hold_from_ratio``: from which on
+    plans hold their pictures if they can (`planner.choose_plans`). The pictures of an input that is a stream are not held,
+    whatever the plan says: its stream decides what is encoded anew. Returns the costs.
+
     Raises ParameterError where the checkpoint has no validation accuracies to choose by, or too many inputs.
     """
     config = engine.checkpoint.config
     worth = PlanWorth.of_checkpoint(engine.info, config)
     costs, _ = plan_costs(engine, threads)
-    engine.choose(choose_plans(config, costs, worth, most_lost, rate_hz))
+    engine.choose(choose_plans(config, costs, worth, most_lost, rate_hz, hold_from_ratio))
     return costs
 
 
