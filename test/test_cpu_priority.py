@@ -84,6 +84,24 @@ def test_a_thread_that_has_stepped_back_stays_behind_the_others():
     assert [line for line in lines if line.startswith("taken again")][0].split()[2:] == (["1", "10"] if realtime else ["0", "0"])
 
 
+CHILDREN = """
+import subprocess, sys
+from sentryfuse_ros.runtime.cpu_priority import starting_ordinary_processes
+
+ask = [sys.executable, "-c", "import os; print(os.sched_getscheduler(0), os.getpriority(os.PRIO_PROCESS, 0))"]
+before = seen()
+with starting_ordinary_processes():
+    print("a child has", subprocess.run(ask, capture_output=True, text=True).stdout.strip())
+print("as before", seen() == before)
+"""
+
+
+def test_processes_that_are_started_meanwhile_begin_at_ordinary_priority():
+    lines = outcome(CHILDREN)
+    assert f"a child has {os.SCHED_OTHER} {max(os.getpriority(os.PRIO_PROCESS, 0), 0)}" in lines
+    assert "as before True" in lines
+
+
 def test_a_process_that_computes_all_the_time_gets_its_ordinary_priority_back():
     if allowed_level() == ORDINARY:
         pytest.skip("this machine allows no other priority")

@@ -19,6 +19,7 @@ from rclpy.serialization import deserialize_message, serialize_message
 from ..bags.bag import Topic
 from ..child_process import bound
 from ..replay.fault_matrix import MatrixRow, Stage
+from ..runtime.cpu_priority import starting_ordinary_processes
 from . import fault_rows
 from .fault_bench import READY_TIMEOUT_S
 from .fault_rig import RELIABLE, Change, Rig, rig
@@ -165,11 +166,11 @@ def _process(code: str) -> Iterator[subprocess.Popen[str]]:
 
     Without the shared memory of Fast DDS: killed at a bad moment, it would leave a lock there for which later nodes wait.
     """
-    ordinary = "import os; os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))\n"
     profiles = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
     environment = {name: value for name, value in os.environ.items() if name not in profiles}
     environment["FASTDDS_BUILTIN_TRANSPORTS"] = "UDPv4"
-    process = subprocess.Popen(bound([sys.executable, "-c", ordinary + code]), stdout=subprocess.PIPE, text=True, env=environment)
+    with starting_ordinary_processes():
+        process = subprocess.Popen(bound([sys.executable, "-c", code]), stdout=subprocess.PIPE, text=True, env=environment)
     try:
         yield process
     finally:

@@ -12,6 +12,7 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 REALTIME, RAISED, ORDINARY = "real-time", "raised", "ordinary"
@@ -40,6 +41,28 @@ def step_back() -> None:
         _set_policy(thread, os.SCHED_FIFO, BACKGROUND_FIFO_PRIORITY)
     else:
         _set_nice(thread, BACKGROUND_NICE)
+
+
+@contextmanager
+def starting_ordinary_processes() -> Iterator[None]:
+    """Processes that the calling thread starts meanwhile begin at ordinary priority, whatever priority this process has.
+
+    Otherwise they would inherit it, and the start of an interpreter would hold up whatever runs at the same priority.
+    """
+    if not hasattr(os, "sched_setscheduler"):
+        yield
+        return
+    thread = threading.get_native_id()
+    policy, parameter, nice = os.sched_getscheduler(thread), os.sched_getparam(thread), os.getpriority(os.PRIO_PROCESS, thread)
+    if policy == os.SCHED_FIFO:
+        _set_policy(thread, os.SCHED_OTHER, 0)
+    if nice < 0:
+        _set_nice(thread, 0)
+    try:
+        yield
+    finally:
+        _set_nice(thread, nice)
+        _set_policy(thread, policy, parameter.sched_priority)
 
 
 class CpuPriority:
