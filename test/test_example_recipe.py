@@ -3,14 +3,19 @@
 import json
 import shlex
 
+import cv2
+import numpy as np
 import pytest
 import yaml
-from bag_maker import write_bag
+from bag_maker import T0, write_bag
+from cdr_messages import STORE, compressed, image, raw
+from rosbags.rosbag2 import StoragePlugin, Writer
 from series_maker import PARAMETERS, write_motor_bag
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.proposed_inputs import inputs_of_recording, steps_of, window_s
 from sentryfuse_ros.model.config import FuseConfig
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.settings import build_settings
 from sentryfuse_ros.training.recipe import Recipe
 
@@ -81,6 +86,41 @@ def test_depth_pictures_and_a_slow_imu(tmp_path):
     camera, imu = inputs_of_recording(bag, sensors, {}, frozenset())
     assert camera.spec.encoding == "depth_m" and camera.spec.shape[1] == 1 and "/cam/depth" in camera.reason
     assert imu.spec.shape == (100, 6) and "50 Hz" in imu.reason
+
+
+@pytest.mark.parametrize(
+    "pixels, coding, encoding",
+    [
+        (np.full((30, 40), 2000, np.uint16), "16UC1; compressedDepth png", "depth_m"),
+        (np.full((30, 40), 2000, np.uint16), "16UC1; png compressed ", "depth_m"),
+        (np.full((30, 40), 90, np.uint8), "mono8; jpeg compressed ", "mono"),
+        (np.full((30, 40, 3), 90, np.uint8), "rgb8; jpeg compressed bgr8", "rgb"),
+        (np.full((30, 40, 3), 90, np.uint8), "jpeg", "rgb"),
+    ],
+)
+def test_what_a_compressed_picture_shows_is_known_by_its_format(tmp_path, pixels, coding, encoding):
+    suffix = ".jpg" if "jpeg" in coding else ".png"
+    head = bytes(12) if "compressedDepth" in coding else b""
+    message = raw(compressed(head + cv2.imencode(suffix, pixels)[1].tobytes(), coding))
+    camera = input_of_pictures(tmp_path / "b", "sensor_msgs/msg/CompressedImage", message)
+    assert camera.encoding == encoding and camera.shape[2:] == (30, 40)
+
+
+def test_a_mosaic_is_proposed_in_colour(tmp_path):
+    mosaic = np.full((60, 80), 90, np.uint8)
+    camera = input_of_pictures(tmp_path / "b", "sensor_msgs/msg/Image", raw(image(mosaic, "bayer_grbg8")))
+    assert camera.encoding == "rgb" and camera.shape == (2, 3, 30, 40)
+
+
+def input_of_pictures(path, msg_type, message):
+    """The model input that is proposed for a recording of one camera."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection("/camera", msg_type, typestore=STORE)
+        for i in range(10):
+            writer.write(topic, T0 + i * NS // 10, message)
+    sensors = build_settings({"sensors": ["camera"], "camera.topic": "camera", "camera.type": msg_type}).sensors
+    (camera,) = inputs_of_recording(path, sensors, {}, frozenset())
+    return camera.spec
 
 
 @pytest.mark.parametrize(

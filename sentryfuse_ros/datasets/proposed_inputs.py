@@ -102,12 +102,14 @@ def _series(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
 
 def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, length_s: float) -> ProposedInput:
     raw = _first(bag, topic)
-    picture = read_picture(topic.msg_type, raw)
+    picture = read_picture(topic.msg_type, raw, sensor.limits)
     if picture is None:
         raise BagError(
             f"topic {topic.name}", "a picture that cannot be read", "a picture", "leave the sensor out of the parameters"
         )
-    encoding = str(getattr(deserialiser(bag, topic.name)(raw), "encoding", ""))
+    message = deserialiser(bag, topic.name)(raw)
+    # A compressed image names the encoding that it was made of before the codec: "16UC1; compressedDepth png".
+    encoding = str(getattr(message, "encoding", "") or getattr(message, "format", "")).partition(";")[0].strip()
     name, channels = "rgb", 3
     if encoding in DEPTH_ENCODINGS:
         name, channels = "depth_m", 1
