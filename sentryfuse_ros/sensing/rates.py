@@ -151,6 +151,9 @@ class StampPeriod:
         last, self._last_arrival_ns = self._last_arrival_ns, arrival_ns
         if last is None or arrival_ns <= last:
             return 0
+        if arrival_ns - last > NEW_START_NS:
+            self._owed = 0.0
+            return 0
         if self._measured:
             self._learn(np.array([(arrival_ns - last) // count]))
         if not self.period_ns:
