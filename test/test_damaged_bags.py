@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.compression import ZSTD_MODULES, decompress_start, decompress_zstd
 from sentryfuse_ros.bags.find import bag_name, find_bags
+from sentryfuse_ros.bags.mcap_scan import McapScan
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_root
@@ -178,6 +179,20 @@ def test_a_damaged_chunk_is_left_out_and_the_rest_is_read(tmp_path):
         found = content(bag)
         assert 0 < len(found) < len(expected) and "1 chunks that cannot be unpacked" in bag.damage
     assert found == expected[-len(found) :]
+
+
+def test_zeros_behind_the_last_record_are_not_read_as_records(tmp_path):
+    """A disk that lost its power may leave any number of them."""
+    file = next(write_bag(tmp_path / "run", SECONDS).glob("*.mcap"))
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 6 // 10] + bytes(4 * len(data)))
+    scan = McapScan(file, file.name)
+    try:
+        read = sum(connection.msgcount for connection in scan.connections)
+        assert 0.5 * MESSAGES < read < MESSAGES and "breaks off" in scan.damage
+        assert scan._file.tell() < len(data)
+    finally:
+        scan.close()
 
 
 def test_ros_1_is_refused_by_name_with_the_command_that_converts_it(tmp_path):
