@@ -254,6 +254,15 @@ def test_a_folder_of_recordings_is_searched(tmp_path):
     assert names == ["a", "b", "more", "empty", "absent"]
 
 
+def test_a_recording_to_which_a_link_leads_is_found_once(tmp_path):
+    bags = [write_bag(tmp_path / "drives" / name, 1.0) for name in ("run1", "run2")]
+    (tmp_path / "drives" / "latest").symlink_to("run2")
+    (tmp_path / "drives" / "all").symlink_to(".")
+    assert find_bags([tmp_path / "drives"]) == bags
+    (tmp_path / "link").symlink_to("drives/run1")
+    assert find_bags([tmp_path / "link", tmp_path / "drives"]) == bags
+
+
 @pytest.mark.parametrize("library", ZSTD_MODULES)
 def test_every_library_for_zstd_unpacks_whole_and_cut_data(library, monkeypatch):
     module = pytest.importorskip(library)
