@@ -16,6 +16,7 @@ from ..bags.sensor_topics import match_sensors
 from ..bags.topic_facts import topic_facts
 from ..decoders import make_decoder
 from ..decoders.cdr import CdrReader
+from ..decoders.compressed_image import original_encoding
 from ..decoders.field_path import select
 from ..decoders.picture import read_picture
 from ..decoders.point_cloud import LidarDecoder, PointRecord
@@ -112,8 +113,7 @@ def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
             f"topic {topic.name}", "a picture that cannot be read", "a picture", "leave the sensor out of the parameters"
         )
     message = deserialiser(bag, topic.name)(raw)
-    # A compressed image names the encoding that it was made of before the codec: "16UC1; compressedDepth png".
-    encoding = str(getattr(message, "encoding", "") or getattr(message, "format", "")).partition(";")[0].strip()
+    encoding = str(getattr(message, "encoding", "")) or original_encoding(str(getattr(message, "format", "")))
     name, channels = "rgb", 3
     if encoding in DEPTH_ENCODINGS:
         name, channels = "depth_m", 1

@@ -171,6 +171,11 @@ def coding_parts(coding: str) -> tuple[str, str]:
     return original.strip(), "bgr" if pixel_format.strip().startswith("bgr") else "rgb"
 
 
+def original_encoding(coding: str) -> str:
+    """Encoding of the image before the codec: "16UC1" of "16UC1; compressedDepth png"; the format itself if it has no parts."""
+    return coding.partition(";")[0].strip()
+
+
 def _jpeg_ends(data: np.ndarray) -> bool:
     """Whether a JPEG has its end mark, followed by anything near the end, or by any number of zeros."""
     if _JPEG_END in data[-_TAIL_BYTES:].tobytes():
