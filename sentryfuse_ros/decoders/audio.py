@@ -85,12 +85,13 @@ class AudioDecoder(MessageDecoder[Sound]):
         self._resampler: Resampler | None = None
         self._clock = SampleClock()
         self._claimed = ClaimedRate()
-        self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
+        self.reset()
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
         self._clock.reset()
         self._claimed.reset()
+        self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def after_refusal(self) -> None:
         self._clock.reset()
