@@ -155,8 +155,8 @@ class SensorKind:
     """Decoder class for messages of any type, of which the sensor's parameter `fields` selects numbers. It takes a
     `decoders.FieldReading` after the other arguments of a decoder."""
     picture: Loadable | None = None
-    """(msg_type, serialised message) -> a picture for people, uint8 (H, W, 3), blue first, or None where it cannot be read. A
-    kind whose messages are no pictures has none."""
+    """(msg_type, serialised message, limits) -> a picture for people, uint8 (H, W, 3), blue first, or None where it cannot be
+    read. A kind whose messages are no pictures has none."""
     headerless_types: tuple[str, ...] = ()
     """Message types without a header: their messages are stamped with the time of arrival."""
     default_topic: str = ""

@@ -1,8 +1,11 @@
 """The camera's picture with the prediction drawn in."""
 
+import struct
+
+import cv2
 import numpy as np
 import pytest
-from cdr_messages import image, raw
+from cdr_messages import compressed, image, raw
 
 from sentryfuse_ros.decoders.picture import read_picture, to_bgr
 from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay
@@ -72,6 +75,43 @@ def test_near_depth_is_brighter_than_far_and_no_return_is_black(dtype, near, far
 
 def test_depth_without_numbers_is_no_error():
     assert to_bgr(np.array([[np.nan, np.inf, -np.inf]], np.float32), "depth").shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize("sample", [np.uint8, np.uint16])
+def test_a_mosaic_comes_out_in_colours(sample):
+    blue = np.zeros((4, 6), sample)
+    blue[1::2, 1::2] = np.iinfo(sample).max  # of rggb
+    picture = read_picture("sensor_msgs/msg/Image", raw(image(blue, f"bayer_rggb{8 * blue.itemsize}")))
+    assert picture.shape == (2, 3, 3) and picture[0, 0].tolist() == [255, 0, 0]
+
+
+def coded(picture, coding, suffix=".png", head=b""):
+    """The picture that people see of one that OpenCV has encoded."""
+    message = compressed(head + cv2.imencode(suffix, picture)[1].tobytes(), coding)
+    return read_picture("sensor_msgs/msg/CompressedImage", raw(message))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_a_compressed_picture_has_the_colours_that_its_format_states(suffix):
+    first = np.zeros((16, 24, 3), np.uint8)
+    first[..., 0] = 250  # what OpenCV takes for blue
+    for coding, place in (("bgr8; jpeg compressed bgr8", 0), ("jpeg", 0), ("rgb8; jpeg compressed rgb8", 2)):
+        picture = coded(first, coding, suffix)
+        assert picture.shape == (16, 24, 3) and picture[8, 8].argmax() == place and picture[8, 8].max() > 240
+
+
+def test_compressed_depth_is_coloured_as_depth():
+    near_and_far = np.repeat(np.array([[500, 6000]], np.uint16), 8, axis=0)
+    plain = to_bgr(near_and_far, "depth")
+    head = struct.pack("<iff", 0, 0.0, 0.0)
+    np.testing.assert_array_equal(coded(near_and_far, "16UC1; compressedDepth png", head=head), plain)
+    np.testing.assert_array_equal(coded(near_and_far, "16UC1; png compressed "), plain)
+
+
+def test_a_picture_that_takes_too_long_to_decode_is_not_shown():
+    large = raw(compressed(cv2.imencode(".png", np.zeros((4000, 6000), np.uint8))[1], "mono8; png compressed "))
+    assert read_picture("sensor_msgs/msg/CompressedImage", large) is None
+    assert read_picture("sensor_msgs/msg/CompressedImage", large, {"max_decode_ms": 1000.0}).shape == (4000, 6000, 3)
 
 
 def test_a_broken_message_gives_no_picture():

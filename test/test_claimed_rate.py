@@ -4,7 +4,7 @@ import re
 
 import numpy as np
 import pytest
-from cdr_messages import audio, raw
+from cdr_messages import audio, header, make, raw
 
 from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
@@ -43,6 +43,26 @@ def test_a_contradicted_rate_is_refused_with_the_true_one(claimed_hz):
     assert int(told[1]) == claimed_hz and int(told[2]) == pytest.approx(16000, rel=0.15)
     right = microphone.decode(chunks(16000, 600, 400))
     assert right.fault[0] and not right.fault[-100:].any()
+
+
+STAMPED = "audio_common_msgs/msg/AudioDataStamped"
+
+
+def stamped(samples, stamp_ns):
+    data = make("audio_common_msgs/AudioData", np.frombuffer(samples.tobytes(), np.uint8))
+    return raw(make("audio_common_msgs/AudioDataStamped", header(stamp_ns), data))
+
+
+def test_where_the_message_states_no_rate_the_error_names_the_parameter():
+    messages = [stamped(samples, T0 + LENGTH_NS * i) for i, samples in enumerate(sound(0, 150))]
+    error = make_decoder("audio", STAMPED, limits={"sample_rate_hz": 8000}).decode(messages).error
+    assert (
+        "8000 Hz assumed of samples" in error and "set the sensor's parameter limits.sample_rate_hz or limits.channels" in error
+    )
+    error = make_decoder("audio", STAMPED, limits={"channels": 3}).decode(messages).error
+    assert "320 samples of 3 channels" in error and "set the sensor's parameter limits.channels" in error
+    error = decoder().decode([raw(audio(sound(0, 1)[0], channels=3))]).error
+    assert "check the driver" in error and "limits" not in error
 
 
 @pytest.mark.parametrize("every", [1, 2, 5])

@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.compression import ZSTD_MODULES, decompress_start, decompress_zstd
 from sentryfuse_ros.bags.find import bag_name, find_bags
+from sentryfuse_ros.bags.mcap_scan import McapScan
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import data_root
@@ -180,6 +181,20 @@ def test_a_damaged_chunk_is_left_out_and_the_rest_is_read(tmp_path):
     assert found == expected[-len(found) :]
 
 
+def test_zeros_behind_the_last_record_are_not_read_as_records(tmp_path):
+    """A disk that lost its power may leave any number of them."""
+    file = next(write_bag(tmp_path / "run", SECONDS).glob("*.mcap"))
+    data = file.read_bytes()
+    file.write_bytes(data[: len(data) * 6 // 10] + bytes(4 * len(data)))
+    scan = McapScan(file, file.name)
+    try:
+        read = sum(connection.msgcount for connection in scan.connections)
+        assert 0.5 * MESSAGES < read < MESSAGES and "breaks off" in scan.damage
+        assert scan._file.tell() < len(data)
+    finally:
+        scan.close()
+
+
 def test_ros_1_is_refused_by_name_with_the_command_that_converts_it(tmp_path):
     store = get_typestore(Stores.ROS1_NOETIC)
     with Ros1Writer(tmp_path / "old.bag") as writer:
@@ -237,6 +252,15 @@ def test_a_folder_of_recordings_is_searched(tmp_path):
     (tmp_path / "empty").mkdir()
     names = [bag_name(path) for path in find_bags([tmp_path / "day", tmp_path / "empty", tmp_path / "absent"])]
     assert names == ["a", "b", "more", "empty", "absent"]
+
+
+def test_a_recording_to_which_a_link_leads_is_found_once(tmp_path):
+    bags = [write_bag(tmp_path / "drives" / name, 1.0) for name in ("run1", "run2")]
+    (tmp_path / "drives" / "latest").symlink_to("run2")
+    (tmp_path / "drives" / "all").symlink_to(".")
+    assert find_bags([tmp_path / "drives"]) == bags
+    (tmp_path / "link").symlink_to("drives/run1")
+    assert find_bags([tmp_path / "link", tmp_path / "drives"]) == bags
 
 
 @pytest.mark.parametrize("library", ZSTD_MODULES)

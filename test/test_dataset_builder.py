@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from bag_maker import T0, labelled, write_topic_bag
 from cdr_messages import STORE, imu, raw
-from dataset_maker import SPECS, build, extract, labelled_runs
+from dataset_maker import SENSORS, SPECS, build, extract, labelled_runs
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 from sentryfuse_ros.bags.bag import Bag
@@ -17,12 +17,14 @@ from sentryfuse_ros.bags.find import find_bags
 from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.datasets.description import BagDescription
+from sentryfuse_ros.datasets.description import BagDescription, DatasetDescription
 from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
 from sentryfuse_ros.datasets.splits import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import share_path
+from sentryfuse_ros.preprocessing import ModalitySpec
+from sentryfuse_ros.reporting.dataset_console import sensor_lines
 from sentryfuse_ros.settings import build_settings, named_topics
 
 
@@ -246,3 +248,12 @@ def test_a_build_with_other_settings_replaces_its_own_files_only(tmp_path, bags)
         build(bags, "intervals.csv", out, 0.25, progress=stop)
     assert build(bags, "intervals.csv", out, 0.2).stride_s == 0.2
     assert (out / "lidar.npy").read_bytes() == b"somebody's work" and not (out / "parts").exists()
+
+
+@pytest.mark.parametrize("rate_hz, options, warned", [(1.0, {}, True), (1.0, {"max_gap_s": 3.5}, False), (20.0, {}, False)])
+def test_a_sensor_slower_than_the_silence_that_splits_its_windows_is_warned_of(rate_hz, options, warned):
+    spec = ModalitySpec("imu", "imu", 10.0, (10, 6), options=options)
+    bag = BagDescription("b", topics={"imu": "/imu/raw"}, rates_hz={"imu": rate_hz}, types={"/imu/raw": "sensor_msgs/msg/Imu"})
+    data = replace(DatasetDescription.of("", "labels", WindowSettings((spec,), SENSORS)), bags=(bag,))
+    told = [line for line in sensor_lines(data) if line.startswith("warning")]
+    assert len(told) == warned and all("imu sends 1 Hz, and a silence of more than 0.5 s" in line for line in told)

@@ -280,6 +280,10 @@ def test_mp3_is_recognised_however_it_is_cut(chunk, mpeg2):
         if seen > 3 * 420:
             assert faults[-1] == PayloadFault.UNSUPPORTED
     assert decoder.decode([raw(audio_data(stream[:chunk]))]).error.count("MP3")
+    sound = np.random.default_rng(0).normal(0, 900, chunk // 2).astype("<i2").tobytes()
+    assert decoder.decode([raw(audio_data(sound))]).fault[0], "there are still frames among the newest bytes"
+    decoder.reset()
+    assert not decoder.decode([raw(audio_data(sound))]).fault[0]
 
 
 @pytest.mark.parametrize("level", [1, 3, 8, 30, 300, 3000, 20000])

@@ -78,6 +78,12 @@ def test_a_fault_is_found_among_good_messages(gyro, accel, fault, text):
         assert text in batch.error and IMU in batch.error
 
 
+def test_the_error_says_how_often_half_of_it_was_missing_whatever_comes_after():
+    half, whole = raw(imu(accel=(0, 0, 0))), raw(imu())
+    batch = decoder().decode([whole] + [half] * 102 + [whole])
+    assert batch.fault.tolist() == [0] * 100 + [PayloadFault.EMPTY] * 3 + [0] and "in 102 messages in a row" in batch.error
+
+
 def test_limits_change_which_values_are_faulty():
     messages = [raw(imu((0, 0, 0), (0, 0, 0))), raw(imu((150, 0, 0), (0, 0, 900)))]
     limits = {"allow_zero": 1, "max_gyro_rad_s": 200, "max_accel_m_s2": 1000}

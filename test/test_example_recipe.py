@@ -3,15 +3,23 @@
 import json
 import shlex
 
+import cv2
+import numpy as np
 import pytest
 import yaml
-from bag_maker import write_bag
+from bag_maker import T0, write_bag
+from cdr_messages import STORE, compressed, image, imu, raw
+from joined_maker import PARAMETERS as WHEELS
+from joined_maker import write_wheel_bag
+from rosbags.rosbag2 import StoragePlugin, Writer
 from series_maker import PARAMETERS, write_motor_bag
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.proposed_inputs import inputs_of_recording, steps_of, window_s
 from sentryfuse_ros.model.config import FuseConfig
-from sentryfuse_ros.settings import build_settings
+from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.preprocessing import model_input
+from sentryfuse_ros.settings import build_settings, flatten
 from sentryfuse_ros.training.recipe import Recipe
 
 
@@ -81,6 +89,65 @@ def test_depth_pictures_and_a_slow_imu(tmp_path):
     camera, imu = inputs_of_recording(bag, sensors, {}, frozenset())
     assert camera.spec.encoding == "depth_m" and camera.spec.shape[1] == 1 and "/cam/depth" in camera.reason
     assert imu.spec.shape == (100, 6) and "50 Hz" in imu.reason
+
+
+@pytest.mark.parametrize(
+    "pixels, coding, encoding",
+    [
+        (np.full((30, 40), 2000, np.uint16), "16UC1; compressedDepth png", "depth_m"),
+        (np.full((30, 40), 2000, np.uint16), "16UC1; png compressed ", "depth_m"),
+        (np.full((30, 40), 90, np.uint8), "mono8; jpeg compressed ", "mono"),
+        (np.full((30, 40, 3), 90, np.uint8), "rgb8; jpeg compressed bgr8", "rgb"),
+        (np.full((30, 40, 3), 90, np.uint8), "jpeg", "rgb"),
+    ],
+)
+def test_what_a_compressed_picture_shows_is_known_by_its_format(tmp_path, pixels, coding, encoding):
+    suffix = ".jpg" if "jpeg" in coding else ".png"
+    head = bytes(12) if "compressedDepth" in coding else b""
+    message = raw(compressed(head + cv2.imencode(suffix, pixels)[1].tobytes(), coding))
+    camera = input_of_pictures(tmp_path / "b", "sensor_msgs/msg/CompressedImage", message)
+    assert camera.encoding == encoding and camera.shape[2:] == (30, 40)
+
+
+@pytest.mark.parametrize("rate_hz", [0.5, 1.0, 1.9, 4.0, 6.5, 20.0])
+def test_the_windows_of_a_slow_sensor_are_filled(tmp_path, rate_hz):
+    """The usual limit of a silence, half a second, lies between any two messages of a sensor that sends less than 2 Hz."""
+    count, msg_types = 60, ("sensor_msgs/msg/Image", "sensor_msgs/msg/Imu")
+    stamps = T0 + np.round(np.arange(count) * NS / rate_hz).astype(np.int64)
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        camera, gyro = (writer.add_connection(f"/{t[-3:]}", t, typestore=STORE) for t in msg_types)
+        for t in stamps.tolist():
+            writer.write(camera, t, raw(image(np.full((30, 40, 3), 90, np.uint8), "rgb8", stamp_ns=t)))
+            writer.write(gyro, t, raw(imu(stamp_ns=t)))
+    sensors = build_settings({"sensors": ["camera", "imu"], "camera.topic": "age", "imu.topic": "Imu"}).sensors
+    for proposed in inputs_of_recording(tmp_path / "b", sensors, {}, frozenset()):
+        spec = proposed.spec
+        x = model_input(spec, stamps, np.ones((count, *spec.row_shape), np.float32), int(stamps[-5]))
+        assert x.reshape(spec.shape[0], -1).any(axis=1).all()
+        assert ("max_gap_s" in spec.options) == (rate_hz < 6)
+
+
+def test_parts_of_an_input_bridge_the_silences_of_the_slower_topic(tmp_path):
+    bag = write_wheel_bag(tmp_path / "b", 30.0, right_hz=1.0)
+    (proposed,) = inputs_of_recording(bag, build_settings(flatten(WHEELS)).sensors, {}, frozenset())
+    assert proposed.spec.options == {"max_gap_s": 3.5} and proposed.spec.shape == (10, 2)
+
+
+def test_a_mosaic_is_proposed_in_colour(tmp_path):
+    mosaic = np.full((60, 80), 90, np.uint8)
+    camera = input_of_pictures(tmp_path / "b", "sensor_msgs/msg/Image", raw(image(mosaic, "bayer_grbg8")))
+    assert camera.encoding == "rgb" and camera.shape == (2, 3, 30, 40)
+
+
+def input_of_pictures(path, msg_type, message):
+    """The model input that is proposed for a recording of one camera."""
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        topic = writer.add_connection("/camera", msg_type, typestore=STORE)
+        for i in range(10):
+            writer.write(topic, T0 + i * NS // 10, message)
+    sensors = build_settings({"sensors": ["camera"], "camera.topic": "camera", "camera.type": msg_type}).sensors
+    (camera,) = inputs_of_recording(path, sensors, {}, frozenset())
+    return camera.spec
 
 
 @pytest.mark.parametrize(

@@ -99,3 +99,16 @@ def test_a_message_from_before_the_clock_was_set_is_skipped(tmp_path):
     with Bag(tmp_path / "b") as bag:
         found = extract(bag, Labels.of([(T0, T0 + 4 * NS, "sand")]), 0.5)
     assert found.skipped[JUMP] == 1 and len(found.labels) >= 4
+
+
+def test_windows_after_the_clock_was_set_are_as_full_as_those_at_the_beginning(tmp_path):
+    begins = (10 * NS, T0)
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+        for t in (begin + i * NS // 50 for begin in begins for i in range(150)):
+            writer.write(motion, t, raw(imu((0.1, 0.2, 1e-3 * (t % 97)), (0, 0, 9.8), stamp_ns=t)))
+    with Bag(tmp_path / "b") as bag:
+        found = extract(bag, Labels.of([(begin, begin + 3 * NS, "sand") for begin in begins]), 0.25)
+    steps = SPECS[1].shape[0]
+    assert all(x.any(axis=1).sum() >= steps - 1 for x in found.inputs["imu"])
+    assert all((found.end_ns // NS == (begin + NS) // NS).sum() == 4 for begin in begins) and found.skipped[FILLING] == 6

@@ -1,8 +1,12 @@
 """Small pictures from a recording's camera."""
 
+import struct
+
+import cv2
 import numpy as np
 import pytest
 from bag_maker import write_bag
+from cdr_messages import compressed, raw
 from rosbags.highlevel import AnyReader
 
 from sentryfuse_ros.bags.bag import Bag
@@ -29,11 +33,11 @@ def test_frames_are_the_newest_before_each_time(simulated):
 
 def test_a_black_picture_is_shown_and_a_broken_one_is_not(simulated):
     with Bag(simulated) as bag:
-        raw = next(raw for _, _, raw in bag.messages(["/camera/image_raw"]))
+        message = next(message for _, _, message in bag.messages(["/camera/image_raw"]))
     kind, pixels = "sensor_msgs/msg/Image", 3 * 54 * 72
-    assert small_picture(kind, raw).max() > 0.1
-    assert small_picture(kind, raw[:-pixels] + bytes(pixels)).max() == 0.0
-    assert small_picture(kind, raw[:200]) is None and small_picture(kind, b"") is None
+    assert small_picture(kind, message).max() > 0.1
+    assert small_picture(kind, message[:-pixels] + bytes(pixels)).max() == 0.0
+    assert small_picture(kind, message[:200]) is None and small_picture(kind, b"") is None
 
 
 def test_depth_is_shown_in_grey(tmp_path):
@@ -41,3 +45,13 @@ def test_depth_is_shown_in_grey(tmp_path):
         (frame,) = frames_at(bag, bag.topics["/cam/depth"], [0.5], bag.start_ns)
     assert frame.pixels.shape == (54, 72, 3) and np.ptp(frame.pixels) > 0.5
     assert np.array_equal(frame.pixels[..., 0], frame.pixels[..., 2])
+
+
+@pytest.mark.parametrize("coding", ["16UC1; compressedDepth png", "16UC1; png compressed "])
+def test_compressed_depth_is_shown_in_grey(coding):
+    depth = np.tile(np.linspace(1000, 5000, 72).astype(np.uint16), (54, 1))
+    head = struct.pack("<iff", 0, 0.0, 0.0) if "Depth" in coding else b""
+    message = raw(compressed(head + cv2.imencode(".png", depth)[1].tobytes(), coding))
+    picture = small_picture("sensor_msgs/msg/CompressedImage", message)
+    assert picture.shape == (54, 72, 3) and (np.diff(picture[0, :, 0]) >= 0).all() and np.ptp(picture) > 0.5
+    assert small_picture("sensor_msgs/msg/CompressedImage", message[:40]) is None

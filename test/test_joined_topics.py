@@ -17,6 +17,7 @@ from sentryfuse_ros.datasets.extract import NOTHING_LIVE, WindowSettings, extrac
 from sentryfuse_ros.errors import BagError, ParameterError, SeveralParameterErrors
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import ModalitySpec, model_input
+from sentryfuse_ros.preprocessing.normalise import measure, normalise
 from sentryfuse_ros.preprocessing.series import joined_input
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
@@ -63,6 +64,18 @@ def test_zero_is_a_value_of_a_topic():
     spec = ModalitySpec("wheels", "series", 1.0, (10, 2))
     x = joined_input([rows(20, 0.0, 2.0, lambda t: 0.0), rows(20, 0.0, 2.0, lambda t: 0.0)], 2 * NS, spec)
     assert x.any(axis=1).all() and np.abs(x).max() < 1e-5
+
+
+@pytest.mark.parametrize("level", [0.0, 24.0])
+def test_a_topic_that_always_sends_its_mean_is_there(level):
+    """As a joint that did not move in any recording: what training normalises it to, the robot must see as well."""
+    spec = ModalitySpec("wheels", "series", 1.0, (10, 2))
+    topics = [rows(100, 0.0, 2.0, np.sin), rows(20, 0.0, 2.0, lambda t: level)]
+    plain = joined_input(topics, 2 * NS, spec)
+    measured = measure(spec, [plain[None]])
+    x = joined_input(topics, 2 * NS, measured)
+    assert not x[:, 1].any() and x[:, 0].all()
+    np.testing.assert_array_equal(x, normalise(measured, plain[None])[0])
 
 
 # ---- parameters -------------------------------------------------------------------------------------------------------

@@ -342,6 +342,15 @@ def test_latency_is_stamp_to_arrival_on_the_node_clock():
     assert feed.status().age_s == pytest.approx(0.1)
 
 
+@pytest.mark.parametrize("trust_stamps", [True, False])
+def test_no_messages_are_missing_of_the_time_before_a_reset(trust_stamps):
+    """As of a sensor that an operator disabled for a while, or of a node that was inactive."""
+    feed = started(10.0, trust_stamps=trust_stamps)
+    feed.wait(30.0)
+    feed.liveness.reset()
+    assert feed.send(20)[-1].dropped == 0
+
+
 def test_reset_forgets_the_state_and_keeps_the_counts():
     feed = started()
     feed.liveness.reset()

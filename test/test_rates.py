@@ -69,6 +69,13 @@ def test_a_clock_that_jumps_an_hour_ahead_loses_no_messages():
     assert period.gaps_by_stamps(np.array([2 * NS])) == 99
 
 
+def test_a_sensor_that_was_off_for_an_hour_loses_no_messages_by_arrival_either():
+    period = StampPeriod(10)
+    counts = [period.gaps_by_arrival(at_ns, 1) for at_ns in (0, NS // 10, 3600 * NS, 3600 * NS + NS // 10)]
+    assert counts == [0, 0, 0, 0]
+    assert period.gaps_by_arrival(3602 * NS + NS // 10, 1) == 19
+
+
 def test_stamps_that_come_in_bursts_are_no_losses():
     period = StampPeriod()
     stamps = (np.arange(1000)[:, None] * 20 * MS + np.arange(8) * 1500).reshape(-1)  # 8 within 12 us, every 20 ms

@@ -15,6 +15,7 @@ from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, trust_path, write_trust
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.audio import log_mel
 from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.runtime.engine import Engine
@@ -30,6 +31,7 @@ from sentryfuse_ros.training.trust import (
     WEATHER_RARE,
     Measured,
     Numbers,
+    Windows,
     fit_measured,
     fit_table,
     measure,
@@ -276,6 +278,26 @@ def test_a_window_with_too_few_steps_is_not_judged():
     x = imu_windows(1)[0]
     x[24:] = 0  # the newest half has 4 steps of 20
     assert quantities(IMU, x) is None and quantities(IMU, np.zeros(IMU.shape, np.float32)) is None
+
+
+@pytest.mark.parametrize(
+    "kind, shape, encoding",
+    [
+        *(("series", (steps, 2), "") for steps in (2, 4, 6, 8, 10)),
+        ("imu", (6, 6), ""),
+        *(("audio", (frames, 8), "") for frames in (2, 4)),
+        *(("camera", (2, 3, *size), "rgb") for size in ((54, 8), (8, 3), (1, 64), (2, 64))),
+        ("camera", (1, 1, 2, 2), "depth_m"),
+        ("lidar", (2, 4, 1, 160), ""),
+    ],
+)
+@pytest.mark.filterwarnings("error")
+def test_the_table_of_a_short_or_small_input_can_be_read_again(kind, shape, encoding):
+    x = np.random.default_rng(0).random((240, *shape), np.float32)
+    spec = ModalitySpec("small", kind, 2.0, shape, encoding)
+    table = fit_table(Windows(spec, len(x), lambda at: x[at], np.arange(len(x)) % 4 == 3, {}))
+    assert np.isfinite(list(quantities(spec, x[0]).values())).all()
+    assert tables_of(json.loads(json.dumps(trust_record({"small": table}, ""))), "test")["small"].names == table.names
 
 
 def test_a_condition_that_a_table_had_not_seen_widens_its_limit():

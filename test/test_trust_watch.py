@@ -60,6 +60,14 @@ def test_a_window_of_steps_holds_its_evidence():
     assert drive.until(STRANGE, True) <= EVIDENCE_S - IMU.window_s / 2 + 2 * STEP_S
 
 
+def test_a_window_without_rows_is_not_judged():
+    """As of the slower of two topics, all of whose rows may be newer than the newest of the other."""
+    watch = TrustWatch(IMU, TABLE, True, 3, 3)
+    step_ns = round(IMU.window_s / IMU.shape[0] * NS)
+    stamps = NS + np.arange(20) * step_ns
+    assert watch.has_holes(stamps[:0]) and watch.has_holes(stamps[::10]) and not watch.has_holes(stamps)
+
+
 def test_strange_windows_that_are_not_in_a_row_mask_nothing():
     drive = Drive(CAMERA)
     for _ in range(10):

@@ -36,7 +36,8 @@ def check_there(paths: Sequence[Path]) -> None:
 def find_bags(paths: Sequence[Path]) -> list[Path]:
     """The recordings that are given, and those below folders that are given, sorted by name.
 
-    Nothing is opened: a path that is no recording is returned too, so that whoever opens it says what is wrong with it.
+    Nothing is opened: a path that is no recording is returned too, so that whoever opens it says what is wrong with it. A
+    recording to which a link leads as well, such as ``latest``, is returned once.
     """
     found: list[Path] = []
     for path in (p.resolve() for p in paths):
@@ -44,7 +45,12 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
             found += _recordings_in(path) or [path]
         else:
             found.append(path.parent if _announced(path.parent) else path)
-    return list(dict.fromkeys(found))
+    once: dict[Path, Path] = {}
+    for path in found:
+        place = path.resolve()
+        if path == place or place not in once:
+            once[place] = path
+    return list(once.values())
 
 
 def storage_files(bag: Path) -> tuple[list[Path], list[str]]:

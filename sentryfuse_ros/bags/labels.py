@@ -79,7 +79,7 @@ class Labels:
         found, reached_ns = [self.intervals[i].label], self.intervals[i].to_ns
         while reached_ns < end_ns:
             i += 1
-            if i == len(self.intervals) or self.intervals[i].from_ns > reached_ns:
+            if i == len(self.intervals) or self.intervals[i].from_ns - reached_ns >= TOUCHING_NS:
                 return ()
             found.append(self.intervals[i].label)
             reached_ns = self.intervals[i].to_ns

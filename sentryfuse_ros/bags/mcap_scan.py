@@ -20,6 +20,7 @@ from ..errors import BagError
 from .compression import decompress_start
 
 MAGIC = b"\x89MCAP0\r\n"
+NO_RECORD = 0x00  # no record has this opcode; a disk that lost its power may leave zeros behind the last one
 FOOTER, SCHEMA, CHANNEL, MESSAGE, CHUNK, DATA_END = 0x02, 0x03, 0x04, 0x05, 0x06, 0x0F
 HEAD = 9  # bytes of opcode and length
 FOOTER_BYTES = 37  # the footer record and the magic at the end of a complete file
@@ -110,6 +111,8 @@ class McapScan:
         while at + HEAD <= self._size:
             self._file.seek(at)
             opcode, length = struct.unpack("<BQ", self._file.read(HEAD))
+            if opcode == NO_RECORD:
+                break
             end = at + HEAD + length
             if run_begin is not None and (opcode == CHUNK or end > self._size or end - run_begin > RUN_BYTES):
                 self._add(run_begin, at - run_begin, "")

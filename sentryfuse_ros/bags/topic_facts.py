@@ -14,6 +14,7 @@ from .header_stamps import stamp_of
 
 MESSAGES = 100  # enough for a rate; reading more of a slow topic would take long
 LONG_STEPS = 10  # a step of this many ordinary ones is a pause, not the rate
+BURST_PAUSES = 3  # so many pauses that are alike are those between bursts, in which a recorder got the messages
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,12 @@ def _rate_hz(times_ns: np.ndarray) -> float:
     steps = np.diff(times_ns)
     if not len(steps):
         return 0.0
-    usual = steps[steps <= LONG_STEPS * max(float(np.median(steps)), 1e6)]
+    long = steps > LONG_STEPS * max(float(np.median(steps)), 1e6)
+    pauses = steps[long]
+    if len(pauses) >= BURST_PAUSES and pauses.max() <= 2 * pauses.min():
+        first, last = np.flatnonzero(long)[[0, -1]]
+        return float((last - first) * NS_PER_S / (times_ns[last + 1] - times_ns[first + 1]))
+    usual = steps[~long]
     return len(usual) * NS_PER_S / float(usual.sum()) if usual.sum() > 0 else 0.0
 
 

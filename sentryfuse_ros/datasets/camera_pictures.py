@@ -5,6 +5,7 @@ Windows (`window_folder`) hold the few pictures that a model looks at; a stream 
 
 from __future__ import annotations
 
+import hashlib
 import io
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..bags.bag import Bag, Topic
+from ..bags.find import storage_files
 from ..decoders import make_decoder
 from ..errors import BagError, DataError, reason_of
 from ..files import write_atomically
@@ -43,10 +45,10 @@ class CameraPictures(NamedTuple):
 def camera_pictures(bag_path: Path, spec: ModalitySpec, keep: Path | None = None) -> CameraPictures:
     """The pictures of a recording's first camera as frames of ``spec``, which is of colour or grey.
 
-    ``keep``: folder in which they are kept for another call; those of another picture size are made anew. Raises BagError where
-    there is no camera.
+    ``keep``: folder in which they are kept for another call; those of another picture size are made anew, and so are those of a
+    recording that was changed. Raises BagError where there is no camera.
     """
-    path = None if keep is None else keep / f"{bag_path.name}.npz"
+    path = None if keep is None else keep / f"{bag_path.name}_{_identity(bag_path)}.npz"
     if path is not None and path.is_file():
         kept = _read(path)
         if kept.pixels.shape[1:] == tuple(spec.shape[1:]):
@@ -59,6 +61,12 @@ def camera_pictures(bag_path: Path, spec: ModalitySpec, keep: Path | None = None
         np.savez(file, **found._asdict())
         write_atomically(path, file.getvalue())
     return found
+
+
+def _identity(bag_path: Path) -> str:
+    """What tells a recording from others of its name, and from what was there before: its place, and its files."""
+    files = [(file.name, file.stat().st_size, file.stat().st_mtime_ns) for file in storage_files(bag_path)[0]]
+    return hashlib.sha256(repr((str(bag_path.resolve()), files)).encode()).hexdigest()[:12]
 
 
 def _decode(bag: Bag, spec: ModalitySpec) -> CameraPictures:

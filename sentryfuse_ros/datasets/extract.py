@@ -176,7 +176,7 @@ class _Extraction:
         self._slots = slots_of(sensors, settings.specs, wanted)
         self._blank = {spec.name: empty_input(spec) for spec in settings.specs}
         self._window_ns = round(max(spec.window_s for spec in settings.specs) * NS_PER_S)
-        self._first_end_ns = start_ns + self._window_ns - self._window_ns // FILLING_SHARE
+        self._first_end_ns = self._full_from(start_ns)
         self._bad: dict[str, str] = {}  # sensor -> the latest reason for which its messages were not used
         self._was_ok: set[str] = set()
         self._waiting: dict[str, tuple[list[bytes], list[int]]] = {name: ([], []) for name in sensors}
@@ -193,12 +193,17 @@ class _Extraction:
                 self._look(due_ns)
                 self.skipped[JUMP] += 1
                 due_ns = time_ns + stride_ns
+                self._first_end_ns = self._full_from(time_ns)
             while time_ns > due_ns:
                 self._look(due_ns)
                 due_ns += stride_ns
             for messages, times in waiting_of[topic]:
                 messages.append(raw)
                 times.append(time_ns)
+
+    def _full_from(self, begin_ns: int) -> int:
+        """Earliest end of a window that is full of what came from this time on."""
+        return begin_ns + self._window_ns - self._window_ns // FILLING_SHARE
 
     def faults(self) -> dict[str, str]:
         """By sensor: how many messages were refused and why, or why it could never be used although it sent."""

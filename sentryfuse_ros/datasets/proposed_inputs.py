@@ -16,11 +16,14 @@ from ..bags.sensor_topics import match_sensors
 from ..bags.topic_facts import topic_facts
 from ..decoders import make_decoder
 from ..decoders.cdr import CdrReader
+from ..decoders.compressed_image import original_encoding
 from ..decoders.field_path import select
 from ..decoders.picture import read_picture
 from ..decoders.point_cloud import LidarDecoder, PointRecord
 from ..errors import BagError
 from ..preprocessing import ModalitySpec
+from ..preprocessing.frame_slots import DEFAULT_MAX_REPEAT_S
+from ..preprocessing.series import DEFAULT_MAX_GAP_S
 from ..settings import SensorSettings
 
 WINDOW_S = 2.0  # long enough to know most things by, short enough to follow a change
@@ -34,6 +37,7 @@ MONO_ENCODINGS = ("mono8", "8UC1", "mono16")
 AUDIO_SHAPE_PER_2_S = (80, 40)  # a row every 25 ms, 40 mel bands
 LIDAR_COLUMNS, LIDAR_ROWS, LIDAR_CHANNELS = 160, 16, 4
 FRAMES = 2  # the newest one, and one that is half a window older
+BRIDGED_PERIODS = 3.5  # of a sensor, between two messages: up to three may be lost
 
 
 @dataclass(frozen=True)
@@ -70,7 +74,8 @@ def inputs_of_recording(
 def _joined(one: ProposedInput, other: ProposedInput) -> ProposedInput:
     """The input of which two are parts: the channels of both, on the grid of the slower one."""
     steps, channels = min(one.spec.shape[0], other.spec.shape[0]), one.spec.shape[1] + other.spec.shape[1]
-    return ProposedInput(replace(one.spec, shape=(steps, channels)), f"{one.reason}; {other.reason}")
+    options = max(one.spec.options, other.spec.options, key=lambda own: own.get("max_gap_s", 0.0))
+    return ProposedInput(replace(one.spec, shape=(steps, channels), options=options), f"{one.reason}; {other.reason}")
 
 
 def window_s(rates_hz: Sequence[float]) -> float:
@@ -95,19 +100,20 @@ def _series(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
         channels, what = sum(part.width for part in selected), ", ".join(sensor.fields)
     steps = steps_of(rate_hz, length_s)
     return ProposedInput(
-        ModalitySpec(sensor.model_input, sensor.kind, length_s, (steps, channels)),
+        ModalitySpec(sensor.model_input, sensor.kind, length_s, (steps, channels), options=_bridge(rate_hz)),
         f"{topic.name} sends {rate_hz:.4g} Hz, so {steps} steps of {1000 * length_s / steps:.4g} ms; {what}",
     )
 
 
 def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, length_s: float) -> ProposedInput:
     raw = _first(bag, topic)
-    picture = read_picture(topic.msg_type, raw)
+    picture = read_picture(topic.msg_type, raw, sensor.limits)
     if picture is None:
         raise BagError(
             f"topic {topic.name}", "a picture that cannot be read", "a picture", "leave the sensor out of the parameters"
         )
-    encoding = str(getattr(deserialiser(bag, topic.name)(raw), "encoding", ""))
+    message = deserialiser(bag, topic.name)(raw)
+    encoding = str(getattr(message, "encoding", "")) or original_encoding(str(getattr(message, "format", "")))
     name, channels = "rgb", 3
     if encoding in DEPTH_ENCODINGS:
         name, channels = "depth_m", 1
@@ -161,7 +167,16 @@ def _lidar(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, lengt
 
 def _repeat(rate_hz: float) -> dict[str, float]:
     """A frame may stand in for up to three that are missing, and never for less than the default."""
-    return {"max_repeat_s": round(max(0.25, 3.5 / rate_hz), 2)} if rate_hz > 0 else {}
+    if rate_hz <= 0:
+        return {}
+    return {"max_repeat_s": round(max(DEFAULT_MAX_REPEAT_S, BRIDGED_PERIODS / rate_hz), 2), **_bridge(rate_hz)}
+
+
+def _bridge(rate_hz: float) -> dict[str, float]:
+    """The silence between the messages of a slow sensor splits no window, and neither do two lost messages."""
+    if rate_hz <= 0 or (BRIDGED_PERIODS - 0.5) / rate_hz <= DEFAULT_MAX_GAP_S:
+        return {}
+    return {"max_gap_s": round(BRIDGED_PERIODS / rate_hz, 2)}
 
 
 def _first(bag: Bag, topic: Topic) -> bytes:

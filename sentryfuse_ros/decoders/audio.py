@@ -85,12 +85,13 @@ class AudioDecoder(MessageDecoder[Sound]):
         self._resampler: Resampler | None = None
         self._clock = SampleClock()
         self._claimed = ClaimedRate()
-        self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
+        self.reset()
 
     def reset(self) -> None:
         """Begin a new stretch of sound."""
         self._clock.reset()
         self._claimed.reset()
+        self._stream = np.empty(0, np.uint8)  # the newest bytes, whose format is looked at
 
     def after_refusal(self) -> None:
         self._clock.reset()
@@ -216,12 +217,13 @@ class AudioDecoder(MessageDecoder[Sound]):
         sound = self._sound_by_limits(stamp_ns, field_array(getattr(message, field), dtype), stamped)
         sound.zero, sound.full_scale = zero, full_scale
         if info is not None:
-            sound.channels, sound.rate_hz = int(info.channels), int(info.rate)
+            sound.channels, sound.rate_hz, sound.described = int(info.channels), int(info.rate), True
         return sound
 
     def _sound_by_limits(self, stamp_ns: int, samples: np.ndarray, stamped: bool) -> Sound:
         """A chunk whose rate and channel count are those of the limits."""
-        return Sound(stamp_ns, samples, int(self.limits["channels"]), int(self.limits["sample_rate_hz"]), stamped=stamped)
+        channels, rate_hz = int(self.limits["channels"]), int(self.limits["sample_rate_hz"])
+        return Sound(stamp_ns, samples, channels, rate_hz, stamped=stamped, described=False)
 
     def _pcm16(self, data: np.ndarray) -> np.ndarray:
         self._stream = np.concatenate((self._stream, data[-FRAMES_BYTES:]))[-FRAMES_BYTES:]
@@ -258,12 +260,13 @@ class AudioDecoder(MessageDecoder[Sound]):
     def _check_claimed_rate(self, sound: Sound) -> None:
         true_hz = self._rate_by_stamps(sound)
         if true_hz:
+            told = "claimed" if sound.described else "assumed"
             raise Rejected(
                 PayloadFault.OUT_OF_RANGE,
                 f"{self.msg_type} sample rate",
-                f"{sound.rate_hz} Hz claimed of samples that come at about {true_hz:.0f} Hz by their stamps",
+                f"{sound.rate_hz} Hz {told} of samples that come at about {true_hz:.0f} Hz by their stamps",
                 "the rate of the samples",
-                "correct the driver's sample rate, or set trust_stamps: false if its stamps are wrong",
+                f"{sound.remedy('sample_rate_hz', 'channels')}, or set trust_stamps: false if its stamps are wrong",
             )
 
     def _rate_by_stamps(self, sound: Sound) -> float:

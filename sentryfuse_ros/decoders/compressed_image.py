@@ -83,8 +83,12 @@ class CompressedCameraDecoder(CameraDecoder):
             picture.pixels, picture.order = self._decompress(picture)
         super().check(picture)
 
-    def _decompress(self, picture: CodedPicture) -> tuple[np.ndarray, str]:
-        """Pixels (H, W) or (H, W, 3) and their order."""
+    def whole(self, picture: CodedPicture) -> tuple[np.ndarray, str]:
+        """Pixels (H, W) or (H, W, 3) of the whole image and their order, for people. Raises DecodeError or Rejected."""
+        return self._decompress(picture, whole=True)
+
+    def _decompress(self, picture: CodedPicture, whole: bool = False) -> tuple[np.ndarray, str]:
+        """Pixels (H, W) or (H, W, 3) and their order; unless ``whole``, of an image as small and grey as the model allows."""
         data, coding = picture.data, picture.encoding
         what = f"{self.msg_type} format {coding[:60]!r}"
         if data.size == 0:
@@ -131,7 +135,7 @@ class CompressedCameraDecoder(CameraDecoder):
             )
         original, pixel_order = coding_parts(coding)
         mosaic = original in ENCODINGS and ENCODINGS[original][2] in PATTERNS
-        flags = cv2.IMREAD_UNCHANGED if mosaic else self._read_flags(data, size, png, depth_header is not None)
+        flags = cv2.IMREAD_UNCHANGED if mosaic else self._read_flags(data, size, png, depth_header is not None, whole)
         pixels = cv2.imdecode(data, flags)
         if pixels is None:
             raise DecodeError(what, f"{data.size} bytes that do not decode", "a whole image", "check the camera driver")
@@ -143,10 +147,12 @@ class CompressedCameraDecoder(CameraDecoder):
             return pixels, ENCODINGS[original][2]
         return pixels, "depth" if depth_header is not None or coding.startswith("16UC1") else "mono"
 
-    def _read_flags(self, data: np.ndarray, size: tuple[int, int], png: bool, depth: bool) -> int:
+    def _read_flags(self, data: np.ndarray, size: tuple[int, int], png: bool, depth: bool, whole: bool) -> int:
         """Flags for the codec: a 16-bit PNG as it is, others in colour or grey at the smallest scale that is large enough."""
         if depth or (png and data[24] == 16 and data[25] == 0):  # bit depth and colour type of the IHDR chunk
             return cv2.IMREAD_UNCHANGED
+        if whole:
+            return cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         height, width = self.spec.shape[2:] if self.spec is not None else _WATCHED_SIZE
         factor = 1 if png else max((k for k in _SMALLER if size[0] >= k * width and size[1] >= k * height), default=1)
         grey = self.spec is None or self.spec.encoding == "mono"
@@ -163,6 +169,11 @@ def coding_parts(coding: str) -> tuple[str, str]:
     if not codec.strip() or "compressed" not in rest or not original.strip():
         return "", "bgr"
     return original.strip(), "bgr" if pixel_format.strip().startswith("bgr") else "rgb"
+
+
+def original_encoding(coding: str) -> str:
+    """Encoding of the image before the codec: "16UC1" of "16UC1; compressedDepth png"; the format itself if it has no parts."""
+    return coding.partition(";")[0].strip()
 
 
 def _jpeg_ends(data: np.ndarray) -> bool:

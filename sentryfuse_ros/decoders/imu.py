@@ -105,11 +105,13 @@ class ImuDecoder(Decoder):
         # One comparison passes a good batch, because NaN and inf fail it as well.
         fine = (size[:, :3] <= limits["max_gyro_rad_s"]).all(1) & (size[:, 3:] <= limits["max_accel_m_s2"]).all(1)
         fine &= (covariance != NOT_MEASURED).all(1)
+        run = np.zeros(len(values), np.int64)
         if not limits["allow_zero"]:
             measured = values != 0  # NaN is no zero
             half: np.ndarray = ~np.logical_and(measured[:, :3].any(axis=1), measured[:, 3:].any(axis=1))
             if self._zeros or half.any():
-                fine &= measured.any(axis=1) & (self._run_of(half) < max(limits["zero_run"], 1))
+                run = self._run_of(half)
+                fine &= measured.any(axis=1) & (run < max(limits["zero_run"], 1))
         bad = np.flatnonzero(parsed & ~fine)
         if not len(bad):
             return ""
@@ -125,7 +127,7 @@ class ImuDecoder(Decoder):
                 f"at most {limits['max_gyro_rad_s']:g} rad/s and {limits['max_accel_m_s2']:g} m/s^2",
                 "check the driver's units, or raise max_gyro_rad_s or max_accel_m_s2",
             ),
-            PayloadFault.EMPTY: self._not_measured(values[last], covariance[last]),
+            PayloadFault.EMPTY: self._not_measured(values[last], covariance[last], int(run[last])),
         }[PayloadFault(int(fault[last]))]
         return str(DecodeError(self.msg_type, seen, expected, remedy))
 
@@ -136,15 +138,16 @@ class ImuDecoder(Decoder):
         self._zeros = int(run[-1])
         return run
 
-    def _not_measured(self, values: np.ndarray, covariance: np.ndarray) -> tuple[str, str]:
-        """What was expected of an EMPTY message, and the remedy."""
+    @staticmethod
+    def _not_measured(values: np.ndarray, covariance: np.ndarray, run: int) -> tuple[str, str]:
+        """What was expected of an EMPTY message, the last of ``run`` in a row with gyro or accel exactly 0; and the remedy."""
         if (covariance == NOT_MEASURED).any():
             name = "angular_velocity" if covariance[0] == NOT_MEASURED else "linear_acceleration"
             return f"both measured, but {name}_covariance[0] is -1", "use a topic with gyro and accel"
         if not (values != 0).any():  # NaN is no zero
             return "values that are not all exactly 0", "check the sensor, or set allow_zero"
         return (
-            f"both measured, but in {self._zeros} messages in a row gyro or accel was exactly 0",
+            f"both measured, but in {run} messages in a row gyro or accel was exactly 0",
             "let the driver join the two, for example by unite_imu_method, or set allow_zero",
         )
 

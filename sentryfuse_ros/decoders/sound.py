@@ -29,6 +29,13 @@ class Sound:
     zero: float = 0.0
     full_scale: float = 32768.0
     stamped: bool = True  # by a header; False: by its arrival, which follows the last sample
+    described: bool = True  # by its message; False: rate and channel count are those of the limits
+
+    def remedy(self, *limits: str) -> str:
+        """What to do where the rate or the channel count is wrong; ``limits`` are what it may have been taken from."""
+        if self.described:
+            return "check the driver"
+        return f"set the sensor's parameter {' or '.join(f'limits.{name}' for name in limits)} to what the driver sends"
 
 
 def check_form(sound: Sound, limits: Limits, msg_type: str) -> tuple[float, float]:
@@ -39,7 +46,7 @@ def check_form(sound: Sound, limits: Limits, msg_type: str) -> tuple[float, floa
             msg_type,
             f"{count} samples of {sound.channels} channels",
             "at least one channel and as many samples of each",
-            "check the driver",
+            sound.remedy("channels"),
         )
     if not limits["min_rate_hz"] <= sound.rate_hz <= limits["max_rate_hz"]:
         raise Rejected(
@@ -47,7 +54,7 @@ def check_form(sound: Sound, limits: Limits, msg_type: str) -> tuple[float, floa
             f"{msg_type} sample rate",
             f"{sound.rate_hz} Hz",
             f"{limits['min_rate_hz']:g} to {limits['max_rate_hz']:g} Hz",
-            "check the driver",
+            sound.remedy("sample_rate_hz"),
         )
     if count == 0:
         raise Rejected(PayloadFault.EMPTY, msg_type, "0 samples", "at least one", "check the driver")

@@ -94,7 +94,7 @@ class Views:
     def _picture(self, camera: str, raw: bytes) -> Any:
         settings = self.cameras[camera]
         read = sensor_kind(settings.kind).picture_reader()
-        return read(settings.msg_type, raw) if read is not None else None
+        return read(settings.msg_type, raw, settings.limits) if read is not None else None
 
     def _marker_message(self, prediction: Prediction) -> MarkerArray:
         marker = Marker(ns="sentryfuse", type=Marker.TEXT_VIEW_FACING, action=Marker.ADD, lifetime=Duration(sec=TEXT_LIFETIME_S))

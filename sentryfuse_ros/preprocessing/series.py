@@ -59,11 +59,16 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
         out[filled] = values  # exactly, even if a neighbouring value is not finite
     seen = out[first : last + 1]
     seen[~seen.any(axis=1)] = REST
-    if spec.mean:
-        seen -= np.asarray(spec.mean, np.float32)
-    if spec.std:
-        seen /= np.asarray(spec.std, np.float32)
+    _normalise(seen, spec)
     return out
+
+
+def _normalise(cells: np.ndarray, spec: ModalitySpec) -> None:
+    """Apply mean and std to cells (n, C) with data, in place."""
+    if spec.mean:
+        cells -= np.asarray(spec.mean, np.float32)
+    if spec.std:
+        cells /= np.asarray(spec.std, np.float32)
 
 
 def joined_input(windows: Sequence[tuple[np.ndarray, np.ndarray]], end_ns: int, spec: ModalitySpec) -> np.ndarray:
@@ -76,10 +81,11 @@ def joined_input(windows: Sequence[tuple[np.ndarray, np.ndarray]], end_ns: int, 
     filled = np.ones((spec.shape[0], 1), bool)
     for stamps, rows in windows:
         own = slice(column, column + rows.shape[1])
-        part = replace(spec, shape=(spec.shape[0], rows.shape[1]), mean=spec.mean[own], std=spec.std[own])
-        out[:, own] = model_input(stamps, rows, end_ns, part)
+        # Normalised at the end only: a topic that sends its mean would look empty.
+        out[:, own] = model_input(stamps, rows, end_ns, replace(spec, shape=(spec.shape[0], rows.shape[1]), mean=(), std=()))
         filled &= out[:, own].any(axis=1, keepdims=True)
         column = own.stop
+    _normalise(out, spec)
     return np.where(filled, out, np.float32(0))
 
 

@@ -86,11 +86,13 @@ def small_picture(msg_type: str, raw: bytes) -> np.ndarray | None:
 
 def _layout(msg_type: str, raw: bytes) -> tuple[tuple[int, int], str]:
     """(height, width) and encoding of an Image; a CompressedImage gets the usual shape, its own is known only after unpacking."""
-    if msg_type != "sensor_msgs/msg/Image":
-        return USUAL_SHAPE, ""
     try:
         reader = CdrReader(raw, msg_type)
         reader.header()
+        if msg_type != "sensor_msgs/msg/Image":
+            from ..decoders.compressed_image import original_encoding  # OpenCV, which reports without pictures do not need
+
+            return USUAL_SHAPE, original_encoding(reader.string())
         height, width, encoding = reader.uint32(), reader.uint32(), reader.string()
     except DecodeError:
         return USUAL_SHAPE, ""

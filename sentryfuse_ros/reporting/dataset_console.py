@@ -13,7 +13,9 @@ from ..bags.run_description import SPLITS
 from ..datasets.class_names import look_alike
 from ..datasets.description import DatasetDescription, total
 from ..datasets.splits import origins_apart
+from ..preprocessing.series import DEFAULT_MAX_GAP_S
 from ..sensing.input_source import candidates
+from ..sensor_kinds import sensor_kind
 
 SAME_RATE = 1.02  # rates that differ by less than this factor are shown as one
 DIFFERENT_RATE = 1.2  # rates of one sensor that differ by more than this factor are remarked on
@@ -56,6 +58,12 @@ def sensor_lines(data: DatasetDescription) -> list[str]:
         rates = sorted(bag.rates_hz[sensor.name] for bag in bags if bag.rates_hz.get(sensor.name))
         if rates and rates[-1] > DIFFERENT_RATE * rates[0]:
             lines.append(f"warning: the rate of {sensor.name} differs among the bags, {rate_range(rates)}")
+        gap_s = spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S)
+        if rates and spec.shape[0] > 1 and "max_gap_s" in sensor_kind(spec.kind).options and rates[0] * gap_s < 1:
+            lines.append(
+                f"warning: {sensor.name} sends {rates[0]:.3g} Hz, and a silence of more than {gap_s:g} s splits the windows of "
+                f"{spec.name}, so that they hold only its newest message; raise the option max_gap_s of the modality"
+            )
     return lines
 
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..preprocessing import ModalitySpec
 from ..preprocessing.audio import band_edges_hz
-from .quantities import LOG, Quantities, log, median
+from .quantities import LOG, Quantities, log, mean_of, median
 
 _SPECTRUM, _CHANGE = 20, 10  # groups of neighbouring bands that are told apart
 _APART = 3  # frames that are nearer than this overlap, or belong to the same sound
@@ -30,7 +30,7 @@ def audio_quantities(spec: ModalitySpec, part: np.ndarray) -> Quantities:
         (
             mean @ fine,
             log(x.std(axis=0) @ coarse),
-            log(np.abs(x[1:] - x[:-1]).mean(axis=0) @ coarse),
+            log(mean_of(np.abs(x[1:] - x[:-1])) @ coarse),
             [
                 mean.mean(),
                 float(log(bend.mean())),

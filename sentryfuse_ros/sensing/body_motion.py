@@ -10,6 +10,7 @@ from ..nanoseconds import NS_PER_S
 
 MEAN_S = 0.15  # the rates are means over so long: the noise of single samples is not motion
 KEPT_S = 1.0
+MOST_KEPT = 4096  # samples: stamps that stand still never become older than `KEPT_S`
 
 
 class BodyMotion:
@@ -32,7 +33,7 @@ class BodyMotion:
             return
         stamps, measured = np.append(self._stamp_ns, stamp_ns), np.concatenate([self._rows, rows[:, self._turn + self._speed]])
         kept = stamps > stamps.max() - KEPT_S * NS_PER_S
-        self._stamp_ns, self._rows = stamps[kept], measured[kept]
+        self._stamp_ns, self._rows = stamps[kept][-MOST_KEPT:], measured[kept][-MOST_KEPT:]
 
     def turn_rad_s(self, end_ns: int) -> float | None:
         """Rate of turn about any axis at a time [rad/s]; None if it was not measured then."""

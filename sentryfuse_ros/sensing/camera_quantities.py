@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,8 @@ def _light(p: np.ndarray, grey: np.ndarray, middle: float) -> Quantities:
     """Of all channels together. ``grey``: their mean (H, W). ``middle``: its median."""
     mean, size = float(grey.mean()), float(grey.std())
     flat = p.reshape(-1)
-    thirds = [float(grey[third].mean()) for third in _parts(len(grey), 3)]
-    quarters = [float(grey[:, quarter].mean()) for quarter in _parts(grey.shape[1], 4)]
+    thirds = [float(_mean(grey[third])) for third in _parts(len(grey), 3)]
+    quarters = [float(_mean(grey[:, quarter])) for quarter in _parts(grey.shape[1], 4)]
     dx, dy = grey[:, 1:] - grey[:, :-1], grey[1:] - grey[:-1]
     across, down = _rms(dx), _rms(dy)
     bend = dx[:, 1:] - dx[:, :-1]
@@ -53,7 +54,7 @@ def _light(p: np.ndarray, grey: np.ndarray, middle: float) -> Quantities:
         f"{LOG}step across over brightness": float(log((across + _FINE) / (mean + _DIM))),
         f"{LOG}bend over step": float(log((_rms(bend) + _FINE) / (across + _FINE))),
         f"{LOG}step down over step across": float(log((down + _FINE) / (across + _FINE))),
-        f"{LOG}step at every eighth column": float(log((by_column[7::8].mean() + _FINE) / (by_column.mean() + _FINE))),
+        f"{LOG}step at every eighth column": float(log((_mean(by_column[7::8]) + _FINE) / (_mean(by_column) + _FINE))),
         "skewness of the brightness": (mean - middle) / (size + _FLAT),
         f"{LOG}contrast of blocks over that of samples": float(log((blocks.std() + _FINE) / (size + _FLAT))),
         "correlation of brightness and fine detail": _correlation(blocks, detail),
@@ -87,7 +88,8 @@ def _colour(p: np.ndarray, bright: np.ndarray) -> Quantities:
         found[f"{LOG}contrast of {name} over that of green"] = float(log((size[i] + _FLAT) / (size[1] + _FLAT)))
         found[f"{LOG}bend over step of {name}"] = float(log((_rms(bend[i]) + _FINE) / (_rms(dx[i]) + _FINE)))
     for name, third in zip(_THIRDS, _parts(p.shape[1], 3)):
-        level = p[:, third].mean(axis=(1, 2))
+        own = p[:, third]
+        level = own.mean(axis=(1, 2)) if own.size else np.zeros(3)
         found[f"{LOG}red over green in the {name} third"] = _ratio(level[0], level[1])
         found[f"{LOG}blue over green in the {name} third"] = _ratio(level[2], level[1])
     del found[f"{LOG}contrast of green over that of green"]
@@ -131,8 +133,13 @@ def _depth(p: np.ndarray) -> Quantities:
     }
 
 
+def _mean(values: np.ndarray) -> Any:
+    """The mean in the type of the values, 0 where there are none: very narrow or low pictures lack some of their parts."""
+    return values.mean() if values.size else 0.0
+
+
 def _rms(values: np.ndarray) -> float:
-    return float(np.sqrt(np.mean(values * values)))
+    return float(np.sqrt(_mean(values * values)))
 
 
 @lru_cache(maxsize=32)

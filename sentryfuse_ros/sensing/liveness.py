@@ -116,6 +116,7 @@ class SensorLiveness:
         self._bad_run = self._good_run = 0
         self._recent = 0  # bit k is set if the message k messages ago was bad
         self._stamps.reset()
+        self._period.forget_arrivals()
         self._repeats.reset()
         self._arrival_ns: int | None = None
         self._start_ns: int | None = None

@@ -110,13 +110,17 @@ class StampPeriod:
         self._pause_ns = 0.0  # usual step between two bursts of stamps, 0 where the stamps come singly
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
-        self._last_arrival_ns: int | None = None
-        self._owed = 0.0  # messages that should have arrived by now and did not
+        self.forget_arrivals()
 
     @property
     def timeout_s(self) -> float:
         """`automatic_timeout_s` of this period, or 1 s while the period is not known."""
         return automatic_timeout_s(self.period_ns / NS_PER_S) if self.period_ns else UNKNOWN_TIMEOUT_S
+
+    def forget_arrivals(self) -> None:
+        """What comes next follows nothing; the period stays."""
+        self._last_arrival_ns: int | None = None
+        self._owed = 0.0  # messages that should have arrived by now and did not
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
         """Messages missing in one step between stamps, from which nothing is learnt.
@@ -150,6 +154,9 @@ class StampPeriod:
         """
         last, self._last_arrival_ns = self._last_arrival_ns, arrival_ns
         if last is None or arrival_ns <= last:
+            return 0
+        if arrival_ns - last > NEW_START_NS:
+            self._owed = 0.0  # a new start
             return 0
         if self._measured:
             self._learn(np.array([(arrival_ns - last) // count]))

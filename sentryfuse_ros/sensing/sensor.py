@@ -204,7 +204,7 @@ class Sensor:
             if batch.error:
                 self.error = batch.error
             if self.motion is not None:
-                self.motion.note(batch.row_stamp_ns, batch.rows)
+                self.motion.note(*self._believable(batch, int(arrival_node_ns[-1])))
             self.liveness.observe(arrival_ns, int(arrival_node_ns[-1]), batch.stamp_ns, batch.fault, batch.fingerprint, skipped)
             if self.spec is not None:
                 self._keep(batch, messages, arrival_node_ns)
@@ -262,14 +262,20 @@ class Sensor:
                 rate_hz = min(rate_hz, self._window_rate_hz + NS_PER_S / self._slot_ns)
             reach_s = self.spec.window_s + (self.input_stream.reach_ns / NS_PER_S if self.input_stream else 0.0)
             self.buffer = WindowBuffer(reach_s, rate_hz, batch.rows.shape[1:], batch.rows.dtype)
+        self.buffer.append(*self._believable(batch, arrival_node_ns))
+        self._rows_proven = not batch.error
+
+    def _believable(self, batch: Batch, arrival_node_ns: int) -> tuple[np.ndarray, np.ndarray]:
+        """Stamps and rows of a batch that arrived at this time, without those whose stamps are impossible.
+
+        A row from the future would be the newest for as long as it takes, whatever comes after it.
+        """
         stamps, rows = batch.row_stamp_ns, batch.rows
         if self.settings.trust_stamps and arrival_node_ns > 0:
-            # A row from the future would be the newest for as long as it takes, whatever comes after it.
             believable = (stamps > 0) & (stamps <= arrival_node_ns + self._future_ns)
             if not believable.all():
-                stamps, rows = stamps[believable], rows[believable]
-        self.buffer.append(stamps, rows)
-        self._rows_proven = not batch.error
+                return stamps[believable], rows[believable]
+        return stamps, rows
 
     # ---- liveness -----------------------------------------------------------------------------------------------------
 

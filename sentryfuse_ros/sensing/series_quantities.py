@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..preprocessing import ModalitySpec
-from .quantities import LOG, Quantities, log
+from .quantities import LOG, Quantities, log, mean_of
 
 _IMU_CHANNELS = tuple(f"{what} {axis}" for what in ("angular velocity", "acceleration") for axis in "xyz")
 _IMU_UNITS = ("[rad/s]",) * 3 + ("[m/s^2]",) * 3
@@ -36,13 +36,11 @@ def _of_channels(part: np.ndarray, channels: tuple[str, ...], units: tuple[str, 
     x = part.astype(np.float64)
     mean = x.mean(axis=0)
     around = x - mean
-    size = np.sqrt((around * around).mean(axis=0))
+    size = _rms(around)
     step = x[1:] - x[:-1]
-    step_size = np.sqrt((step * step).mean(axis=0))
-    turn = step[1:] - step[:-1]
-    turn_size = np.sqrt((turn * turn).mean(axis=0))
-    slow = x[_STEP:] - x[:-_STEP]
-    slow_size = np.sqrt((slow * slow).mean(axis=0))
+    step_size = _rms(step)
+    turn_size = _rms(step[1:] - step[:-1])
+    slow_size = _rms(x[_STEP:] - x[:-_STEP])
     compared = min(len(channels), _MOST_PAIRS)
     together = (
         around[:, :compared].T @ around[:, :compared] / len(x) / np.outer(size[:compared] + _SMALL, size[:compared] + _SMALL)
@@ -55,12 +53,17 @@ def _of_channels(part: np.ndarray, channels: tuple[str, ...], units: tuple[str, 
             log(step_size / (size + _SMALL)),
             log(turn_size / (step_size + _SMALL)),
             log(slow_size / (size + _SMALL)),
-            np.abs(step).mean(axis=0) / (step_size + _SMALL),
+            mean_of(np.abs(step)) / (step_size + _SMALL),
             together[np.tril_indices(compared, -1)],
-            [same.mean(), float(((x == x.max(axis=0)) | (x == x.min(axis=0))).mean(axis=0).max())],
+            [np.count_nonzero(same) / max(same.size, 1), float(((x == x.max(axis=0)) | (x == x.min(axis=0))).mean(axis=0).max())],
         )
     )
     return dict(zip(_names(channels, units), values.tolist(), strict=True))
+
+
+def _rms(values: np.ndarray) -> np.ndarray:
+    """Root mean square of each column (C,) of (k, C)."""
+    return np.sqrt(mean_of(values * values))
 
 
 @lru_cache(maxsize=16)

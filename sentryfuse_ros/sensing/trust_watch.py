@@ -118,10 +118,12 @@ class TrustWatch:
                 self.distrusted = False
 
     def has_holes(self, row_stamp_ns: np.ndarray) -> bool:
-        """Whether steps of the judged part of a window with rows at these stamps (k,), k > 0, were made up between rows that are
-        far from each other. Such a window is not judged."""
+        """Whether steps of the judged part of a window with rows at these stamps (k,) were made up between rows that are far from
+        each other, or there are no rows. Such a window is not judged."""
         if not self._longest_hole_ns:
             return False
+        if not len(row_stamp_ns):  # one of several topics has none yet up to the newest row of the others
+            return True
         judged = row_stamp_ns[np.searchsorted(row_stamp_ns, int(row_stamp_ns[-1]) - self._span_ns) :]
         return len(judged) < 2 or int(np.diff(judged).max()) > self._longest_hole_ns
 
