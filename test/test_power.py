@@ -278,6 +278,35 @@ def test_latency_settles_without_swinging():
     assert set(seen[60:]) == {0.5}, "16 ms at 0.5 is comfortable, but 0.25 would take 22 ms"
 
 
+# Times [ms] at the levels, the first of which saves less than its ratio and the second far more, as plans of measured time do.
+CLIFF = {0.0: 20.0, 0.25: 19.0, 0.5: 8.0, 0.7: 7.0, 0.9: 5.0}
+
+
+def changes_of(ratios):
+    return sum(a != b for a, b in zip(ratios[:-1], ratios[1:], strict=True))
+
+
+def test_a_level_that_takes_longer_than_expected_is_tried_ever_more_rarely():
+    g = governor(target_p95_ms=18.0, dwell_s=2.0)
+    seen = run_latency(g, CLIFF.__getitem__, 4000)
+    assert set(seen[10:]) == {0.25, 0.5} and seen[-1] == 0.5
+    assert changes_of(seen[10:1010]) <= 8, "at most four tries in a thousand seconds"
+    assert changes_of(seen[1010:]) <= 6
+
+
+def test_a_level_that_failed_is_tried_at_once_when_the_load_has_gone():
+    g = governor(target_p95_ms=18.0, dwell_s=2.0)
+    run_latency(g, CLIFF.__getitem__, 20)
+    assert run_latency(g, lambda ratio: 0.5 * CLIFF[ratio], 8, start_s=21.0)[-1] == 0.0
+
+
+def test_a_level_that_failed_is_tried_at_once_for_another_target():
+    g = governor(target_p95_ms=18.0, dwell_s=2.0)
+    run_latency(g, CLIFF.__getitem__, 20)
+    g.configure(GovernorConfig(target_p95_ms=30.0, dwell_s=2.0))
+    assert run_latency(g, CLIFF.__getitem__, 8, start_s=21.0)[-1] == 0.0
+
+
 def test_latency_comfortably_under_lowers_again():
     g = governor(target_p95_ms=20.0, dwell_s=5.0)
     run_latency(g, lambda ratio: 50.0, 30)

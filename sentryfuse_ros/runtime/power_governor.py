@@ -18,6 +18,10 @@ from .governor_config import RATIO_LIMIT, GovernorConfig, check_range
 from .power_loop import PowerLoop
 
 COMFORT = 0.9  # The latency expected at the next lower level must stay under this share of the target.
+# A step to a lower level that had to be taken back within FAILED_S is tried again only after that time, which doubles with every
+# failure up to MOST_DOUBLINGS times, or once the latency has fallen below EASED of what it was before the step.
+FAILED_S, EASED = 60.0, 0.8
+MOST_DOUBLINGS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,14 @@ class _Request(NamedTuple):
 
 class _LatencyReading(NamedTuple):
     p95_ms: float
+    at_s: float
+
+
+class _StepDown(NamedTuple):
+    """A step to a lower level because of a low latency."""
+
+    level: int  # that it led to
+    p95_ms: float  # before it
     at_s: float
 
 
@@ -83,11 +95,19 @@ class PowerGovernor:
         self._latency_level, self._latency_text = 0, ""
         self._p95: _LatencyReading | None = None  # the newest that no decision has used yet
         self._latency_changed_s = -math.inf
+        self._forget_steps()
+
+    def _forget_steps(self) -> None:
+        self._down: _StepDown | None = None  # the newest
+        self._failed: _StepDown | None = None  # the newest that had to be taken back
+        self._failures = 0  # in a row, of that step
 
     def configure(self, config: GovernorConfig) -> None:
         """Change thresholds while running; readings and waiting times stay. Without a latency target its level is forgotten."""
         if not config.target_p95_ms:
             self._forget_latency()
+        elif config.target_p95_ms != self.config.target_p95_ms:
+            self._forget_steps()
         self.config = config
 
     # ---- readings ---------------------------------------------------------------------------------------------
@@ -141,6 +161,7 @@ class PowerGovernor:
         if now_s < self._now_s:  # the clock went back: without this, waiting times would last for ever
             self._changed_s = min(self._changed_s, now_s)
             self._latency_changed_s = min(self._latency_changed_s, now_s)
+            self._forget_steps()
         self._now_s = now_s
         self._battery.follow_clock(now_s, self.config.battery_timeout_s)
         notes = self._battery.notes(now_s, self.config.battery_timeout_s)
@@ -255,13 +276,30 @@ class PowerGovernor:
             if p95 > target:
                 step = min(self._level + 1, len(self.levels) - 1) - self._latency_level
             elif self._latency_level:
-                # Time falls less than FLOPs do, so this expects more time of the lower level than it will take.
+                # Mostly more time than the lower level takes. Where a plan saves far more than its ratio asks for, it is less.
                 left = (1 - self.levels[self._latency_level - 1]) / (1 - self.levels[self._level])
-                step = -1 if p95 * left < COMFORT * target else 0
+                step = -1 if p95 * left < COMFORT * target and not self._in_vain(p95, now_s) else 0
             if step and waited:
+                self._note_step(step, p95, now_s)
                 self._latency_level += step
                 self._latency_changed_s = now_s
         if not self._latency_text:
             return None
         ratio = self.levels[self._latency_level]
         return _Request(ratio, ratio, f"{self._latency_text} asks {ratio:.2f}")
+
+    def _note_step(self, step: int, p95_ms: float, now_s: float) -> None:
+        """Remember a step down, and that the one before has failed if this one takes it back."""
+        down, self._down = self._down, None
+        if step < 0:
+            self._down = _StepDown(self._latency_level - 1, p95_ms, now_s)
+        elif down is not None and down.level == self._level and now_s - down.at_s < FAILED_S:
+            again = self._failed is not None and self._failed.level == down.level
+            self._failed, self._failures = down, self._failures + 1 if again else 1
+
+    def _in_vain(self, p95_ms: float, now_s: float) -> bool:
+        """Whether the step to the next lower level would fail as it did before."""
+        failed = self._failed
+        if failed is None or failed.level != self._latency_level - 1 or p95_ms < EASED * failed.p95_ms:
+            return False
+        return now_s - failed.at_s < FAILED_S * 2 ** min(self._failures, MOST_DOUBLINGS)
