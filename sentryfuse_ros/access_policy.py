@@ -48,9 +48,9 @@ def access_of(
 
     Raises ParameterError for a name that no node can have.
     """
-    namespace = "/" + namespace.strip("/")
+    namespace = absolute_namespace(namespace)
     _check("name of the node", node, [node])
-    _check("namespace", namespace, namespace.split("/")[1:] if namespace != "/" else [])
+    _check("namespace", namespace, _parts(namespace))
 
     def absolute(name: str) -> str:
         if name.startswith("~"):
@@ -83,13 +83,25 @@ def access_of(
     return main, NodeAccess(receiver, namespace, publish=everywhere, subscribe=sensors, reply=described)
 
 
+def absolute_namespace(namespace: str) -> str:
+    """A namespace as nodes have it: with a slash before it and none behind it."""
+    return "/" + namespace.strip("/")
+
+
+def _parts(path: str) -> list[str]:
+    return path.split("/")[1:] if path != "/" else []
+
+
 def _check(what: str, given: str, parts: Iterable[str]) -> None:
     if not all(NAME.fullmatch(part) for part in parts):
         raise ParameterError(what, repr(given), "letters, digits and _, and no digit at the beginning")
 
 
 def to_xml(access: tuple[NodeAccess, ...], enclave: str) -> str:
-    """An SROS 2 policy with one enclave."""
+    """An SROS 2 policy with one enclave. Raises ParameterError for a path that no enclave can have, as rcl has it."""
+    if not enclave.startswith("/") or not all(NAME.fullmatch(part) for part in _parts(enclave)):
+        expected = "a path such as /front/fuse_node, each part of letters, digits and _ with no digit at its beginning"
+        raise ParameterError("path of the enclave", repr(enclave), expected)
     root = ET.Element("policy", version="0.2.0")
     profiles = ET.SubElement(ET.SubElement(ET.SubElement(root, "enclaves"), "enclave", path=enclave), "profiles")
     for part in access:

@@ -213,25 +213,32 @@ def write_yaml(path: Path, flat: Mapping[str, Any]) -> None:
     write_atomically(path, text)
 
 
-def read_yaml(path: str | Path) -> dict[str, Any]:
+def read_yaml(path: str | Path, node: str = "") -> dict[str, Any]:
     """Flat parameters of a ROS 2 parameter file: of its blocks for a fuse_node in any namespace, or for all nodes (`/**:`).
 
     Where there is no such block, as for a node with another name, all blocks count. A later block overrides an earlier one.
-    Raises ParameterError where the file cannot be read or is no parameter file.
+    ``node``: full name of a node, such as `/front/fuse_node`, for which only its own blocks count, as when it starts.
+    Raises ParameterError where the file cannot be read or is no parameter file, or has no block for ``node``.
     """
     tree = load_yaml(path, "parameter file")
     thing, expected = f"parameter file {path}", "a ROS 2 parameter file"
     begin = f"begin with '/**:' and '{PARAMETERS_KEY}:' below it"
     if not isinstance(tree, Mapping):
         raise ParameterError(thing, "an empty file" if tree is None else type(tree).__name__, expected, begin)
-    for node, block in tree.items():
-        if not any(blocks({node: block})):
-            raise ParameterError(thing, f"{node} without {PARAMETERS_KEY}", expected, begin)
+    for name, block in tree.items():
+        if not any(blocks({name: block})):
+            raise ParameterError(thing, f"{name} without {PARAMETERS_KEY}", expected, begin)
     found = list(blocks(tree))
     for name, parameters in found:
         if not (parameters is None or isinstance(parameters, Mapping)):
             raise ParameterError(thing, f"{type(parameters).__name__} below {name}", "a line NAME: VALUE for each parameter")
-    own = [parameters for name, parameters in found if matches(name.rsplit("/", 1)[-1], f"/{NODE}")]
+    if node:
+        own = [parameters for name, parameters in found if matches(name, node)]
+        if not own:
+            seen = f"blocks for {', '.join(name for name, _ in found)}"
+            raise ParameterError(thing, seen, f"one for {node} or /**", "give the node's name and namespace, or rename the block")
+    else:
+        own = [parameters for name, parameters in found if matches(name.rsplit("/", 1)[-1], f"/{NODE}")]
     flat: dict[str, Any] = {}
     for parameters in own or [parameters for _, parameters in found]:
         flat.update(flatten(parameters or {}))
