@@ -1,6 +1,7 @@
 """`sentryfuse bench latency`: what a user measures on a robot."""
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,6 +47,15 @@ def test_quick_measurement_prints_a_table_and_writes_json(folder, tmp_path, caps
     for p in plans:
         assert 0 < p["quartile1_ms"] <= p["median_ms"] <= p["quartile3_ms"]
         assert p["relative"] == 1 if p["ratio"] == 0 else p["relative"] > 0
+
+
+def test_the_numbers_are_kept_where_the_console_takes_no_more(folder, tmp_path):
+    target = tmp_path / "latency.json"
+    command = [sys.executable, "-u", "-m", "sentryfuse_ros.cli", "bench", "latency", "--model", str(folder), "--quick"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([*command, "--json", str(target)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2 and "No space left on device" in ended.stderr
+    assert json.loads(target.read_text())["plans"]
 
 
 def test_costs_are_the_engine_s(folder):

@@ -247,6 +247,24 @@ def test_results_that_cannot_be_read_and_options_that_do_not_fit_are_named(tmp_p
     assert "--page" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("text", [None, "a page without places for tables"])
+def test_a_page_that_takes_no_tables_is_refused_before_anything_is_measured(text, tmp_path, capsys):
+    if text is not None:
+        (tmp_path / "page.md").write_text(text)
+    assert main(["bench", "streaming", "--quick", "--page", str(tmp_path / "page.md")]) == 2
+    told = capsys.readouterr()
+    assert f"page {tmp_path / 'page.md'}: saw " in told.err and "camera still" not in told.err
+
+
+def test_the_numbers_are_kept_where_the_page_has_no_place_for_a_table(tmp_path, capsys):
+    read, kept, page = tmp_path / "read.json", tmp_path / "kept.json", tmp_path / "page.md"
+    read.write_text((Path(__file__).parents[1] / "benchmarks" / "results" / "streaming.json").read_text())
+    page.write_text(f"<!-- {MARK}goals -->\n<!-- end {MARK}goals -->\n")
+    assert main(["bench", "streaming", "--read", str(read), "--json", str(kept), "--page", str(page)]) == 2
+    assert "saw 0 places for" in capsys.readouterr().err
+    assert json.loads(kept.read_text()) == json.loads(read.read_text())
+
+
 def test_captions_of_a_streamed_camera_are_read_from_the_results_that_ship():
     results = Path(__file__).parents[1] / "benchmarks" / "results" / "streamed_captions.json"
     report = json.loads(results.read_text())

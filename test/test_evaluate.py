@@ -3,6 +3,8 @@
 import csv
 import json
 import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ElementTree
 from dataclasses import replace
 
@@ -172,6 +174,15 @@ def rewritten(folder, change):
 def evaluated(model, folder, tmp_path):
     assert main(["evaluate", str(model), str(folder), "--latency-runs", "0", "--json", str(tmp_path / "r.json")]) == 0
     return json.loads((tmp_path / "r.json").read_text())
+
+
+def test_the_files_are_written_where_the_console_takes_no_more(model, folder, tmp_path):
+    target = tmp_path / "r.json"
+    command = [sys.executable, "-u", "-m", "sentryfuse_ros.cli", "evaluate", str(model), str(folder), "--latency-runs", "0"]
+    with open("/dev/full", "wb") as full:
+        ended = subprocess.run([*command, "--json", str(target)], stdout=full, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 2 and "No space left on device" in ended.stderr
+    assert json.loads(target.read_text())
 
 
 def test_steady_and_all_moments_are_reported_apart(model, folder, tmp_path, capsys):

@@ -100,9 +100,11 @@ def run(args: argparse.Namespace) -> int:
         check_writable(Path(args.json))
     benches = {"latency": _latency, "node": _node, "memory": _memory, "receive": _receive, "streaming": _streaming}
     table, values = benches[args.bench](args)
-    print(table)
-    if args.json:
+    if args.json:  # first, because a console may be gone or full by now
         write_atomically(args.json, json.dumps(values, indent=1) + "\n")
+    if getattr(args, "page", None):
+        bench_streaming.write_page(args, values)
+    print(table)
     return 0
 
 

@@ -93,11 +93,11 @@ def run(args: argparse.Namespace) -> int:
         "model": MODEL,
         "machine": machine(1),
     }
-    print(fault_lines(result))
-    if args.json:
+    if args.json:  # first, because a console may be gone or full by now
         write_atomically(args.json, json.dumps(result, indent=1) + "\n")
     if args.page:
         write_page(result, args.page)
+    print(fault_lines(result))
     passed = all(row.passed for row in rows) and not fuzzed.escaped and not fuzzed.over_period
     return 0 if passed else 1
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,23 +50,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Mapping[str, Any]]:
     """The table and the numbers. Raises SentryFuseError."""
-    from ..reporting.streaming_page import write_streaming_page
+    from ..reporting.streaming_page import check_streaming_page
     from ..reporting.streaming_table import streaming_table
 
     if args.page:
         if args.model or args.brief:
             raise ParameterError("--page", "--model or --brief", "a run of all models with all parts", "leave them out")
         check_writable(args.page)
+        check_streaming_page(args.page)
     result = _read(args.read) if args.read else _measure(args, say)
+    with _as_read(args.read):
+        return streaming_table(result), result
+
+
+def write_page(args: argparse.Namespace, result: Mapping[str, Any]) -> None:
+    """Write the tables into the page that was asked for. Raises SentryFuseError."""
+    from ..reporting.streaming_page import write_streaming_page
+
+    with _as_read(args.read):
+        write_streaming_page(result, args.page)
+
+
+@contextmanager
+def _as_read(path: Path | None) -> Iterator[None]:
+    """Say of results that were read from ``path`` that they are not whole, where a part is missing; None: they were measured."""
     try:
-        table = streaming_table(result)
-        if args.page:
-            write_streaming_page(result, args.page)
+        yield
     except (KeyError, TypeError, AttributeError) as error:
-        if not args.read:
+        if path is None:
             raise
-        raise _unread(args.read, f"no {error}") from error
-    return table, result
+        raise _unread(path, f"no {error}") from error
 
 
 def _measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, Any]:

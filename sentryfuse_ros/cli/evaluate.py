@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the table and write the files; returns 0. Raises SentryFuseError on a bad model, data set or group."""
+    """Write the files and print the table; returns 0. Raises SentryFuseError on a bad model, data set or group."""
     import shlex
     import sys
 
@@ -56,6 +56,6 @@ def run(args: argparse.Namespace) -> int:
     )
     with Console(stderr=True).status(f"evaluating {len(evaluation.examples)} windows"):
         report = evaluation.run()
+    files.write(report)  # first, because a console may be gone or full by now
     print_report(report)
-    files.write(report)
     return 0

@@ -9,14 +9,19 @@ from ..errors import DataError, reason_of
 from ..files import write_atomically
 
 
-def insert(path: Path, parts: Mapping[str, str]) -> None:
-    """Replace what stands between the marks of each part; raises DataError where the page or a mark is missing."""
+def read_page(path: Path) -> str:
+    """The text of a page; raises DataError where it is missing."""
     try:
-        text = path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8")
     except OSError as error:
         raise DataError(
             f"page {path}", reason_of(error), "a page with marks for its tables", "take that of the sources"
         ) from error
+
+
+def insert(path: Path, parts: Mapping[str, str]) -> None:
+    """Replace what stands between the marks of each part; raises DataError where the page or a mark is missing."""
+    text = read_page(path)
     for name, part in parts.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end {name} -->"
         if text.count(begin) != 1 or text.count(end) != 1:

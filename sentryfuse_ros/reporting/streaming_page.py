@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .page_parts import insert, markdown_table
+from ..errors import DataError
+from .page_parts import insert, markdown_table, read_page
 from .streaming_table import reached_in_words
 
 MARK = "sentryfuse bench streaming --page: "
@@ -17,6 +18,12 @@ TICKS = {
     "stream, ratio 0.3": "stream, ratio 0.3",
     "stream, ratio 0.7": "stream, ratio 0.7: everything together",
 }
+
+
+def check_streaming_page(path: Path) -> None:
+    """Raises DataError for a page without places for the tables, before these are measured."""
+    if MARK not in read_page(path):
+        raise DataError(f"page {path}", f"no place for {MARK}...", "marks for the tables", "take the page of the sources")
 
 
 def write_streaming_page(result: Mapping[str, Any], path: Path) -> None:
