@@ -89,3 +89,11 @@ def test_command_prints_folds_mean_and_spread(folder, tmp_path, capsys):
     assert main(["train", "--config", str(tmp_path / "r.yaml"), "--out", str(tmp_path / "cv"), "--cross-validate", "2"]) == 0
     shown = " ".join(capsys.readouterr().out.split())
     assert "fold 0 fold 1 mean spread" in shown and "fold 2 of 2: held out p" in shown
+
+
+@pytest.mark.parametrize("options", [["--start-from", "model"], ["--calibrate-from", "fold0", "fold1"]])
+def test_options_for_one_training_are_refused_beside_cross_validation(options, tmp_path, capsys):
+    arguments = ["train", "--config", "recipe.yaml", "--out", str(tmp_path / "cv"), "--cross-validate", "2", *options]
+    assert main(arguments) == 2
+    assert f"sentryfuse train: {options[0]}: saw it beside --cross-validate, expected none" in capsys.readouterr().err
+    assert not (tmp_path / "cv").exists()

@@ -169,3 +169,12 @@ def test_a_recording_without_the_sensors_is_refused_with_what_it_has(tmp_path, c
     assert main(["train", "--example", "b", "--params", "robot.yaml", "--out", "r.yaml"]) == 2
     err = capsys.readouterr().err
     assert "/joint_states" in err and "/imu/data" in err
+
+
+@pytest.mark.parametrize("option", [["--seed", "0"], ["--resume"], ["--set", "batch=8"], ["--start-from", "model"]])
+def test_options_of_a_training_are_refused_where_nothing_is_trained(option, tmp_path, capsys):
+    assert main(["train", "--example", "windows", "--out", "recipe.yaml", *option]) == 2
+    assert f"sentryfuse train: {option[0]}: saw it beside --example, expected none" in capsys.readouterr().err
+    assert main(["train", "--config", "recipe.yaml", "--params", "robot.yaml", "--out", "model"]) == 2
+    assert "sentryfuse train: --params: saw it beside --config, expected none" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []

@@ -31,6 +31,7 @@ def bag_path(tmp_path_factory):
         (["replay", "BAG", "--repeat", "0"], ["--repeat: saw 0", "1 or more"]),
         (["replay", "BAG", "--speed", "0"], ["--speed: saw 0.0", "0.05 to 20"]),
         (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
+        (["replay", "BAG", "--mcap-inputs"], ["--mcap-inputs: saw no --mcap, expected --mcap FILE"]),
     ],
 )
 def test_refusals_are_one_clear_line(bag_path, capsys, arguments, words):

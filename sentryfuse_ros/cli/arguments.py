@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ParameterError
@@ -34,3 +34,15 @@ def topics_of(entries: Sequence[str]) -> dict[str, str]:
             raise ParameterError("--map", entry, "SENSOR:=TOPIC")
         topics[sensor] = topic
     return topics
+
+
+def refuse_beside(other: str, options: Mapping[str, object]) -> None:
+    """Raises ParameterError for the first of ``options`` that was given, because ``other`` would silently leave it out.
+
+    options: value by option; None, False and an empty list stand for one that was not given.
+    """
+    for option, value in options.items():
+        if value is not None and value is not False and value != []:
+            raise ParameterError(
+                option, f"it beside {other}", f"none, because {other} makes no use of it", "leave one of them out"
+            )

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from ..errors import ParameterError
 from ..replay.latest import Latest
 from ..replay.preparation import prepare, without_types
 from ..replay.result_bag import ResultBag
@@ -66,6 +67,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay; returns 0, or 1 with --strict if a promise was broken. Raises SentryFuseError."""
+    if args.mcap_inputs and not args.mcap:
+        raise ParameterError("--mcap-inputs", "no --mcap", "--mcap FILE beside it, the file to write them to")
     task = ReplayTask(
         bag=args.bag,
         faults=args.faults,

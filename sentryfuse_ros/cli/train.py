@@ -8,7 +8,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from .arguments import add_params
+from .arguments import add_params, refuse_beside
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,9 +65,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
+    """Train; returns 0. Raises SentryFuseError on a bad recipe, missing data, or options that do not go together."""
+    one_model = {"--start-from": args.start_from, "--calibrate-from": args.calibrate_from}
     if args.example is not None:
+        training = {"--resume": args.resume, "--set": args.changes, "--seed": args.seed, "--epochs": args.epochs}
+        parts = {"--validate-on": args.validate_on, "--cross-validate": args.cross_validate}
+        refuse_beside("--example", {**training, **parts, **one_model})
         return write_example(args.example, args.params_file, args.out)
+    refuse_beside("--config", {"--params": args.params_file})
+    if args.cross_validate is not None:
+        refuse_beside("--cross-validate", one_model)
     from dataclasses import replace
 
     from ..reporting.cross_validation_console import print_folds
