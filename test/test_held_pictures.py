@@ -155,6 +155,23 @@ def test_a_snapshot_that_must_make_no_rows_keeps_the_old_window(engine):
         assert all(tick.inputs[name] is old[name] for name in ("camera", "lidar"))
 
 
+def test_a_snapshot_that_must_make_no_rows_takes_no_window_from_before_its_source_slept():
+    plain = tiny_engine()
+    engine, config = Engine(plain.checkpoint, plain.backend), plain.checkpoint.config
+    no_lidar = (True, True, True, False)
+    plans = {0.5: whole_stems(config, no_lidar, 0.5), 0.9: whole_stems(config, ALL, 0.9)}
+    engine.choose({(ALL, ratio): PlanChoice(part, 1.0, 0.8, HOLD_S, 5) for ratio, part in plans.items()})
+    robot = PolledRobot(engine, dwell_s=0.0)
+    robot.run(2.0)
+    robot.pipeline.override(0.9)
+    old = robot.run(2.0)[-1].tick.inputs["lidar"]
+    robot.pipeline.override(0.5)
+    assert "lidar" not in robot.run(10.0)[-1].tick.inputs
+    robot.pipeline.override(0.9)
+    tick = robot.pipeline.snapshot(robot.now_ns, robot.now_ns, make_rows=False)
+    assert tick.used == ALL and not np.array_equal(tick.inputs["lidar"], old)
+
+
 def test_a_plan_that_leaves_pictures_out_holds_none(engine):
     robot = Robot(thrifty_engine(tiny_engine()), dwell_s=0.0)
     robot.run(2.0)

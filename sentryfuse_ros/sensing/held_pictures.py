@@ -49,14 +49,17 @@ class HeldPictures:
 
         ``newest_ns``: stamp of the source's newest row, where rows were made of all its pictures: with none newer than those of
         the window, a new one would only make the engine encode the same pictures again. ``may_renew``: False where no rows may
-        be made. In both cases the window serves for longer.
+        be made. In both cases the window serves for longer; in the latter one not beyond another ``hold_s``, because the plans in
+        force since then may have left its source out.
         """
         held = self._windows[place]
         if not source.holds_pictures or held is None or held.source is not source or held.returns != source.returns:
             return None
+        if not may_renew:
+            return held if now_ns < held.until_ns + held.hold_s * NS_PER_S else None
         due = now_ns >= held.until_ns or held.hold_s != hold_s or source.has_new_picture or source.in_doubt
         nothing_newer = newest_ns is not None and newest_ns <= held.newest_ns
-        return None if may_renew and due and not nothing_newer else held
+        return None if due and not nothing_newer else held
 
     def keep(self, place: int, source: InputSource, now_ns: int, hold_s: float, x: np.ndarray, newest_ns: int) -> None:
         """Keep a new window for the predictions that follow."""
