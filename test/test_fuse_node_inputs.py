@@ -16,6 +16,7 @@ from std_msgs.msg import Float32, String
 
 from sentryfuse_ros.access_policy import access_of
 from sentryfuse_ros.errors import ParameterError
+from sentryfuse_ros.msg import ModalityStatus as S
 from sentryfuse_ros.nodes import power_inputs
 from sentryfuse_ros.nodes.message_types import message_class
 from sentryfuse_ros.paths import model_path
@@ -169,3 +170,18 @@ def test_a_model_elsewhere_is_refused_after_the_start(probe, start, tmp_path):
         assert other.change_state(Transition.TRANSITION_CONFIGURE, allowed)
     finally:
         other.close()
+
+
+def test_inputs_whose_names_are_exchanged_by_remapping_are_those_of_the_other(probe, start):
+    """Each input follows the QoS of the topic that it listens to: a name is remapped once, however often it is looked up."""
+    reliable = probe.node.create_publisher(Imu, "/wrist/imu", 10)  # nothing is sent on it
+    probe.feed_imu("/imu/data", BEST_EFFORT)
+    probe.feed("/pack", BatteryState, probe.battery(0.15), 5.0)
+    swapped = ("-r", "/imu/data:=/wrist/imu", "-r", "/wrist/imu:=/imu/data", "-r", "battery_state:=/pack", "-r", "/pack:=/other")
+    sensors = ("-p", "sensors:=[imu,wrist_imu]", "-p", "wrist_imu.topic:=/wrist/imu", "-p", "wrist_imu.model_input:=imu")
+    node = start(*QUICK, *sensors, *swapped)
+    probe.wait_log(node, "imu: QoS now reliable, as published")  # of /wrist/imu, to which it listens
+    probe.wait("the battery", lambda: probe.prunings and "battery 15 % asks 0.80" in probe.prunings[-1].reason, node)
+    status = probe.wait_state("wrist_imu", S.OK, node)
+    assert status.topic == "/imu/data" and "wrist_imu: QoS now" not in node.log()
+    probe.node.destroy_publisher(reliable)

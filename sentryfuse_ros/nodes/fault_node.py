@@ -89,7 +89,7 @@ class FaultNode(Node):
 
     def _connect(self) -> Publisher | None:
         """Subscribe and publish with the source's type and reliability; None as long as the type is not known."""
-        infos = self.get_publishers_info_by_topic(self.resolve_topic_name(self._input))
+        infos = self.get_publishers_info_by_topic(self._input)
         type_name = self.get_parameter("type").value or (infos[0].topic_type if infos else "")
         if not type_name:
             return None

@@ -31,7 +31,7 @@ def is_filled(message: BatteryState) -> bool:
 
 @dataclass
 class _Input:
-    topic: str
+    topic: str  # as the parameter has it: the node resolves it, with its remapping, wherever it is given this name
     msg_class: type
     callback: Callable[[Any], None]
     parameter: str
@@ -64,7 +64,8 @@ class PowerInputs:
             infos = self._node.get_publishers_info_by_topic(item.topic)
             type_name = "/".join((item.msg_class.__module__.split(".")[0], "msg", item.msg_class.__name__))
             heard = [info for info in infos if info.topic_type == type_name]
-            item.unheard = other_type(infos, heard, item.topic, type_name, f"set {item.parameter}")
+            resolved = self._node.resolve_topic_name(item.topic)
+            item.unheard = other_type(infos, heard, resolved, type_name, f"set {item.parameter}")
             if not heard:
                 continue
             kept = all(info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for info in heard)
@@ -82,9 +83,8 @@ class PowerInputs:
 
     def _subscribe(self, parameter: str, topic: str, msg_class: type, callback: Callable[[Any], None]) -> None:
         qos = _qos(ReliabilityPolicy.BEST_EFFORT, DurabilityPolicy.VOLATILE)
-        name = self._node.resolve_topic_name(topic)
-        subscription = self._node.create_subscription(msg_class, name, callback, qos)
-        self._inputs.append(_Input(name, msg_class, callback, parameter, qos, subscription))
+        subscription = self._node.create_subscription(msg_class, topic, callback, qos)
+        self._inputs.append(_Input(topic, msg_class, callback, parameter, qos, subscription))
 
     def _on_battery(self, message: BatteryState) -> None:
         charging = message.power_supply_status == BatteryState.POWER_SUPPLY_STATUS_CHARGING

@@ -64,7 +64,7 @@ class TopicReceiver:
     def __init__(self, node: Node, receive_node: Node, sensor: SensorSettings, mode: str = "auto"):
         """``mode``: "raw" takes messages by hand, "callback" uses callbacks, "auto" chooses. Raises ParameterError."""
         self.node, self.receive_node, self.sensor = node, receive_node, sensor
-        self.topic = node.resolve_topic_name(sensor.topic)
+        self.topic = node.resolve_topic_name(sensor.topic)  # with the remapping, which the main node would apply once more to it
         self.msg_class = message_class(sensor.msg_type)
         # Why existing publishers are not heard, or that several are, as of the last `follow_publishers`; "" if all is well.
         self.unheard = ""
@@ -79,8 +79,8 @@ class TopicReceiver:
     def _subscribe(self) -> None:
         qos = QoSProfile(depth=self.depth, reliability=self.reliability, durability=DurabilityPolicy.VOLATILE)
         self.by_hand = self.mode != "callback"
-        owner = self.receive_node if self.by_hand else self.node
-        self.subscription = owner.create_subscription(self.msg_class, self.topic, self._on_message, qos, raw=True)
+        owner, topic = (self.receive_node, self.topic) if self.by_hand else (self.node, self.sensor.topic)
+        self.subscription = owner.create_subscription(self.msg_class, topic, self._on_message, qos, raw=True)
         if self.by_hand and not hasattr(self.subscription.handle, "take_message"):
             owner.destroy_subscription(self.subscription)
             if self.mode == "raw":
@@ -130,7 +130,7 @@ class TopicReceiver:
         A best-effort subscription hears every publisher, so the receiver starts with it. A reliable one does not lose
         large images, but hears nothing from a best-effort publisher.
         """
-        infos = self.node.get_publishers_info_by_topic(self.topic)
+        infos = self.receive_node.get_publishers_info_by_topic(self.topic)
         heard = [i for i in infos if i.topic_type == self.sensor.msg_type]
         self.unheard = self._why_unheard(infos, heard)
         if len(heard) > 1:
