@@ -26,6 +26,7 @@ PARAMETER_SERVICES = (
     "set_parameters",
     "set_parameters_atomically",
 )
+DRIVER_SERVICES = ("change_state", "get_state")
 LIFECYCLE_SERVICES = ("change_state", "get_state", "get_available_states", "get_available_transitions", "get_transition_graph")
 
 
@@ -60,7 +61,7 @@ def access_of(
     sensors = tuple(absolute(sensor.topic) for sensor in settings.sensors)
     switched = [sensor for sensor in settings.sensors if sensor.may_switch_off]
     own = [*OWN_TOPICS, *(["sensor_request"] if switched else []), *(CAPTION_TOPICS if settings["captions"] else ())]
-    drivers = [f"{sensor.driver_node}/change_state" for sensor in switched if sensor.driver_node]
+    drivers = [f"{sensor.driver_node}/{name}" for sensor in switched if sensor.driver_node for name in DRIVER_SERVICES]
     everywhere = ("/parameter_events",)
     main = NodeAccess(
         node,

@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from ros_harness import DEADLINE_S, environment
 from sensor_msgs.msg import PointCloud2
@@ -99,3 +101,12 @@ def test_deactivation_wakes_what_was_switched_off(probe, start, driver, listened
     assert node.stop() == 0
     probe.wait("clouds after the fuser has gone", lambda: clouds)
     assert "lidar: wanted again, no plan is in force" in node.log()
+
+
+def test_a_driver_that_a_killed_fuser_left_inactive_is_activated(probe, start, driver):
+    clouds = probe.listen(PointCloud2, "/lidar/points")
+    probe.wait("the driver", lambda: clouds)
+    transition = Transition(id=Transition.TRANSITION_DEACTIVATE)
+    assert probe.call(ChangeState, "/lidar_driver/change_state", ChangeState.Request(transition=transition)).success
+    node = live_node(probe, start)  # in which the LiDAR is OK
+    probe.wait_log(node, "driver /lidar_driver is inactive although its sensor is wanted; it is activated")
