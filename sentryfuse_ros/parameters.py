@@ -99,14 +99,20 @@ PARAMETERS: tuple[Parameter, ...] = (
         "needs a caption head.",
     ),
     Parameter("caption_rate_hz", 0.5, "Largest number of captions per second [Hz].", 0.01, 10.0),
-    Parameter("autostart", True, "Whether the node configures and activates itself when it starts."),
+    Parameter(
+        "autostart",
+        True,
+        "Whether the node configures and activates itself when it starts. It can only be given at the start.",
+        fixed=True,
+    ),
     Parameter(
         "autostart_retry_s",
         0.0,
         "Time after which the node tries again if it could not configure or activate itself, for instance because the model "
-        "is on a drive that is mounted late [s]. 0 means that it does not try again.",
+        "is on a drive that is mounted late [s]. 0 means that it does not try again. It can only be given at the start.",
         0.0,
         3600.0,
+        fixed=True,
     ),
     Parameter(
         "receive",

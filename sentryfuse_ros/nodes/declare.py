@@ -42,13 +42,16 @@ class DeclaredParameters:
             self.problems["sensors"] = error
             self.sensors = ()
         for sensor in self.sensors:
-            for parameter in SENSOR_PARAMETERS:
-                self._declare(parameter, sensor + ".", sensor_default(sensor, parameter))
-            for name in self.overrides:
-                if name.startswith(f"{sensor}.limits."):
-                    descriptor = ParameterDescriptor(description="Payload limit of the decoder.", dynamic_typing=True)
-                    node.declare_parameter(name, descriptor=descriptor)
-                    self._table[name] = _Declared(Parameter(name, 0.0, ""), "")
+            self._declare_sensor(sensor)
+
+    def _declare_sensor(self, sensor: str) -> None:
+        for parameter in SENSOR_PARAMETERS:
+            self._declare(parameter, sensor + ".", sensor_default(sensor, parameter))
+        for name in self.overrides:
+            if name.startswith(f"{sensor}.limits."):
+                descriptor = ParameterDescriptor(description="Payload limit of the decoder.", dynamic_typing=True)
+                self._table[name] = _Declared(Parameter(name, 0.0, ""), "")
+                self.node.declare_parameter(name, descriptor=descriptor)
 
     def _declare(self, parameter: Parameter, prefix: str, default: Any) -> None:
         name = prefix + parameter.name
@@ -86,13 +89,17 @@ class DeclaredParameters:
         return settings, [*self.problems.values(), *(error for error in errors if error.thing not in named)]
 
     def check_change(self, changes: Sequence[RosParameter], configured: bool) -> SetParametersResult:
-        """Whether the node accepts a change at run time, and if not, why."""
+        """Whether the node accepts a change at run time, and if not, why. Sensors that it names for the first time get their
+        parameters, with the values that were given for them at start."""
+        sensors = self.sensors
         for change in changes:
             known = self._table.get(change.name)
             if known is None:
                 continue
             try:
-                known.parameter.check(change.value, known.prefix)
+                value = known.parameter.check(change.value, known.prefix)
+                if change.name == "sensors":
+                    sensors = check_instance_names(value)
             except ParameterError as error:
                 return SetParametersResult(successful=False, reason=str(error))
             if known.parameter.fixed:
@@ -103,4 +110,8 @@ class DeclaredParameters:
                 return SetParametersResult(successful=False, reason=reason)
         for change in changes:
             self.problems.pop(change.name, None)  # a valid value replaces the one that was refused
+        for sensor in sensors:
+            if f"{sensor}.kind" not in self._table:
+                self._declare_sensor(sensor)
+        self.sensors = sensors
         return SetParametersResult(successful=True)
