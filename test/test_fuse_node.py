@@ -363,6 +363,31 @@ def test_impossible_topic_name_fails_configure(probe, unconfigured, name):
     assert probe.wait("the refusal", lambda: f"configure failed: parameter {name}: saw 'front camera'" in node.log(), node)
 
 
+def test_a_driver_with_an_impossible_name_fails_configure_and_leaves_nothing_behind(probe, unconfigured):
+    node = unconfigured(**{"lidar.may_switch_off": True, "lidar.driver_node": "lidar driver"})
+    assert not probe.change_state(Transition.TRANSITION_CONFIGURE, node)
+    probe.wait_log(node, "configure failed: parameter lidar.driver_node: saw 'lidar driver', expected the name of a node")
+    probe.wait("no publisher", lambda: probe.node.count_publishers("/fuse_node/prediction") == 0, node)
+
+
+def test_a_sensor_that_is_named_before_configure_gets_its_parameters(probe, unconfigured):
+    refused = probe.set_parameter("sensors", ["imu", "imu"])
+    assert not refused.successful and "parameter sensors" in refused.reason and "each name once" in refused.reason
+    node = unconfigured(sensors=["camera", "second_imu"])
+    node = unconfigured(**{"second_imu.topic": "imu/data", "second_imu.model_input": "imu"})
+    probe.bring_to("active", node)
+    probe.feed_camera()
+    probe.feed_imu()
+    serving = ["camera", "second_imu"]
+    probe.wait_new_prediction(lambda p: p.valid and list(p.sensors) == serving, "a prediction from both sensors", node)
+
+
+def test_what_is_read_at_the_start_only_is_not_accepted_later(probe, process):
+    for name, value in (("autostart", True), ("autostart_retry_s", 1.0), ("model_roots", "/")):
+        refused = probe.set_parameter(name, value)
+        assert not refused.successful and refused.reason == f"parameter {name} can only be given when the node starts"
+
+
 def test_corrupt_model_fails_configure_and_another_works(probe, unconfigured, tmp_path):
     (tmp_path / "model.json").write_text("{}")
     (tmp_path / "model.safetensors").write_bytes(b"no tensors here")

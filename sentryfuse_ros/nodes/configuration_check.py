@@ -7,7 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from rclpy.exceptions import InvalidTopicNameException
+from rclpy.exceptions import InvalidServiceNameException, InvalidTopicNameException
 from rclpy.node import Node
 from rclpy.validate_full_topic_name import validate_full_topic_name
 
@@ -49,6 +49,8 @@ def check_configuration(node: Node, settings: Settings, roots: Sequence[Path]) -
     inputs = [(name, settings[name], msg_type) for name, msg_type in OTHER_INPUTS.items()]
     for sensor in settings.sensors:
         attempt(_check_sensor, sensor)
+        if sensor.driver_node:
+            attempt(_check_driver, node, sensor)
         inputs.append((f"{sensor.name}.topic", sensor.topic, sensor.msg_type))
     taken: dict[str, tuple[str, str]] = {}  # topic: the parameter that names it, and its message type
     for parameter, topic, msg_type in inputs:
@@ -73,6 +75,14 @@ def resolve_topic(node: Node, parameter: str, topic: str) -> str:
     except (InvalidTopicNameException, ValueError, RuntimeError) as error:
         raise ParameterError(f"parameter {parameter}", repr(topic), "a topic name of letters, digits, _ and /") from error
     return str(resolved)
+
+
+def _check_driver(node: Node, sensor: SensorSettings) -> None:
+    try:
+        validate_full_topic_name(node.resolve_service_name(f"{sensor.driver_node}/change_state"), is_service=True)
+    except (InvalidServiceNameException, ValueError, RuntimeError) as error:
+        thing, expected = f"parameter {sensor.name}.driver_node", "the name of a node, of letters, digits, _ and /"
+        raise ParameterError(thing, repr(sensor.driver_node), expected) from error
 
 
 def _check_sensor(sensor: SensorSettings) -> None:

@@ -10,7 +10,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -67,6 +67,7 @@ class Configured:
     captions: CaptionPublisher | None
     service: SensorService
     drivers: DriverControl
+    made: ExitStack  # destroys what is known to ROS of the above
 
 
 class FuseNode(LifecycleNode):
@@ -184,12 +185,19 @@ class FuseNode(LifecycleNode):
         warm_s = engine.warm(ratio=max(settings["pruning_ratio_override"], 0.0)) if settings["warm_up"] else 0.0
         if speaker is not None and settings["warm_up"]:
             speaker.warm()
-        publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
-        service = SensorService(self, pipeline, self._follow_switches)
-        views = Views(self, pipeline, settings, engine.classes)
-        sentences = CaptionPublisher(self, speaker, engine.modalities, settings) if speaker is not None else None
-        drivers = DriverControl(self, {sensor.name: sensor for sensor in settings.sensors})
-        self._configured = Configured(settings, pipeline, publishers, views, sentences, service, drivers)
+        with ExitStack() as made:  # where one of them cannot be made, those before it go again
+            publishers = FuserPublishers(self, engine, dense, model_file, settings["output_frame_id"])
+            made.callback(publishers.destroy)
+            service = SensorService(self, pipeline, self._follow_switches)
+            made.callback(service.destroy)
+            views = Views(self, pipeline, settings, engine.classes)
+            made.callback(views.destroy)
+            sentences = CaptionPublisher(self, speaker, engine.modalities, settings) if speaker is not None else None
+            if sentences is not None:
+                made.callback(sentences.destroy)
+            drivers = DriverControl(self, {sensor.name: sensor for sensor in settings.sensors})
+            made.callback(drivers.destroy)
+            self._configured = Configured(settings, pipeline, publishers, views, sentences, service, drivers, made.pop_all())
         self.get_logger().info(
             f"model {engine.name}: inputs {', '.join(engine.modalities)}, {len(engine.classes)} classes, "
             f"runs on {engine.runs_on}, budget {engine.budget}, plans made in {warm_s:.1f} s"
@@ -257,12 +265,7 @@ class FuseNode(LifecycleNode):
         """Stop everything and free the model; safe in any state and to call twice."""
         self._end_loop()
         if self._configured is not None:
-            self._configured.publishers.destroy()
-            self._configured.views.destroy()
-            if self._configured.captions is not None:
-                self._configured.captions.destroy()
-            self._configured.service.destroy()
-            self._configured.drivers.destroy()
+            self._configured.made.close()
             self._configured = None
             release_garbage()
 
