@@ -45,6 +45,7 @@ from .views import Views
 # because a sensor that has just died must not delay the tick (measured: 10 ms and more break the promised latency).
 WAIT_FOR_SAMPLE_S = 0.004
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
+LONGEST_WAIT_S = 0.1  # By the steady clock: a simulated one may stand still meanwhile, and the sample then never comes.
 RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 
 
@@ -93,6 +94,10 @@ class FuseLoop:
         self._subscriptions = SensorSubscriptions(node, receive_node, settings, pipeline.robot_sensors)
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
+        # Held from the reading of the clock for a late tick until its snapshot is with the worker, while a poll looks whether the
+        # clock has jumped, and while a poll hands over its own snapshot. Otherwise a snapshot could be of the time before a jump
+        # that was dealt with meanwhile, or come after a newer one.
+        self._turn = threading.RLock()
         self._closed = False
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
         self._ended = threading.Event()
@@ -110,7 +115,7 @@ class FuseLoop:
         self._timers.append(self._poll_timer)
         self._wait_timer = self._timer(WAIT_POLL_S, self._poll_and_plan)
         self._wait_timer.cancel()
-        self._waits = False  # whether it runs
+        self._waits, self._waits_until_s = False, 0.0  # whether it runs, and until when at most
         self._timers.append(self._wait_timer)
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
@@ -183,14 +188,15 @@ class FuseLoop:
         now, subscriptions = self._now(), self._subscriptions
         if now.node_ns == 0:
             return  # simulated time has not begun
-        if self._pipeline.observe_clock(now.node_ns):
-            self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
-            subscriptions.discard()  # these messages are from the time before the jump
-            self._ticks.reset()
-            self._arrivals.reset()
+        with self._turn:
+            if self._pipeline.observe_clock(now.node_ns):
+                self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
+                subscriptions.discard()  # these messages are from the time before the jump
+                self._ticks.reset()
+                self._arrivals.reset()
+            self._ticks.begin(now.node_ns)
         if self._sim_time:
             self._arrivals.note(time.monotonic_ns(), now.node_ns)
-        self._ticks.begin(now.node_ns)
         fuse_due, fresh = self._ticks.is_due(now.node_ns), False
         for receiver in subscriptions:
             if not subscriptions.is_due(receiver, now.arrival_ns, fuse_due):
@@ -221,6 +227,7 @@ class FuseLoop:
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
         waits = not fresh and self._ticks.late_s(now.node_ns) < WAIT_FOR_SAMPLE_S
+        waits = waits and not (self._waits and time.monotonic() >= self._waits_until_s)
         if waits and self._pipeline.robot_sensors.sample_expected(now.arrival_ns):
             self._wait_for_sample(True)
             return
@@ -242,6 +249,8 @@ class FuseLoop:
     def _wait_for_sample(self, wait: bool) -> None:
         """Look again in a moment, or no longer; rclpy, which takes its time, is asked only where that changes something."""
         if wait:
+            if not self._waits:
+                self._waits_until_s = time.monotonic() + LONGEST_WAIT_S
             self._wait_timer.reset()
         elif self._waits:
             self._wait_timer.cancel()
@@ -251,33 +260,41 @@ class FuseLoop:
         """In the metronome's thread: take the snapshots for which the thread that reads messages is late, of what it has read."""
         while not self._ended.wait(self._ticks.until_missed_s(self._now().node_ns)):
             try:
-                now = self._now()
-                late_s = self._ticks.claim(now.node_ns) if self._ticks.is_missed(now.node_ns) else None
-                if late_s is not None:
-                    self._fuse(now, late_s, make_rows=False)
+                with self._turn:
+                    now = self._now()
+                    late_s = self._ticks.claim(now.node_ns) if self._ticks.is_missed(now.node_ns) else None
+                    if late_s is not None:
+                        self._fuse(now, late_s, make_rows=False)
             except Exception as error:
                 self._health.fail(error)
                 self._logger.error(f"a late tick failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
     def _fuse(self, now: Now, late_s: float, make_rows: bool = True) -> None:
         begin_s = time.monotonic()
-        self._pipeline.report_latency(now.arrival_ns)
-        tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns, make_rows, late_s)
-        # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
-        # nothing newer came.
-        tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
-        self._health.ticks += 1
-        self._worker.put(_Job(self._pipeline.resets, tick))
-        self._publishers.publish_mask(self._pipeline, tick, self._subscriptions.names)
-        for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
-            if warns:  # two calls, because rclpy ties a severity to each calling line
-                self._logger.warning(text)
-            else:
-                self._logger.info(text)
+        if make_rows:
+            self._pipeline.robot_sensors.make_rows()  # this may take long, and the next tick is not to wait for it
+        with self._turn:
+            self._pipeline.report_latency(now.arrival_ns)
+            tick = self._pipeline.snapshot(now.node_ns, now.arrival_ns, make_rows, late_s)
+            # overhead_ms counts from the arrival of the newest sample, or from the moment at which the tick was due if
+            # nothing newer came.
+            tick.waiting_since_s = begin_s - min(late_s, tick.newest_age_s)
+            self._health.ticks += 1
+            self._worker.put(_Job(self._pipeline.resets, tick))
+            self._publishers.publish_mask(self._pipeline, tick, self._subscriptions.names)
+            for warns, text in self._changes.follow(tick.statuses, tick.power, begin_s):
+                if warns:  # two calls, because rclpy ties a severity to each calling line
+                    self._logger.warning(text)
+                else:
+                    self._logger.info(text)
 
     def _infer_and_publish(self, job: _Job) -> None:
         """In the worker thread."""
-        prediction = self._pipeline.infer(job.tick)
+        try:
+            prediction = self._pipeline.infer(job.tick)
+        except Exception as error:  # whoever waits for a prediction is told that there is none
+            self._on_inference_error(error)
+            prediction = self._pipeline.failed(job.tick, error)
         if job.resets != self._pipeline.resets:
             return  # the clock jumped back meanwhile: this prediction belongs to the time before
         message = self._publishers.publish_prediction(prediction, self._now().node_ns)

@@ -189,6 +189,10 @@ class Pipeline:
             return Prediction(tick, False, "the model gave numbers that are not finite", stamp_ns=tick.node_ns)
         return Prediction(tick, True, "", inference, tick.snapshot.newest_ns)
 
+    def failed(self, tick: Tick, error: Exception) -> Prediction:
+        """The prediction of a snapshot on which `infer` has raised an error: it is invalid and says so."""
+        return Prediction(tick, False, f"inference failed: {type(error).__name__}: {error}", stamp_ns=tick.node_ns)
+
     def judge(self, tick: Tick) -> None:
         """Judge whether the sensors of a snapshot lie (docs/TRUST.md), once the prediction is out: none waits for it.
 
