@@ -42,6 +42,14 @@ def test_loss_and_return_are_one_line_each():
     assert not back.warns and back.text == "camera: OK again after 3.0 s"
 
 
+def test_a_sensor_that_returns_suspect_is_said_in_one_readable_sentence():
+    camera = Listener()
+    camera.tell(OK)
+    camera.tell(STALE)
+    (back,) = camera.tell(replace(OK, reason="unlike what the model was trained on: g", suspect=True), after_s=3.0)
+    assert back.warns and back.text == "camera: OK again after 3.0 s, unlike what the model was trained on: g"
+
+
 def test_a_flapping_sensor_is_throttled_and_the_rest_is_counted():
     camera = Listener()
     lines = [line for _ in range(300) for status in (STALE, OK) for line in camera.tell(status)]  # five changes a second

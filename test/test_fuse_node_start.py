@@ -3,6 +3,7 @@
 (The graph of a long-lived process may still list publishers of the test before.)
 """
 
+import itertools
 import shutil
 import signal
 from pathlib import Path
@@ -105,6 +106,20 @@ def test_simulated_clock_that_jumps_back(probe, start):
     )
     probe.wait_log(node, "jumped back")
     del publisher
+
+
+def test_the_clock_can_only_be_exchanged_while_the_node_is_not_active(probe, start):
+    node = start("-p", "use_sim_time:=true", *QUICK)
+    ticks = itertools.count(1000 * 100)
+    probe.feed("/clock", Clock, lambda _: Clock(clock=to_time(next(ticks) * 10_000_000)), 100.0)
+    probe.wait_new_prediction(lambda p: 1000 <= p.tick.sec < 10_000, "predictions in simulated time", node)
+    refused = probe.set_parameter("use_sim_time", False)
+    assert not refused.successful and "deactivate the node" in refused.reason
+    assert probe.set_parameter("use_sim_time", True).successful, "no change"
+    probe.bring_to("inactive", node)
+    assert probe.set_parameter("use_sim_time", False).successful
+    probe.bring_to("active", node)
+    probe.wait_new_prediction(lambda p: p.tick.sec > 10_000, "predictions on the clock of the system", node)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

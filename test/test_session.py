@@ -13,6 +13,7 @@ from sentryfuse_ros.replay.preparation import prepare, without_types
 from sentryfuse_ros.replay.run_record import ModelFacts, PredictionRow, SensorStatus, StatusRow
 from sentryfuse_ros.replay.schedule import DeliveryLog, deliveries
 from sentryfuse_ros.replay.session import PlayedRun, ReplayTask, judge, node_arguments
+from sentryfuse_ros.reporting.run_console import print_setup
 from sentryfuse_ros.settings import build_settings, read_yaml, write_yaml
 
 
@@ -45,6 +46,16 @@ def test_fault_on_a_sensor_nobody_configured(bag_path, tmp_path, capsys):
     script.write_text("faults:\n  - {sensor: sonar, kind: 'off', from: 0, to: 1}\n")
     assert main(["replay", str(bag_path), "--faults", str(script)]) == 2
     assert "'sonar'" in capsys.readouterr().err
+
+
+def test_a_battery_of_the_fault_file_takes_the_place_of_the_recorded_one(simulated, tmp_path, capsys):
+    script = tmp_path / "f.yaml"
+    script.write_text("battery:\n  - [0, 100]\n  - [2, 10]\n")
+    print_setup(prepare(ReplayTask(simulated)), 0)
+    assert "  battery: /battery_state\n" in capsys.readouterr().out
+    print_setup(prepare(ReplayTask(simulated, faults=script)), 0)
+    out = capsys.readouterr().out
+    assert "  battery: that of the fault file, in place of /battery_state\n" in out and "use them: /odom" in out
 
 
 def test_faults_that_are_never_injected_are_warned_of(bag_path, tmp_path):

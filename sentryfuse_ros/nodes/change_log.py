@@ -47,12 +47,12 @@ class _SensorLog:
         if (state, status.suspect) == self._said or not self._may_speak(now_s):
             return None
         text = f"{self._name}: {state.name}"
+        if state == State.OK and self._lost_s is not None and (self._said is None or self._said[0] != State.OK):
+            text += f" again after {now_s - self._lost_s:.1f} s"
         if status.reason:
             text += f", {status.reason}"
         if state == State.NEVER_SEEN:
             text += "; is its driver running, and is parameter " + self._name + ".topic right?"
-        if state == State.OK and self._lost_s is not None and (self._said is None or self._said[0] != State.OK):
-            text += f" again after {now_s - self._lost_s:.1f} s"
         if self._changes > 1:
             text += f" ({self._changes - 1} more changes were not logged)"
         self._said, self._changes = (state, status.suspect), 0

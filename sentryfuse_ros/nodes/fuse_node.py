@@ -296,6 +296,12 @@ class FuseNode(LifecycleNode):
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         result = self._declared.check_change(changes, configured=self._configured is not None)
+        if result.successful and self._loop is not None:
+            # rclpy would give the node the other clock at once, and everything that the loop remembers is on the old one.
+            clock = self.get_parameter("use_sim_time").value
+            if any(change.name == "use_sim_time" and change.value != clock for change in changes):
+                reason = "parameter use_sim_time is read at activate; deactivate the node to change it"
+                return SetParametersResult(successful=False, reason=reason)
         if result.successful and self._configured is not None:
             pipeline = self._configured.pipeline
             for change in changes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from ..bags.sensor_topics import BATTERY_TYPE
 from ..nanoseconds import NS_PER_S
 from ..replay.run_summary import RunResult
 from ..replay.scores import RunScores
@@ -23,12 +24,15 @@ def print_setup(prepared: PreparedReplay, domain_id: int) -> None:
             continue
         rate = rate_text(prepared.facts[sensor.name].rate_hz, sensor.model_input, prepared.specs)
         print(f"  {sensor.name}: {topic.name} ({topic.msg_type}, {topic.count} messages, {rate})")
-    if prepared.battery is not None:
+    replaced = [t.name for t in bag.topics.values() if t.msg_type == BATTERY_TYPE] if schedule.script.battery else []
+    if schedule.script.battery:
+        print("  battery: that of the fault file" + (f", in place of {', '.join(replaced)}" if replaced else ""))
+    elif prepared.battery is not None:
         print(f"  battery: {prepared.battery.name}")
     skipped_s = (schedule.start_ns - bag.start_ns) / NS_PER_S
     if skipped_s > 1.0:
         print(f"  begins with the first message that is played, {skipped_s:.1f} s after the first of the recording")
-    played = {topic.name for topic in schedule.sensors.values()} | set(schedule.other_topics)
+    played = {topic.name for topic in schedule.sensors.values()} | set(schedule.other_topics) | set(replaced)
     unused = [f"{t.name} ({t.msg_type})" for t in bag.topics.values() if t.name not in played]
     if unused:
         print("  not played, because fuse_node does not use them: " + ", ".join(unused))
