@@ -132,7 +132,7 @@ def test_where_the_model_fails_the_prediction_says_so(loop, monkeypatch):
 
 
 def test_a_clock_that_stands_still_does_not_keep_the_loop_waiting_for_a_sample(loop, handed_over, monkeypatch):
-    monkeypatch.setattr(loop._pipeline.robot_sensors, "sample_expected", lambda now_ns: True)
+    monkeypatch.setattr(loop._pipeline.robot_sensors, "sample_expected", lambda now_ns, within_s: True)
     began_s, waits = time.monotonic(), []
     while not handed_over and time.monotonic() - began_s < 180:
         loop._poll()

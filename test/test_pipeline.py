@@ -248,10 +248,14 @@ def test_watched_sensor_has_a_status_and_no_buffer(engine):
     assert not view.serves_model and view.buffered_rows == 0
 
 
-def test_a_sample_is_expected_only_of_a_sensor_on_schedule(robot):
+def test_a_sample_is_expected_where_one_is_due_within_the_wait_or_a_little_overdue(engine):
+    robot = Robot(engine, sensors=["lidar"])
+    robot.rates["lidar"] = 10
     robot.run(1.0)
-    assert robot.pipeline.robot_sensors.sample_expected(robot.now_ns)
-    assert not robot.pipeline.robot_sensors.sample_expected(robot.now_ns + NS)
+    sensors = robot.pipeline.robot_sensors
+    last_ns = sensors._sensors["lidar"].last_arrival_ns
+    expected = {ms: sensors.sample_expected(last_ns + ms * NS // 1000, 0.004) for ms in (0, 50, 95, 97, 120, 160, 1000)}
+    assert expected == {0: False, 50: False, 95: False, 97: True, 120: True, 160: False, 1000: False}
 
 
 def test_sensor_of_the_wrong_kind_for_its_input_is_refused(engine):

@@ -226,9 +226,9 @@ class FuseLoop:
 
     def _fuse_unless_a_sample_is_near(self, now: Now, fresh: bool) -> None:
         """Take the snapshot that is due; ``fresh``: this poll brought data for the model."""
-        waits = not fresh and self._ticks.late_s(now.node_ns) < WAIT_FOR_SAMPLE_S
-        waits = waits and not (self._waits and time.monotonic() >= self._waits_until_s)
-        if waits and self._pipeline.robot_sensors.sample_expected(now.arrival_ns):
+        left_s = WAIT_FOR_SAMPLE_S - self._ticks.late_s(now.node_ns)
+        waits = not fresh and left_s > 0 and not (self._waits and time.monotonic() >= self._waits_until_s)
+        if waits and self._pipeline.robot_sensors.sample_expected(now.arrival_ns, left_s):
             self._wait_for_sample(True)
             return
         self._wait_for_sample(False)

@@ -102,14 +102,16 @@ class RobotSensors:
         entry.feed(messages, arrival_ns, now_node_ns, now_arrival_ns, more_wait)
         return bool(messages) and entry.spec is not None and not entry.asleep
 
-    def sample_expected(self, now_arrival_ns: int) -> bool:
-        """Whether a live sensor's next sample is about to come, so that waiting a moment gives a fresher prediction."""
+    def sample_expected(self, now_arrival_ns: int, within_s: float) -> bool:
+        """Whether a live sensor's next sample is due within so long, or a little overdue, so that waiting for it gives a fresher
+        prediction."""
         for sensor in self._sensors.values():
             status = sensor.status
             if sensor.spec is None or sensor.asleep or status is None:
                 continue
             if status.live and status.rate_hz > 0:
-                if (now_arrival_ns - sensor.last_arrival_ns) * 1e-9 < SAMPLE_DUE_PERIODS / status.rate_hz:
+                silent_s, period_s = (now_arrival_ns - sensor.last_arrival_ns) * 1e-9, 1 / status.rate_hz
+                if period_s - within_s < silent_s < SAMPLE_DUE_PERIODS * period_s:
                     return True
         return False
 
