@@ -113,7 +113,9 @@ def test_a_full_console_and_a_closed_pipe_are_told_by_the_exit_status(tmp_path):
 
 
 def test_a_name_that_the_console_cannot_show_ends_no_command(tmp_path):
-    write = r"from sentryfuse_ros.cli import main, policy; policy.run = lambda args: print('stra\u00dfe \udce9'); main(['policy'])"
+    write = (
+        r"from sentryfuse_ros.cli import main, policy; policy.run = lambda args: print('stra\u00dfe \udce9'); main(['policy'])"
+    )
     variables = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
     ended = subprocess.run([sys.executable, "-c", write], capture_output=True, text=True, env=variables)
     assert (ended.returncode, ended.stdout) == (0, "stra\\xdfe \\udce9\n"), ended.stderr
