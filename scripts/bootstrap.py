@@ -87,10 +87,10 @@ def check_machine(python, system_ros):
             "ROS 2 from PyPI exists for Linux on x86-64 only, this is %s %s" % (platform.system(), platform.machine()),
             "install ROS 2 (Humble, Jazzy or Kilted) under /opt/ros and run make again",
         )
-    if re.search(r"\s", ROOT):
+    # The build of the messages fails on other letters than ASCII, and the kernel starts no script whose first line has a space.
+    if re.search(r"[^!-~]", ROOT):
         fail(
-            "the path %r has a space, with which the messages of ROS 2 cannot be built" % ROOT,
-            "move the folder and run make again",
+            "the path %r has a space or a letter that is not ASCII" % ROOT, "move the folder to a path without and run make again"
         )
     for tool in ("cc", "c++", "make"):
         if not shutil.which(tool):

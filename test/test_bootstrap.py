@@ -192,7 +192,8 @@ def test_an_interrupted_build_leaves_no_stamp_of_an_earlier_one(bootstrap, monke
     assert not (tmp_path / "build.stamp").exists()
 
 
-def test_a_path_with_a_space_is_refused_before_anything_is_installed(bootstrap, monkeypatch):
-    monkeypatch.setattr(bootstrap, "ROOT", "/home/me/my robot")
-    with pytest.raises(SystemExit, match="'/home/me/my robot' has a space"):
+@pytest.mark.parametrize("name", ["my robot", "r\u00e9pertoire"])
+def test_a_path_on_which_the_setup_would_fail_late_is_refused_at_once(bootstrap, monkeypatch, name):
+    monkeypatch.setattr(bootstrap, "ROOT", f"/home/me/{name}")
+    with pytest.raises(SystemExit, match=f"'/home/me/{name}' has a space or a letter that is not ASCII"):
         bootstrap.check_machine(sys.executable, "/opt/ros/jazzy")
