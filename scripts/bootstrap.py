@@ -87,6 +87,11 @@ def check_machine(python, system_ros):
             "ROS 2 from PyPI exists for Linux on x86-64 only, this is %s %s" % (platform.system(), platform.machine()),
             "install ROS 2 (Humble, Jazzy or Kilted) under /opt/ros and run make again",
         )
+    # The build of the messages fails on other letters than ASCII, and the kernel starts no script whose first line has a space.
+    if re.search(r"[^!-~]", ROOT):
+        fail(
+            "the path %r has a space or a letter that is not ASCII" % ROOT, "move the folder to a path without and run make again"
+        )
     for tool in ("cc", "c++", "make"):
         if not shutil.which(tool):
             fail("no %s on PATH; the messages are compiled here" % tool, "apt-get install build-essential")
@@ -184,12 +189,22 @@ def write_stamp(name, value):
         file.write(value)
 
 
+def remove_stamp(name):
+    try:
+        os.unlink(os.path.join(VENV, name))
+    except OSError:
+        pass
+
+
 def install_packages(python, system_ros):
     """Create .venv and install requirements.txt into it, unless that was done before for the same interpreter."""
     requirements = os.path.join(ROOT, "requirements.txt")
-    stamp = "%s %s %s" % (file_hash([requirements]), python, system_ros)
+    # With the place, which the scripts of an environment name: they start no more where the folder has been moved.
+    stamp = "%s %s %s %s" % (file_hash([requirements]), python, system_ros, VENV)
     if stamped("packages.stamp", stamp):
         return
+    remove_stamp("build.stamp")  # both first, so that nobody trusts what is left where this is interrupted
+    remove_stamp("packages.stamp")
     if os.path.exists(VENV):
         shutil.rmtree(VENV)
     os.makedirs(VENV)
@@ -299,6 +314,7 @@ def build(system_ros):
     if stamped("build.stamp", stamp):
         return
     say("building the messages and the package with colcon")
+    remove_stamp("build.stamp")
     installed = os.path.join(
         VENV, "lib", "python%d.%d" % version_of(os.path.join(VENV, "bin", "python")), "site-packages", "sentryfuse_ros"
     )

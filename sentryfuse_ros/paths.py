@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import DataError, ParameterError, SentryFuseError
 
 PACKAGE = "sentryfuse_ros"
+NO_FOLDER = Path(os.devnull, PACKAGE)  # nothing can be made in it, on any system
 
 
 def share_path(*parts: str) -> Path:
@@ -39,11 +40,24 @@ def share_path(*parts: str) -> Path:
     )
 
 
+def cache_root() -> Path | None:
+    """This package's folder below `$XDG_CACHE_HOME` or ~/.cache (XDG Base Directory); None if there is no home folder."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):  # the specification says to ignore a relative path
+        return Path(base, PACKAGE)
+    home = os.path.expanduser("~")  # "~" itself where nothing tells the home folder
+    return Path(home, ".cache", PACKAGE) if os.path.isabs(home) else None
+
+
 def cache_path(*parts: str) -> Path:
-    """Path of a file that can be made again at any time, below ``$XDG_CACHE_HOME/sentryfuse_ros`` (default ~/.cache). It and
-    its folder may not exist."""
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(base, PACKAGE, *parts)
+    """Path of a file that can be made again at any time, in `cache_root`. It and its folder may not exist, and where there is no
+    home folder, they cannot be made."""
+    return Path(cache_root() or NO_FOLDER, *parts)
+
+
+def expanded(path: str | Path) -> Path:
+    """A path with the home folder in the place of ~, and as it is where nothing tells the home folder."""
+    return Path(os.path.expanduser(path))
 
 
 def data_root() -> Path:
@@ -69,7 +83,7 @@ def model_path(model: str) -> Path:
 
     Raises SentryFuseError that lists the shipped models if there is no such checkpoint.
     """
-    path = Path(model).expanduser()
+    path = expanded(model)
     if model and path.exists():
         return path
     if path.name == model:  # a name, or nothing at all
@@ -86,8 +100,8 @@ def model_roots(at_start: str, configured: str) -> tuple[Path, ...]:
 
     configured: folders separated by colons.
     """
-    given = [Path(folder).expanduser() for folder in configured.split(":") if folder]
-    return (*share_path("models").iterdir(), Path(at_start).expanduser(), *given)
+    given = [expanded(folder) for folder in configured.split(":") if folder]
+    return (*share_path("models").iterdir(), expanded(at_start), *given)
 
 
 def check_model_root(path: Path, roots: Iterable[Path]) -> None:

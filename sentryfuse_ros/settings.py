@@ -7,6 +7,7 @@ tests read the same YAML file without a node.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -207,9 +208,25 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text: ROS 2 takes a bare y or n for a truth value, and a bare 1e3 for a number, unlike PyYAML."""
+
+    def represent_str(self, data: str) -> yaml.ScalarNode:
+        return self.represent_scalar("tag:yaml.org,2002:str", data, style='"')
+
+
+_Dumper.add_representer(str, _Dumper.represent_str)
+
+
+def text_argument(name: str, value: str) -> str:
+    """What follows ``-p`` on the command line of a node to give it a text: quoted, because ROS 2 reads the value as YAML, in
+    which ``#`` behind a space begins a comment."""
+    return f"{name}:={json.dumps(value, ensure_ascii=False)}"
+
+
 def write_yaml(path: Path, flat: Mapping[str, Any]) -> None:
     """Write flat parameters as a parameter file for every node, which `read_yaml` and ROS 2 read alike. Raises OSError."""
-    text = yaml.safe_dump({"/**": {PARAMETERS_KEY: dict(flat)}}, allow_unicode=True, sort_keys=False)
+    text = yaml.dump({"/**": {PARAMETERS_KEY: dict(flat)}}, Dumper=_Dumper, allow_unicode=True, sort_keys=False)
     write_atomically(path, text)
 
 

@@ -147,3 +147,53 @@ def test_an_unsupported_interpreter_is_named(bootstrap, tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHON", str(tmp_path / "python2.7"))
     with pytest.raises(SystemExit, match="python2.7 is not a working Python; Python 3.10 to 3.13 is needed"):
         bootstrap.choose_python(None)
+
+
+def test_an_environment_that_was_moved_or_half_removed_is_made_anew(bootstrap, monkeypatch, tmp_path):
+    made = []
+
+    def run(command, *_, **__):
+        made.append(command)
+        if "--report" in command:
+            Path(command[command.index("--report") + 1]).write_text('{"install": []}')
+
+    monkeypatch.setattr(bootstrap, "run", run)
+    monkeypatch.setattr(bootstrap, "version_of", lambda python: (3, 11))
+    monkeypatch.setattr(bootstrap, "relocate", lambda: None)
+    bootstrap.install_packages("/usr/bin/python3", None)
+    once = len(made)
+    bootstrap.install_packages("/usr/bin/python3", None)
+    assert len(made) == once
+    moved = tmp_path.parent / f"{tmp_path.name}_moved"
+    tmp_path.rename(moved)
+    monkeypatch.setattr(bootstrap, "VENV", str(moved))
+    bootstrap.install_packages("/usr/bin/python3", None)
+    assert len(made) == 2 * once, "its scripts name the place where it was"
+    (moved / "build.stamp").write_text("built")
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap.shutil, "rmtree", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.install_packages("/usr/bin/python3.12", None)
+    assert not list(moved.glob("*.stamp")), "what is left must not be trusted where the old inputs come back"
+
+
+def test_an_interrupted_build_leaves_no_stamp_of_an_earlier_one(bootstrap, monkeypatch, tmp_path):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    (tmp_path / "build.stamp").write_text("of other inputs")
+    monkeypatch.setattr(bootstrap, "run", interrupted)
+    monkeypatch.setattr(bootstrap, "version_of", lambda python: (3, 11))
+    with pytest.raises(KeyboardInterrupt):
+        bootstrap.build(None)
+    assert not (tmp_path / "build.stamp").exists()
+
+
+@pytest.mark.parametrize("name", ["my robot", "r\u00e9pertoire"])
+def test_a_path_on_which_the_setup_would_fail_late_is_refused_at_once(bootstrap, monkeypatch, name):
+    monkeypatch.setattr(bootstrap, "ROOT", f"/home/me/{name}")
+    with pytest.raises(SystemExit, match=f"'/home/me/{name}' has a space or a letter that is not ASCII"):
+        bootstrap.check_machine(sys.executable, "/opt/ros/jazzy")

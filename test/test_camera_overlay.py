@@ -117,3 +117,13 @@ def test_a_picture_that_takes_too_long_to_decode_is_not_shown():
 def test_a_broken_message_gives_no_picture():
     assert read_picture("sensor_msgs/msg/Image", b"\x00\x01\x00\x00abc") is None
     assert read_picture("sensor_msgs/msg/CompressedImage", b"") is None
+
+
+def test_every_one_of_many_sensors_is_shown():
+    names = ("front_camera", "imu", "microphone", "lidar", "rear_camera", "wheels", "motors", "gps")
+    picture = np.full((480, WIDTH, 3), 255, np.uint8)
+    for count in range(1, len(names) + 1):
+        chips = [SensorChip(name, "OK") for name in names[:count]]
+        last = [*chips[:-1], SensorChip(names[count - 1], "STALE")]
+        drawn = [draw_overlay(picture, Caption("gravel", True, 0.8, 0.3, tuple(sensors))) for sensors in (chips, last)]
+        assert (drawn[0] != drawn[1]).any(), names[count - 1]

@@ -59,6 +59,13 @@ def test_doctor_reads_and_prints_the_variable_that_this_fast_dds_reads(monkeypat
     assert doctor_ros.check_profile().level == "ok"
 
 
+def test_the_line_for_the_shell_is_quoted(monkeypatch):
+    monkeypatch.delenv("FASTRTPS_DEFAULT_PROFILES_FILE", raising=False)
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    monkeypatch.setattr(doctor_ros, "share_path", lambda *parts: Path("/opt/my robot", *parts))
+    assert "='/opt/my robot/config/fastdds_large_messages.xml'" in doctor_ros.check_profile().remedy
+
+
 HIDE = """
 import sys
 from importlib.machinery import PathFinder

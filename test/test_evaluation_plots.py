@@ -1,11 +1,16 @@
 """Labels in the figures of an evaluation."""
 
+import itertools
+import warnings
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentryfuse_ros.reporting.evaluation_plots import spread
+from sentryfuse_ros.evaluation.records import MaskResult
+from sentryfuse_ros.reporting.evaluation_plots import accuracy_heat_map, spread
+from sentryfuse_ros.reporting.svg import svg_of
 
 
 @pytest.mark.parametrize(
@@ -29,3 +34,16 @@ def test_labels_keep_their_order_and_their_distance(places):
     order = np.argsort(places, kind="stable")
     assert np.all(np.diff(np.array(moved)[order]) >= 10.0 - 1e-6)
     assert np.mean(moved) == pytest.approx(np.mean(places))
+
+
+def test_the_names_of_eight_sensors_leave_room_for_their_cells():
+    names = [f"sensor_{i}" for i in range(8)]
+    masks = sorted((mask for mask in itertools.product((True, False), repeat=8) if sum(mask) > 6), key=lambda mask: -sum(mask))
+    rows = [
+        MaskResult("".join("01"[bit] for bit in mask), tuple(itertools.compress(names, mask)), level, 9, 0.5, None, 0.1, 0.9)
+        for mask in masks
+        for level in (0.0, 0.9)
+    ]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # matplotlib gives up its layout with a warning
+        svg_of(accuracy_heat_map(rows, (0.0, 0.9)), "heat", "accuracy")

@@ -100,6 +100,14 @@ def test_a_broken_promise_fails_its_row(kind, changes, words):
     assert not row.passed and words in row.trouble
 
 
+def test_a_pause_from_one_row_into_the_next_fails_the_row_in_which_it_begins():
+    plan = plan_matrix(SENSORS, ["off"])
+    boundary_s = plan.faults[1].from_s
+    run, delivered = played(plan, faithful(plan), pause_at=boundary_s - 0.15)
+    rows = judge_matrix(plan, run, delivered, LIMITS)
+    assert [row.passed for row in rows] == [False, True, True] and "a pause of" in rows[0].trouble, rows
+
+
 def test_valid_predictions_without_any_sensor_fail_the_last_row():
     plan = plan_matrix(SENSORS, ["off"])
     run, log = played(plan, faithful(plan))

@@ -97,3 +97,25 @@ def test_an_error_of_the_system_is_one_line(tmp_path):
         f"sentryfuse policy: file {path}: saw File too large, expected a file that can be read or written\n",
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def run_policy(tmp_path, command, **variables):
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    script = command.format(policy=f"{sys.executable} -m sentryfuse_ros.cli policy")
+    return subprocess.run(["bash", "-c", script], capture_output=True, text=True, env={**kept, **variables}, cwd=tmp_path)
+
+
+def test_a_full_console_and_a_closed_pipe_are_told_by_the_exit_status(tmp_path):
+    ended = run_policy(tmp_path, "{policy} > /dev/full")
+    assert ended.returncode == 2 and ended.stderr.count("\n") == 1 and "No space left on device" in ended.stderr
+    ended = run_policy(tmp_path, "{policy} | true; exit ${{PIPESTATUS[0]}}")
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+def test_a_name_that_the_console_cannot_show_ends_no_command(tmp_path):
+    write = (
+        r"from sentryfuse_ros.cli import main, policy; policy.run = lambda args: print('stra\u00dfe \udce9'); main(['policy'])"
+    )
+    variables = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    ended = subprocess.run([sys.executable, "-c", write], capture_output=True, text=True, env=variables)
+    assert (ended.returncode, ended.stdout) == (0, "stra\\xdfe \\udce9\n"), ended.stderr

@@ -21,6 +21,7 @@ def test_frames_are_the_newest_before_each_time(simulated):
         topic = bag.topics["/camera/image_raw"]
         frames = frames_at(bag, topic, [0.0, 1.05, 1.06, 2.5, 3.5, 99.0], bag.start_ns)
         again = frames_of_run(bag, topic, [1.05, 11.05], 10.0, bag.start_ns)
+        single = frames_of_run(bag, topic, [1.05], 0.0, bag.start_ns)  # as of one message, which is played without a gap
         times = [(t - bag.start_ns) * 1e-9 for t, _ in recorded]
     # Before the first frame and long after the last there is none to show.
     assert [f.at_s for f in frames] == [1.05, 1.06, 2.5, 3.5]
@@ -29,6 +30,7 @@ def test_frames_are_the_newest_before_each_time(simulated):
     pixels = message.data.reshape(message.height, message.width, 3) / 255
     assert np.allclose(frames[2].pixels, pixels, atol=1e-6)
     assert [f.at_s for f in again] == [1.05, 11.05] and np.array_equal(again[0].pixels, again[1].pixels)
+    assert [f.at_s for f in single] == [1.05]
 
 
 def test_a_black_picture_is_shown_and_a_broken_one_is_not(simulated):

@@ -252,3 +252,34 @@ def test_what_a_tick_saw_of_the_messages_after_a_fault_is_not_counted_as_its_sta
     fault = InjectedFault("camera", "freeze", 2.0, to_s)
     v = judge_fault(fault, statuses({(2.5, 4.95): "FROZEN", (4.95, 5.05): "RECOVERING"}), delivered(fault), LIMITS, 10.0)
     assert v.seen_as == seen_as
+
+
+def test_a_node_that_falls_silent_before_the_end_is_caught():
+    rows = statuses({})
+    made = predictions(rows)[:40]
+    s = summarise(made, rows, [], delivered(OFF), LIMITS, 10.0, end_wall_s=10.0)
+    assert s.max_gap_s == pytest.approx(6.0) and "a gap of 6 s" in s.promises_broken[0]
+    s = summarise(made[:1], rows, [], delivered(OFF), LIMITS, 10.0, end_wall_s=10.0)
+    assert s.max_gap_s == pytest.approx(9.9) and not s.promises_kept
+    assert summarise(predictions(rows), rows, [], delivered(OFF), LIMITS, 10.0, end_wall_s=10.1).promises_kept
+
+
+@pytest.mark.parametrize(
+    ("speed", "gap_s", "kept"), [(0.5, 0.35, True), (0.5, 0.45, False), (4.0, 0.15, True), (4.0, 0.25, False)]
+)
+def test_a_slow_playback_stretches_the_pauses_on_the_wall_clock(speed, gap_s, kept):
+    rows = statuses({})
+    made = [replace(p, wall_s=gap_s * i) for i, p in enumerate(predictions(rows))]
+    assert summarise(made, rows, [], delivered(OFF), replace(LIMITS, speed=speed), 10.0).promises_kept == kept
+
+
+def test_an_overhead_that_is_not_finite_is_caught():
+    rows = statuses({})
+    made = predictions(rows)
+    made[3] = replace(made[3], overhead_ms=float("nan"))
+    assert "not finite" in summarise(made, rows, [], delivered(OFF), LIMITS, 10.0).promises_broken[0]
+
+
+def test_the_rate_is_that_of_the_periods_between_predictions():
+    rows = statuses({}, end_s=0.3)
+    assert summarise(predictions(rows), rows, [], delivered(OFF), LIMITS, 0.3).rate_hz == 10.0

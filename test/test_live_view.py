@@ -58,3 +58,17 @@ def test_live_view_renders_every_state():
     console.print(render(latest, script))
     text = console.export_text()
     assert "no prediction: no live sensor" in text and "no prediction yet" in text
+
+
+def test_brackets_in_a_reason_are_no_markup():
+    from types import SimpleNamespace as N
+
+    from rich.console import Console
+
+    from sentryfuse_ros.reporting.live_view import render
+
+    sensor = N(name="camera", state=1, reason="encoding [/bold] or [red]", rate_hz=3.0, age_s=0.1, model_input="camera")
+    latest = N(t_s=2.5, prediction=None, mask=N(sensors=[sensor]), pruning=None, info=None, caption=None)
+    console = Console(width=160, record=True, file=open("/dev/null", "w"))
+    console.print(render(latest, FaultScript()))
+    assert "encoding [/bold] or [red]" in console.export_text()

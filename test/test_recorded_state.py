@@ -33,5 +33,7 @@ def test_black_pictures_keep_a_camera_from_being_ok(tmp_path):
         assert recorded("camera", 2.5) == (4.2, "")
         again = schedule.period_s(bag)
         assert recorded("camera", again + 0.5)[0] == pytest.approx(again + 0.7)
-        never, why = recorded("camera", 5.5)
+        assert recorded("camera", 5.5)[0] == pytest.approx(again + 0.2), "good pictures come with the next pass"
+        assert recorded("camera", 6.5)[0] == pytest.approx(again + 0.2), "as after a fault that ends between two passes"
+        never, why = recorded("camera", again + 5.5)
         assert never is None and "BLACK" in why

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from sentryfuse_ros.errors import BagError, ParameterError
+from sentryfuse_ros.errors import BagError, ParameterError, SentryFuseError
+from sentryfuse_ros.paths import cache_path, model_path
 from sentryfuse_ros.replay import recording_cache
 from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_complete, make
 
@@ -89,3 +90,16 @@ def test_cache_folder_follows_the_environment(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", "relative")
     monkeypatch.setenv("HOME", str(tmp_path))
     assert cache_folder() == tmp_path / ".cache" / "sentryfuse_ros" / "recordings"
+
+
+def test_without_a_home_folder_nothing_is_kept_in_the_working_folder(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # no account has this number
+    assert cache_folder() is None
+    with pytest.raises(OSError):
+        cache_path("plan_costs").mkdir(parents=True)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(SentryFuseError, match="no file at ~nobody_at_all/model"):
+        model_path("~nobody_at_all/model")

@@ -1,6 +1,7 @@
 """The result of a replay as an mcap file, and what is shown of it."""
 
 import json
+import os
 import re
 import sys
 
@@ -50,6 +51,24 @@ def test_a_run_that_failed_leaves_nothing(tmp_path, recording):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="another --mcap"):
         ResultBag(tmp_path / "file" / "run.mcap", recording, {})
+
+
+def test_a_link_stays_and_a_pipe_is_refused(tmp_path, recording):
+    (tmp_path / "disk").mkdir()
+    link = tmp_path / "run.mcap"
+    link.symlink_to(tmp_path / "disk" / "target.mcap")
+    ResultBag(link, recording, {}).close()
+    assert link.is_symlink() and [path.name for path in (tmp_path / "disk").iterdir()] == ["target.mcap"]
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="a folder, device or pipe"):
+        ResultBag(tmp_path / "pipe", recording, {})
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_nothing_is_left_where_a_topic_cannot_be_announced(tmp_path, recording):
+    with pytest.raises(KeyError):
+        ResultBag(tmp_path / "results" / "run.mcap", recording, {"/no/such/topic": "no_such_msgs/msg/Type"})
+    assert not list((tmp_path / "results").iterdir())
 
 
 def test_every_panel_of_the_foxglove_layout_shows_something_that_exists():

@@ -53,6 +53,13 @@ def test_a_row_of_verdicts_is_drawn_where_there_are_any():
         assert rows == ["truth", "prediction", *(["correct or wrong"] if judged else [])]
 
 
+def test_a_prediction_whose_times_are_no_numbers_does_not_end_the_drawing():
+    record = made_up_record(LABELS, SCRIPT, 10.0)
+    for name in ("inference_ms", "overhead_ms", "confidence"):
+        odd = [replace(p, **{name: float("nan")}) if i == 5 else p for i, p in enumerate(record.predictions)]
+        assert "</svg>" in draw_run(replace(record, predictions=odd))
+
+
 def test_labels_that_look_like_mathematics_are_drawn_as_they_are():
     labels = Labels.of_seconds(((0.0, 4.0, "$x^{$"), (4.0, 8.0, "$\\frac{1}$ of $"), (8.0, 10.0, "<script>")))
     text = draw_run(made_up_record(labels, FaultScript(), 10.0, wrong_share=0.1))

@@ -30,6 +30,7 @@ def bag_path(tmp_path_factory):
         (["replay", "BAG", "--params-file", "/no/params.yaml"], ["parameter file /no/params.yaml"]),
         (["replay", "BAG", "--map", "camera=/cam/depth"], ["--map", "SENSOR:=TOPIC"]),
         (["replay", "BAG", "--repeat", "0"], ["--repeat: saw 0", "1 or more"]),
+        (["replay", "BAG", "--repeat", "2", "--gap", "inf"], ["--gap: saw inf", "0 to 86400 s"]),
         (["replay", "BAG", "--speed", "0"], ["--speed: saw 0.0", "0.05 to 20"]),
         (["replay", "BAG", "--domain-id", "300"], ["--domain-id", "0 to 101"]),
         (["replay", "BAG", "--mcap-inputs"], ["--mcap-inputs: saw no --mcap, expected --mcap FILE"]),

@@ -1,7 +1,10 @@
 """Parameters: the shipped YAML agrees with the table, bad values are named, and unknown names get a suggestion."""
 
+import json
 import math
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -10,7 +13,7 @@ from sentryfuse_ros.errors import ParameterError, SeveralParameterErrors
 from sentryfuse_ros.parameters import PARAMETERS, SENSOR_PARAMETERS
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.sensor_kinds import sensor_kinds
-from sentryfuse_ros.settings import build_settings, flatten, read_yaml, unknown_names
+from sentryfuse_ros.settings import build_settings, flatten, read_yaml, text_argument, unknown_names, write_yaml
 
 # Shown in a comment, because no sensor of the default model has them.
 SERIES_PARAMETERS = ("fields", "field_min", "field_max", "part")
@@ -205,3 +208,29 @@ def test_round_trip_of_every_default():
         yaml.safe_dump({p.name: list(p.default) if isinstance(p.default, tuple) else p.default for p in PARAMETERS})
     )
     assert build_settings(tree).values == build_settings({}).values
+
+
+READ_BY_ROS = """
+import json, sys, rclpy
+from rclpy.node import Node
+rclpy.init(args=sys.argv)
+node = Node("node", allow_undeclared_parameters=True, automatically_declare_parameters_from_overrides=True)
+print(json.dumps({name: node.get_parameter(name).value for name in ("fields", "texts", "model", "rate")}))
+"""
+
+
+def test_texts_reach_a_node_as_they_are(tmp_path):
+    """ROS 2 reads a bare y as true and a bare 1e3 as a number, and takes what follows # for a comment."""
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
+    written = {
+        "fields": ["x", "y", "z"],
+        "texts": ["n", "1e3", "off", "", "2024_05_01", "a: b #c", "gr\u00fc\u00df"],
+        "rate": 10.0,
+    }
+    write_yaml(tmp_path / "p.yaml", written)
+    assert read_yaml(tmp_path / "p.yaml") == written
+    model = "/runs/run #3: gr\u00fc\u00df/model"
+    command = [sys.executable, "-c", READ_BY_ROS, "--ros-args", "--params-file", str(tmp_path / "p.yaml")]
+    ended = subprocess.run([*command, "-p", text_argument("model", model)], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert json.loads(ended.stdout) == {**written, "model": model}

@@ -255,6 +255,16 @@ def test_a_series_keeps_its_bags_but_refuses_those_of_another_duration(tmp_path,
     assert [p.name for p in tmp_path.iterdir()] == ["val_000004"]  # refused before anything is made
 
 
+def test_a_series_refuses_bags_that_were_disturbed_otherwise(tmp_path):
+    same = ("--seed", "4", "--duration", "1", "--count", "1")
+    series(tmp_path, *same, "--nuisance", "none", "mud=0.5")
+    series(tmp_path, *same, "--nuisance", "none", "mud=0.5")
+    with pytest.raises(BagError, match="val_000004: saw one there already with darkness 0, mud 0.5, expected darkness 1, mud 0;"):
+        series(tmp_path, *same, "--nuisance", "none", "darkness=1")
+    with pytest.raises(BagError, match="give the same --nuisance"):
+        series(tmp_path, *same)
+
+
 def test_a_series_refuses_a_run_file_it_cannot_read(tmp_path):
     (tmp_path / "val_000004").mkdir()
     (tmp_path / "val_000004" / "run.json").write_text("[]")

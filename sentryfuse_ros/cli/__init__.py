@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
+import os
 import signal
 import sys
 import threading
@@ -36,10 +38,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a verb; returns the exit status. Errors of this package and of files are printed in one line, with status
     2."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")  # a path or a class name that the console cannot show ends no run
     wanted = next((a for a in arguments if not a.startswith("-")), "")
     try:
         with _terminable():
-            return _run(arguments, wanted)
+            status = _run(arguments, wanted)
+            sys.stdout.flush()  # here, because a full disk or a closed pipe has no exit status of ours afterwards
+            return status
     except SentryFuseError as error:
         told: SentryFuseError = error
     except ImportError as error:
@@ -50,12 +56,23 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # `sentryfuse doctor | head`
         sys.stderr.close()
+        _drop_output()
         return 141
     except OSError as error:  # a full disk, a folder that went away meanwhile
+        _drop_output()
         thing = f"file {error.filename}" if error.filename else "file or console"
         told = SentryFuseError(thing, reason_of(error), "a file that can be read or written")
     print(f"sentryfuse {wanted}: {told}", file=sys.stderr)
     return 2
+
+
+def _drop_output() -> None:
+    """Forget what the console did not take: Python would try to write it once more at the end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stdout.fileno())
 
 
 class Terminated(KeyboardInterrupt):

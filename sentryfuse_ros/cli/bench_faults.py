@@ -25,7 +25,7 @@ from ..replay.schedule import DeliveryLog, Schedule, deliveries
 from ..replay.session import limits_of
 from ..sensing.trust_table import MEASURED
 from ..sensor_kinds import kind_of_message
-from ..settings import Settings, build_settings, read_yaml
+from ..settings import Settings, build_settings, read_yaml, text_argument
 
 FAULTS = """\
 Play a simulated drive into a fuse_node of its own process, inject every kind of fault into every sensor, one after the other,
@@ -120,7 +120,12 @@ def _stage(args: argparse.Namespace, domain_id: int, name: str, *parameters: str
     arguments = ["--ros-args", "--params-file", str(share_path("config", "fuse.yaml").absolute())]
     sensors = [*read_yaml(share_path("config", "fuse.yaml"))["sensors"], "odometry"]
     series = [f"{name}:={json.dumps(value)}" for name, value in (SERIES | {"sensors": sensors}).items()]
-    for parameter in (f"model:={model_path(MODEL).absolute()}", "diagnostics_rate_hz:=4.0", *series, *parameters):
+    for parameter in (
+        text_argument("model", str(model_path(MODEL).absolute())),
+        "diagnostics_rate_hz:=4.0",
+        *series,
+        *parameters,
+    ):
         arguments += ["-p", parameter]
     return Stage(arguments, domain_id, args.out / f"fuse_node_{name}.log")
 
@@ -191,7 +196,8 @@ def _scenarios(
     rows = door.clock_scenarios(_stage(args, domain_id, "clock", "use_sim_time:=true"), topics, samples, period_s, say)
     fuzzed = QUICK_FUZZED_OVER_DDS if args.quick else FUZZED_OVER_DDS
     rows += door.live_scenarios(_stage(args, domain_id, "live"), topics, samples, model_inputs, period_s, fuzzed, say)
-    slow = (f"model:={_slow_model(args.out / 'slow_model').absolute()}", f"fuse_rate_hz:={SLOW_RATE_HZ}", "budget:=flops")
+    model = str(_slow_model(args.out / "slow_model").absolute())
+    slow = (text_argument("model", model), f"fuse_rate_hz:={SLOW_RATE_HZ}", "budget:=flops")
     stage = _stage(args, domain_id, "slow", *slow, "warm_up:=false")
     rows.append(door.slow_inference(stage, topics, samples, 1.0 / SLOW_RATE_HZ, say))
     print(file=sys.stderr)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def check_profile() -> Finding:
     # Fast DDS 3, which came with Kilted, reads a variable of another name.
     variable = "FASTRTPS_DEFAULT_PROFILES_FILE" if distro.startswith(FAST_DDS_2) else "FASTDDS_DEFAULT_PROFILES_FILE"
     profile = os.environ.get(variable)
-    export = f"export {variable}={share_path('config', 'fastdds_large_messages.xml')}"
+    export = f"export {variable}={shlex.quote(str(share_path('config', 'fastdds_large_messages.xml')))}"
     if not profile:
         found = "none: best-effort images and clouds of more than about 512 KB will be lost"
         return Finding(NOTE, "transport profile", found, f"in the shell that starts your drivers: {export}")

@@ -54,9 +54,9 @@ def run(args: argparse.Namespace) -> int:
 def _model_file(model: str) -> Path:
     """The model whose trust file is written. Raises ParameterError for the mere name of a shipped model."""
     from ..errors import ParameterError
-    from ..paths import share_path
+    from ..paths import expanded, share_path
 
-    path = Path(model).expanduser()
+    path = expanded(model)
     shipped = share_path("models") / model
     if path.exists() or path.name != model or not shipped.exists():
         return path

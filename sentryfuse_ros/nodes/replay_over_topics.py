@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -47,6 +48,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
                 player.wait_until_ready(fuser, lambda: collector.latest.info is not None)
                 strangers.check()
                 end_s = player.play(replay.stream, replay.speed, show_latest)
+                end_wall_s = time.monotonic() - player.held_up_s
                 exit_status = fuser.stop()  # what it publishes until then is still collected
     finally:
         fuser.stop()
@@ -61,6 +63,7 @@ def replay_over_topics(replay: TopicReplay, show: Callable[[LatestMessages], Non
         captions=collector.captions,
         holes=player.holes,
         streams=collector.streams,
+        end_wall_s=end_wall_s,
     )
 
 

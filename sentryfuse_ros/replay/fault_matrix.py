@@ -8,6 +8,7 @@ publisher beside the sensor must be named.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -231,8 +232,8 @@ class _Judge:
         )
 
     def gap_periods(self, from_s: float, to_s: float) -> float | None:
-        """Longest pause between two predictions in a stretch of the run, in fuse periods; None with under two predictions."""
-        return longest_gap_periods([p for p in self.run.predictions if from_s <= p.t_s < to_s], self.limits.fuse_period_s)
+        """Longest pause between two predictions that begins in a stretch of the run, in fuse periods; None with under two."""
+        return longest_gap_periods(begun_within(self.run.predictions, from_s, to_s), self.limits.fuse_period_s)
 
     def _verdict(self, fault: InjectedFault) -> FaultVerdict:
         delivered = self.delivered
@@ -240,6 +241,12 @@ class _Judge:
             sound_s = [t for t in delivered.sound_s.get(fault.sensor, []) if not fault.to_s <= t < fault.to_s + fault.by_s]
             delivered = DeliveryLog(delivered.all_s, {**delivered.sound_s, fault.sensor: sound_s})
         return judge_fault(fault, self.run.statuses, delivered, self.limits, self.run.end_s)
+
+
+def begun_within(predictions: Sequence[PredictionRow], from_s: float, to_s: float) -> Sequence[PredictionRow]:
+    """The predictions of a stretch of the run, and the next one, so that every pause of the run belongs to one stretch."""
+    begin, end = (bisect_left(predictions, t_s, key=lambda p: p.t_s) for t_s in (from_s, to_s))
+    return predictions[begin : end + 1] if end > begin else ()
 
 
 def longest_gap_periods(predictions: Sequence[PredictionRow], period_s: float) -> float | None:

@@ -55,9 +55,10 @@ def frames_at(bag: Bag, topic: Topic, times_s: Sequence[float], start_ns: int) -
 def frames_of_run(bag: Bag, topic: Topic, times_s: Sequence[float], period_s: float, start_ns: int) -> list[Frame]:
     """`frames_at` for a recording that was played repeatedly, one pass beginning every ``period_s``."""
     out = []
-    for n in range(int(max(times_s, default=-1.0) // period_s) + 1):
+    passes = int(max(times_s, default=-1.0) // period_s) + 1 if period_s > 0 else 1
+    for n in range(passes):
         begin_s = n * period_s
-        own = [t - begin_s for t in times_s if begin_s <= t < begin_s + period_s]
+        own = [t - begin_s for t in times_s if begin_s <= t < begin_s + period_s or period_s <= 0]
         out += [Frame(f.at_s + begin_s, f.recorded_s + begin_s, f.pixels) for f in frames_at(bag, topic, own, start_ns)]
     return out
 

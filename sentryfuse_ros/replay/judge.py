@@ -37,11 +37,20 @@ class SensorLimits:
 
 @dataclass(frozen=True)
 class Limits:
-    """What is promised for a run; `overhead_ms` is the limit of the 99th percentile of the overhead."""
+    """What is promised for a run; `overhead_ms` is the limit of the 99th percentile of the overhead.
+
+    speed: of the playback. At half of it, a fuse period lasts twice as long on the wall clock.
+    """
 
     fuse_period_s: float
     sensors: Mapping[str, SensorLimits]
     overhead_ms: float = 10.0
+    speed: float = 1.0
+
+    @property
+    def gap_s(self) -> float:
+        """The longest pause between two predictions on the wall clock."""
+        return round(2 * self.fuse_period_s / min(self.speed, 1.0), 6)
 
 
 @dataclass(frozen=True)

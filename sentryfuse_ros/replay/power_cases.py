@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .fault_matrix import GAP_PERIODS, MatrixRow, longest_gap_periods
+from .fault_matrix import GAP_PERIODS, MatrixRow, begun_within, longest_gap_periods
 from .run_record import PowerRow, PredictionRow
 
 NAN = float("nan")
@@ -88,7 +88,7 @@ def judge_power(cases: Sequence[PowerCase], run: PowerRun) -> list[MatrixRow]:
 def _judge(case: PowerCase, begin_s: float, run: PowerRun) -> MatrixRow:
     end_s = begin_s + CASE_S
     said = [row for row in run.power if begin_s + PRIME_S <= row.t_s < end_s]
-    gap = longest_gap_periods([p for p in run.predictions if begin_s <= p.t_s < end_s], run.fuse_period_s)
+    gap = longest_gap_periods(begun_within(run.predictions, begin_s, end_s), run.fuse_period_s)
     troubles = []
     if gap is None or gap > GAP_PERIODS:
         troubles.append(f"a pause of {gap} periods between predictions" if gap else "no predictions")

@@ -22,6 +22,8 @@ from .schedule import Schedule
 from .scores import labels_of_run
 from .session import PreparedReplay, ReplayTask
 
+LONGEST_GAP_S = 86400.0  # between two passes of a recording
+
 
 def prepare(task: ReplayTask) -> PreparedReplay:
     """Read and check everything that a task names. Raises SentryFuseError."""
@@ -86,7 +88,7 @@ def _check_numbers(task: ReplayTask) -> None:
     for option, value, allowed, expected in (
         ("--repeat", task.repeat, task.repeat >= 1, "1 or more"),
         ("--speed", task.speed, 0.05 <= task.speed <= 20, "0.05 to 20"),
-        ("--gap", task.gap_s, task.gap_s >= 0, "0 s or more"),
+        ("--gap", task.gap_s, 0 <= task.gap_s <= LONGEST_GAP_S, f"0 to {LONGEST_GAP_S:g} s"),
         ("--to", task.to_s, task.to_s is None or task.to_s > 0, "more than 0 s"),
     ):
         if not allowed:

@@ -16,6 +16,7 @@ from ..bags.find import METADATA
 from ..bags.label_sources import INTERVALS_FILE
 from ..bags.run_description import RUN_FILE
 from ..errors import BagError, reason_of
+from ..paths import cache_root
 
 MAKING = "making-"  # start of the name of a folder in which a recording is being made; the id of the process follows
 
@@ -86,14 +87,9 @@ def simulation_version() -> str:
 
 
 def cache_folder() -> Path | None:
-    """This package's folder below `$XDG_CACHE_HOME` or ~/.cache (XDG Base Directory); None if there is no home folder."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    if os.path.isabs(base):  # the specification says to ignore a relative path
-        return Path(base) / "sentryfuse_ros" / "recordings"
-    try:
-        return Path.home() / ".cache" / "sentryfuse_ros" / "recordings"
-    except RuntimeError:
-        return None
+    """The folder of recordings in the user's cache; None if there is no home folder."""
+    root = cache_root()
+    return root / "recordings" if root is not None else None
 
 
 def is_complete(bag: Path) -> bool:

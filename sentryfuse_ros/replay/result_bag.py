@@ -60,18 +60,29 @@ class ResultBag:
 
     def __init__(self, path: Path, bag: Bag, inputs: Mapping[str, str]):
         self.path = path
+        self._target = path.resolve()  # a link stays
         self._lock = threading.Lock()
         self._closed = False
+        if self._target.exists() and not self._target.is_file():
+            raise DataError(f"result file {path}", "a folder, device or pipe", "a file", "choose another --mcap")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._folder = Path(tempfile.mkdtemp(prefix=".sentryfuse_", dir=path.parent))
+            self._target.parent.mkdir(parents=True, exist_ok=True)
+            self._folder = Path(tempfile.mkdtemp(prefix=".sentryfuse_", dir=self._target.parent))
             # `rosbags` writes a folder; the file in it is what is wanted.
             self._writer = Writer(self._folder / "run", version=9, storage_plugin=StoragePlugin.MCAP)
             self._writer.open()
         except OSError as error:
             raise self._no_room(error) from error
-        store = own_types()
         self._connections: dict[str, Connection] = {}
+        try:
+            self._announce(bag, inputs)
+        except BaseException:
+            self.discard()
+            raise
+
+    def _announce(self, bag: Bag, inputs: Mapping[str, str]) -> None:
+        """Tell the file of every topic."""
+        store = own_types()
         for topic, msg_type in {**OWN_TOPICS, TRUTH_TOPIC: TRUTH_TYPE}.items():
             self._connections[topic] = self._writer.add_connection(topic, msg_type, typestore=store)
         self._truth = store.types[TRUTH_TYPE]
@@ -112,7 +123,7 @@ class ResultBag:
             self._closed = True
             try:
                 self._writer.close()
-                os.replace(self._folder / "run" / "run.mcap", self.path)
+                os.replace(self._folder / "run" / "run.mcap", self._target)
             except OSError as error:
                 raise self._no_room(error) from error
             finally:

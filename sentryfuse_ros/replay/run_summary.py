@@ -111,13 +111,18 @@ def summarise(
     limits: Limits,
     end_s: float,
     recorded: RecordedState | None = None,
+    end_wall_s: float | None = None,
 ) -> RunSummary:
-    """The figures of a run that was played for ``end_s`` seconds, and what it did to the promises."""
+    """The figures of a run that was played for ``end_s`` seconds, and what it did to the promises.
+
+    end_wall_s: its end on the clock of `PredictionRow.wall_s`, so that the pause after the last prediction counts as well.
+    """
     valid = [p for p in predictions if p.valid]
     changed = [b for a, b in zip(predictions, predictions[1:]) if a.mask != b.mask or a.ratio != b.ratio]
     verdicts = tuple(judge_fault(fault, statuses, delivered, limits, end_s, recorded) for fault in faults)
     wall_s = np.array([p.wall_s for p in predictions])
-    max_gap_s = round(float(np.diff(wall_s).max()), 3) if len(wall_s) > 1 else None
+    gap_ends_s = wall_s if end_wall_s is None or not len(wall_s) else np.append(wall_s, max(end_wall_s, wall_s[-1]))
+    max_gap_s = round(float(np.diff(gap_ends_s).max()), 3) if len(gap_ends_s) > 1 else None
     overhead_ms = [p.overhead_ms for p in valid]
     names = sorted({name for row in statuses for name in row.states})
     sequence = [p.sequence for p in predictions]
@@ -127,7 +132,7 @@ def summarise(
         valid_predictions=len(valid),
         missed_sequences=int(sequence[-1] - sequence[0] + 1 - len(sequence)) if sequence else 0,
         duration_s=round(end_s, 3),
-        rate_hz=round(len(predictions) / float(wall_s[-1] - wall_s[0]), 2) if len(wall_s) > 1 else None,
+        rate_hz=round((len(predictions) - 1) / float(wall_s[-1] - wall_s[0]), 2) if len(wall_s) > 1 else None,
         max_gap_s=max_gap_s,
         faults=verdicts,
         ratios_seen=tuple(sorted({round(p.ratio, 4) for p in predictions})),
@@ -161,15 +166,15 @@ def broken_promises(
     elif not any(p.valid for p in predictions):
         why = "; ".join(f"{name} {reason}" for name, reason in silent.items())
         broken.append("no valid prediction: " + (why or "no sensor sent anything that the model uses"))
-    if max_gap_s is not None and max_gap_s > 2 * limits.fuse_period_s:
+    if max_gap_s is not None and max_gap_s > limits.gap_s:
         broken.append(
-            f"a gap of {max_gap_s:g} s between two predictions, where at most {2 * limits.fuse_period_s:g} s are promised"
+            f"a gap of {max_gap_s:g} s between two predictions or after the last, where at most {limits.gap_s:g} s are promised"
         )
     if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms:
         broken.append(
             f"an overhead of {overhead_ms_p99:g} ms (99th percentile), where at most {limits.overhead_ms:g} ms are promised"
         )
-    not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms]).all() for p in predictions)
+    not_finite = sum(not np.isfinite([p.confidence, p.latency_ms, p.inference_ms, p.overhead_ms]).all() for p in predictions)
     if not_finite:
         broken.append(f"{not_finite} predictions with numbers that are not finite")
     return broken + [v.describe() for v in verdicts if not v.kept]

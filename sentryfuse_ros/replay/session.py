@@ -19,7 +19,7 @@ from ..machine import ros_distribution
 from ..preprocessing import ModalitySpec
 from ..sensing.rates import automatic_timeout_s
 from ..sensor_kinds import sensor_kind
-from ..settings import Settings
+from ..settings import Settings, text_argument
 from .faults import FaultScript
 from .frames import frames_of_run, shows_pictures
 from .judge import Limits, SensorLimits
@@ -108,13 +108,14 @@ class PlayedRun:
     captions: Sequence[CaptionRow] = ()
     streams: Sequence[StreamRow] = ()
     holes: Sequence[tuple[float, float]] = ()  # silences of the recording that were skipped, from and to [s]
+    end_wall_s: float | None = None  # when the playback ended, on the clock of `PredictionRow.wall_s`
 
 
 def node_arguments(prepared: PreparedReplay, params_file: Path) -> list[str]:
     """The command line of fuse_node for a replay. ``params_file`` has the parameters of ``prepared``, for every node."""
     arguments = ["--ros-args", "--params-file", str(params_file.absolute()), "-p", "use_sim_time:=true", "-p", "autostart:=true"]
     if prepared.model:
-        arguments += ["-p", f"model:={prepared.model}"]
+        arguments += ["-p", text_argument("model", prepared.model)]
     for name, topic in prepared.schedule.sensors.items():
         arguments += ["-p", f"{name}.topic:={topic.name}", "-p", f"{name}.type:={topic.msg_type}"]
     sensors = {sensor.name: sensor_kind(sensor.kind) for sensor in prepared.settings.sensors}
@@ -132,9 +133,18 @@ def node_arguments(prepared: PreparedReplay, params_file: Path) -> list[str]:
 def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -> RunResult:
     """Hold what fuse_node published against its promises and against the labels."""
     task, schedule = prepared.task, prepared.schedule
-    limits = limits_of(prepared.settings, delivered)
+    limits = replace(limits_of(prepared.settings, delivered), speed=task.speed)
     recorded = recorded_state(prepared.bag, schedule, prepared.specs)
-    summary = summarise(played.predictions, played.statuses, schedule.script.faults, delivered, limits, played.end_s, recorded)
+    summary = summarise(
+        played.predictions,
+        played.statuses,
+        schedule.script.faults,
+        delivered,
+        limits,
+        played.end_s,
+        recorded,
+        played.end_wall_s,
+    )
     if played.exit_status != 0:
         broken = f"fuse_node ended with {played.exit_status}: {played.last_words}"
         summary = replace(summary, promises_broken=(*summary.promises_broken, broken))

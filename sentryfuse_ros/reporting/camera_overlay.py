@@ -11,7 +11,7 @@ from .style import GREEN, ORANGE, STATE_COLOURS
 
 WIDTH, LEAST_HEIGHT = 640, 240  # Pictures are drawn at this width [pixels], so that the text is always readable.
 _FONT, _WHITE, _GREY, _DARK = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255), (170, 170, 170), (36, 30, 26)
-_BAND, _CHIPS = 62, 26  # heights of the bands at the bottom and at the top [pixels]
+_BAND, _CHIPS = 62, 26  # heights of the band at the bottom and of each band at the top [pixels]
 
 
 @dataclass(frozen=True)
@@ -67,16 +67,18 @@ def _canvas(picture: np.ndarray | None) -> np.ndarray:
 
 def _draw_chips(canvas: np.ndarray, sensors: tuple[SensorChip, ...]) -> None:
     """One chip for each sensor along the top, in the colour of its state; hollow where the plan leaves the sensor out."""
-    band = canvas[:_CHIPS]
-    band[:] = (0.3 * band).astype(np.uint8)
-    x = 12
+    x, y = WIDTH, -_CHIPS
     for sensor in sensors:
-        colour = _bgr(STATE_COLOURS[sensor.state].figure)
-        cv2.circle(canvas, (x, _CHIPS // 2), 6, colour, 2 if sensor.asleep else -1, cv2.LINE_AA)
         state = "sleeps" if sensor.asleep else "" if sensor.state == "OK" else sensor.state.lower().replace("_", " ")
         text = f"{sensor.name} {state}".strip()
-        _write(canvas, text, (x + 11, _CHIPS // 2 + 5), 0.45, _WHITE)
         (width, _), _ = cv2.getTextSize(text, _FONT, 0.45, 1)
+        if x + 11 + width > WIDTH:  # another band below the last
+            x, y = 12, y + _CHIPS
+            band = canvas[y : y + _CHIPS]
+            band[:] = (0.3 * band).astype(np.uint8)
+        colour = _bgr(STATE_COLOURS[sensor.state].figure)
+        cv2.circle(canvas, (x, y + _CHIPS // 2), 6, colour, 2 if sensor.asleep else -1, cv2.LINE_AA)
+        _write(canvas, text, (x + 11, y + _CHIPS // 2 + 5), 0.45, _WHITE)
         x += 11 + width + 20
 
 

@@ -17,6 +17,7 @@ from .style import BY_MISSING, FAINT, FIGURE_STYLE, INK, plain
 SHADES = "YlGnBu"
 FEW = 10  # predictions; a share of fewer says little
 WRITTEN_CLASSES = 12  # a matrix of up to this many classes has room for percentages below the counts
+LETTER_IN = 0.075  # width of a letter of the usual size [in]
 AXES_HEIGHT_PT, LABEL_APART_PT = 265, 10  # of the figure of accuracy against FLOPs
 
 
@@ -66,7 +67,8 @@ def accuracy_heat_map(rows: Sequence[MaskResult], levels: Sequence[float]) -> Fi
     live = {row.mask: " + ".join(row.live) for row in rows}
     known = [value for value in at.values() if value is not None]
     low, high = np.percentile(known, 10), max(known)  # a few bad cells must not level all others
-    figure = Figure(figsize=(3.2 + 0.62 * len(levels), 1.1 + 0.36 * len(live)), constrained_layout=True)
+    names_in = max(2.2, LETTER_IN * max(map(len, live.values())))  # room for the names of many sensors
+    figure = Figure(figsize=(1.0 + names_in + 0.62 * len(levels), 1.1 + 0.36 * len(live)), constrained_layout=True)
     axis = figure.subplots()
     gap, y, ticks = 0.18, 0.0, []
     for i, mask in enumerate(live):

@@ -74,7 +74,7 @@ def sensor_cells(sensor: SensorMessage) -> list[RenderableType]:
         Text(state, style=STATE_COLOURS[state].terminal),
         f"{sensor.rate_hz:.0f} Hz" if sensor.rate_hz else "-",
         f"{sensor.age_s:.2f} s" if sensor.age_s >= 0 else "-",
-        sensor.reason,
+        Text(sensor.reason),  # as it is: brackets in it are no markup
     ]
 
 

@@ -81,7 +81,7 @@ def cost_panel(axis: Axes, record: RunRecord) -> None:
 
 
 def time_panel(axis: Axes, record: RunRecord) -> None:
-    valid = [p for p in record.predictions if p.valid]
+    valid = [p for p in record.predictions if p.valid and math.isfinite(p.inference_ms) and math.isfinite(p.overhead_ms)]
     highest = f" (highest {max(max(p.inference_ms, p.overhead_ms) for p in valid):.1f} ms)" if valid else ""
     title(axis, "Time per prediction" + highest)
     times = [p.t_s for p in valid]

@@ -45,9 +45,9 @@ class RunFiles:
 
         self.check()
         write_timeline(self.out / "timeline.csv", result.record)
-        drawing = draw_run(result.record, self.out / "timeline.png")
         summary = json.dumps(result.to_dict(), indent=1) + "\n"
-        for path in filter(None, (self.out / "summary.json", self.json)):
+        for path in filter(None, (self.out / "summary.json", self.json)):  # before the drawing, which takes seconds
             write_atomically(path, summary)
+        drawing = draw_run(result.record, self.out / "timeline.png")
         if self.html is not None:
             write_atomically(self.html, page(result, drawing))

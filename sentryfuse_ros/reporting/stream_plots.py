@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
@@ -43,7 +45,7 @@ def tokens_panel(axis: Axes, record: RunRecord) -> None:
 
 def inference_panel(axis: Axes, record: RunRecord) -> None:
     """The time of every inference, and a running median."""
-    valid = [p for p in record.predictions if p.valid]
+    valid = [p for p in record.predictions if p.valid and math.isfinite(p.inference_ms)]
     times, took_ms = np.array([p.t_s for p in valid]), np.array([p.inference_ms for p in valid])
     title(axis, f"Time of an inference (line: median of {RUNNING})")
     axis.plot(times, took_ms, "o", ms=2.2, mew=0, color=PALE)

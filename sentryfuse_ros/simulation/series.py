@@ -12,8 +12,9 @@ from ..bags.drive_truth import TRUTH_FILE
 from ..bags.run_description import RUN_FILE, RunDescription, read_run_description
 from ..errors import BagError, DataError, ParameterError
 from ..executors import executor
+from .nuisances import choose_nuisances
 from .run import add_truth, simulate
-from .worlds import SEEDS_PER_SPLIT
+from .worlds import SEEDS_PER_SPLIT, generator, world_number
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def simulate_series(
     ``jobs`` and ``scheduler`` are those of `executors.executor`.
     Complete bags that exist already are kept, so that an interrupted series can be continued by the same call; those without
     truth.csv, which earlier versions recorded, get it. Raises ParameterError if a seed is out of range, BagError if a bag exists
-    that is of another duration.
+    that is of another duration or was disturbed otherwise.
     """
     if count < 1:
         raise ParameterError("--count", count, "1 or more")
@@ -109,7 +110,8 @@ def make(task: SimulationTask) -> None:
 
 
 def is_made(task: SimulationTask) -> bool:
-    """Whether a bag of a series exists already. Raises BagError if it has another duration or no readable run.json."""
+    """Whether a bag of a series exists already. Raises BagError if it is of another duration or was disturbed otherwise, or has
+    no readable run.json."""
     try:
         description = read_run_description(task.out)
         if description is None:
@@ -129,5 +131,14 @@ def is_made(task: SimulationTask) -> bool:
             f"one of {description.duration_s} s there already",
             f"one of {task.duration_s:g} s",
             "give the same --duration, choose another --out, or remove it",
+        )
+    wanted = choose_nuisances(task.nuisances, generator(world_number(task.split, task.seed), "nuisances")).as_dict()
+    others = [name for name, level in description.nuisances.items() if level != wanted.get(name)]
+    if others:
+        raise BagError(
+            f"recording {task.out}",
+            "one there already with " + ", ".join(f"{name} {description.nuisances[name]:g}" for name in others),
+            ", ".join(f"{name} {wanted.get(name, 0.0):g}" for name in others),
+            "give the same --nuisance, choose another --out, or remove it",
         )
     return True
