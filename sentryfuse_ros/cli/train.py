@@ -70,6 +70,7 @@ def run(args: argparse.Namespace) -> int:
         return write_example(args.example, args.params_file, args.out)
     from dataclasses import replace
 
+    from ..errors import ParameterError
     from ..reporting.cross_validation_console import print_folds
     from ..training.cross_validation import cross_validate, held_out
     from ..training.recipe import Recipe
@@ -77,6 +78,16 @@ def run(args: argparse.Namespace) -> int:
 
     recipe = Recipe.read(args.config, args.changes)
     changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
+    for option, given in (
+        ("--start-from", args.start_from),
+        ("--calibrate-from", args.calibrate_from),
+        ("--validate-on", args.validate_on),
+    ):
+        if given and args.cross_validate is not None:
+            expected = (
+                "no such option beside it: each fold is trained from the start, and measured on the groups that it leaves out"
+            )
+            raise ParameterError("--cross-validate", f"given with {option}", expected, "drop one of the two")
     if args.validate_on:
         changes |= held_out(recipe, args.validate_on)
     if args.cross_validate is not None:
