@@ -325,3 +325,21 @@ def test_a_second_stage_is_not_resumed_from_another_network(made_up, tmp_path):
     train(recipe(elastic={"epochs": 1}), tmp_path / "out", start_from=one, resume=True, console=QUIET)
     with pytest.raises(CheckpointError, match=r"another data set \(differs in network of the first stage\)"):
         train(recipe(elastic={"epochs": 1}), tmp_path / "out", start_from=other, resume=True, console=QUIET)
+
+
+def test_the_metrics_of_a_resumed_run_are_replaced_as_a_whole(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("the disk is full")
+
+    metrics = Metrics(tmp_path, 0)
+    for epoch in (1, 2):
+        metrics.write(epoch, {"full": 1.0})
+    metrics.close()
+    before = (tmp_path / METRICS_FILE).read_text()
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="full"):
+        Metrics(tmp_path, 1)
+    assert (tmp_path / METRICS_FILE).read_text() == before
+    monkeypatch.undo()
+    Metrics(tmp_path, 1).close()
+    assert (tmp_path / METRICS_FILE).read_text() == "".join(before.splitlines(keepends=True)[:2])
