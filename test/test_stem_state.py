@@ -13,7 +13,7 @@ from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.training.camera_windows import CameraWindows
 from sentryfuse_ros.training.stem_recipe import StemRecipe, StemTraining
-from sentryfuse_ros.training.stem_run import TAUGHT_FILE, load_state, save_state, taught_by, with_patches
+from sentryfuse_ros.training.stem_run import TAUGHT_FILE, load_state, save_state, taught_by, train_stem, with_patches
 from sentryfuse_ros.training.stem_trainer import LabelledWindows, StemTrainer, taught_tokens
 
 SPEC = ModalitySpec("camera", "camera", 1.0, (4, 1, 48, 48), "mono")
@@ -98,3 +98,14 @@ def test_the_rate_of_pictures_is_that_of_a_recording_with_several():
 def test_values_that_no_training_can_draw_by_are_refused(wrong, name):
     with pytest.raises(ParameterError, match=f"stem recipe {name}: saw"):
         StemTraining("", "", (), {}, **wrong) if name == "seed" else StemRecipe(**wrong)
+
+
+def test_a_wrong_streaming_section_is_found_before_the_training():
+    with pytest.raises(ParameterError, match="streaming router: saw 'learnt', expected one of"):
+        StemTraining("", "", (), {}, streaming={"router": "learnt"})
+
+
+def test_folders_without_stops_are_found_before_the_training(tmp_path):
+    training = StemTraining("nowhere", "", (), {}, streaming={"router": "learned"}, stops=(str(tmp_path),))
+    with pytest.raises(DataError, match="stops: saw .*, expected folders with recordings val_"):
+        train_stem(training, tmp_path / "out", str)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
+from ..streaming.stream_config import StreamConfig
 from ..validation import Count, NotNegative, Positive, Rule, Seed, Share, ShareBelowOne, build, check
 from .recipe_file import read_recipe_file
 
@@ -63,6 +64,7 @@ class StemTraining:
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
+        StreamConfig.from_dict(self.streaming)  # so that a wrong key is found now and not when the model is to be used
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def train_stem(
     """
     torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)
+    stops = _stops(training)  # looked for first, so that a wrong folder is found now and not after the training
     parent_folder = model_path(training.model)
     parent, info = load_checkpoint(parent_folder)
     place = _camera_place(training, parent.config)
@@ -99,7 +100,7 @@ def train_stem(
         "command": command,
         "recipe": {**info.get("recipe", {}), "stem_training": training.to_dict()},
         "metrics": {"validation": validation, "taken over": model_digest(parent_folder)},
-        "streaming": _streaming(training, model, kept, say),
+        "streaming": _streaming(training, model, stops, kept, say),
     }
     return save_checkpoint(model, out, written)
 
@@ -125,15 +126,24 @@ def with_patches(parent: SentryFuse, place: int, training: StemTraining) -> Sent
     return model.eval()
 
 
-def _streaming(training: StemTraining, model: SentryFuse, kept: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """The section of the model, with the weights of a router that was taught on the stops."""
-    section = dict(training.streaming)
-    if section.get("router") != "learned" or not training.stops:
-        return section
-    config, spec = StreamConfig.from_dict(section), model.config.modalities[model.config.names.index(training.camera)]
+def _stops(training: StemTraining) -> list[Path]:
+    """The recordings that a router is to be taught on. Raises DataError where the recipe's folders hold none."""
+    if training.streaming.get("router") != "learned" or not training.stops:
+        return []
     bags = sorted(bag for folder in map(Path, training.stops) for bag in folder.glob("val_*"))
     if not bags:
         raise DataError("stops", ", ".join(training.stops), "folders with recordings val_*", "simulate them as the recipe says")
+    return bags
+
+
+def _streaming(
+    training: StemTraining, model: SentryFuse, bags: Sequence[Path], kept: Path | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The section of the model, with the weights of a router that was taught on the stops."""
+    section = dict(training.streaming)
+    if not bags:
+        return section
+    config, spec = StreamConfig.from_dict(section), model.config.modalities[model.config.names.index(training.camera)]
     say(f"router: pictures of {len(bags)} recordings with stops")
     recordings = [camera_pictures(bag, spec, kept) for bag in bags]
     weights = learned_router(checkpoint_of(model), spec.name, recordings, training.router_costs, config.rule, training.seed)

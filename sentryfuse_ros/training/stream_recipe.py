@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
+from ..streaming.stream_config import StreamConfig
 from ..validation import Count, NotNegative, Positive, Seed, Share, ShareBelowOne, build, check
 from .depth_clips import TRAINING_POSE
 from .depth_room import Pose
@@ -91,6 +92,7 @@ class StreamTraining:
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
+        StreamConfig.from_dict(self.streaming)  # so that a wrong key is found now and not when the model is to be used
         if not self.train_subjects:
             raise ParameterError(f"{_WHAT} train_subjects", [], "at least one subject", _REMEDY)
         both = set(self.train_subjects) & set(self.validation_subjects)
