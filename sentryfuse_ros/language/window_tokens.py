@@ -85,7 +85,7 @@ class WindowTokens:
 
 def kept_tokens_path(folder: Path, model_sha256: str, windows: WindowFolder, split: str, every: int) -> Path:
     """Where the tokens of every so many-th window of a split are kept for another run: of this model and this data set alone."""
-    return folder / f"{model_sha256[:12]}_{windows.identity()}_{split}_{every}.npz"
+    return folder / f"{model_sha256[:12]}_{windows.identity()}_{every}_{split}.npz"
 
 
 class FrozenModel:
