@@ -52,6 +52,7 @@ Positive = Annotated[float, Rule(lambda v: v > 0, "a number above 0")]
 NotNegative = Annotated[float, Rule(lambda v: v >= 0, "0 or more")]
 Share = Annotated[float, Rule(lambda v: 0 <= v <= 1, "0 to 1")]
 ShareBelowOne = Annotated[float, Rule(lambda v: 0 <= v < 1, "0 to 1, 1 excluded")]
+Seed = Annotated[int, Rule(lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")]  # what numpy and torch take
 ShareAboveZero = Annotated[float, Rule(lambda v: 0 < v <= 1, "above 0, at most 1")]
 
 

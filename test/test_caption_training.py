@@ -1,14 +1,18 @@
 """A caption head learns on a frozen model: what its tokens show, and what the sensors' states say."""
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from bag_maker import labelled
+from dataset_maker import build
 from tiny_model import tiny_model
 
-from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
-from sentryfuse_ros.language.checkpoint import CaptionCheckpoint
+from sentryfuse_ros.datasets.window_folder import WindowFolder
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError, SentryFuseError
+from sentryfuse_ros.language.checkpoint import CaptionCheckpoint, write_captions
 from sentryfuse_ros.language.config import CaptionConfig
 from sentryfuse_ros.language.controls import NearestSentence, template_sentence
 from sentryfuse_ros.language.decoder import checkpoint_of
@@ -20,7 +24,7 @@ from sentryfuse_ros.language.speaker import Speaker
 from sentryfuse_ros.language.trainer import CaptionSchedule, CaptionTrainer
 from sentryfuse_ros.language.training import CaptionTask, train_captions
 from sentryfuse_ros.language.vocabulary import learned_words
-from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens
+from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens, kept_tokens_path
 from sentryfuse_ros.model.subnetwork import whole_stems
 
 CONDITIONS = ("fog", "mud")
@@ -197,3 +201,57 @@ def test_training_uses_no_more_than_its_time(frozen):
     CaptionTrainer(frozen, config, *windows(frozen, 20, 0), windows(frozen, 8, 1), schedule).train(steps.append)
     assert 0 < len(steps) < 10**5
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"steps": 0}, {"batch": 0}, {"learning_rate": 0.0}, {"warm_up": 0}, {"stop_after_s": 0.0}, {"seed": -1}]
+)
+def test_a_schedule_that_cannot_be_trained_by_is_refused(wrong):
+    name, value = next(iter(wrong.items()))
+    with pytest.raises(ParameterError, match=f"caption training {name}: saw {value}, expected"):
+        CaptionSchedule(**wrong)
+
+
+def test_a_training_that_diverges_ends_with_an_error(frozen):
+    words = learned_words(frozen.config.classes, frozen.config.names)
+    config = CaptionConfig.of(frozen.config, frozen.lengths, words, d_model=32, layers=1, head_dim=8, ffn_dim=32)
+    schedule = CaptionSchedule(steps=30, batch=4, learning_rate=1e9, warm_up=1)
+    trainer = CaptionTrainer(frozen, config, *windows(frozen, 20, 0), windows(frozen, 8, 1), schedule)
+    with pytest.raises(SentryFuseError, match="caption training loss by step 30: saw .*lower the learning rate"):
+        trainer.train()
+
+
+def test_a_head_that_could_not_be_read_back_is_not_written(head, tmp_path):
+    speaker, _ = head
+    tensors = {**speaker._weights, "reader.answer.bias": speaker._weights["reader.answer.bias"] + np.float32(1e5)}
+    with pytest.raises(CheckpointError, match="caption head to be written .*NaN or infinity in tensor reader.answer.bias"):
+        write_captions(speaker.config, tensors, tmp_path / "captions.safetensors", {"model_sha256": ""})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(50)])
+def test_damaged_tokens_are_named(content, tmp_path):
+    (tmp_path / "tokens.npz").write_bytes(content)
+    with pytest.raises(DataError, match="window tokens .*tokens.npz: saw .*; remove it, and run again"):
+        WindowTokens.read(tmp_path / "tokens.npz")
+
+
+def test_tokens_are_kept_for_one_model_one_data_set_and_one_share_of_its_windows(tmp_path):
+    folders = []
+    for name in ("a", "b"):
+        run = labelled(tmp_path / name / "run", (0, 2, "sand"), (2, 4, "wood"), seconds=4)  # recordings of one name
+        build([run], "intervals.csv", tmp_path / f"set_{name}")
+        folders.append(WindowFolder(tmp_path / f"set_{name}"))
+    one, other = folders
+    kept = kept_tokens_path(tmp_path, "m" * 64, one, "train", 2)
+    assert kept == kept_tokens_path(tmp_path, "m" * 64, WindowFolder(one.folder), "train", 2)
+    others = {
+        kept_tokens_path(tmp_path, "n" * 64, one, "train", 2),
+        kept_tokens_path(tmp_path, "m" * 64, other, "train", 2),
+        kept_tokens_path(tmp_path, "m" * 64, one, "val", 2),
+        kept_tokens_path(tmp_path, "m" * 64, one, "train", 1),
+    }
+    assert len(others) == 4 and kept not in others
+    shutil.rmtree(one.folder)
+    build([tmp_path / "b" / "run"], "intervals.csv", one.folder, stride_s=1.0)  # made again in the same place
+    assert kept_tokens_path(tmp_path, "m" * 64, WindowFolder(one.folder), "train", 2) != kept

@@ -183,3 +183,13 @@ def test_a_crash_while_saving_leaves_the_old_model_whole(folder, monkeypatch):
         save_checkpoint(tiny_model(seed=1), folder)
     monkeypatch.undo()
     assert torch.equal(load_checkpoint(folder)[0](tiny_batch()).logits, before)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_model_that_could_not_be_read_back_is_not_written(folder, value):
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    model, _ = load_checkpoint(folder)
+    model.gate.static[0] = value
+    with pytest.raises(CheckpointError, match="model to be written to .*: saw NaN or infinity in tensor gate.static"):
+        save_checkpoint(model, folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

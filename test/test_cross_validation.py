@@ -10,7 +10,7 @@ from made_up_training import QUIET, RECIPE, Source, recipe
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets import dataset
-from sentryfuse_ros.errors import DataError, ParameterError
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
 from sentryfuse_ros.training import cross_validation
 from sentryfuse_ros.training.cross_validation import Fold, cross_validate, divided, held_out, summed_up, units_of
 
@@ -91,7 +91,45 @@ def test_command_prints_folds_mean_and_spread(folder, tmp_path, capsys):
     assert "fold 0 fold 1 mean spread" in shown and "fold 2 of 2: held out p" in shown
 
 
-@pytest.mark.parametrize("options", [["--start-from", "model"], ["--calibrate-from", "fold0", "fold1"]])
+def test_folds_of_another_recipe_are_not_taken_for_finished_ones(made_up, monkeypatch, tmp_path):
+    monkeypatch.setattr(cross_validation, "dataset", lambda name: Source)
+    own = replace(recipe(), epochs=1)
+    cross_validate(own, tmp_path, 3, console=QUIET)
+    for other, count, what in (
+        (own, 2, "train_groups, validation_groups"),
+        (replace(own, learning_rate=0.1), 3, "learning_rate"),
+    ):
+        with pytest.raises(
+            CheckpointError, match=rf"finished fold .*fold0: saw a training by another recipe \(differs in {what}\)"
+        ):
+            cross_validate(other, tmp_path, count, resume=True, console=QUIET)
+
+
+def test_recordings_of_a_person_in_the_test_split_stay_there(folder):
+    """As where single recordings of a person were given to the test split by name."""
+    table, description = folder / "windows.csv", folder / "dataset.json"
+    values = json.loads(description.read_text())
+    for key in ("recordings", "bags"):
+        for bag in values.get(key, ()):
+            bag["split"] = "test" if bag["name"] == "p0_0" else "train" if bag["name"].startswith("p0") else "val"
+    description.write_text(json.dumps(values))
+    rows = table.read_text().splitlines()
+    place = rows[0].split(",").index("split")
+    for i, row in enumerate(rows[1:], 1):
+        cells = row.split(",")
+        cells[place] = "test" if cells[0] == "p0_0" else "train" if cells[0].startswith("p0") else "val"
+        rows[i] = ",".join(cells)
+    table.write_text("\n".join(rows) + "\n")
+    own = recipe(
+        dataset=str(folder), modalities=[spec.to_dict() for spec in SPECS], train_groups=["train"], validation_groups=["val"]
+    )
+    units = units_of(dataset(str(folder)), own)
+    assert units == {"p0": ("p0_1",), "p1": ("p1",), "p2": ("p2",)}
+    assert held_out(own, ["p1"]) == {"train_groups": ("p0_1", "p2"), "validation_groups": ("p1",)}
+    assert held_out(own, ["p0"]) == {"train_groups": ("p1", "p2"), "validation_groups": ("p0_1",)}
+
+
+@pytest.mark.parametrize("options", [["--start-from", "model"], ["--calibrate-from", "fold0", "fold1"], ["--validate-on", "1"]])
 def test_options_for_one_training_are_refused_beside_cross_validation(options, tmp_path, capsys):
     arguments = ["train", "--config", "recipe.yaml", "--out", str(tmp_path / "cv"), "--cross-validate", "2", *options]
     assert main(arguments) == 2

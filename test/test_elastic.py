@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_up_training import CLASSES, QUIET, RECIPE, recipe, recordings
 from model_family import ELASTIC
-from tiny_model import tiny_batch, tiny_model
+from tiny_model import tiny_batch, tiny_config, tiny_model
 
 from sentryfuse_ros.errors import CheckpointError, ParameterError
 from sentryfuse_ros.model.config import FuseConfig
@@ -200,3 +200,15 @@ def test_batches_that_are_drawn_ahead_are_those_that_are_drawn_in_turn(monkeypat
     for a, b in zip(in_turn, trainer._drawn_batches(parts), strict=True):
         assert a.mask == b.mask and np.array_equal(a.chosen, b.chosen)
         assert all(np.array_equal(a.windows[n], b.windows[n]) for n in a.windows)
+
+
+def test_more_sizes_of_a_stem_than_a_digit_can_tell_apart_are_refused():
+    for count in (8, 9):
+        sizes = [{"channels": 1 - 0.1 * i} for i in range(count)]
+        options = {"imu": {"stem_channels": 48, "sizes": sizes}}
+        if count == 8:
+            codes = list(all_codes(tiny_config(tokenizer=options)))
+            assert {len(code) for code in codes} == {3} and "090" in codes
+        else:
+            with pytest.raises(ParameterError, match="tokenizer 'imu' sizes: saw .*, expected a list of at most 8 sections"):
+                tiny_config(tokenizer=options)

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 from stream_maker import STEM
 from tiny_model import tiny_config
 
+from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.model.fuse import SentryFuse
-from sentryfuse_ros.model.saved import checkpoint_of
+from sentryfuse_ros.model.saved import checkpoint_of, save_checkpoint
 from sentryfuse_ros.model.subnetwork import whole_stems
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import ModalitySpec
@@ -22,7 +23,7 @@ from sentryfuse_ros.streaming.change_rule import ChangeRule
 from sentryfuse_ros.streaming.stream_classifier import StreamClassifier
 from sentryfuse_ros.streaming.stream_config import StreamConfig
 from sentryfuse_ros.streaming.window_encoder import WindowEncoder
-from sentryfuse_ros.training import depth_clips, drawn_streams
+from sentryfuse_ros.training import depth_clips, drawn_streams, stream_run
 from sentryfuse_ros.training.depth_clips import DepthFrames
 from sentryfuse_ros.training.depth_room import Pose, measured, place_people, random_rooms, render_rooms
 from sentryfuse_ros.training.drawn_streams import StreamMix, random_stream
@@ -31,7 +32,8 @@ from sentryfuse_ros.training.router_training import router_examples, train_route
 from sentryfuse_ros.training.stale_tokens import FULL, LIGHT, encoded_anew, patch_view
 from sentryfuse_ros.training.stream_codes import STREAMS, CodeStore
 from sentryfuse_ros.training.stream_pairs import PairTrainer, pair_of_codes
-from sentryfuse_ros.training.stream_recipe import StreamRecipe
+from sentryfuse_ros.training.stream_recipe import ReadoutRecipe, StreamRecipe, StreamTraining
+from sentryfuse_ros.training.stream_run import train_stream
 from sentryfuse_ros.training.stream_trainer import StreamTrainer, clip_logits, depth_windows
 from sentryfuse_ros.validation import build
 
@@ -240,3 +242,51 @@ def test_a_recipe_says_how_strongly_people_are_moved(monkeypatch):
     for some in (recipe, StreamRecipe(batch=8)):
         next(StreamTrainer(network(), frames_of_arms(), range(8), some, seed=0).batches())
     assert given == [Pose(shift=(0.2, 0.0), depth_m=0.3), depth_clips.TRAINING_POSE]
+
+
+def test_codes_of_another_number_of_augmentations_are_made_anew(tmp_path):
+    model, frames = network(), frames_of_arms()
+    for rounds in (2, 1, 3):  # as where the recipe was changed after an interruption
+        store = CodeStore(tmp_path, range(8), rounds, (12, 9, model.stems[0].options.code))
+        store.build(model, frames, StreamMix(), "key", 0, str)
+        found = store.batch(np.arange(len(store)), 0)
+        assert found.dense.flatten(1).any(1).all() and found.labels.tolist() == [0, 1] * 4 * rounds
+
+
+def test_codes_of_which_a_kill_left_a_part_are_made_anew(tmp_path):
+    model, frames = network(), frames_of_arms()
+    size = range(8), 1, (12, 9, model.stems[0].options.code)
+    CodeStore(tmp_path, *size).build(model, frames, StreamMix(), "key", 0, str)
+    (tmp_path / "codes.npy").write_bytes(b"")
+    store = CodeStore(tmp_path, *size)
+    store.build(model, frames, StreamMix(), "key", 0, str)
+    assert store.batch(np.arange(8), 0).dense.flatten(1).any(1).all()
+
+
+@pytest.fixture
+def training(monkeypatch):
+    """A training of the network above on the people above."""
+    monkeypatch.setattr(stream_run, "load_frames", lambda device: frames_of_arms())
+    monkeypatch.setattr(stream_run.utd_mhad, "CLASSES", ("up", "down"))
+    config = network().config.to_dict()
+    model = {key: value for key, value in config.items() if key not in ("modalities", "classes")}
+    return StreamTraining(SPEC.to_dict(), model, train_subjects=(0, 1), readout=ReadoutRecipe(steps=1))
+
+
+@pytest.mark.parametrize("changes", [{"train_subjects": (0, 99)}, {"validation_subjects": (99,)}])
+def test_subjects_without_recordings_are_named_before_the_training(training, changes, tmp_path):
+    with pytest.raises(ParameterError, match=rf"stream recipe {next(iter(changes))}: saw \[99\], expected among \[0, 1, 2"):
+        train_stream(replace(training, **changes), tmp_path, str)
+
+
+def test_a_stream_is_not_trained_on_nobody():
+    with pytest.raises(ParameterError, match="train_subjects: saw .*, expected at least one subject"):
+        StreamTraining({}, {}, train_subjects=())
+
+
+def test_a_second_stage_does_not_begin_with_a_model_that_knows_the_validation_subjects(training, tmp_path):
+    first = save_checkpoint(
+        SentryFuse(replace(network().config, classes=("up", "down"))), tmp_path / "first", {"data": {"train_groups": [0, 1, 7]}}
+    )
+    with pytest.raises(ParameterError, match=r"--start-from: saw .*first, trained on \[7\]"):
+        train_stream(replace(training, validation_subjects=(7,)), tmp_path / "out", str, start=first)

@@ -297,3 +297,49 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path, monkeypatch, c
     config = str(share_path("config", "train_ground.yaml"))
     assert main(["train", "--config", config, "--out", str(tmp_path / "model")]) == 130
     assert "--resume goes on from the last complete epoch" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04" + bytes(50), None])
+def test_damaged_validation_predictions_are_named(content, tmp_path):
+    if content is None:  # another kind of .npz
+        np.savez(tmp_path / "validation_predictions.npz", other=np.zeros(3))
+    else:
+        (tmp_path / "validation_predictions.npz").write_bytes(content)
+    with pytest.raises(DataError, match="validation_predictions.npz: saw .*; correct --calibrate-from"):
+        ValidationPredictions.read(tmp_path)
+
+
+def test_a_network_to_start_from_that_knows_the_validation_groups_is_remarked_on(made_up, tmp_path):
+    elastic = {"epochs": 1}
+    first = train(recipe(epochs=1, train_groups=[1, 2, 3], validation_groups=[]), tmp_path / "first", console=QUIET)
+    for out, groups, knows in (("leaks", {}, True), ("apart", {"train_groups": [1, 2, 3], "validation_groups": []}, False)):
+        printed = StringIO()
+        console = Console(file=printed, width=300)
+        train(recipe(elastic=elastic, **groups), tmp_path / out, start_from=first, console=console)
+        assert ("the network of --start-from was trained on 3: the validation on it" in printed.getvalue()) == knows
+
+
+def test_a_second_stage_is_not_resumed_from_another_network(made_up, tmp_path):
+    one, other = (train(recipe(epochs=1, seed=seed), tmp_path / str(seed), console=QUIET) for seed in (1, 2))
+    train(recipe(elastic={"epochs": 1}), tmp_path / "out", start_from=one, console=QUIET)
+    train(recipe(elastic={"epochs": 1}), tmp_path / "out", start_from=one, resume=True, console=QUIET)
+    with pytest.raises(CheckpointError, match=r"another data set \(differs in network of the first stage\)"):
+        train(recipe(elastic={"epochs": 1}), tmp_path / "out", start_from=other, resume=True, console=QUIET)
+
+
+def test_the_metrics_of_a_resumed_run_are_replaced_as_a_whole(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError("the disk is full")
+
+    metrics = Metrics(tmp_path, 0)
+    for epoch in (1, 2):
+        metrics.write(epoch, {"full": 1.0})
+    metrics.close()
+    before = (tmp_path / METRICS_FILE).read_text()
+    monkeypatch.setattr("os.replace", full)
+    with pytest.raises(OSError, match="full"):
+        Metrics(tmp_path, 1)
+    assert (tmp_path / METRICS_FILE).read_text() == before
+    monkeypatch.undo()
+    Metrics(tmp_path, 1).close()
+    assert (tmp_path / METRICS_FILE).read_text() == "".join(before.splitlines(keepends=True)[:2])

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from made_up_training import recipe, recordings, window_set
 
+from sentryfuse_ros.datasets.recording import Recording, Stream
+from sentryfuse_ros.nanoseconds import NS_PER_S
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.preprocessing.normalise import normalise
 from sentryfuse_ros.training import windows as windows_module
@@ -164,3 +166,11 @@ def test_left_and_right_of_the_whole_robot_are_swapped_together():
     assert 16 < swapped.sum() < 48
     np.testing.assert_allclose(felt["wheels"], np.where(swapped[:, None], [[5, 3]], [[3, 5]]), atol=1e-5)
     np.testing.assert_allclose(felt["imu"], np.where(swapped[:, None], [[-1, 2, -3, 4, -5, 6]], [[1, 2, 3, 4, 5, 6]]), atol=1e-5)
+
+
+def test_a_recording_of_which_a_window_holds_one_frame_is_never_blanked_out():
+    spec = ModalitySpec("camera", "camera", 1.0, (1, 1, 6, 8), "depth_m", mean=(0.0,), std=(1.0,))
+    stream = Stream(np.array([NS_PER_S]), np.full((1, 1, 6, 8), 2.0, np.float32))
+    recording, rng = Recording("one", 0, 1, {"camera": stream}), np.random.default_rng(0)
+    augment = Augment(partial=0.0, erase=1.0, erase_share=1.0)
+    assert all(random_window(recording, (spec,), augment, rng)["camera"].any() for _ in range(20))

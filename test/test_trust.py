@@ -391,6 +391,18 @@ def test_a_file_that_does_not_state_how_far_honest_windows_were_seen_is_read(tab
     np.testing.assert_allclose(before.deviations(values), np.repeat([[20.0], [-20.0]], len(table.names), axis=1), rtol=1e-3)
 
 
+def test_an_input_that_never_changed_has_no_table():
+    spec = ModalitySpec("relay", "series", 1.0, (20, 2))
+    x = np.full((300, 20, 2), 1.5, np.float32)
+    assert fit_table(Windows(spec, 300, lambda at: x[at], np.arange(300) % 4 == 3, {})) is None
+
+
+def test_an_input_that_was_live_for_validation_only_has_no_table():
+    x = imu_windows(400)
+    x[:100] = 0
+    assert fit_table(Windows(IMU, 400, lambda at: x[at], np.arange(400) >= 120, {})) is None
+
+
 def test_too_few_windows_make_no_table():
     assert fit_table(windows_of(imu_windows(100))) is None
 

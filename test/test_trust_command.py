@@ -6,12 +6,15 @@ import pytest
 import torch
 from bag_maker import labelled
 from dataset_maker import SPECS, build
+from made_up_training import Source, recipe, recordings
 from tiny_model import tiny_config
 
 from sentryfuse_ros.cli import main
+from sentryfuse_ros.errors import DataError
 from sentryfuse_ros.model.fuse import SentryFuse
 from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.training.trust_run import _examples
 
 
 @pytest.fixture(scope="module")
@@ -62,3 +65,12 @@ def test_what_cannot_be_done_is_said(folders, capsys):
     assert "too few windows" in capsys.readouterr().err
     assert main(["trust", str(model), str(windows), "--groups", "run9"]) == 2
     assert "run9" in capsys.readouterr().err
+
+
+def test_groups_of_a_public_set_are_named_as_text_and_checked(monkeypatch):
+    specs = recipe().specs
+    monkeypatch.setattr(Source, "SPLIT", {"train": (1, 2), "test": (3,)}, raising=False)
+    monkeypatch.setattr(Source, "load", staticmethod(lambda specs, groups: [r for r in recordings() if r.group in groups]))
+    assert len(_examples(Source, specs, ("1", "3"))) == 24
+    with pytest.raises(DataError, match="among them; correct the groups"):
+        _examples(Source, specs, ("1", "9"))

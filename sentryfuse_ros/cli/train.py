@@ -66,11 +66,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0. Raises SentryFuseError on a bad recipe, missing data, or options that do not go together."""
-    one_model = {"--start-from": args.start_from, "--calibrate-from": args.calibrate_from}
+    one_model = {"--start-from": args.start_from, "--calibrate-from": args.calibrate_from, "--validate-on": args.validate_on}
     if args.example is not None:
         training = {"--resume": args.resume, "--set": args.changes, "--seed": args.seed, "--epochs": args.epochs}
-        parts = {"--validate-on": args.validate_on, "--cross-validate": args.cross_validate}
-        refuse_beside("--example", {**training, **parts, **one_model})
+        refuse_beside("--example", {**training, "--cross-validate": args.cross_validate, **one_model})
         return write_example(args.example, args.params_file, args.out)
     refuse_beside("--config", {"--params": args.params_file})
     if args.cross_validate is not None:

@@ -41,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
         "steps": args.steps,
         "batch": args.batch,
         "learning_rate": args.learning_rate,
-        "stop_after_s": args.minutes and 60.0 * args.minutes,
+        "stop_after_s": None if args.minutes is None else 60.0 * args.minutes,
     }
     result = train_captions(
         CaptionTask(

@@ -60,6 +60,6 @@ def split_groups(recordings: Sequence[Recording], groups: Sequence[Group]) -> li
             "data set groups",
             sorted({r.group for r in recordings}),
             f"{sorted(groups, key=str)} among them",
-            "correct the groups in the training YAML",
+            "correct the groups",
         )
     return [r for r in recordings if r.group in set(groups)]

@@ -9,7 +9,6 @@ import csv
 import hashlib
 import json
 import shutil
-import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from ..executors import executor
 from ..files import replacing, write_atomically
 from ..masks import mask_to_bits
 from ..nanoseconds import NS_PER_S
+from .damaged_npz import DAMAGED_NPZ
 from .description import BagDescription, DatasetDescription
 from .extract import BagWindows, WindowSettings, extract_windows
 from .output_folder import check_folder, make_room, parts_folder
@@ -257,7 +257,7 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
                         since = "" if np.isnan(since_s) else f"{since_s:.3f}"
                         row = (bag.name, f"{end_s:.3f}", stamp_ns, bag.split, label, mask_to_bits(live), int(steady), since)
                         table.writerow(row)
-            except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+            except DAMAGED_NPZ as error:
                 raise DataError(f"part {path}", reason_of(error), "a complete file", "remove it and run again") from error
             at += count
     for array in arrays.values():

@@ -20,6 +20,7 @@ from ..files import write_atomically
 from ..preprocessing.spec import ModalitySpec
 from ..sensing.body_motion import BodyMotion
 from ..sensor_kinds import sensor_kind
+from .damaged_npz import DAMAGED_NPZ
 
 WHITE = 255  # full scale of the pictures that are kept
 _IMU = "imu"
@@ -103,5 +104,5 @@ def _read(path: Path) -> CameraPictures:
     try:
         with np.load(path, allow_pickle=False) as file:
             return CameraPictures(*(file[name] for name in CameraPictures._fields))
-    except (OSError, ValueError, KeyError, EOFError) as error:
+    except DAMAGED_NPZ as error:
         raise DataError(f"pictures {path}", reason_of(error), "a file of this version", "remove it, and run again") from error

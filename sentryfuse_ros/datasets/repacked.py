@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from ..errors import DataError, reason_of
 from ..paths import data_path
+from .damaged_npz import DAMAGED_NPZ
 
 
 def set_file(folder: str, name: str, origin: str) -> Path:
@@ -31,7 +31,7 @@ def read_arrays(folder: str, name: str, keys: Sequence[str], origin: str) -> dic
     try:
         with np.load(path, allow_pickle=False) as file:
             return {key: file[key] for key in keys}
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    except DAMAGED_NPZ as error:
         raise DataError(
             f"{folder} file {path}", reason_of(error), "arrays " + ", ".join(keys[:4]), "fetch the file again"
         ) from error

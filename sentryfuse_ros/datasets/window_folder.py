@@ -9,6 +9,7 @@ NAME.npy       (n, *shape) float32, not normalised; memory-mapped if the set is 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -46,6 +47,14 @@ class WindowFolder:
         )
         self.specs = self.description.specs
         self._arrays: dict[str, np.ndarray] = {}
+
+    def identity(self) -> str:
+        """What tells the set from others, and from what was in its place before: where it lies, and its files. For names of what
+        is made of its windows and kept."""
+        names = (DESCRIPTION, TABLE, *(f"{spec.name}.npy" for spec in self.specs))
+        status = {name: path.stat() for name in names if (path := self.folder / name).exists()}
+        files = [(name, found.st_size, found.st_mtime_ns) for name, found in status.items()]
+        return hashlib.sha256(repr((str(self.folder.resolve()), files)).encode()).hexdigest()[:12]
 
     def parts(self) -> set[str]:
         """Names by which part of the set can be loaded beside its splits: the recordings, and what they are of."""
@@ -119,7 +128,7 @@ class WindowFolder:
         mapped = sum(np.prod((count, *spec.shape)) for spec in self.specs) * 4.0 > MEMORY_SHARE * _free_memory_bytes()
         try:
             array = np.load(path, mmap_mode="r" if mapped else None, allow_pickle=False)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, EOFError) as error:
             raise DataError(f"data set file {path}", reason_of(error), "an array of windows", _AGAIN) from error
         if array.shape != shape:
             raise DataError(f"data set file {path}", array.shape, shape, _AGAIN)

@@ -18,7 +18,7 @@ from safetensors.numpy import save as save_tensors
 
 from ..errors import CheckpointError, reason_of
 from ..files import write_atomically
-from ..model.checkpoint import checkpoint_paths
+from ..model.checkpoint import check_finite, checkpoint_paths
 from .config import CaptionConfig
 
 FILE = "captions.safetensors"
@@ -47,9 +47,14 @@ def model_digest(model: str | Path) -> str:
 
 
 def write_captions(config: CaptionConfig, tensors: Mapping[str, np.ndarray], path: Path, info: Mapping[str, Any]) -> None:
-    """Write a head. ``info`` needs the key "model_sha256"."""
+    """Write a head. ``info`` needs the key "model_sha256".
+
+    Raises CheckpointError, and writes nothing, where a weight is not finite in half precision.
+    """
     header = {"format": FORMAT, "config": config.to_dict(), **info}
-    half = {name: np.ascontiguousarray(values, np.float16) for name, values in tensors.items()}
+    with np.errstate(over="ignore"):
+        half = {name: np.ascontiguousarray(values, np.float16) for name, values in tensors.items()}
+    check_finite(half, f"caption head to be written to {path}")
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, save_tensors(half, {"sentryfuse": json.dumps(header)}))
 

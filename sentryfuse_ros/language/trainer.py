@@ -6,15 +6,16 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..errors import CheckpointError
+from ..errors import CheckpointError, ParameterError, SentryFuseError
 from ..model.subnetwork import whole_stems
+from ..validation import CHECKED_BY_RECORD, Count, NotNegative, Positive, Seed, Share, ShareBelowOne, check
 from .checkpoint import CaptionCheckpoint
 from .config import BEGIN, CaptionConfig
 from .decoder import CaptionDecoder, Percepts
@@ -25,25 +26,32 @@ from .vocabulary import Vocabulary
 from .window_tokens import FrozenModel, WindowTokens
 
 VALIDATED = 256  # windows of the validation loss
+_WHAT, _REMEDY = "caption training", "correct the option of sentryfuse train-captions"
 NO_WORD = -1  # in a batch of words, behind the end of a sentence
 
 
 @dataclass(frozen=True)
 class CaptionSchedule:
-    """How a head is trained."""
+    """How a head is trained. Raises ParameterError on a value that a field cannot have."""
 
-    steps: int = 3000
-    batch: int = 96
-    learning_rate: float = 1.5e-3
-    warm_up: int = 150  # steps in which the learning rate rises
-    weight_decay: float = 0.05
-    dropout: float = 0.1
-    noise: float = 0.1  # on the tokens, as a share of their deviation
-    fewer_tokens: float = 0.5  # chance that a step leaves out up to half of the tokens
-    pruned: float = 0.4  # chance that a step trains one of the head's pruning levels instead of the whole head
-    seed: int = 0
-    stop_after_s: float = math.inf  # the learning rate falls to zero by then, if that is before the last step
-    report_every: int = 100
+    steps: Count = 3000
+    batch: Count = 96
+    learning_rate: Positive = 1.5e-3
+    warm_up: Count = 150  # steps in which the learning rate rises
+    weight_decay: NotNegative = 0.05
+    dropout: ShareBelowOne = 0.1
+    noise: NotNegative = 0.1  # on the tokens, as a share of their deviation
+    fewer_tokens: Share = 0.5  # chance that a step leaves out up to half of the tokens
+    pruned: Share = 0.4  # chance that a step trains one of the head's pruning levels instead of the whole head
+    seed: Seed = 0
+    # The learning rate falls to zero by then, if that is before the last step; inf sets no limit.
+    stop_after_s: Annotated[float, CHECKED_BY_RECORD] = math.inf
+    report_every: Count = 100
+
+    def __post_init__(self) -> None:
+        check(self, _WHAT, _REMEDY)
+        if not self.stop_after_s > 0:
+            raise ParameterError(f"{_WHAT} stop_after_s", self.stop_after_s, "a number above 0", _REMEDY)
 
     def rate(self, t: float, step: int) -> float:
         """Learning rate at the share ``t`` of the training."""
@@ -93,7 +101,7 @@ class CaptionTrainer:
         self.decoder.load_state_dict({name: torch.tensor(values) for name, values in head.tensors.items()})
 
     def train(self, report: Callable[[StepReport], None] = lambda step: None) -> CaptionDecoder:
-        """Train to the end of the schedule; returns the decoder in evaluation mode."""
+        """Train to the end of the schedule; returns the decoder in evaluation mode. Raises SentryFuseError where it diverges."""
         schedule, began_s = self.schedule, time.monotonic()
         losses: list[Tensor] = []
         for step in range(schedule.steps):
@@ -105,8 +113,10 @@ class CaptionTrainer:
                 group["lr"] = schedule.rate(t, step)
             losses.append(self._step())
             if (step + 1) % schedule.report_every == 0:
-                report(StepReport(step + 1, float(torch.stack(losses).mean()), self.validation_loss(), elapsed_s))
+                report(StepReport(step + 1, _finite_mean(losses, step), self.validation_loss(), elapsed_s))
                 losses = []
+        if losses:
+            _finite_mean(losses, step)
         return self.decoder.eval()
 
     def _step(self) -> Tensor:
@@ -169,6 +179,14 @@ class CaptionTrainer:
         chosen = np.sort(self.rng.permutation(count)[: self.rng.integers(-(-count // 2), count + 1)])
         keep = torch.from_numpy(chosen).to(stem.device)
         return percepts._replace(stem=stem[:, keep], fused=fused[:, keep], places=percepts.places[keep])
+
+
+def _finite_mean(losses: Sequence[Tensor], step: int) -> float:
+    """The mean of the losses up to a step. Raises SentryFuseError where it is not finite."""
+    mean = float(torch.stack(list(losses)).mean())
+    if not math.isfinite(mean):
+        raise SentryFuseError(f"caption training loss by step {step + 1}", mean, "a finite number", "lower the learning rate")
+    return mean
 
 
 def word_loss(decoder: CaptionDecoder, percepts: Percepts, words: Tensor, level: float) -> Tensor:

@@ -23,7 +23,7 @@ from .sentence_scores import FactScore, score_facts
 from .speaker import Speaker
 from .trainer import CaptionSchedule, CaptionTrainer, StepReport
 from .vocabulary import learned_words
-from .window_tokens import FrozenModel, WindowTokens
+from .window_tokens import FrozenModel, WindowTokens, kept_tokens_path
 
 CHECKED = 300  # validation windows whose sentences are checked after the training
 
@@ -80,13 +80,14 @@ def train_captions(
         trainer.start_from(read_captions(task.start_from))
     decoder = trainer.train(report)
     checkpoint = checkpoint_of(decoder, {})
-    truth = check(Speaker(checkpoint), frozen, _some(examples["val"], CHECKED))
+    checked = _some(examples["val"], CHECKED)
+    truth = check(Speaker(checkpoint), frozen, checked)
     path = task.out or captions_path(task.model)
     info = {
         "model_sha256": model_digest(task.model),
         "command": task.command,
         "data": {split: f"{len(ex)} windows of {len(set(ex.windows.bag.tolist()))} drives" for split, ex in examples.items()},
-        "metrics": {"validation_facts_true": round(truth.true, 4), "validation_sentences": CHECKED},
+        "metrics": {"validation_facts_true": round(truth.true, 4), "validation_sentences": len(checked)},
     }
     write_captions(config, checkpoint.tensors, path, info)
     return CaptionResult(path, sum(values.size for values in checkpoint.tensors.values()), truth)
@@ -106,11 +107,12 @@ def _some(examples: CaptionExamples, count: int) -> CaptionExamples:
 
 
 def _examples(task: CaptionTask, frozen: FrozenModel, split: str, progress: Callable[[str, float], None]) -> CaptionExamples:
-    kept = None if task.tokens is None else task.tokens / f"{model_digest(task.model)[:12]}_{split}.npz"
+    folder, kept = WindowFolder(task.dataset), None
+    if task.tokens is not None:
+        kept = kept_tokens_path(task.tokens, model_digest(task.model), folder, split, task.every)
     if kept is not None and kept.is_file():
         windows = WindowTokens.read(kept)
     else:
-        folder = WindowFolder(task.dataset)
         windows = tokens_of_folder(frozen, folder, split, task.every, lambda done: progress(split, done))
         if kept is not None:
             kept.parent.mkdir(parents=True, exist_ok=True)

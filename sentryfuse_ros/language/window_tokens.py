@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..datasets.damaged_npz import DAMAGED_NPZ
+from ..datasets.window_folder import WindowFolder
 from ..datasets.windows import WindowSet
 from ..errors import DataError, reason_of
 from ..files import replacing
@@ -75,10 +77,15 @@ class WindowTokens:
             empty = {int(name.split()[1]): rows for name, rows in arrays.items() if name.startswith("empty ")}
             bags = tuple(arrays["bags"].tolist())
             return cls(tokens, empty, bags, arrays["bag"], arrays["stamp_ns"], arrays["live"])
-        except (OSError, ValueError, KeyError, IndexError) as error:
+        except (*DAMAGED_NPZ, IndexError) as error:
             raise DataError(
                 f"window tokens {path}", reason_of(error), "a file of this version", "remove it, and run again"
             ) from error
+
+
+def kept_tokens_path(folder: Path, model_sha256: str, windows: WindowFolder, split: str, every: int) -> Path:
+    """Where the tokens of every so many-th window of a split are kept for another run: of this model and this data set alone."""
+    return folder / f"{model_sha256[:12]}_{windows.identity()}_{every}_{split}.npz"
 
 
 class FrozenModel:

@@ -69,9 +69,11 @@ def write_checkpoint(
     """Write a model and its JSON; returns the folder.
 
     ``info`` may hold temperatures {mask bits: [one per ratio level]}, metrics, data, recipe and command. Each file is replaced
-    as a whole, the JSON last, so a crash never leaves a half-written model that loads.
+    as a whole, the JSON last, so a crash never leaves a half-written model that loads. Raises CheckpointError, and writes
+    nothing, where a tensor holds NaN or infinity, since such a model could not be read back.
     """
     tensors_path, json_path = checkpoint_paths(path)
+    check_finite(tensors, f"model to be written to {tensors_path}")
     tensors_path.parent.mkdir(parents=True, exist_ok=True)
     payload = save_tensors({name: np.ascontiguousarray(values) for name, values in tensors.items()})
     record = {
@@ -186,6 +188,13 @@ def _check_tensors(path: Path, tensors: Mapping[str, np.ndarray], expected: Mapp
             raise CheckpointError(f"model file {path} tensor {name}", f"{have.shape} {have.dtype}", f"{want} float32", _RETRAIN)
         if not np.isfinite(have).all():
             raise CheckpointError(f"model file {path} tensor {name}", "NaN or infinity", "finite values", _RETRAIN)
+
+
+def check_finite(tensors: Mapping[str, np.ndarray], what: str) -> None:
+    """Raises CheckpointError where a tensor of a network that was trained holds NaN or infinity."""
+    if bad := [name for name, values in tensors.items() if not np.isfinite(values).all()]:
+        remedy = "lower the learning rate, or look for wild values in the data"
+        raise CheckpointError(what, f"NaN or infinity in tensor {bad[0]}", "finite values", remedy)
 
 
 def _check_temperatures(path: Path, info: Mapping[str, Any], config: FuseConfig) -> None:

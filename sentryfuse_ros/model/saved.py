@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import nn
 
 from .checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from .fuse import SentryFuse
@@ -34,6 +37,15 @@ def checkpoint_of(model: SentryFuse, info: Mapping[str, Any] | None = None) -> C
 def save_checkpoint(model: SentryFuse, path: str | Path, info: Mapping[str, Any] | None = None) -> Path:
     """Write a network and its JSON; returns the folder. See `write_checkpoint`."""
     return write_checkpoint(model.config, _arrays(model), path, info)
+
+
+def weights_digest(module: nn.Module) -> str:
+    """What identifies the weights of a network or of a part of it."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        found.update(name.encode())
+        found.update(np.ascontiguousarray(tensor.cpu().numpy()).data)
+    return found.hexdigest()
 
 
 def _arrays(model: SentryFuse) -> dict[str, Any]:

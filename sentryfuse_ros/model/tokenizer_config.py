@@ -42,9 +42,10 @@ class StemSize:
 class TokenizerConfig(ABC):
     """Base of the options of a tokeniser. What follows from them without running it is worked out here, without torch."""
 
-    sizes: tuple[StemSize, ...] = field(
+    # Smaller versions that a plan may run instead of the whole stem; the code of a subnetwork has one digit for each sensor.
+    sizes: Annotated[tuple[StemSize, ...], Rule(lambda v: len(v) <= 8, "a list of at most 8 sections")] = field(
         default=(), kw_only=True
-    )  # smaller versions that a plan may run instead of the whole stem
+    )
 
     def __post_init__(self) -> None:
         check(self, "tokenizer", REMEDY)

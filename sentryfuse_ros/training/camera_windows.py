@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +32,11 @@ class CameraWindows:
     def __len__(self) -> int:
         return len(self.pixels)
 
+    @cached_property
+    def digest(self) -> str:
+        """What identifies the pictures."""
+        return hashlib.sha256(np.ascontiguousarray(self.pixels).data).hexdigest()
+
     def ending(self, name: str, end_ns: int) -> np.ndarray:
         """Places of the pictures in the slots of the window of a recording that ends at a time (K,)."""
         rows = slot_rows(self._recordings[name].stamp_ns, end_ns, self.spec)
@@ -49,8 +56,10 @@ class CameraWindows:
 
     @property
     def _rate_hz(self) -> float:
-        recording = next(iter(self._recordings.values()))
-        return float(NS_PER_S / np.median(np.diff(recording.stamp_ns)))
+        several = [r.stamp_ns for r in self._recordings.values() if len(r.stamp_ns) > 1]
+        if not several:
+            raise DataError("pictures of the recordings", "at most one in each", "several", "give longer recordings")
+        return float(NS_PER_S / np.median(np.diff(several[0])))
 
 
 def recording_folders(names: Sequence[str], folders: Sequence[Path]) -> dict[str, Path]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -50,6 +51,21 @@ def check_origins(training: Examples, validation: Examples | None) -> list[str]:
         return []
     both = sorted(training.windows.origins() & validation.windows.origins())
     return [f"trained and validated on recordings of {', '.join(both)}: the validation will look too good"] if both else []
+
+
+def check_start(start: Mapping[str, Any], recipe: Recipe, validation: Examples | None) -> list[str]:
+    """A remark if the network that a training starts from has learned from what is validated on. ``start``: its JSON."""
+    trained_by, data = start.get("recipe", {}), start.get("data", {})
+    seen: set[str] = set()
+    if trained_by.get("dataset") == recipe.dataset:
+        seen |= set(map(str, trained_by.get("train_groups", ()))) & set(map(str, recipe.validation_groups))
+    if isinstance(validation, WindowExamples):
+        seen |= set(data.get("recordings", {}).get("train", ())) & set(validation.recordings())
+        seen |= set(data.get("origins", {}).get("train", ())) & validation.windows.origins()
+    if not seen:
+        return []
+    few = ", ".join(sorted(seen)[:5]) + (f" and {len(seen) - 5} more" if len(seen) > 5 else "")
+    return [f"the network of --start-from was trained on {few}: the validation on it, and the temperatures, will look too good"]
 
 
 def check_modalities(training: Examples, recipe: Recipe) -> None:

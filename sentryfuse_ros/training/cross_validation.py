@@ -12,11 +12,11 @@ from rich.console import Console
 
 from ..datasets import Group, LabelledDataset, dataset
 from ..datasets.window_folder import WindowFolder
-from ..errors import ParameterError
+from ..errors import CheckpointError, ParameterError
 from ..files import write_atomically
 from .recipe import Recipe
 from .run import train
-from .state import STATE_FILE
+from .state import STATE_FILE, recipe_differences
 
 MODEL_JSON = "model.json"
 RESULT_FILE = "cross_validation.json"
@@ -46,10 +46,12 @@ def cross_validate(
 
     The units that are held out together are the data set's persons, places or days if it knows them, otherwise its recordings, or
     the groups of the recipe for a public set. Only the training and validation groups of the recipe are used. With ``resume``, a
-    fold whose model is finished is not trained again. Raises ParameterError if there are fewer units than folds.
+    fold whose model is finished is not trained again. Raises ParameterError if there are fewer units than folds, and
+    CheckpointError where a finished fold is of another recipe or of another division.
     """
     console = console or Console()
-    parts = divided(units_of(dataset(recipe.dataset), recipe), count, recipe.seed)
+    groups_of = units_of(dataset(recipe.dataset), recipe)
+    parts = divided(list(groups_of), count, recipe.seed)
     folds = []
     for place, held in enumerate(parts):
         folder = out / f"fold{place}"
@@ -57,16 +59,30 @@ def cross_validate(
         console.print(f"fold {place + 1} of {count}: held out {names}", markup=False)
         own = replace(
             recipe,
-            train_groups=tuple(group for i, part in enumerate(parts) if i != place for group in part),
-            validation_groups=held,
+            train_groups=tuple(group for i, part in enumerate(parts) if i != place for unit in part for group in groups_of[unit]),
+            validation_groups=tuple(group for unit in held for group in groups_of[unit]),
         )
-        if not (resume and (folder / MODEL_JSON).exists()):
+        if resume and (folder / MODEL_JSON).exists():
+            _check_finished(folder / MODEL_JSON, own)
+        else:
             train(own, folder, resume=resume and (folder / STATE_FILE).exists(), command=command, console=console)
         metrics = json.loads((folder / MODEL_JSON).read_text(encoding="utf-8"))["metrics"]["validation_accuracy"]
         folds.append(Fold(held, {mask: levels[0] for mask, levels in metrics.items()}))
     result = summed_up(folds)
     write_atomically(out / RESULT_FILE, json.dumps(asdict(result), indent=1) + "\n")
     return result
+
+
+def _check_finished(path: Path, recipe: Recipe) -> None:
+    """Raises CheckpointError where the model of a fold was trained by another recipe, or without other groups."""
+    trained_by = json.loads(path.read_text(encoding="utf-8")).get("recipe", {})
+    if changed := recipe_differences(trained_by, recipe):
+        raise CheckpointError(
+            f"finished fold {path.parent}",
+            f"a training by another recipe (differs in {', '.join(changed)})",
+            "the recipe, the seed and the number of folds that the run was started with",
+            "start again without --resume, in another --out",
+        )
 
 
 def summed_up(folds: Sequence[Fold]) -> CrossValidation:
@@ -80,15 +96,23 @@ def summed_up(folds: Sequence[Fold]) -> CrossValidation:
     return CrossValidation(tuple(folds), mean, deviation)
 
 
-def units_of(source: LabelledDataset, recipe: Recipe) -> list[Group]:
-    """What is held out as a whole, from the training and validation groups of a recipe."""
+def units_of(source: LabelledDataset, recipe: Recipe) -> dict[Group, tuple[Group, ...]]:
+    """What is held out as a whole, from the training and validation groups of a recipe: {unit: the groups that it consists of}.
+
+    A unit is a group itself. Only where its name would also bring in recordings of other groups, as of a person who is in the
+    test split too, are its recordings named one by one.
+    """
     groups = recipe.train_groups + recipe.validation_groups
     if not isinstance(source, WindowFolder):  # the groups of a public set are persons or folds themselves
-        return list(groups)
+        return {group: (group,) for group in groups}
     loaded = source.load(recipe.specs, groups)
-    places = np.unique(loaded.recording).tolist()
-    origins = [loaded.recording_origins[i] if loaded.recording_origins else "" for i in places]
-    return list(dict.fromkeys(origin or loaded.recordings[i] for i, origin in zip(places, origins, strict=True)))
+    own = {loaded.recordings[i] for i in np.unique(loaded.recording)}
+    units: dict[Group, list[str]] = {}
+    for bag in source.description.bags:
+        if bag.name in own:
+            units.setdefault(bag.origin or bag.name, []).append(bag.name)
+    named = {unit: {bag.name for bag in source.description.bags if unit in (bag.name, bag.origin, bag.split)} for unit in units}
+    return {unit: (unit,) if named[unit] == set(names) else tuple(names) for unit, names in units.items()}
 
 
 def held_out(recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[Group, ...]]:
@@ -106,8 +130,10 @@ def held_out(recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[Group, ...
     unknown = [name for name in names if name not in set(map(str, units))]
     if unknown:
         raise ParameterError("--validate-on", " ".join(unknown), "among " + " ".join(map(str, units)))
-    training = tuple(unit for unit in units if str(unit) not in names)
-    return {"train_groups": training, "validation_groups": tuple(unit for unit in units if str(unit) in names)}
+    return {
+        "train_groups": tuple(group for unit in units if str(unit) not in names for group in units[unit]),
+        "validation_groups": tuple(group for unit in units if str(unit) in names for group in units[unit]),
+    }
 
 
 def divided(units: Sequence[Group], count: int, seed: int) -> list[tuple[Group, ...]]:

@@ -22,7 +22,7 @@ _Whole = Annotated[int, Rule(lambda v: v >= 0, "a whole number of 0 or more")]
 
 @dataclass(frozen=True)
 class Elastic:
-    """How the second stage trains. The schedule of the first one holds for it too, without its first rise of dropout."""
+    """How the second stage trains. The schedule of the first one holds for it too, without the rise of its pruning ratio."""
 
     epochs: _Whole = 0  # 0 leaves the stage out
     learning_rate: Positive = 3e-4  # a higher one costs the whole network its accuracy

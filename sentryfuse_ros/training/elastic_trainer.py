@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ParameterError
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse, Tokens
+from ..model.saved import weights_digest
 from ..model.subnetwork import Subnetwork
 from ..pruning.slicing import as_arrays, gate_scores, slice_weights
 from ..pruning.units import SiteKeep, subnetwork_units
@@ -89,6 +90,10 @@ class ElasticTrainer(Trainer):
         model.zero_grad(set_to_none=True)
         assert total is not None
         return total
+
+    @property
+    def begins_with(self) -> dict[str, str]:
+        return {"network of the first stage": weights_digest(self.whole)}
 
     @property
     def gate_learns(self) -> bool:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
+
+from ..files import write_atomically
 
 METRICS_FILE = "metrics.csv"
 
@@ -50,12 +53,15 @@ class Metrics:
             return
         with self._path.open(newline="", encoding="utf-8") as file:
             lines = list(csv.DictReader(file))[:epochs]
-        self._path.unlink()
-        if lines:  # with the columns of this version, since a run may be resumed after an update
-            with self._path.open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, COLUMNS, extrasaction="ignore")
-                writer.writeheader()
-                writer.writerows(lines)
+        if not lines:
+            self._path.unlink()
+            return
+        kept = io.StringIO(newline="")
+        # With the columns of this version, since a run may be resumed after an update.
+        writer = csv.DictWriter(kept, COLUMNS, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(lines)
+        write_atomically(self._path, kept.getvalue())
 
     def write(self, epoch: int, line: Mapping[str, float]) -> None:
         """Add the losses of an epoch and, if it was validated, its accuracies."""

@@ -11,7 +11,7 @@ import yaml
 
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
-from ..validation import Count, NotNegative, Positive, Rule, Share, ShareBelowOne, build, check, one_of
+from ..validation import Count, NotNegative, Positive, Seed, Share, ShareBelowOne, build, check, one_of
 from .augment import Augment
 from .elastic import Elastic
 from .recipe_file import read_recipe_file
@@ -34,7 +34,7 @@ class Recipe:
     classes: tuple[str, ...] = ()  # for `sentryfuse dataset`: the labels that there are, in this order; empty: all that occur
     border_windows: bool = False  # whether windows in which the label changes are trained on too, by the label at their end
     model: Mapping[str, Any] = field(default_factory=dict)  # the fields of FuseConfig, except modalities and classes
-    seed: Annotated[int, Rule(lambda v: 0 <= v < 2**32, f"0 to {2**32 - 1}")] = 0
+    seed: Seed = 0
     epochs: Count = 120
     batch: Count = 32
     learning_rate: Positive = 1e-3

@@ -17,7 +17,7 @@ from ..errors import CheckpointError, ParameterError, reason_of
 from ..masks import all_masks, mask_to_bits
 from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
-from .checks import check_classes, check_modalities, check_origins
+from .checks import check_classes, check_modalities, check_origins, check_start
 from .distributed import Distributed
 from .elastic_trainer import ElasticTrainer
 from .examples import Examples, WindowExamples, load_examples
@@ -60,13 +60,13 @@ def train(
     source = dataset(recipe.dataset)
     # Read first, so that a wrong folder is found now and not after an hour of training.
     pooled = [ValidationPredictions.pool(calibrate_from, name) for name in _files(recipe)] if calibrate_from else []
-    whole = None if start_from is None else load_checkpoint(start_from)[0]
+    whole, known = (None, {}) if start_from is None else load_checkpoint(start_from)
     training = load_examples(source, recipe, recipe.train_groups)
     validation = load_examples(source, recipe, recipe.validation_groups) if recipe.validation_groups else None
     for remark in check_classes(source.CLASSES, training, validation, recipe):
         console.print(remark, style="yellow", markup=False)
     check_modalities(training, recipe)
-    for remark in check_origins(training, validation):
+    for remark in (*check_origins(training, validation), *check_start(known, recipe, validation)):
         console.print(remark, style="yellow", markup=False)
     console.print(f"{len(training)} examples, {0 if validation is None else len(validation)} held out")
     with _room_to_write(out):

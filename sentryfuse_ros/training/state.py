@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from safetensors.torch import save as save_tensors
 
 from ..errors import CheckpointError, reason_of
 from ..files import write_atomically
+from .recipe import Recipe
 from .trainer import Trainer
 
 STATE_FILE = "state.safetensors"
@@ -63,7 +65,7 @@ def load_state(trainer: Trainer, folder: Path) -> list[str]:
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"training state {path}", reason_of(error), "a whole state file", _RESTART) from error
     # Keys that the recipe got after the run was started have their defaults.
-    defaults = _recipe_defaults(trainer)
+    defaults = _recipe_defaults(trainer.recipe)
     then, now = (_used({**defaults, **json.loads(r)}, trainer) for r in (recipe, _recipe_json(trainer)))
     longer = now["epochs"] > then["epochs"]
     free = (*FREE, "epochs") if longer else FREE
@@ -104,8 +106,15 @@ def _differs(path: Path, what: str, names: list[str], expected: str) -> Checkpoi
     return CheckpointError(f"training state {path}", f"another {what} (differs in {', '.join(names)})", expected, _RESTART)
 
 
-def _recipe_defaults(trainer: Trainer) -> dict[str, Any]:
-    defaults = {f.name: f.default for f in fields(trainer.recipe) if f.default is not MISSING}
+def recipe_differences(trained_by: Mapping[str, Any], recipe: Recipe) -> list[str]:
+    """Keys in which a recipe differs from the one, as JSON, that a model was trained by, except for `FREE` keys."""
+    then = {**_recipe_defaults(recipe), **trained_by}
+    now = json.loads(json.dumps(recipe.to_dict()))
+    return sorted(key for key in {*then, *now} if key not in FREE and then.get(key) != now.get(key))
+
+
+def _recipe_defaults(recipe: Recipe) -> dict[str, Any]:
+    defaults = {f.name: f.default for f in fields(recipe) if f.default is not MISSING}
     return json.loads(json.dumps(defaults))
 
 
@@ -124,6 +133,7 @@ def _data(trainer: Trainer) -> dict[str, Any]:
         "labels": hashlib.sha256(np.ascontiguousarray(trainer.examples.labels, np.int64).tobytes()).hexdigest()[:16],
         "classes": list(config.classes),
         "modalities": json.loads(json.dumps([spec.to_dict() for spec in config.modalities])),
+        **trainer.begins_with,
     }
 
 

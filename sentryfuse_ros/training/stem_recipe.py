@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from ..validation import Count, NotNegative, Positive, Share, ShareBelowOne, build, check
+from ..streaming.stream_config import StreamConfig
+from ..validation import Count, NotNegative, Positive, Rule, Seed, Share, ShareBelowOne, build, check
 from .recipe_file import read_recipe_file
 
 _WHAT, _REMEDY = "stem recipe", "correct the training YAML"
+_RISING = Rule(lambda v: v[0] <= v[1], "two numbers, the smaller one first")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,10 @@ class StemRecipe:
     streamed: Share = 0.5  # share of the windows whose pictures are encoded as on the robot, in part from older pictures
     light: Share = 0.4  # share of the pictures that the light branch encodes
     oldest: Count = 6  # pictures: a code is at most so old
-    changed_from: tuple[Positive, Positive] = (0.01, 0.1)  # mean change, of full scale, from which on a patch counts as changed
+    changed_from: Annotated[tuple[Positive, Positive], _RISING] = (
+        0.01,
+        0.1,
+    )  # mean change, of full scale, from which on a patch counts as changed
     refresh: Share = 0.05  # share of the unchanged windows that are encoded anew all the same
     labels: NotNegative = 0.5  # weights of the losses behind the backbone: labels,
     answers: NotNegative = 1.0  # divergence from the answers of the network that is taken over,
@@ -52,13 +57,14 @@ class StemTraining:
     stops: tuple[str, ...] = ()  # folders of validation recordings in which the robot stands, for the router
     router_costs: tuple[NotNegative, NotNegative, NotNegative] = (0.0, 0.06, 0.15)  # of reuse, light and full
     every: Count = 2  # only every so many-th window is labelled training
-    seed: int = 0
+    seed: Seed = 0
     threads: Count = 1
     streaming: Mapping[str, Any] = field(default_factory=dict)  # the section of the model; see streaming/stream_config.py
     recipe: StemRecipe = field(default_factory=StemRecipe)
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
+        StreamConfig.from_dict(self.streaming)  # so that a wrong key is found now and not when the model is to be used
 
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,12 @@ from ..datasets.window_folder import WindowFolder
 from ..errors import CheckpointError, DataError, ParameterError, reason_of
 from ..files import write_atomically
 from ..language.checkpoint import model_digest
-from ..language.window_tokens import FrozenModel, WindowTokens
+from ..language.window_tokens import FrozenModel, WindowTokens, kept_tokens_path
 from ..model.checkpoint import Checkpoint, read_checkpoint
 from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse
-from ..model.saved import checkpoint_of, load_checkpoint, save_checkpoint
+from ..model.saved import checkpoint_of, load_checkpoint, save_checkpoint, weights_digest
+from ..model.tokenizers import Tokenizer
 from ..paths import model_path
 from ..streaming.stream_config import StreamConfig
 from .camera_windows import CameraWindows, recording_folders
@@ -61,13 +63,14 @@ def train_stem(
     """
     torch.set_num_threads(training.threads)
     torch.manual_seed(training.seed)
+    stops = _stops(training)  # looked for first, so that a wrong folder is found now and not after the training
     parent_folder = model_path(training.model)
     parent, info = load_checkpoint(parent_folder)
     place = _camera_place(training, parent.config)
     model = with_patches(parent, place, training)
     splits = {name: _split(training, parent_folder, name, place, kept, tokens, say) for name in ("train", "val")}
     pictures, windows = splits["train"].pictures, splits["train"].windows
-    taught = _taught(parent, place, pictures, out)
+    taught = taught_by(parent.stems[place], pictures, out)
     trainer = StemTrainer(parent, model, place, pictures, taught, windows, training.recipe, training.seed)
     say(f"{len(trainer.pictures)} pictures, {len(trainer.windows.labels)} windows; {training.recipe.steps} steps")
     if resume:
@@ -97,7 +100,7 @@ def train_stem(
         "command": command,
         "recipe": {**info.get("recipe", {}), "stem_training": training.to_dict()},
         "metrics": {"validation": validation, "taken over": model_digest(parent_folder)},
-        "streaming": _streaming(training, model, kept, say),
+        "streaming": _streaming(training, model, stops, kept, say),
     }
     return save_checkpoint(model, out, written)
 
@@ -123,15 +126,24 @@ def with_patches(parent: SentryFuse, place: int, training: StemTraining) -> Sent
     return model.eval()
 
 
-def _streaming(training: StemTraining, model: SentryFuse, kept: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """The section of the model, with the weights of a router that was taught on the stops."""
-    section = dict(training.streaming)
-    if section.get("router") != "learned" or not training.stops:
-        return section
-    config, spec = StreamConfig.from_dict(section), model.config.modalities[model.config.names.index(training.camera)]
+def _stops(training: StemTraining) -> list[Path]:
+    """The recordings that a router is to be taught on. Raises DataError where the recipe's folders hold none."""
+    if training.streaming.get("router") != "learned" or not training.stops:
+        return []
     bags = sorted(bag for folder in map(Path, training.stops) for bag in folder.glob("val_*"))
     if not bags:
         raise DataError("stops", ", ".join(training.stops), "folders with recordings val_*", "simulate them as the recipe says")
+    return bags
+
+
+def _streaming(
+    training: StemTraining, model: SentryFuse, bags: Sequence[Path], kept: Path | None, say: Callable[[str], None]
+) -> dict[str, Any]:
+    """The section of the model, with the weights of a router that was taught on the stops."""
+    section = dict(training.streaming)
+    if not bags:
+        return section
+    config, spec = StreamConfig.from_dict(section), model.config.modalities[model.config.names.index(training.camera)]
     say(f"router: pictures of {len(bags)} recordings with stops")
     recordings = [camera_pictures(bag, spec, kept) for bag in bags]
     weights = learned_router(checkpoint_of(model), spec.name, recordings, training.router_costs, config.rule, training.seed)
@@ -147,16 +159,16 @@ def _camera_place(training: StemTraining, config: FuseConfig) -> int:
     return config.names.index(training.camera)
 
 
-def _taught(parent: SentryFuse, place: int, pictures: CameraWindows, out: Path) -> torch.Tensor:
+def taught_by(stem: Tokenizer, pictures: CameraWindows, out: Path) -> torch.Tensor:
     """The tokens of the old stem, which are kept beside the state of the training."""
-    path = out / TAUGHT_FILE
-    if path.is_file():
-        kept = load_file(path)["taught"]
-        if len(kept) == len(pictures) + 1:
-            return kept.float()
-    taught = taught_tokens(parent.stems[place], pictures)
+    path, of = out / TAUGHT_FILE, f"{weights_digest(stem)} {pictures.digest}"
+    with contextlib.suppress(OSError, safetensors.SafetensorError):  # it is missing, or damaged: then it is made anew
+        with safetensors.safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("of") == of:
+                return torch.as_tensor(file.get_tensor("taught")).float()
+    taught = taught_tokens(stem, pictures)
     out.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, save_tensors({"taught": taught.half()}))
+    write_atomically(path, save_tensors({"taught": taught.half()}, {"of": of}))
     return taught.half().float()
 
 
@@ -174,7 +186,7 @@ def _split(
     checkpoint: Checkpoint = read_checkpoint(parent)
     windows = folder.load(checkpoint.config.modalities, [name])
     windows = windows.select(np.arange(0, len(windows), training.every))
-    path = None if tokens is None else tokens / f"{model_digest(parent)[:12]}_{name}.npz"
+    path = None if tokens is None else kept_tokens_path(tokens, model_digest(parent), folder, name, training.every)
     if path is not None and path.is_file():
         known = WindowTokens.read(path)
     else:
@@ -192,6 +204,9 @@ def _split(
     say(f"{name}: pictures of {len(recordings)} recordings")
     pictures = CameraWindows(spec, recordings)
     live = known.live.all(1)
+    if not live.any():
+        seen, expected = "no window in which all sensors were live", "one or more"
+        raise DataError(f"split {name} of {training.dataset}", seen, expected, "make the data set of other recordings")
     known, labels = known.select(np.flatnonzero(live)), windows.labels[live]
     places = np.stack([pictures.ending(known.bags[bag], int(end)) for bag, end in zip(known.bag, known.stamp_ns)])
     return Split(pictures, LabelledWindows(known, places, labels))
@@ -219,8 +234,11 @@ def load_state(trainer: StemTrainer, folder: Path) -> None:
         tensors, steps, recipe = load_file(path), int(metadata["steps"]), metadata["recipe"]
     except (OSError, safetensors.SafetensorError, KeyError, ValueError) as error:
         raise CheckpointError(f"training state {path}", reason_of(error), "a run to resume", "drop --resume") from error
-    if json.loads(recipe) != json.loads(json.dumps(_recipe(trainer))):
-        raise CheckpointError(f"training state {path}", "another recipe", "that of the run", "start again in another --out")
+    then, now = json.loads(recipe), json.loads(json.dumps(_recipe(trainer)))
+    if changed := sorted(key for key in {*then, *now} if then.get(key) != now.get(key)):
+        seen = f"another run (differs in {', '.join(changed)})"
+        expected = "the recipe, the model and the data that the run was started with"
+        raise CheckpointError(f"training state {path}", seen, expected, "start again in another --out")
 
     def part(prefix: str) -> dict[str, Any]:
         return {name[len(prefix) :]: t for name, t in tensors.items() if name.startswith(prefix)}
@@ -236,4 +254,4 @@ def load_state(trainer: StemTrainer, folder: Path) -> None:
 
 
 def _recipe(trainer: StemTrainer) -> dict[str, Any]:
-    return {"recipe": asdict(trainer.recipe), "seed": trainer.seed, "pictures": len(trainer.pictures)}
+    return {"recipe": asdict(trainer.recipe), "seed": trainer.seed, **trainer.learns_from}

@@ -7,8 +7,10 @@ as a stream would: the windows that hardly changed keep the code of an older pic
 
 from __future__ import annotations
 
+import hashlib
 import math
-from typing import NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +22,7 @@ from ..errors import ParameterError
 from ..language.window_tokens import WindowTokens
 from ..model.fuse import SentryFuse, Tokens
 from ..model.patch_tokenizer import PatchTokenizer
+from ..model.saved import weights_digest
 from ..model.tokenizers import Tokenizer
 from .camera_windows import CameraWindows
 from .optimiser import make_optimiser
@@ -88,6 +91,19 @@ class StemTrainer:
         self.steps = 0
         self._pixels, self.taught = torch.from_numpy(pictures.pixels), taught
         self.spread = taught[:-1].std(0)
+
+    @cached_property
+    def learns_from(self) -> dict[str, Any]:
+        """What the training rests on beside its recipe: the networks, the pictures, and the labelled windows."""
+        windows = hashlib.sha256()
+        for part in (self.windows.labels, self.windows.places, self.windows.tokens.stamp_ns):
+            windows.update(np.ascontiguousarray(part).data)
+        return {
+            "model": weights_digest(self.parent),
+            "stem": self.model.config.to_dict()["tokenizer"][self.spec.name],
+            "pictures": self.pictures.digest,
+            "windows": windows.hexdigest(),
+        }
 
     @property
     def tuned_from(self) -> int:

@@ -8,6 +8,7 @@ make, depends on the pictures and not on the codes, so that it is put together f
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -50,10 +51,11 @@ class CodeStore:
 
         def table(name: str, dtype: Any, *of_clip: int) -> np.ndarray:
             path, size = folder / f"{name}.npy", (clips, *of_clip)
-            if path.exists():
+            with contextlib.suppress(OSError, ValueError, EOFError):  # it is missing, or a kill left a part of it
                 opened: np.ndarray = np.load(path, mmap_mode="r+")
-                if opened.shape == size:
+                if opened.shape == size and opened.dtype == dtype:
                     return opened
+            (folder / BUILT_FILE).unlink(missing_ok=True)  # a table that is made anew holds nothing of what that file says
             return np.lib.format.open_memmap(path, "w+", dtype, size)
 
         self._codes = table("codes", np.float16, 2, pictures, windows, code)

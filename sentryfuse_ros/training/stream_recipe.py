@@ -9,7 +9,8 @@ from typing import Any
 
 from ..errors import ParameterError
 from ..preprocessing import ModalitySpec
-from ..validation import Count, NotNegative, Positive, Share, ShareBelowOne, build, check
+from ..streaming.stream_config import StreamConfig
+from ..validation import Count, NotNegative, Positive, Seed, Share, ShareBelowOne, build, check
 from .depth_clips import TRAINING_POSE
 from .depth_room import Pose
 from .recipe_file import read_recipe_file
@@ -82,7 +83,7 @@ class StreamTraining:
     validation_subjects: tuple[int, ...] = ()  # for accuracies and for the router; not trained on
     begin_with: str = ""  # model, by path or name, from which the first stage takes the weights that fit; none where empty
     steps: Count = 3000
-    seed: int = 0
+    seed: Seed = 0
     streaming: Mapping[str, Any] = field(
         default_factory=dict
     )  # the section `streaming` of the model; see streaming/stream_config.py
@@ -91,6 +92,9 @@ class StreamTraining:
 
     def __post_init__(self) -> None:
         check(self, _WHAT, _REMEDY)
+        StreamConfig.from_dict(self.streaming)  # so that a wrong key is found now and not when the model is to be used
+        if not self.train_subjects:
+            raise ParameterError(f"{_WHAT} train_subjects", [], "at least one subject", _REMEDY)
         both = set(self.train_subjects) & set(self.validation_subjects)
         if both:
             raise ParameterError(f"{_WHAT} validation_subjects", sorted(both), "subjects that are not trained on", _REMEDY)

@@ -55,6 +55,7 @@ def train_stream(
     torch.manual_seed(training.seed)
     config = FuseConfig.from_dict({**training.model, "modalities": [training.spec.to_dict()], "classes": utd_mhad.CLASSES})
     frames = load_frames(device)
+    _check_subjects(training, frames)
     begun = _begun(training) if start is None else None
     started = None if start is None else _started(start, config, training)
     known = started or begun
@@ -101,15 +102,24 @@ def _begun(training: StreamTraining) -> _Begun | None:
     if not name:
         return None
     model, info = load_checkpoint(model_path(name))
+    _check_unseen("begin_with", name, info, training)
+    return _Begun(name, model, info)
+
+
+def _check_unseen(option: str, name: str, info: Mapping[str, Any], training: StreamTraining) -> None:
+    """Raises ParameterError where a model to begin with has learned from subjects that are validated on."""
     known = set(info.get("data", {}).get("train_groups", ())) & set(training.validation_subjects)
     if known:
-        raise ParameterError(
-            "begin_with",
-            f"{name}, trained on {sorted(known)}",
-            "a model that has not seen the validation subjects",
-            "name another one with --begin-with",
-        )
-    return _Begun(name, model, info)
+        seen, expected = f"{name}, trained on {sorted(known)}", "a model that has not seen the validation subjects"
+        raise ParameterError(option, seen, expected, "name another one, or validate on other subjects")
+
+
+def _check_subjects(training: StreamTraining, frames: DepthFrames) -> None:
+    """Raises ParameterError for subjects without a recording."""
+    known = set(frames.subjects.tolist())
+    for what, subjects in (("train", training.train_subjects), ("validation", training.validation_subjects)):
+        if unknown := sorted(set(subjects) - known):
+            raise ParameterError(f"stream recipe {what}_subjects", unknown, f"among {sorted(known)}", "correct the training YAML")
 
 
 def _first_stage(
@@ -174,6 +184,7 @@ def _started(start: Path, config: FuseConfig, training: StreamTraining) -> _Begu
         raise CheckpointError(
             f"model {start}", "another network", "the one of the recipe", "correct its sections camera and model"
         )
+    _check_unseen("--start-from", str(start), info, training)
     return _Begun(str(start), model, info)
 
 

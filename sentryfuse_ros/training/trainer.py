@@ -96,6 +96,11 @@ class Trainer:
         return [{"params": p, "lr": lr, "base_lr": lr, "weight_decay": decay} for p, lr, decay in groups]
 
     @property
+    def begins_with(self) -> dict[str, str]:
+        """Digests of what the training begins with, beside the recipe and the examples; a run is not resumed with others."""
+        return {}
+
+    @property
     def steps_per_epoch(self) -> int:
         """Optimiser steps in one pass over the examples."""
         return -(-len(self.examples) // self.recipe.batch)

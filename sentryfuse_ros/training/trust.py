@@ -26,7 +26,8 @@ RARE = 0.0005  # of the windows of the training may lie beyond the first limit
 LEFT_OUT_RARE = 0.01  # of the windows under a condition that was left out may lie beyond the second limit
 LEFT_OUT_SPARE = 1.1
 WEATHER_RARE = 0.001  # of the windows in made-up weather may lie beyond the second limit of the distance
-LEAST_WINDOWS = 200  # for a table
+LEAST_WINDOWS, LEAST_OF_TRAINING = 200, 50  # for a table: together with those for validation, and without
+SAME = 0.99  # of the windows may have the same quantities at most, or nothing is known of how an honest sensor changes
 LEAST_OF_CONDITION = 50  # for a condition to be left out
 FOLDS = 5  # of which each is held out of a table once
 MOST_WINDOWS = 6000
@@ -81,7 +82,10 @@ class Measured:
 
 
 def fit_table(windows: Windows, seed: int = 0) -> TrustTable | None:
-    """The table of one model input; None where its kind has no quantities, or there are too few windows."""
+    """The table of one model input.
+
+    None where its kind has no quantities, there are too few windows, or it hardly ever changed.
+    """
     measured = measure(windows, seed)
     return None if measured is None else fit_measured(measured)
 
@@ -97,6 +101,8 @@ def fit_measured(measured: Measured, known: np.ndarray | None = None) -> TrustTa
         if min(len(measured.clean.at(under)), len(measured.clean.at(others))) < LEAST_OF_CONDITION:
             continue
         other = _fit(measured, others, table)
+        if not other.far:  # it changes under this condition only
+            continue
         z = other.deviations(measured.clean.at(under))
         margin = max(margin, LEFT_OUT_SPARE * float(np.quantile(other.distances(z), 1 - LEFT_OUT_RARE)) / other.far)
         if measured.lies:
@@ -160,7 +166,11 @@ def measure(windows: Windows, seed: int = 0) -> Measured | None:
                 names = names or tuple(found)
                 rows[copy].append(list(found.values()))
                 of[copy].append(place)
-    if len(rows[0]) < LEAST_WINDOWS:
+    trained = ~windows.validation if not windows.validation.all() else windows.validation
+    own = np.array([values for values, place in zip(rows[0], of[0]) if trained[place]], np.float64)
+    if min(len(rows[0]) - LEAST_WINDOWS, len(own) - LEAST_OF_TRAINING) < 0:
+        return None
+    if (own == np.median(own, axis=0)).all(axis=1).mean() > SAME:
         return None
     numbers = [Numbers(np.array(v, np.float64).reshape(-1, len(names)), np.array(o, np.int64)) for v, o in zip(rows, of)]
     return Measured(names, numbers[0], numbers[1], tuple(numbers[2:]), lies, windows.validation, windows.conditions)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..datasets import LabelledDataset, dataset
+from ..datasets import LabelledDataset, dataset, split_groups
 from ..datasets.recording import Group
+from ..datasets.windows import WindowSet
 from ..errors import DataError, ParameterError
 from ..model.checkpoint import read_checkpoint, write_trust
 from ..model.fuse import SentryFuse
@@ -67,7 +68,9 @@ def make_trust_file(task: TrustTask, say: Callable[[str], None]) -> Path:
             continue
         table = fit_table(windows_of(spec, own[0], own[1]))
         if table is None:
-            say(f"{spec.name}: no table, because there are too few windows, or its kind has no quantities")
+            say(
+                f"{spec.name}: no table, because there are too few windows, its kind has no quantities, or it hardly ever changed"
+            )
             continue
         judged = own[1] or own[0]
         harm = _harm(network, judged, place, sensor_kind(spec.kind).made_up_lies(replace(spec, mean=(), std=())))
@@ -83,7 +86,11 @@ def make_trust_file(task: TrustTask, say: Callable[[str], None]) -> Path:
 
 
 def _examples(source: LabelledDataset, specs: Sequence[ModalitySpec], groups: Sequence[Group]) -> Examples:
-    return examples_of(source.load(specs, groups), Augment())
+    """The examples of some groups; raises DataError where one has none. A group may be given as text, as on a command line."""
+    known = {str(group): group for of_split in source.SPLIT.values() for group in of_split}
+    groups = [known.get(str(group), group) for group in groups]
+    loaded = source.load(specs, groups)
+    return examples_of(loaded if isinstance(loaded, WindowSet) else split_groups(loaded, groups), Augment())
 
 
 def windows_of(

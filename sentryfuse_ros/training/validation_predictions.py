@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..datasets.damaged_npz import DAMAGED_NPZ
 from ..errors import DataError, reason_of
 from ..files import replacing
 from ..masks import all_masks
@@ -90,10 +91,11 @@ class ValidationPredictions:
         try:
             with np.load(folder / name, allow_pickle=False) as file:
                 arrays = {key: file[key] for key in file}
-        except (OSError, ValueError) as error:
+            labels = arrays.pop("labels")
+        except DAMAGED_NPZ as error:
             expected = "a run trained with validation_groups"
             raise DataError(f"validation predictions {folder / name}", reason_of(error), expected, _REMEDY) from error
-        return cls(arrays.pop("labels"), arrays, arrays.pop("live", None), arrays.pop("recording", None))
+        return cls(labels, arrays, arrays.pop("live", None), arrays.pop("recording", None))
 
     @classmethod
     def pool(cls, folders: Sequence[Path], name: str = PREDICTIONS_FILE) -> ValidationPredictions:

@@ -90,6 +90,8 @@ def _erase(x: np.ndarray, augment: Augment, rng: np.random.Generator) -> np.ndar
     if rng.random() < augment.erase:
         length = int(rng.integers(1, max(2, int(augment.erase_share * len(x)) + 1)))
         start = int(rng.integers(0, len(x) - length + 1))
+        if length == len(x):  # nothing would be left of a window of one frame
+            return x
         x = x.copy()
         x[start : start + length] = 0
     return x
