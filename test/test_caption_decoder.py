@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.language.checkpoint import (
@@ -135,6 +137,11 @@ def test_damaged_files_are_named(tmp_path):
     write_captions(CONFIG, {**tensors, "word": tensors["word"][:-1]}, path, {"model_sha256": ""})
     with pytest.raises(CheckpointError, match="tensor word"):
         read_captions(path)
-    write_captions(CONFIG, {**tensors, "norm.bias": tensors["norm.bias"] * np.nan}, path, {"model_sha256": ""})
+    write_captions(CONFIG, tensors, path, {"model_sha256": ""})
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    kept = load_file(path)
+    kept["norm.bias"][...] = np.nan
+    save_file(kept, path, metadata)
     with pytest.raises(CheckpointError, match="NaN"):
         read_captions(path)
