@@ -13,6 +13,7 @@ from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.masks import all_masks, mask_to_bits
 from sentryfuse_ros.model.saved import checkpoint_of
 from sentryfuse_ros.model.subnetwork import all_codes, whole_stems
+from sentryfuse_ros.parameters import PARAMETERS
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.pruning.planner import PlanChoice
 from sentryfuse_ros.runtime import plan_costs as module
@@ -34,6 +35,13 @@ def info(**accuracy):
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     return tmp_path / "cache" / "sentryfuse_ros" / "plan_costs"
+
+
+def test_what_is_chosen_without_a_node_is_what_its_parameters_choose_by_default():
+    defaults = {parameter.name: parameter.default for parameter in PARAMETERS}
+    assert module.RATE_HZ == defaults["fuse_rate_hz"]
+    assert module.MOST_LOST == defaults["accuracy_loss_limit"]
+    assert module.HOLD_FROM_RATIO == defaults["hold_pictures_from_ratio"]
 
 
 def test_every_set_of_sensors_has_a_cost_that_falls_with_the_level():
