@@ -53,6 +53,13 @@ def test_recordings_of_one_origin_stay_together_and_the_shares_hold():
     assert {bag.split for bag in out if bag.origin == "p3"} == {"test"}
 
 
+@pytest.mark.parametrize("unit", [1, 100, 0.1])
+def test_only_the_proportions_of_the_shares_count(unit):
+    shares = {name: unit * share for name, share in (("train", 0.5), ("val", 0.25), ("test", 0.25))}
+    counts = Counter(bag.split for bag in assign_splits(bags_of(people=20, each=1), shares, 0))
+    assert counts == {"train": 10, "val": 5, "test": 5}
+
+
 def test_an_origin_on_both_sides_is_said():
     out = assign_splits(bags_of(b3_2="test", b3_4="train"), DEFAULT_SHARES, 0)
     (remark,) = origins_apart(out)

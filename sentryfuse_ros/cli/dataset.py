@@ -57,6 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Build; returns 0. Raises SentryFuseError if no window can be extracted."""
+    import math
     import shlex
     import sys
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0.01 <= args.stride <= 3600:
         raise ParameterError("--stride", args.stride, "0.01 to 3600 seconds")
-    if min(args.split) < 0 or not sum(args.split) > 0:
+    if min(args.split) < 0 or not 0 < sum(args.split) < math.inf:
         raise ParameterError("--split", args.split, "three shares, none negative, not all 0")
     recipe, flat = Recipe.read(args.config), read_yaml(args.params_file or share_path("config", "fuse.yaml"))
     settings = build_settings(flat)

@@ -65,7 +65,7 @@ def _origins_in_table(path: Path, column: str) -> dict[str, str]:
 
 
 def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], seed: int) -> list[BagDescription]:
-    """Give every recording without a split one, so that each split gets its share of the windows.
+    """Give every recording without a split one, so that each split gets its share of the windows; only their proportions count.
 
     The recordings of one origin are kept together: in the split that one of them names, otherwise in one that is drawn.
     Recordings without an origin are drawn one by one.
@@ -78,13 +78,14 @@ def assign_splits(bags: Sequence[BagDescription], shares: Mapping[str, float], s
             units.setdefault(f"origin {bag.origin}" if bag.origin else f"bag {i}", []).append(i)
     free = list(units.values())
     np.random.default_rng(seed).shuffle(free)
-    total, names = sum(out[i].windows for unit in free for i in unit), [name for name in shares if shares[name] > 0]
+    names = [name for name in shares if shares[name] > 0]
+    windows_per_share = sum(out[i].windows for unit in free for i in unit) / sum(shares.values())
     have = dict.fromkeys(names, 0.0)
     for done, unit in enumerate(free):
         # If there are only just enough left, each empty split gets one; otherwise the split that is furthest below its share.
         empty = [name for name in names if not have[name]]
         candidates = empty if empty and len(free) - done <= len(empty) else names
-        split = max(candidates, key=lambda name: shares[name] * total - have[name])
+        split = max(candidates, key=lambda name: shares[name] * windows_per_share - have[name])
         for i in unit:
             out[i] = replace(out[i], split=split)
             have[split] += out[i].windows
