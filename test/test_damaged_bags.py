@@ -6,10 +6,11 @@ import sqlite3
 import struct
 import zlib
 
+import numpy as np
 import pytest
 import yaml
 from bag_maker import T0, write_bag
-from cdr_messages import STORE, imu, raw
+from cdr_messages import STORE, image, imu, raw
 from rosbags.rosbag1 import Writer as Ros1Writer
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -149,6 +150,38 @@ def test_a_split_recording_is_one(tmp_path):
     assert [path.name for path in find_bags([folder])] == ["drive_0.mcap", "drive_1.mcap", "other.mcap"]
 
 
+def numbered(folder, names, step_ns=NS):
+    """Files of ten IMU messages each, one a second; each file begins ten steps after the one before."""
+    folder.mkdir()
+    for number, name in enumerate(names):
+        made = folder.parent / f"made_{name}"
+        with Writer(made, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            motion = writer.add_connection("/imu/raw", "sensor_msgs/msg/Imu", typestore=STORE)
+            for i in range(10):
+                writer.write(motion, T0 + 10 * number * step_ns + i * NS, raw(imu(stamp_ns=T0)))
+        shutil.copy(made / f"made_{name}.mcap", folder / f"{name}.mcap")
+    return folder
+
+
+def test_pieces_that_overlap_in_time_are_read_in_order_of_time(tmp_path):
+    with Bag(numbered(tmp_path / "split", ("drive_0", "drive_1", "drive_2"), step_ns=NS * 8 // 10)) as bag:
+        times = [time_ns for _, time_ns, _ in content(bag)]
+    assert len(times) == 30 and times == sorted(times)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("drive_1", "drive_2"), ("drive_01", "drive_02"), ("drive_00", "drive_01"), ("drive", "drive_2"), ("1", "2")],
+    ids=" ".join,
+)
+def test_recordings_that_somebody_numbered_are_not_pieces_of_one(tmp_path, names):
+    found = find_bags([numbered(tmp_path / "day", names)])
+    assert tuple(map(bag_name, found)) == names
+    for path in found:
+        with Bag(path) as bag:
+            assert len(content(bag)) == 10
+
+
 def test_messages_in_the_log_of_a_crashed_recorder_are_read(tmp_path):
     whole = write_bag(tmp_path / "run", 2.0, StoragePlugin.SQLITE3)
     (file,) = whole.glob("*.db3")
@@ -179,6 +212,35 @@ def test_a_damaged_chunk_is_left_out_and_the_rest_is_read(tmp_path):
         found = content(bag)
         assert 0 < len(found) < len(expected) and "1 chunks that cannot be unpacked" in bag.damage
     assert found == expected[-len(found) :]
+
+
+@pytest.fixture
+def with_damaged_records(tmp_path):
+    """A recording whose first chunk has no checksum and breaks off at its first record, and the messages of the other chunks."""
+    whole = write_bag(tmp_path / "run", SECONDS)
+    (file,) = whole.glob("*.mcap")
+    expected, data = rows_of(whole), bytearray(file.read_bytes())
+    chunk = data.index(b"\x06", 40)
+    assert data[chunk + 9 + 28 : chunk + 9 + 32] == bytes(4), "not compressed"
+    records_at = chunk + 9 + 40
+    data[records_at + 1 : records_at + 9] = b"\xff" * 8
+    file.write_bytes(data)
+    return whole, expected
+
+
+def test_records_that_are_damaged_within_a_chunk_are_told(with_damaged_records):
+    damaged, expected = with_damaged_records
+    with Bag(damaged) as bag:
+        found = content(bag)
+        assert 0 < len(found) < len(expected) and "1 chunks with damaged records" in bag.damage
+    assert found == expected[-len(found) :]
+
+
+def test_a_damaged_recording_gives_the_same_messages_again(with_damaged_records):
+    """The first reading finds the damage, and the second one reads the labels or the windows of the same recording."""
+    with Bag(with_damaged_records[0]) as bag:
+        first = content(bag)
+        assert first and content(bag) == first == content(bag)
 
 
 def test_zeros_behind_the_last_record_are_not_read_as_records(tmp_path):
@@ -296,6 +358,30 @@ def record(opcode, content):
 def prefixed(text):
     data = text.encode()
     return struct.pack("<I", len(data)) + data
+
+
+def definition(key, topic, msg_type):
+    """The records of a schema and of its channel."""
+    text, _ = STORE.generate_msgdef(msg_type)
+    schema = struct.pack("<H", key) + prefixed(msg_type) + prefixed("ros2msg") + prefixed(text)
+    return record(0x03, schema) + record(0x04, struct.pack("<HH", key, key) + prefixed(topic) + prefixed("cdr") + prefixed(""))
+
+
+def test_a_topic_that_begins_after_a_large_message_outside_chunks(tmp_path):
+    """As the storage preset fastwrite leaves it after a crash: a topic is defined right before its first message."""
+    picture = raw(image(np.zeros((700, 700, 3), np.uint8), "rgb8", stamp_ns=T0))
+    motion = [raw(imu(stamp_ns=T0 + i)) for i in range(5)]
+    parts = [b"\x89MCAP0\r\n", record(0x01, prefixed("ros2") + prefixed("")), definition(1, "/camera", "sensor_msgs/msg/Image")]
+    parts.append(record(0x05, struct.pack("<HIQQ", 1, 0, T0, T0) + picture))
+    parts.append(definition(2, "/imu", "sensor_msgs/msg/Imu"))
+    parts += [record(0x05, struct.pack("<HIQQ", 2, 0, T0 + i, T0 + i) + message) for i, message in enumerate(motion)]
+    (tmp_path / "fast.mcap").write_bytes(b"".join(parts))
+    with Bag(tmp_path / "fast.mcap") as bag:
+        assert {t.name: (t.msg_type, t.count) for t in bag.topics.values()} == {
+            "/camera": ("sensor_msgs/msg/Image", 1),
+            "/imu": ("sensor_msgs/msg/Imu", 5),
+        }
+        assert [message for topic, _, message in content(bag) if topic == "/imu"] == motion
 
 
 def test_an_mcap_file_of_another_recorder_is_read_in_order_of_time(tmp_path):

@@ -9,6 +9,9 @@ import pytest
 import yaml
 from bag_maker import T0
 from cdr_messages import raw
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, MessageDefinition, MessageDefinitionFormat
+from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from series_maker import (
     BUMPER,
     BUMPER_SPEC,
@@ -23,8 +26,9 @@ from series_maker import (
 )
 
 from sentryfuse_ros.bags.bag import Bag
+from sentryfuse_ros.bags.header_stamps import has_header
 from sentryfuse_ros.bags.label_sources import read_intervals
-from sentryfuse_ros.bags.message_types import definition_of
+from sentryfuse_ros.bags.message_types import definition_of, deserialiser
 from sentryfuse_ros.bags.sensor_topics import match_sensors
 from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
 from sentryfuse_ros.errors import ParameterError
@@ -100,6 +104,35 @@ def test_the_recording_knows_which_topics_have_a_header(tmp_path):
             "/wheel_command": False,
             "/bumper": True,
         }
+
+
+def test_a_type_that_the_recording_does_not_define_is_taken_to_have_a_header():
+    """Its stamps would otherwise stay those of the recording when it is played."""
+    undefined = MessageDefinition(MessageDefinitionFormat.NONE, "")
+    assert has_header(
+        Connection(1, "/motors", "my_robot_msgs/msg/Motors", undefined, "", 1, ConnectionExtRosbag2("cdr", []), None)
+    )
+
+
+def test_a_type_is_read_as_the_recorder_defined_it(tmp_path):
+    """Humble's Range has no variance. It may also be part of a message of a team's own."""
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    own = "my_robot_msgs/msg/Bumper"
+    store.register(get_types_from_msg("std_msgs/Header header\nsensor_msgs/Range front\n", own))
+    header = store.types["std_msgs/msg/Header"](store.types["builtin_interfaces/msg/Time"](T0 // NS, 0), "")
+    distance = store.types["sensor_msgs/msg/Range"](header, 0, 0.1, 0.0, 5.0, 1.5)
+    with Writer(tmp_path / "humble", version=8, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, msg_type, message in (
+            ("/range", "sensor_msgs/msg/Range", distance),
+            ("/bumper", own, store.types[own](header, distance)),
+        ):
+            connection = writer.add_connection(topic, msg_type, typestore=store)
+            writer.write(connection, T0, bytes(store.serialize_cdr(message, msg_type)))
+    with Bag(tmp_path / "humble") as bag:
+        sent = {topic: deserialiser(bag, topic)(message) for topic, _, message in bag.messages(["/range", "/bumper"])}
+        assert sent["/range"].range == sent["/bumper"].front.range == 1.5
+        fields = definition_of(bag, "/range").fields
+    assert "variance" not in fields and list(fields)[-1] == "range"
 
 
 def test_a_frozen_message_without_header_is_repeated_as_it_was(tmp_path):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import heapq
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,12 +92,19 @@ class Bag:
     def messages(self, topics: Sequence[str]) -> Iterator[tuple[str, int, bytes]]:
         """(topic, time ns, serialised message) in order of time. What is damaged is left out, and `damage` names it."""
         wanted = {name: self.topics[name].msg_type for name in topics if name in self.topics}
+        for files in self._overlapping():
+            yield from heapq.merge(*(_messages_of(file, wanted) for file in files), key=lambda message: message[1])
+
+    def _overlapping(self) -> Iterator[list[OpenedFile]]:
+        """The files in order of time; those that overlap in time are together."""
+        together: list[OpenedFile] = []
         for file in self._files:
-            chosen = [c for c in file.connections if wanted.get(c.topic) == full_type(c.msgtype)]
-            if not chosen:
-                continue
-            for connection, time_ns, raw in file.messages(chosen):
-                yield connection.topic, time_ns, raw
+            if together and file.start_ns > max(other.end_ns for other in together):
+                yield together
+                together = []
+            together.append(file)
+        if together:
+            yield together
 
     def close(self) -> None:
         for file in self._files:
@@ -110,6 +118,13 @@ class Bag:
 
     def __exit__(self, *_) -> None:
         self.close()
+
+
+def _messages_of(file: OpenedFile, wanted: Mapping[str, str]) -> Iterator[tuple[str, int, bytes]]:
+    """(topic, time ns, serialised message) of one file; ``wanted``: topic -> type."""
+    chosen = [c for c in file.connections if wanted.get(c.topic) == full_type(c.msgtype)]
+    for connection, time_ns, raw in file.messages(chosen) if chosen else ():
+        yield connection.topic, time_ns, raw
 
 
 def _joined(connections: Iterator[Connection]) -> tuple[Connection, ...]:

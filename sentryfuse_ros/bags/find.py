@@ -12,7 +12,8 @@ from ..errors import BagError, raise_all
 
 METADATA = "metadata.yaml"
 SUFFIXES = (".mcap", ".db3", ".mcap.zstd", ".db3.zstd", ".bag", ".bag.active")  # the last two are ROS 1
-_PIECE = re.compile(r"^(?P<name>.*)_(?P<number>\d+)$")  # rosbag2 splits a recording into NAME_0.mcap, NAME_1.mcap and so on
+# rosbag2 splits a recording into NAME_0.mcap, NAME_1.mcap and so on. NAME_01.mcap is not a piece: somebody counts recordings.
+_PIECE = re.compile(r"^(?P<name>.*)_(?P<number>0|[1-9]\d*)$")
 
 
 def bag_folder(path: Path) -> Path:
@@ -21,10 +22,17 @@ def bag_folder(path: Path) -> Path:
 
 
 def bag_name(path: Path) -> str:
-    """What a recording is called: its folder's name, or for a file without metadata.yaml, the file's name without its suffix."""
+    """What a recording is called: its folder's name, or for a file without metadata.yaml, the file's name without its suffix.
+
+    The pieces of a split recording are called as one, without their numbers.
+    """
     if path.is_dir():
         return path.resolve().name
-    return path.resolve().parent.name if _announced(path.parent) else _split_name(path)[0]
+    if _announced(path.parent):
+        return path.resolve().parent.name
+    name, number = _split_name(path)
+    is_piece = number == 0 or any(path.with_name(f"{name}_0{suffix}").exists() for suffix in SUFFIXES)
+    return name if is_piece else _stem(path)
 
 
 def check_there(paths: Sequence[Path]) -> None:
@@ -72,11 +80,14 @@ def announced_messages(bag: Path) -> int | None:
 
 
 def recordings_in_files(files: Sequence[Path]) -> dict[str, list[Path]]:
-    """Files without metadata.yaml by the recording that they are pieces of. Pieces are numbered from 0."""
+    """Files without metadata.yaml by the recording that they are pieces of. Pieces are numbered from 0, or they are no pieces."""
     groups: dict[str, list[Path]] = {}
+    begun: set[str] = set()  # recordings of which there is piece 0
     for path in sorted(files, key=_split_name):
         name, number = _split_name(path)
-        groups.setdefault(name if number <= 0 or name in groups else path.name, []).append(path)
+        if number == 0 and name not in groups:
+            begun.add(name)
+        groups.setdefault(name if number < 0 or name in begun else path.name, []).append(path)
     return groups
 
 
@@ -117,7 +128,12 @@ def _announced(folder: Path) -> list[Path]:
 
 def _split_name(path: Path) -> tuple[str, int]:
     """Name and number of a piece of a split recording: run_12.mcap -> ("run", 12)."""
-    suffix = next((suffix for suffix in SUFFIXES[2:] + SUFFIXES[:2] if path.name.endswith(suffix)), path.suffix)
-    stem = path.name.removesuffix(suffix)
+    stem = _stem(path)
     piece = _PIECE.match(stem)
     return (piece["name"], int(piece["number"])) if piece else (stem, -1)
+
+
+def _stem(path: Path) -> str:
+    """The name of a file without its suffix."""
+    suffix = next((suffix for suffix in SUFFIXES[2:] + SUFFIXES[:2] if path.name.endswith(suffix)), path.suffix)
+    return path.name.removesuffix(suffix)

@@ -20,6 +20,8 @@ def has_header(connection: Connection) -> bool:
         return False
     known = _standard_types().fielddefs.get(msg_type)
     if known is None:
+        if not connection.msgdef.data:
+            return True
         try:
             known = get_types_from_msg(connection.msgdef.data, msg_type)[msg_type]
         except Exception:  # the parser raises many kinds of errors, all of which mean an unusable definition

@@ -60,7 +60,7 @@ class McapScan:
         self._counts: Counter[int] = Counter()
         self._blocks: list[_Block] = []
         self.start_ns, self.end_ns = (1 << 63) - 1, 0
-        self._lost_chunks = 0
+        self._lost_chunks, self._broken_chunks = 0, 0
         self._complete = False
         if has_index(path):
             self._read_summary()  # the definitions are there too, and those in a damaged chunk are lost
@@ -84,6 +84,8 @@ class McapScan:
             texts.append("breaks off without an end, as after a crash of the recorder")
         if self._lost_chunks:
             texts.append(f"has {self._lost_chunks} chunks that cannot be unpacked")
+        if self._broken_chunks:
+            texts.append(f"has {self._broken_chunks} chunks with damaged records")
         return f"{self._name} {' and '.join(texts)}; {read} messages can be read" if texts else ""
 
     def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
@@ -125,6 +127,7 @@ class McapScan:
             if end > self._size:
                 return
             if opcode in (SCHEMA, CHANNEL):
+                self._file.seek(at + HEAD)  # taking in a run has moved the place
                 self._define(opcode, self._file.read(length))
             elif opcode == MESSAGE and run_begin is None:
                 run_begin = at
@@ -155,10 +158,10 @@ class McapScan:
         offset = self._file.tell()
         size = struct.unpack("<Q", size_field)[0]
         whole = offset + size <= end
-        self._add(offset, min(size, end - offset), name.decode(errors="replace"), checksum if whole else 0)
+        self._add(offset, min(size, end - offset), name.decode(errors="replace"), checksum if whole else 0, whole)
 
-    def _add(self, offset: int, size: int, compression: str, checksum: int = 0) -> None:
-        """Take a block in, if its content can be read."""
+    def _add(self, offset: int, size: int, compression: str, checksum: int = 0, whole: bool = True) -> None:
+        """Take a block in, if its content can be read. A ``whole`` one ends with the end of a record."""
         block = _Block(offset, size, compression, 0)
         try:
             content = self._content(block)
@@ -167,9 +170,12 @@ class McapScan:
         except ValueError:
             self._lost_chunks += 1
             return
+        reached = 0
         for opcode, record in _records(content):
+            reached += HEAD + len(record)
             if opcode in (SCHEMA, CHANNEL):
                 self._define(opcode, record)
+        self._broken_chunks += whole and reached < len(content)
         times = []
         for key, time_ns, _ in self._messages_of(content):
             self._counts[key] += 1

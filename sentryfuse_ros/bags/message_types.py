@@ -15,18 +15,28 @@ from .bag import Bag
 
 
 def typestore_of(connection: Connection) -> Typestore:
-    """The types needed to read a connection's messages: the standard ones and the definition in the bag. Raises BagError."""
-    store = get_typestore(Stores.ROS2_JAZZY)
+    """The types needed to read a connection's messages: the standard ones and the definition in the bag. Raises BagError.
+
+    The definition of the recorder counts: versions of ROS 2 differ in some standard types, for example in sensor_msgs/Range.
+    """
+    text = connection.msgdef.data
+    cause: Exception | None = None
+    store = get_typestore(Stores.ROS2_JAZZY if text else Stores.ROS2_HUMBLE)  # from Iron on, every recorder writes definitions
+    try:
+        if text:
+            recorded = get_types_from_msg(text, connection.msgtype)
+            for name in recorded:
+                store.fielddefs.pop(name, None)  # the store would refuse another definition of a type that it has
+            store.register(recorded)
+    except Exception as error:  # the parser raises many kinds of errors, all of which mean an unusable definition
+        store, cause = get_typestore(Stores.ROS2_JAZZY), error
     if connection.msgtype not in store.fielddefs:
-        try:
-            store.register(get_types_from_msg(connection.msgdef.data, connection.msgtype))
-        except Exception as error:  # the parser raises many kinds of errors, all of which mean an unusable definition
-            raise BagError(
-                f"topic {connection.topic}",
-                f"type {connection.msgtype} without a usable definition",
-                "a known type, or an mcap bag that carries the definition",
-                "record to mcap, or use another topic",
-            ) from error
+        raise BagError(
+            f"topic {connection.topic}",
+            f"type {connection.msgtype} without a usable definition",
+            "a known type, or an mcap bag that carries the definition",
+            "record to mcap, or use another topic",
+        ) from cause
     return store
 
 

@@ -81,22 +81,21 @@ class OpenedFile:
     def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
         """In order of time. What is damaged is left out, and `damage` names it from then on."""
         reached_ns = -1
-        try:
-            for connection, time_ns, raw in self._file.messages(connections):
-                reached_ns = time_ns
-                if (plain := self._plain(raw)) is not None:
-                    yield connection, time_ns, plain
-            return
-        except Exception as error:  # the errors of a damaged file depend on its storage and compression
-            if not isinstance(self._file, IndexedFile):
-                raise
-            rest = self._scan(error)
-        # The rest is read without the index. The old connections stay valid for the caller.
-        self._file.close()
-        self._file = rest
+        if isinstance(self._file, IndexedFile):
+            try:
+                for connection, time_ns, raw in self._file.messages(connections):
+                    reached_ns = time_ns
+                    if (plain := self._plain(raw)) is not None:
+                        yield connection, time_ns, plain
+                return
+            except Exception as error:  # the errors of a damaged file depend on its storage and compression
+                scan = self._scan(error)
+            self._file.close()
+            self._file = scan  # from now on, the file is read without its index
+        # The connections that the caller has may be those of the index, so they are found again by their topics.
         by_topic = {(c.topic, c.msgtype): c for c in connections}
-        wanted = {c.id: by_topic[c.topic, c.msgtype] for c in rest.connections if (c.topic, c.msgtype) in by_topic}
-        for connection, time_ns, raw in rest.messages([c for c in rest.connections if c.id in wanted]):
+        wanted = {c.id: by_topic[c.topic, c.msgtype] for c in self._file.connections if (c.topic, c.msgtype) in by_topic}
+        for connection, time_ns, raw in self._file.messages([c for c in self._file.connections if c.id in wanted]):
             if time_ns > reached_ns and (plain := self._plain(raw)) is not None:
                 yield wanted[connection.id], time_ns, plain
 

@@ -127,7 +127,12 @@ def _label_source(bag: Path, labels: str) -> str:
 def _check_names(task: DatasetTask) -> None:
     double = [name for name, count in Counter(bag_name(path) for path in task.bags).items() if count > 1]
     if double:
-        raise DataError("bags", f"two called {double[0]!r}", "bags of different names", "rename one folder")
+        raise DataError(
+            "bags",
+            f"two called {double[0]!r}",
+            "bags of different names",
+            "rename one of them, or give the pieces of a split recording a folder of their own",
+        )
     bad = [spec.name for spec in task.settings.specs if "/" in spec.name]
     if bad:
         raise DataError("modality names", bad, "names that a file can have", "rename them in the training YAML")
