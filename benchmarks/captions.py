@@ -197,7 +197,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, default=Path("models/ground_robot"))
     parser.add_argument("--dataset", type=Path, help="windows of the test drives")
     parser.add_argument("--known", type=Path, help="windows of the training drives (default: --dataset)")
-    parser.add_argument("--drives", type=Path, nargs="+", default=[], help="folders of the drives")
+    parser.add_argument("--drives", type=Path, nargs="+", action="extend", default=[], help="folders of the drives")
     parser.add_argument("--windows", type=int, default=2000, help="test windows (default: %(default)s)")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/captions.json"))
     parser.add_argument("--time-only", action="store_true", help="measure the time only, and renew it in --json")

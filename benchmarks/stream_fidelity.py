@@ -154,7 +154,7 @@ def page_table(results: Mapping[str, Any]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("clips", type=Path, nargs="*", help="video files")
-    parser.add_argument("--bags", type=Path, nargs="+", default=[], help="recordings of a camera that drives")
+    parser.add_argument("--bags", type=Path, nargs="+", action="extend", default=[], help="recordings of a camera that drives")
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/stream_fidelity.json"))
     parser.add_argument("--page", type=Path, help="write the table into this page, between its marks")
     args = parser.parse_args()

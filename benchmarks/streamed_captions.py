@@ -237,9 +237,9 @@ def main() -> None:
     parser.add_argument("--model", type=Path, required=True, help="network with a patch encoder and a caption head")
     parser.add_argument("--parent", type=Path, default=Path("models/ground_robot"), help="the network whose stem it replaces")
     parser.add_argument("--dataset", type=Path, help="windows of the drives")
-    parser.add_argument("--drives", type=Path, nargs="+", default=[], help="folders of the drives")
+    parser.add_argument("--drives", type=Path, nargs="+", action="extend", default=[], help="folders of the drives")
     parser.add_argument("--standing-dataset", type=Path, help="windows of drives in which the robot stands")
-    parser.add_argument("--standing-drives", type=Path, nargs="+", default=[], help="folders of these drives")
+    parser.add_argument("--standing-drives", type=Path, nargs="+", action="extend", default=[], help="folders of these drives")
     parser.add_argument(
         "--head", type=Path, metavar="FILE", help="caption head to use instead of the model's own, for instance the parent's"
     )

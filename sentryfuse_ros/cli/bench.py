@@ -59,7 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="virtual environment of another version of this package, whose engine is timed in turn with this one",
     )
     node = _add_node(benches, "node", "CPU time of the whole node per pruning ratio", NODE)
-    node.add_argument("--ratios", type=float, nargs="+", metavar="R", help="pruning ratios (default: 0 0.5 0.9, quick 0 0.9)")
+    node.add_argument(
+        "--ratios", type=float, nargs="+", action="extend", metavar="R", help="pruning ratios (default: 0 0.5 0.9, quick 0 0.9)"
+    )
     node.add_argument("--before", type=Path, metavar="PREFIX", help="also run the node of another installation, by its prefix")
     _add_node(benches, "memory", "memory of the node and of a plan, and the time of its start", MEMORY)
     _add_node(benches, "receive", "CPU time of the receive path against an ordinary node's", RECEIVE)

@@ -57,7 +57,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", type=Path, default=Path("out/faults"), metavar="DIR", help="folder for logs (default: %(default)s)"
     )
     parser.add_argument(
-        "--kinds", nargs="+", choices=KINDS, default=KINDS, metavar="KIND", help="only these of " + ", ".join(KINDS)
+        "--kinds", nargs="+", action="extend", choices=KINDS, metavar="KIND", help="only these of " + ", ".join(KINDS)
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the result to this file as well")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the result as a Markdown page")
@@ -151,7 +151,7 @@ def _matrix(
 ) -> list[MatrixRow]:
     from ..nodes import door
 
-    plan = plan_matrix(list(topics), args.kinds, QUICK_ROUNDS if args.quick else ROUNDS)
+    plan = plan_matrix(list(topics), args.kinds or KINDS, QUICK_ROUNDS if args.quick else ROUNDS)
     repeat = int(plan.end_s // bag.duration_s) + 1
     script, watched = FaultScript(plan.injected()), {sensor.name: sensor for sensor in settings.sensors}
     schedule = Schedule(topics, bag.start_ns, (), script, repeat, 0.0, plan.end_s, watched)

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "says which (subject(\\d+)), or a CSV table with a column bag and the one that is named",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed for drawing the splits (default: %(default)s)")
-    parser.add_argument("--ignore", nargs="+", default=[], metavar="LABEL", help="labels to leave out")
+    parser.add_argument("--ignore", nargs="+", action="extend", default=[], metavar="LABEL", help="labels to leave out")
     parser.add_argument(
         "--label-at",
         choices=("end", "whole"),

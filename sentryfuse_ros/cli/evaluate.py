@@ -12,7 +12,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("dataset", help="a folder written by sentryfuse dataset, or a known data set, e.g. utd_mhad")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--split", default="test", help="part of the data set (default: %(default)s)")
-    which.add_argument("--groups", nargs="+", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name")
+    which.add_argument(
+        "--groups", nargs="+", action="extend", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table, one row per set of sensors and ratio")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with figures, to be opened in a browser")

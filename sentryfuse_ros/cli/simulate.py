@@ -33,10 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--nuisance",
         nargs="+",
+        action="extend",
         default=[],
         metavar="NAME[=LEVEL]",
         help="instead of the disturbances that the seed draws: none, or darkness, fog, mud, wind, dust, vibration "
-        "in 0 to 1, speed_mps, payload_kg; `--nuisance none darkness=0.8` is darkness only",
+        "and shadows in 0 to 1, speed_mps, payload_kg, stands_from_s and stands_until_s; "
+        "`--nuisance none darkness=0.8` is darkness only",
     )
     parser.add_argument(
         "--battery-wh",

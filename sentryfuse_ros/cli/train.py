@@ -39,6 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--validate-on",
         nargs="+",
+        action="extend",
         metavar="GROUP",
         help="take these groups (subjects, places, recordings) out of training and validate on them",
     )
@@ -58,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--calibrate-from",
         type=Path,
         nargs="+",
+        action="extend",
         default=[],
         metavar="DIR",
         help="fit the temperatures on the pooled validation predictions of these runs",

@@ -13,7 +13,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, type=Path, metavar="DIR", help="trained model, e.g. models/ground_robot")
     parser.add_argument("--dataset", required=True, type=Path, metavar="DIR", help="windows, from `sentryfuse dataset`")
     parser.add_argument(
-        "--drives", required=True, type=Path, nargs="+", metavar="DIR", help="folders of the simulated drives, for their truth"
+        "--drives",
+        required=True,
+        type=Path,
+        nargs="+",
+        action="extend",
+        metavar="DIR",
+        help="folders of the simulated drives, for their truth",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="file to write (default: captions.safetensors beside the model)")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="keep the tokens of the windows here, for another run")

@@ -17,8 +17,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--out", required=True, type=Path, metavar="DIR", help="folder for the model and the state of the training"
     )
     parser.add_argument("--dataset", metavar="DIR", help="windows to train on instead of the recipe's")
-    parser.add_argument("--drives", nargs="+", metavar="DIR", help="folders of their recordings instead of the recipe's")
-    parser.add_argument("--stops", nargs="+", metavar="DIR", help="folders of recordings with stops instead of the recipe's")
+    parser.add_argument(
+        "--drives", nargs="+", action="extend", metavar="DIR", help="folders of their recordings instead of the recipe's"
+    )
+    parser.add_argument(
+        "--stops", nargs="+", action="extend", metavar="DIR", help="folders of recordings with stops instead of the recipe's"
+    )
     parser.add_argument("--pictures", type=Path, metavar="DIR", help="keep the cameras' pictures there for another run")
     parser.add_argument("--tokens", type=Path, metavar="DIR", help="keep the tokens of the windows there for another run")
     parser.add_argument("--steps", type=int, help="steps to train instead of the recipe's")

@@ -24,7 +24,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="begin with the second stage, from this model; also after an interruption",
     )
     parser.add_argument(
-        "--validate-on", type=int, nargs="+", metavar="SUBJECT", help="take these subjects out and validate on them"
+        "--validate-on",
+        type=int,
+        nargs="+",
+        action="extend",
+        metavar="SUBJECT",
+        help="take these subjects out and validate on them",
     )
 
 

@@ -13,16 +13,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("dataset", help="what it was trained on: a folder written by sentryfuse dataset, or a known data set")
     parser.add_argument(
-        "--groups", nargs="+", metavar="GROUP", default=(), help="groups of its training (default: as its JSON says)"
+        "--groups",
+        nargs="+",
+        action="extend",
+        metavar="GROUP",
+        default=[],
+        help="groups of its training (default: as its JSON says)",
     )
     parser.add_argument(
-        "--validate-on", nargs="+", metavar="GROUP", default=(), help="groups held out of it (default: as its JSON says)"
+        "--validate-on",
+        nargs="+",
+        action="extend",
+        metavar="GROUP",
+        default=[],
+        help="groups held out of it (default: as its JSON says)",
     )
     parser.add_argument(
         "--inputs",
         nargs="+",
+        action="extend",
         metavar="NAME",
-        default=(),
+        default=[],
         help="model inputs to look at (default: all; the others keep their table)",
     )
 
