@@ -9,10 +9,11 @@ from sentryfuse_ros.errors import DataError
 
 
 def test_a_description_is_read_as_it_was_written(tmp_path):
-    made = RunDescription("test", 3, 2_000_003, 60.0, {"fog": 0.7, "speed_mps": 0.8}, ("fog",), ({"class": "sand", "x_m": 1.0},))
+    nuisances, patches = {"fog": 0.7, "speed_mps": 0.8}, ({"class": "sand", "x_m": 1.0},)
+    made = RunDescription("test", 3, 2_000_003, 60.0, nuisances, ("fog",), patches, battery_wh=20.0, battery_start=0.5)
     write_run_description(tmp_path, made)
     assert read_run_description(tmp_path) == read_run_description(tmp_path / "drive.mcap") == made and made.is_simulated()
-    keys = ["split", "seed", "world", "duration_s", "nuisances", "disturbed", "patches", "text"]
+    keys = ["split", "seed", "world", "duration_s", "nuisances", "disturbed", "patches", "text", "battery_wh", "battery_start"]
     assert list(json.loads((tmp_path / RUN_FILE).read_text())) == keys
 
 
@@ -37,6 +38,7 @@ def test_a_description_by_hand_needs_no_key_and_may_have_others(tmp_path):
         ('{"disturbed": "fog"}', "disturbed.*a list of words"),
         ('{"seed": "three"}', "seed.*an integer"),
         ('{"duration_s": true}', "duration_s.*a number of seconds"),
+        ('{"battery_wh": "much"}', "battery_wh.*a number of Wh"),
         ('{"nuisances": {"fog": "much"}}', "nuisances.*an object of numbers"),
         ('{"patches": 3}', "patches.*a list"),
     ],

@@ -10,11 +10,13 @@ from rosbags.highlevel import AnyReader
 
 from sentryfuse_ros.bags.bag import Bag
 from sentryfuse_ros.bags.drive_truth import read_truth
+from sentryfuse_ros.bags.find import find_bags
 from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.bags.sensor_topics import find_battery
 from sentryfuse_ros.cli import simulate as verb
 from sentryfuse_ros.decoders import PayloadFault, make_decoder
 from sentryfuse_ros.errors import BagError, DataError, ParameterError
+from sentryfuse_ros.simulation.new_recording import new_recording
 from sentryfuse_ros.simulation.recorder import TOPICS
 from sentryfuse_ros.simulation.run import START_NS, simulate
 
@@ -215,6 +217,14 @@ def test_an_interrupted_run_leaves_no_files(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_a_killed_run_leaves_is_not_taken_for_a_recording(tmp_path):
+    with new_recording(tmp_path / "runs" / "one") as folder:
+        folder.mkdir(parents=True)
+        (folder / "one.mcap").write_bytes(b"half of it")
+        assert find_bags([tmp_path]) == [tmp_path], "which is no recording"
+    assert find_bags([tmp_path]) == [tmp_path / "runs" / "one"]
+
+
 def test_the_simulate_command(tmp_path, capsys):
     import argparse
 
@@ -263,6 +273,33 @@ def test_a_series_refuses_bags_that_were_disturbed_otherwise(tmp_path):
         series(tmp_path, *same, "--nuisance", "none", "darkness=1")
     with pytest.raises(BagError, match="give the same --nuisance"):
         series(tmp_path, *same)
+
+
+def test_a_series_refuses_bags_of_an_earlier_version_that_lack_a_nuisance(tmp_path):
+    same = ("--seed", "4", "--duration", "1", "--count", "1", "--nuisance", "none")
+    series(tmp_path, *same)
+    path = tmp_path / "val_000004" / "run.json"
+    about = json.loads(path.read_text())
+    del about["nuisances"]["shadows"]
+    path.write_text(json.dumps(about))
+    series(tmp_path, *same)
+    with pytest.raises(BagError, match="one there already with shadows 0, expected shadows 0.9;"):
+        series(tmp_path, *same, "shadows=0.9")
+
+
+def test_a_series_refuses_bags_with_another_battery(tmp_path):
+    same = ("--seed", "4", "--duration", "1", "--count", "1")
+    series(tmp_path, *same, "--battery-wh", "5", "--battery-start", "0.75")
+    series(tmp_path, *same, "--battery-wh", "5", "--battery-start", "0.75")
+    with pytest.raises(BagError, match="with capacity in Wh 5, expected capacity in Wh 20; give the same --battery-wh"):
+        series(tmp_path, *same, "--battery-start", "0.75")
+    with pytest.raises(BagError, match="with charge at the start 0.75, expected charge at the start 0"):
+        series(tmp_path, *same, "--battery-wh", "5")
+    path = tmp_path / "val_000004" / "run.json"
+    about = json.loads(path.read_text())
+    assert (about.pop("battery_wh"), about.pop("battery_start")) == (5.0, 0.75)
+    path.write_text(json.dumps(about))  # as an earlier version wrote it
+    series(tmp_path, *same)
 
 
 def test_a_series_refuses_a_run_file_it_cannot_read(tmp_path):

@@ -120,6 +120,15 @@ def test_nuisances_as_given():
     assert choose_nuisances([], generator(1, "nuisances")) == choose_nuisances(["random"], generator(1, "nuisances"))
 
 
+def test_a_time_to_stand_has_a_begin_and_an_end():
+    rng = np.random.default_rng(0)
+    assert choose_nuisances(["none", "stands_from_s=3", "stands_until_s=9"], rng).stands(5.0)
+    assert choose_nuisances(["none", "stands_until_s=9"], rng).stands(0.0)
+    for given in (["stands_from_s=3"], ["stands_from_s=9", "stands_until_s=3"]):
+        with pytest.raises(ParameterError, match=f"stands_until_s.*a time after stands_from_s, {given[0][-1]} s"):
+            choose_nuisances(given, rng)
+
+
 @pytest.mark.parametrize("entry", ["snow=1", "fog=2", "fog=thick", "none=1"])
 def test_a_wrong_nuisance_names_the_right_ones(entry):
     with pytest.raises(ParameterError, match="expected"):

@@ -23,6 +23,7 @@ class RunDescription:
     split: train, val or test, or "" if the recording may be put into any. disturbed: the conditions under which it was
     recorded, which evaluations report apart. seed, world, nuisances (name -> level) and patches (the map of the simulated
     world) are what a simulated recording was made from. duration_s: length [s]. text: what it shows, in whole sentences.
+    battery_wh: capacity of the simulated battery [Wh]. battery_start: its charge at the start, 0 to 1.
     """
 
     split: str = ""
@@ -33,6 +34,8 @@ class RunDescription:
     disturbed: tuple[str, ...] = ()
     patches: Sequence[Mapping[str, object]] = ()
     text: str = ""
+    battery_wh: float | None = None
+    battery_start: float | None = None
 
     def is_simulated(self) -> bool:
         return self.world is not None and bool(self.nuisances)
@@ -69,8 +72,13 @@ def read_run_description(bag: Path) -> RunDescription | None:
     for key in ("seed", "world"):
         if not isinstance(values.get(key), (int, type(None))):
             raise wrong(key, "an integer")
-    if values.get("duration_s") is not None and not _is_number(values["duration_s"]):
-        raise wrong("duration_s", "a number of seconds")
+    for key, expected in (
+        ("duration_s", "a number of seconds"),
+        ("battery_wh", "a number of Wh"),
+        ("battery_start", "a share of the capacity, 0 to 1"),
+    ):
+        if values.get(key) is not None and not _is_number(values[key]):
+            raise wrong(key, expected)
     if not isinstance(text := values.get("text", ""), str):
         raise wrong("text", "whole sentences")
     nuisances, patches = values.get("nuisances", {}), values.get("patches", [])
@@ -87,6 +95,8 @@ def read_run_description(bag: Path) -> RunDescription | None:
         tuple(disturbed),
         tuple(patches),
         text,
+        values.get("battery_wh"),
+        values.get("battery_start"),
     )
 
 

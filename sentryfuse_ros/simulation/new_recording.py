@@ -14,13 +14,14 @@ from ..errors import BagError, reason_of
 def new_recording(out: Path) -> Iterator[Path]:
     """The folder to write a recording into. It becomes ``out`` when the block ends, and is removed if the block raises.
 
+    A process that is killed leaves a hidden folder, in which no recording is looked for; the next one for ``out`` removes it.
     Raises BagError if ``out`` exists or cannot be written.
     """
     if out.exists():
         raise BagError(
             f"recording {out}", "something there already", "a folder that does not exist", "choose another --out, or remove it"
         )
-    partial = out.with_name(out.name + ".partial")
+    partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of a command that was killed
     try:
         out.parent.mkdir(parents=True, exist_ok=True)

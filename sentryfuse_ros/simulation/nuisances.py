@@ -70,7 +70,7 @@ def choose_nuisances(given: Sequence[str], rng: np.random.Generator) -> Nuisance
     """The nuisances that the arguments of ``--nuisance`` ask for, in order.
 
     No argument or ``random``: draw them. ``none``: no disturbance. ``NAME=LEVEL``: set one, and ``NAME`` alone sets it
-    to 0.8. Raises ParameterError that names the wrong entry.
+    to 0.8. Raises ParameterError that names the wrong entry, or a time to stand that ends before it begins.
     """
     names = [f.name for f in fields(Nuisances)]
     drawn = draw_nuisances(rng)
@@ -90,4 +90,9 @@ def choose_nuisances(given: Sequence[str], rng: np.random.Generator) -> Nuisance
         if not low <= level <= high:
             raise ParameterError(f"nuisance {name}", text, f"a number in [{low:g}, {high:g}]", f"write {name}={high / 2:g}")
         nuisances = replace(nuisances, **{name: level})
+    begin_s, end_s = nuisances.stands_from_s, nuisances.stands_until_s
+    if begin_s > 0 and begin_s >= end_s:
+        raise ParameterError(
+            "nuisance stands_until_s", f"{end_s:g}", f"a time after stands_from_s, {begin_s:g} s", "give both of them"
+        )
     return nuisances

@@ -57,6 +57,11 @@ class Tick:
     truth: Moment | None  # ten times a second
 
 
+def charge_at_start(number: int, chosen: float | None) -> float:
+    """The charge of the battery at the start of a drive, 0 to 1: the chosen one, or that of the world of this number."""
+    return float(generator(number, "battery").uniform(0.5, 1.0)) if chosen is None else chosen
+
+
 class Drive:
     """How a robot moves through a world, without its sensors."""
 
@@ -93,8 +98,7 @@ class Run(Drive):
         self.lidar = Lidar(self.world, look, self.nuisances, generator(number, "lidar"))
         self.imu = Imu(self.nuisances, generator(number, "imu"))
         self.microphone = audio.Microphone(self.world, self.nuisances, generator(number, "audio"))
-        charge = float(generator(number, "battery").uniform(0.5, 1.0)) if battery_start is None else battery_start
-        self.battery, self.odometry = Battery(battery_wh, charge), WheelOdometry()
+        self.battery, self.odometry = Battery(battery_wh, charge_at_start(number, battery_start)), WheelOdometry()
 
     def ticks(self, duration_s: float) -> Iterator[Tick]:
         """The drive in steps of 20 ms. A longer drive begins with exactly the same ticks."""
@@ -148,6 +152,7 @@ def simulate(
     if battery_start is not None and not 0 <= battery_start <= 1:
         raise ParameterError("battery at the start", battery_start, "a fraction, 0 to 1")
     run = Run(split, seed, nuisances, battery_wh, battery_start)
+    charge = run.battery.fraction
     with new_recording(out) as folder:
         moments = []
         with Recorder(folder) as recorder:
@@ -167,6 +172,8 @@ def simulate(
             nuisances=run.nuisances.as_dict(),
             disturbed=run.nuisances.disturbed(),
             patches=[{"class": p.name, "x_m": p.x_m, "y_m": p.y_m, **asdict(p.ground)} for p in run.world.patches],
+            battery_wh=battery_wh,
+            battery_start=charge,
         )
         write_run_description(folder, description)
     return description

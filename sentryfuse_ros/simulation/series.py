@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
@@ -12,8 +12,8 @@ from ..bags.drive_truth import TRUTH_FILE
 from ..bags.run_description import RUN_FILE, RunDescription, read_run_description
 from ..errors import BagError, DataError, ParameterError
 from ..executors import executor
-from .nuisances import choose_nuisances
-from .run import add_truth, simulate
+from .nuisances import Nuisances, choose_nuisances
+from .run import add_truth, charge_at_start, simulate
 from .worlds import SEEDS_PER_SPLIT, generator, world_number
 
 
@@ -77,7 +77,7 @@ def simulate_series(
     ``jobs`` and ``scheduler`` are those of `executors.executor`.
     Complete bags that exist already are kept, so that an interrupted series can be continued by the same call; those without
     truth.csv, which earlier versions recorded, get it. Raises ParameterError if a seed is out of range, BagError if a bag exists
-    that is of another duration or was disturbed otherwise.
+    that is of another duration, was disturbed otherwise or has another battery.
     """
     if count < 1:
         raise ParameterError("--count", count, "1 or more")
@@ -110,8 +110,10 @@ def make(task: SimulationTask) -> None:
 
 
 def is_made(task: SimulationTask) -> bool:
-    """Whether a bag of a series exists already. Raises BagError if it is of another duration or was disturbed otherwise, or has
-    no readable run.json."""
+    """Whether a bag of a series exists already.
+
+    Raises BagError if it is of another duration, was disturbed otherwise, has another battery, or has no readable run.json.
+    """
     try:
         description = read_run_description(task.out)
         if description is None:
@@ -132,13 +134,28 @@ def is_made(task: SimulationTask) -> bool:
             f"one of {task.duration_s:g} s",
             "give the same --duration, choose another --out, or remove it",
         )
-    wanted = choose_nuisances(task.nuisances, generator(world_number(task.split, task.seed), "nuisances")).as_dict()
-    others = [name for name, level in description.nuisances.items() if level != wanted.get(name)]
+    number = world_number(task.split, task.seed)
+    wanted = choose_nuisances(task.nuisances, generator(number, "nuisances")).as_dict()
+    # An earlier version did not know every nuisance, and what it did not know was not there.
+    recorded = {**Nuisances().as_dict(), **description.nuisances} if description.nuisances else {}
+    _check_same(task, recorded, wanted, "--nuisance")
+    # Earlier versions did not write down the battery.
+    battery = {"capacity in Wh": description.battery_wh, "charge at the start": description.battery_start}
+    known = {name: value for name, value in battery.items() if value is not None}
+    charge = charge_at_start(number, task.battery_start)
+    _check_same(
+        task, known, {"capacity in Wh": task.battery_wh, "charge at the start": charge}, "--battery-wh and --battery-start"
+    )
+    return True
+
+
+def _check_same(task: SimulationTask, recorded: Mapping[str, float], wanted: Mapping[str, float], options: str) -> None:
+    """Raises BagError if a bag that is there was recorded with other values than those that are wanted."""
+    others = [name for name, value in recorded.items() if value != wanted.get(name)]
     if others:
         raise BagError(
             f"recording {task.out}",
-            "one there already with " + ", ".join(f"{name} {description.nuisances[name]:g}" for name in others),
+            "one there already with " + ", ".join(f"{name} {recorded[name]:g}" for name in others),
             ", ".join(f"{name} {wanted.get(name, 0.0):g}" for name in others),
-            "give the same --nuisance, choose another --out, or remove it",
+            f"give the same {options}, choose another --out, or remove it",
         )
-    return True
