@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from bag_maker import T0, write_bag
-from cdr_messages import STORE, compressed, image, imu, raw
+from cdr_messages import STORE, cloud, compressed, image, imu, raw
 from joined_maker import PARAMETERS as WHEELS
 from joined_maker import write_wheel_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
@@ -16,11 +16,14 @@ from series_maker import PARAMETERS, write_motor_bag
 
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets.proposed_inputs import inputs_of_recording, steps_of, window_s
+from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.preprocessing import model_input
 from sentryfuse_ros.settings import build_settings, flatten
 from sentryfuse_ros.training.recipe import Recipe
+
+POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
 
 
 @pytest.fixture(autouse=True)
@@ -139,12 +142,36 @@ def test_a_mosaic_is_proposed_in_colour(tmp_path):
     assert camera.encoding == "rgb" and camera.shape == (2, 3, 30, 40)
 
 
-def input_of_pictures(path, msg_type, message):
+@pytest.mark.parametrize("first", [b"\0\1\0\0abc", raw(image(np.zeros((0, 0, 3), np.uint8), "rgb8"))], ids=["damaged", "empty"])
+def test_a_driver_may_begin_with_pictures_of_no_use(tmp_path, first):
+    good = raw(image(np.full((30, 40, 3), 90, np.uint8), "rgb8"))
+    assert input_of_pictures(tmp_path / "b", "sensor_msgs/msg/Image", good, first).shape == (2, 3, 30, 40)
+    with pytest.raises(BagError, match="topic /camera: saw no picture in any of its first 20 messages"):
+        input_of_pictures(tmp_path / "bad", "sensor_msgs/msg/Image", first)
+
+
+@pytest.mark.parametrize("first", [b"\0\1\0\0abc", raw(cloud(POINT, {"x": [], "y": [], "z": []}))], ids=["damaged", "empty"])
+def test_a_driver_may_begin_with_clouds_of_no_use(tmp_path, first):
+    angle = np.linspace(0, 2 * np.pi, 100)
+    points = {"x": 3.9 * np.cos(angle), "y": 3.9 * np.sin(angle), "z": np.linspace(-2, 2, 100)}
+    sensors = build_settings({"sensors": ["lidar"], "lidar.topic": "points"}).sensors
+    for name, others in (("good", raw(cloud(POINT, points))), ("bad", first)):
+        with Writer(tmp_path / name, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+            topic = writer.add_connection("/points", "sensor_msgs/msg/PointCloud2", typestore=STORE)
+            for i in range(10):
+                writer.write(topic, T0 + i * NS // 10, others if i else first)
+    (lidar,) = inputs_of_recording(tmp_path / "good", sensors, {}, frozenset())
+    assert lidar.spec.options["max_range_m"] == 4.0
+    with pytest.raises(BagError, match="topic /points: saw no points in any of its first 20 messages"):
+        inputs_of_recording(tmp_path / "bad", sensors, {}, frozenset())
+
+
+def input_of_pictures(path, msg_type, message, first=None):
     """The model input that is proposed for a recording of one camera."""
     with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
         topic = writer.add_connection("/camera", msg_type, typestore=STORE)
         for i in range(10):
-            writer.write(topic, T0 + i * NS // 10, message)
+            writer.write(topic, T0 + i * NS // 10, first if first and i == 0 else message)
     sensors = build_settings({"sensors": ["camera"], "camera.topic": "camera", "camera.type": msg_type}).sensors
     (camera,) = inputs_of_recording(path, sensors, {}, frozenset())
     return camera.spec

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from math import ceil
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from ..decoders.compressed_image import original_encoding
 from ..decoders.field_path import select
 from ..decoders.picture import read_picture
 from ..decoders.point_cloud import LidarDecoder, PointRecord
-from ..errors import BagError
+from ..errors import BagError, DecodeError
 from ..preprocessing import ModalitySpec
 from ..preprocessing.frame_slots import DEFAULT_MAX_REPEAT_S
 from ..preprocessing.series import DEFAULT_MAX_GAP_S
@@ -37,7 +38,11 @@ MONO_ENCODINGS = ("mono8", "8UC1", "mono16")
 AUDIO_SHAPE_PER_2_S = (80, 40)  # a row every 25 ms, 40 mel bands
 LIDAR_COLUMNS, LIDAR_ROWS, LIDAR_CHANNELS = 160, 16, 4
 FRAMES = 2  # the newest one, and one that is half a window older
+LOOKED_AT = 20  # messages of a topic, until one is of use
 BRIDGED_PERIODS = 3.5  # of a sensor, between two messages: up to three may be lost
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -106,12 +111,7 @@ def _series(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, leng
 
 
 def _camera(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, length_s: float) -> ProposedInput:
-    raw = _first(bag, topic)
-    picture = read_picture(topic.msg_type, raw, sensor.limits)
-    if picture is None:
-        raise BagError(
-            f"topic {topic.name}", "a picture that cannot be read", "a picture", "leave the sensor out of the parameters"
-        )
+    raw, picture = _first(bag, topic, "picture", lambda raw: read_picture(topic.msg_type, raw, sensor.limits))
     message = deserialiser(bag, topic.name)(raw)
     encoding = str(getattr(message, "encoding", "")) or original_encoding(str(getattr(message, "format", "")))
     name, channels = "rgb", 3
@@ -145,18 +145,21 @@ def _audio(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, lengt
 
 def _lidar(bag: Bag, sensor: SensorSettings, topic: Topic, rate_hz: float, length_s: float) -> ProposedInput:
     decoder = cast("LidarDecoder[PointRecord]", make_decoder("lidar", topic.msg_type))
-    columns = decoder.read_raw(CdrReader(_first(bag, topic), topic.msg_type)).columns(1)
-    x, y, z = (axis[np.isfinite(columns).all(axis=0)].astype(np.float64) for axis in columns[:3])
-    reach = np.hypot(x, y)
-    seen = reach > 0.1
-    if not seen.any():
-        raise BagError(f"topic {topic.name}", "no point in its first message", "points", "leave the sensor out of the parameters")
-    elevation_deg = np.degrees(np.arctan2(z[seen], reach[seen]))
+
+    def points(raw: bytes) -> tuple[np.ndarray, np.ndarray] | None:
+        """Distance and height of the points beside the sensor; None if there are none."""
+        columns = decoder.read_raw(CdrReader(raw, topic.msg_type)).columns(1)
+        x, y, z = (axis[np.isfinite(columns).all(axis=0)].astype(np.float64) for axis in columns[:3])
+        seen = np.hypot(x, y) > 0.1
+        return (np.hypot(x, y)[seen], z[seen]) if seen.any() else None
+
+    _, (reach, height) = _first(bag, topic, "points", points)
+    elevation_deg = np.degrees(np.arctan2(height, reach))
     low, high = np.floor(elevation_deg.min()), np.ceil(elevation_deg.max())
     if high - low < 2:  # a scan in one plane
         low, high = low - 1, high + 1
     rows = 1 if topic.msg_type.endswith("LaserScan") else LIDAR_ROWS
-    farthest_m = float(ceil(np.percentile(reach[seen], 95)))
+    farthest_m = float(ceil(np.percentile(reach, 95)))
     options = {"min_elevation_deg": float(low), "max_elevation_deg": float(high), "max_range_m": farthest_m, **_repeat(rate_hz)}
     return ProposedInput(
         ModalitySpec(sensor.model_input, "lidar", length_s, (FRAMES, LIDAR_CHANNELS, rows, LIDAR_COLUMNS), options=options),
@@ -179,8 +182,24 @@ def _bridge(rate_hz: float) -> dict[str, float]:
     return {"max_gap_s": round(BRIDGED_PERIODS / rate_hz, 2)}
 
 
-def _first(bag: Bag, topic: Topic) -> bytes:
-    return next(raw for _, _, raw in bag.messages([topic.name]))
+def _first(bag: Bag, topic: Topic, expected: str, read: Callable[[bytes], Found | None]) -> tuple[bytes, Found]:
+    """The first message of a topic of which ``read`` makes something, and what it makes.
+
+    Many drivers begin with an empty message or a damaged one. Raises BagError if none of the first ones is of use.
+    """
+    wrong = ""
+    for _, _, raw in islice(bag.messages([topic.name]), LOOKED_AT):
+        try:
+            if (found := read(raw)) is not None:
+                return raw, found
+        except DecodeError as error:
+            wrong = f" ({error})"
+    raise BagError(
+        f"topic {topic.name}",
+        f"no {expected} in any of its first {LOOKED_AT} messages{wrong}",
+        expected,
+        "leave the sensor out of the parameters",
+    )
 
 
 _PROPOSERS = {"imu": _series, "series": _series, "camera": _camera, "audio": _audio, "lidar": _lidar}
