@@ -360,6 +360,22 @@ def prefixed(text):
     return struct.pack("<I", len(data)) + data
 
 
+@pytest.mark.parametrize("storage", [StoragePlugin.MCAP, StoragePlugin.SQLITE3], ids=["mcap", "db3"])
+@pytest.mark.parametrize("metadata", [True, False])
+def test_topics_that_are_not_of_ros_are_left_out(tmp_path, storage, metadata):
+    """Other programs write their messages into the same file, in an encoding of their own."""
+    with Writer(tmp_path / "run", version=9, storage_plugin=storage) as writer:
+        motion = writer.add_connection("/imu", "sensor_msgs/msg/Imu", typestore=STORE)
+        other = writer.add_connection("/status", "sensor_msgs/msg/Imu", typestore=STORE, serialization_format="json")
+        for i in range(10):
+            writer.write(motion, T0 + i, raw(imu(stamp_ns=T0 + i)))
+            writer.write(other, T0 + i, b"{}")
+    if not metadata:
+        (tmp_path / "run" / "metadata.yaml").unlink()
+    with Bag(tmp_path / "run") as bag:
+        assert list(bag.topics) == ["/imu"] and len(content(bag)) == 10 and not bag.damage
+
+
 def definition(key, topic, msg_type):
     """The records of a schema and of its channel."""
     text, _ = STORE.generate_msgdef(msg_type)

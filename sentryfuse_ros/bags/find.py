@@ -74,9 +74,16 @@ def storage_files(bag: Path) -> tuple[list[Path], list[str]]:
 
 
 def announced_messages(bag: Path) -> int | None:
-    """How many messages the recording's metadata.yaml announces; None if there is none, or it does not say."""
-    count = _metadata(bag_folder(bag)).get("message_count")
-    return count if isinstance(count, int) else None
+    """How many ROS messages the recording's metadata.yaml announces; None if there is none, or it does not say."""
+    metadata = _metadata(bag_folder(bag))
+    count, topics = metadata.get("message_count"), metadata.get("topics_with_message_count")
+    if not isinstance(count, int):
+        return None
+    try:  # as for the other keys, an odd value does not matter
+        foreign = [t["message_count"] for t in topics or () if t["topic_metadata"]["serialization_format"] != "cdr"]  # type: ignore
+        return count - sum(foreign)
+    except (KeyError, TypeError):
+        return count
 
 
 def recordings_in_files(files: Sequence[Path]) -> dict[str, list[Path]]:

@@ -20,6 +20,7 @@ from .sqlite_scan import SqliteScan
 
 SQLITE_MAGIC = b"SQLite format 3\0"
 ROS1_MAGIC = b"#ROSBAG V"
+CDR = "cdr"  # how ROS 2 serialises messages
 
 
 class StorageFile(Protocol):
@@ -42,7 +43,8 @@ class IndexedFile:
     def __init__(self, path: Path):
         self._reader = Reader(path)
         self._reader.open()
-        self.connections = list(self._reader.connections)
+        # What is not in CDR, such as the JSON of another program, is no ROS message.
+        self.connections = [c for c in self._reader.connections if getattr(c.ext, "serialization_format", CDR) == CDR]
         self.start_ns = self._reader.start_time
         self.end_ns = self._reader.end_time - 1
         self.damage = ""
