@@ -177,7 +177,7 @@ def load(frozen: FrozenModel, dataset: Path, drives: Sequence[Path], group: str,
 
 
 def summary(results: Sequence[Mapping[str, object]], times: Mapping[str, float]) -> dict[str, float]:
-    """The figures that the issue of this page is about."""
+    """The figures that matter most: of all sensors, and the mean of those with one missing."""
 
     def head(case: str) -> Any:
         return next(r["head"] for r in results if r["case"] == case)
@@ -207,6 +207,8 @@ def main() -> None:
         images = read_annotations(args.coco[0])
         print(json.dumps(score_wording(read_results(args.coco[1], images), [image.captions for image in images]), indent=1))
         return
+    if args.dataset is None or not args.drives:
+        parser.error("--dataset and --drives are needed: the windows of the drives, and the drives with their truth")
     torch.set_num_threads(1)
     frozen = FrozenModel(*load_checkpoint(args.model))
     count = SENTENCES_TIMED if args.time_only else args.windows

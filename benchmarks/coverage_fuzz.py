@@ -19,6 +19,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -102,6 +103,8 @@ def main() -> int:
     parser.add_argument("--corpus", type=Path, default=Path("test/fuzz_corpus.zip"), help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
     arguments = parser.parse_args()
+    if find_spec("atheris") is None:
+        parser.error("no package atheris, which nothing else here needs; install it with .venv/bin/pip install atheris==3.0.0")
     with tempfile.TemporaryDirectory() as folder:
         seeds = Path(folder, "seeds")
         seeds.mkdir()

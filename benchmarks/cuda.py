@@ -87,6 +87,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
+    if not torch.cuda.is_available():
+        parser.error("no GPU that this torch can use: run it on a machine with one, with a torch that was built for CUDA")
     checkpoints = {path.name: read_checkpoint(path) for path in sorted(MODELS.iterdir()) if (path / "model.json").exists()}
     checkpoints["d 256, 6 layers, 256 tokens"] = checkpoint_of(larger_network())
     rows = [row for name, checkpoint in checkpoints.items() for row in measure(name, checkpoint, args.rounds)]

@@ -158,6 +158,8 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("benchmarks/results/stream_fidelity.json"))
     parser.add_argument("--page", type=Path, help="write the table into this page, between its marks")
     args = parser.parse_args()
+    if not args.clips and not args.bags:
+        parser.error("no clip and no --bags: there is nothing to measure, and the results would be overwritten by none")
     results: dict[str, Any] = {"machine": machine(1), "clips": {}}
     encoders = {name: WindowEncoder(colour_network(size), "camera") for name, size in SIZES.items()}
     for path in [*args.clips, *args.bags]:

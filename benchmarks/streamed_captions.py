@@ -254,6 +254,12 @@ def main() -> None:
     model, info = load_checkpoint(args.model)
     if args.streaming:
         info["streaming"] = json.loads(args.streaming.read_text())
+    if "streaming" not in info:
+        parser.error(
+            f"--model {args.model} is no network of sentryfuse train-stem: it has no section streaming; give --streaming"
+        )
+    if not args.time_only and args.dataset is None and args.standing_dataset is None:
+        parser.error("--dataset or --standing-dataset is needed: without windows there is nothing to describe")
     checkpoint, frozen = checkpoint_of(model, info), FrozenModel(model, info)
     report: dict[str, Any] = json.loads(args.json.read_text()) if args.json.is_file() else {}
     parent = load_checkpoint(args.parent)
