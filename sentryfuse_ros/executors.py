@@ -147,7 +147,7 @@ def _cluster(scheduler: str) -> Iterator[_Cluster]:
             "--scheduler",
             f"no package {error.name}",
             "distributed",
-            "pip install 'sentryfuse_ros[cluster]', here and on every worker",
+            "pip install distributed, here and on every worker",
         ) from error
     try:
         client = Client(scheduler, timeout=CONNECT_S, set_as_default=False)

@@ -41,7 +41,9 @@ MARKS = {False: "benchmarks.trust judge --page", True: "benchmarks.trust judge -
 
 
 def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.trust", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.trust", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     steps = parser.add_subparsers(dest="step", required=True)
     for name in ("collect", "drives", "judge", "cost"):
         step = steps.add_parser(name)
