@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sentryfuse_ros.errors import SentryFuseError
 from sentryfuse_ros.model.checkpoint import read_checkpoint, write_trust
 from sentryfuse_ros.model.saved import load_checkpoint
 from sentryfuse_ros.reporting.page_parts import insert
@@ -118,10 +119,14 @@ def main() -> int:
     args = arguments()
     torch.set_num_threads(1)
     print("python -m benchmarks.trust " + shlex.join(sys.argv[1:]))
-    if args.step == "cost":
-        print("ms per judgement:", judgement_ms(args.model, args.windows))
-    else:
-        {"collect": run_collect, "drives": run_drives, "judge": run_judge}[args.step](args)
+    try:
+        if args.step == "cost":
+            print("ms per judgement:", judgement_ms(args.model, args.windows))
+        else:
+            {"collect": run_collect, "drives": run_drives, "judge": run_judge}[args.step](args)
+    except SentryFuseError as error:
+        print(f"benchmarks.trust: {error}", file=sys.stderr)
+        return 2
     return 0
 
 

@@ -104,9 +104,14 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
     tables = tables_of(checkpoint.trust, f"trust file of {model}")
     stored = np.load(cache / "windows.npz")
     labels = stored["labels"]
+    in_drives = {sensor: masks_in_drives(cache, sensor) for sensor in tables}
+    if lacking := [sensor for sensor, played in in_drives.items() if CLEAN not in played]:
+        raise DataError(
+            f"cache {cache}", "no drives of " + ", ".join(lacking), "those of every sensor", "run the step drives first"
+        )
     rows: list[dict[str, Any]] = []
     for sensor, table in tables.items():
-        arrays, played = np.load(cache / f"{sensor}.npz"), masks_in_drives(cache, sensor)
+        arrays, played = np.load(cache / f"{sensor}.npz"), in_drives[sensor]
         without, clean = arrays[f"{CLEAN}/without"] == labels, arrays[f"{CLEAN}/predicted"] == labels
         for lie in (lie for lie in LIES if lie.sensor == sensor):
             seen = arrays[f"{lie.name}/seen"]
@@ -138,10 +143,10 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
                     "not_cleared_unplugged": _points(without[~masks]) if not masks.all() else None,
                 }
             )
+    honest = {sensor: played[CLEAN] for sensor, played in in_drives.items()}
     harmful = [r for r in rows if r["unplugged"] - r["believed"] > HARM_POINTS or r["by_decoder"] >= ENOUGH]
     worst = min(rows, key=lambda r: r["masked"] - r["unplugged"])
     known, strange, false_by_sensor = _false_masks(checkpoint.config.modalities, tables, windows)
-    in_drives = {sensor: masks_in_drives(cache, sensor)[CLEAN] for sensor in tables}
     new = _new_nuisances(checkpoint, windows, training)
     return {
         "machine": machine(1),
@@ -159,8 +164,8 @@ def judge(model: Path, windows: str, training: str, cache: Path) -> dict[str, An
         "false_mask_share": known,
         "false_implausible_share": strange,
         "false_mask_share_by_sensor": false_by_sensor,
-        "false_mask_share_in_drives": round(float(np.any(list(in_drives.values()), axis=0).mean()), 5),
-        "false_mask_share_in_drives_by_sensor": {name: round(float(flags.mean()), 5) for name, flags in in_drives.items()},
+        "false_mask_share_in_drives": round(float(np.any(list(honest.values()), axis=0).mean()), 5),
+        "false_mask_share_in_drives_by_sensor": {name: round(float(flags.mean()), 5) for name, flags in honest.items()},
         "false_mask_share_new_nuisance": max(n["masked"] for n in new),
         "new_nuisances": new,
         "rows": rows,
