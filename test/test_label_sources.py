@@ -6,7 +6,7 @@ from bag_maker import T0, write_bag, write_topic_bag
 from run_record_maker import CLASSES
 
 from sentryfuse_ros.bags.bag import Bag
-from sentryfuse_ros.bags.label_sources import read_intervals, read_topic, write_intervals
+from sentryfuse_ros.bags.label_sources import read_intervals, read_labels, read_topic, write_intervals
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import BagError, DataError
@@ -23,6 +23,8 @@ from sentryfuse_ros.replay.preparation import read_truth
         ("t_from,t_to,label\n1,2,\n", "line 2"),
         ("t_from,t_to,label\n1,3,sand\n2,4,wood\n", "overlap"),
         ("t_from,t_to,label\n1,nan,sand\n", "line 2"),
+        ("t_from,t_to,label,bag\n0,1,sand,a\n1,2,wood\n", "line 3: saw no bag"),
+        ("t_from,t_to,label,bag\n0,1,sand,a\n1,2,wood,\n", "line 3: saw no bag"),
         ("", "t_from"),
     ],
 )
@@ -45,6 +47,19 @@ def test_one_table_for_many_bags(tmp_path):
     (tmp_path / "all.csv").write_text("bag,t_from,t_to,label\nb,3,4,wood\na,0,1,sand\na,1,2,wood\n")
     assert read_intervals(tmp_path / "all.csv", "a").names() == ("sand", "wood")
     assert [i.from_ns for i in read_intervals(tmp_path / "all.csv", "b").intervals] == [3 * NS]
+
+
+def test_spaces_beside_the_commas_do_not_matter(tmp_path):
+    (tmp_path / "all.csv").write_text("bag, t_from, t_to, label\na , 0, 1, sand\nb, 3, 4, wood \n")
+    assert read_intervals(tmp_path / "all.csv", "a").seconds() == [(0.0, 1.0, "sand")]
+    assert read_intervals(tmp_path / "all.csv", "b").seconds() == [(3.0, 4.0, "wood")]
+
+
+def test_the_slash_of_a_label_topic_may_be_left_out(tmp_path):
+    with Bag(write_topic_bag(tmp_path / "b")) as bag:
+        assert read_labels(bag, "ground") == read_labels(bag, "/ground") == read_topic(bag, "/ground")
+        with pytest.raises(DataError, match="intervals file grund: saw No such file"):
+            read_labels(bag, "grund")
 
 
 def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_path):

@@ -39,11 +39,14 @@ def intervals_path(bag: Path, source: str) -> Path:
 def read_labels(bag: Bag, source: str) -> Labels:
     """The labels of a bag, on the clock of its stamps. ``source`` is a topic of the bag or an intervals file.
 
-    Raises BagError or DataError naming the topic or the file.
+    The slash at the beginning of a topic may be left out, as in ROS. Raises BagError or DataError naming the topic or the file.
     """
     if is_topic(bag, source):
         return read_topic(bag, source)
-    return read_intervals(intervals_path(bag.path, source), bag.name)
+    path = intervals_path(bag.path, source)
+    if "/" + source in bag.topics and not path.exists():
+        return read_topic(bag, "/" + source)
+    return read_intervals(path, bag.name)
 
 
 def read_intervals(path: Path, bag_name: str = "") -> Labels:
@@ -55,7 +58,7 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
     other_bags: set[str] = set()
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, skipinitialspace=True)
             if reader.fieldnames is None or not set(COLUMNS) <= set(reader.fieldnames):
                 raise DataError(
                     f"intervals file {path}",
@@ -64,10 +67,14 @@ def read_intervals(path: Path, bag_name: str = "") -> Labels:
                     "begin the file with a line of these column names",
                 )
             for line, row in enumerate(reader, 2):
-                if row.get("bag") is not None and bag_name and row["bag"] != bag_name:
-                    other_bags.add(row["bag"])
+                where = f"intervals file {path} line {line}"
+                of_bag = (row.get("bag") or "").strip()
+                if "bag" in reader.fieldnames and not of_bag:
+                    raise DataError(where, "no bag", "the name of one, as in the other lines", "correct the line")
+                if of_bag and bag_name and of_bag != bag_name:
+                    other_bags.add(of_bag)
                 else:
-                    rows.append(_interval(row, f"intervals file {path} line {line}"))
+                    rows.append(_interval(row, where))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"intervals file {path}", reason_of(error), "a readable CSV file") from error
     if not rows and other_bags:

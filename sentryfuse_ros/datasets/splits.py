@@ -54,12 +54,12 @@ def _origins_in_names(names: Iterable[str], pattern: str) -> dict[str, str]:
 def _origins_in_table(path: Path, column: str) -> dict[str, str]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
+            reader = csv.DictReader(file, skipinitialspace=True)
             if not {BAG_COLUMN, column} <= set(reader.fieldnames or ()):
                 raise DataError(
                     f"origins file {path}", f"columns {reader.fieldnames}", f"{BAG_COLUMN} and {column}", "correct --group-by"
                 )
-            return {row[BAG_COLUMN]: (row[column] or "").strip() for row in reader}
+            return {(row[BAG_COLUMN] or "").strip(): (row[column] or "").strip() for row in reader}
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"origins file {path}", reason_of(error), "a readable CSV file") from error
 
