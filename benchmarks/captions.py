@@ -15,6 +15,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -209,6 +210,10 @@ def main() -> None:
         return
     if args.dataset is None or not args.drives:
         parser.error("--dataset and --drives are needed: the windows of the drives, and the drives with their truth")
+    if args.time_only and not args.json.is_file():
+        parser.error(f"--json {args.json}: no such file; --time-only renews the times in one that a run without it wrote")
+    if not args.time_only and find_spec("pycocoevalcap") is None:
+        parser.error("no package pycocoevalcap, which scores captions; install it with .venv/bin/pip install pycocoevalcap==1.2")
     torch.set_num_threads(1)
     frozen = FrozenModel(*load_checkpoint(args.model))
     count = SENTENCES_TIMED if args.time_only else args.windows

@@ -15,6 +15,7 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -260,6 +261,8 @@ def main() -> None:
         )
     if not args.time_only and args.dataset is None and args.standing_dataset is None:
         parser.error("--dataset or --standing-dataset is needed: without windows there is nothing to describe")
+    if not args.time_only and find_spec("pycocoevalcap") is None:
+        parser.error("no package pycocoevalcap, which scores captions; install it with .venv/bin/pip install pycocoevalcap==1.2")
     checkpoint, frozen = checkpoint_of(model, info), FrozenModel(model, info)
     report: dict[str, Any] = json.loads(args.json.read_text()) if args.json.is_file() else {}
     parent = load_checkpoint(args.parent)

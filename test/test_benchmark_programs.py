@@ -36,6 +36,7 @@ def test_every_program_says_how_it_is_called(program, monkeypatch, capsys):
     [
         ("captions", (), "--dataset and --drives are needed"),
         ("captions", ("--time-only",), "--dataset and --drives are needed"),
+        ("captions", ("--dataset", "w", "--drives", "d", "--time-only", "--json", "no.json"), "--json no.json: no such file"),
         ("stream_fidelity", (), "no clip and no --bags"),
         ("streamed_captions", ("--model", str(FOLDER.parent / "models" / "ground_robot")), "no section streaming"),
     ],

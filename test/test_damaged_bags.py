@@ -236,6 +236,22 @@ def test_records_that_are_damaged_within_a_chunk_are_told(with_damaged_records):
     assert found == expected[-len(found) :]
 
 
+def test_messages_that_the_index_names_and_that_do_not_come_are_told(tmp_path):
+    """A record whose opcode is damaged hides the message, and the reader with an index does not notice."""
+    (file,) = write_bag(tmp_path / "run", SECONDS).glob("*.mcap")
+    data = bytearray(file.read_bytes())
+    chunk = data.index(b"\x06", 40)
+    first = chunk + 9 + 40  # the first record of the chunk
+    while data[first] != 0x05:
+        first += 9 + int.from_bytes(data[first + 1 : first + 9], "little")
+    data[first] = 0x7F
+    file.write_bytes(data)
+    with Bag(file) as bag:
+        assert not bag.damage and sum(topic.count for topic in bag.topics.values()) == MESSAGES + 1
+        found = len(content(bag))
+        assert found < MESSAGES + 1 and f"{MESSAGES + 1 - found} messages in the index of run.mcap are not there" in bag.damage
+
+
 def test_a_damaged_recording_gives_the_same_messages_again(with_damaged_records):
     """The first reading finds the damage, and the second one reads the labels or the windows of the same recording."""
     with Bag(with_damaged_records[0]) as bag:

@@ -65,7 +65,7 @@ class OpenedFile:
 
     def __init__(self, path: Path):
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self._named, self._lost = path, 0
+        self._named, self._lost, self._missing = path, 0, 0
         try:
             self._path = self._unpacked(path)
             self._file = self._open()
@@ -77,18 +77,22 @@ class OpenedFile:
 
     @property
     def damage(self) -> str:
-        lost = f"{self._lost} messages of {self._named.name} cannot be unpacked" if self._lost else ""
-        return "; ".join(filter(None, (self._file.damage, lost)))
+        name = self._named.name
+        lost = f"{self._lost} messages of {name} cannot be unpacked" if self._lost else ""
+        missing = f"{self._missing} messages in the index of {name} are not there" if self._missing else ""
+        return "; ".join(filter(None, (self._file.damage, lost, missing)))
 
     def messages(self, connections: Collection[Connection]) -> Iterator[tuple[Connection, int, bytes]]:
         """In order of time. What is damaged is left out, and `damage` names it from then on."""
-        reached_ns = -1
+        reached_ns, found = -1, 0
         if isinstance(self._file, IndexedFile):
             try:
                 for connection, time_ns, raw in self._file.messages(connections):
-                    reached_ns = time_ns
+                    reached_ns, found = time_ns, found + 1
                     if (plain := self._plain(raw)) is not None:
                         yield connection, time_ns, plain
+                # A damaged record ends its chunk without an error.
+                self._missing = max(self._missing, sum(c.msgcount for c in connections) - found)
                 return
             except Exception as error:  # the errors of a damaged file depend on its storage and compression
                 scan = self._scan(error)
