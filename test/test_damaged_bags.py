@@ -182,6 +182,20 @@ def test_recordings_that_somebody_numbered_are_not_pieces_of_one(tmp_path, names
             assert len(content(bag)) == 10
 
 
+def test_a_file_that_metadata_does_not_name_is_a_recording_of_its_own(tmp_path):
+    """As `mcap recover` leaves it beside the damaged one."""
+    whole = write_bag(tmp_path / "run", 2.0)
+    shutil.copy(next(write_bag(tmp_path / "other", 1.0).glob("*.mcap")), whole / "recovered.mcap")
+    for path, name, count in ((whole, "run", 141), (whole / "run.mcap", "run", 141), (whole / "recovered.mcap", "recovered", 71)):
+        (found,) = find_bags([path])
+        with Bag(path) as bag:
+            assert (bag_name(found), bag.name, len(content(bag)), bag.damage) == (name, name, count, "")
+    (whole / "run.mcap").rename(whole / "renamed.mcap")
+    (whole / "recovered.mcap").unlink()
+    with Bag(whole / "renamed.mcap") as bag:
+        assert (bag.name, len(content(bag))) == ("run", 141)
+
+
 def test_messages_in_the_log_of_a_crashed_recorder_are_read(tmp_path):
     whole = write_bag(tmp_path / "run", 2.0, StoragePlugin.SQLITE3)
     (file,) = whole.glob("*.db3")

@@ -28,7 +28,7 @@ def bag_name(path: Path) -> str:
     """
     if path.is_dir():
         return path.resolve().name
-    if _announced(path.parent):
+    if _is_announced(path):
         return path.resolve().parent.name
     name, number = _split_name(path)
     is_piece = number == 0 or any(path.with_name(f"{name}_0{suffix}").exists() for suffix in SUFFIXES)
@@ -52,7 +52,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
         if path.is_dir():
             found += _recordings_in(path) or [path]
         else:
-            found.append(path.parent if _announced(path.parent) else path)
+            found.append(path.parent if _is_announced(path) else path)
     once: dict[Path, Path] = {}
     for path in found:
         place = path.resolve()
@@ -63,7 +63,7 @@ def find_bags(paths: Sequence[Path]) -> list[Path]:
 
 def storage_files(bag: Path) -> tuple[list[Path], list[str]]:
     """The files of one recording in order, and the names of those that its metadata.yaml announces but that are not there."""
-    if bag.is_file() and not _announced(bag.parent):
+    if bag.is_file() and not _is_announced(bag):
         return [bag], []
     folder = bag_folder(bag)
     announced = _announced(folder)
@@ -75,6 +75,8 @@ def storage_files(bag: Path) -> tuple[list[Path], list[str]]:
 
 def announced_messages(bag: Path) -> int | None:
     """How many ROS messages the recording's metadata.yaml announces; None if there is none, or it does not say."""
+    if bag.is_file() and not _is_announced(bag):
+        return None
     metadata = _metadata(bag_folder(bag))
     count, topics = metadata.get("message_count"), metadata.get("topics_with_message_count")
     if not isinstance(count, int):
@@ -131,6 +133,16 @@ def _announced(folder: Path) -> list[Path]:
     """The files that metadata.yaml names. Old versions wrote paths from outside the folder; the names count."""
     names = _metadata(folder).get("relative_file_paths")
     return [folder / Path(name).name for name in names if isinstance(name, str)] if isinstance(names, list) else []
+
+
+def _is_announced(path: Path) -> bool:
+    """Whether a file is part of the recording that the metadata.yaml beside it describes.
+
+    Another one, such as what somebody recovered of it, is a recording of its own; but where the files that it names are all gone,
+    they were renamed.
+    """
+    announced = _announced(path.parent)
+    return path.name in (other.name for other in announced) or bool(announced and not any(p.exists() for p in announced))
 
 
 def _split_name(path: Path) -> tuple[str, int]:
