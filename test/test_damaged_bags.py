@@ -1,5 +1,6 @@
 """Recordings that a crash, a copy or an old recorder left: what can be read is read, and what is lost is said."""
 
+import io
 import random
 import shutil
 import sqlite3
@@ -16,7 +17,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, W
 from rosbags.typesys import Stores, get_typestore
 
 from sentryfuse_ros.bags.bag import Bag
-from sentryfuse_ros.bags.compression import ZSTD_MODULES, decompress_start, decompress_zstd
+from sentryfuse_ros.bags.compression import ZSTD_MODULES, decompress_start, decompress_zstd, unpack_start
 from sentryfuse_ros.bags.find import bag_name, find_bags
 from sentryfuse_ros.bags.mcap_scan import McapScan
 from sentryfuse_ros.errors import BagError
@@ -369,6 +370,9 @@ def test_every_library_for_zstd_unpacks_whole_and_cut_data(library, monkeypatch)
             decompress_zstd(bad)
     with pytest.raises(ValueError, match="not known"):
         decompress_start(packed, "bzip2")
+    unpacked = io.BytesIO()
+    unpack_start(io.BytesIO(packed + packed + bytes(10)), unpacked)  # pzstd writes several frames; zeros are left by a lost power
+    assert unpacked.getvalue() == data + data
 
 
 def test_chunks_in_lz4(tmp_path):

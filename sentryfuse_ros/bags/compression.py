@@ -38,11 +38,15 @@ def decompress_zstd(data: bytes) -> bytes:
 
 
 def unpack_start(packed: IO[bytes], out: IO[bytes]) -> None:
-    """Unpack a zstd file, up to the place where it is cut off or damaged."""
+    """Unpack a zstd file of one or several frames, up to the place where it is cut off or damaged."""
     try:
         unpacker = _zstd_unpacker()
-        while (data := packed.read(BLOCK_BYTES)) and not getattr(unpacker, "eof", False):
-            out.write(_unpack(unpacker, data))
+        while data := packed.read(BLOCK_BYTES):
+            while data:
+                if getattr(unpacker, "eof", False):
+                    unpacker = _zstd_unpacker()
+                out.write(_unpack(unpacker, data))
+                data = unpacker.unused_data if getattr(unpacker, "eof", False) else b""
     except ValueError:
         return
 
