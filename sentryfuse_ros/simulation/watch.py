@@ -124,6 +124,7 @@ def simulate_watch(duration_s: float, out: Path, seed: int = 0, progress: Callab
         with Recorder(folder) as recorder:
             for t_s, now, picture in pictures(duration_s, seed):
                 stamp_ns = START_NS + round(t_s * 1e9)
+                recorder.flush(stamp_ns)
                 recorder.begin_interval(stamp_ns, now.label)
                 recorder.depth_image(stamp_ns, stamp_ns + LATENCY_NS, picture)
                 for k, sample in enumerate(standing_imu(round(IMU_RATE_HZ / RATE_HZ), random)):
