@@ -221,6 +221,22 @@ def test_windows_of_another_sensor_are_never_taken(tmp_path):
     assert found.topics == {"imu": "/imu/raw"} and len(found.labels) >= 3
 
 
+def test_a_topic_may_be_chosen_for_a_sensor_that_the_recipe_does_not_use(tmp_path):
+    """One list of --map serves `replay` and data sets of other sensors alike."""
+    folder = labelled(tmp_path / "run", (0, 3, "sand"))
+    settings = WindowSettings(SPECS[1:], SENSORS, 0.5, chosen={"camera": "/cam/depth"})
+    with Bag(folder) as bag:
+        assert extract_windows(bag, read_intervals(folder / "intervals.csv"), settings).topics == {"imu": "/imu/raw"}
+
+
+def test_a_topic_for_a_sensor_that_there_is_not_is_refused_before_anything_is_read(tmp_path, bags, capsys):
+    recipe, out = str(share_path("config", "train_ground.yaml")), tmp_path / "set"
+    line = ["dataset", str(bags[0]), "--labels", "intervals.csv", "--config", recipe, "--out", str(out), "--map", "kamera:=/cam"]
+    assert main(line) == 2
+    assert "--map: saw sensor kamera, expected one of camera, imu, audio, lidar" in capsys.readouterr().err
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("name", ["imu.npy", "windows.csv", "dataset.json", "parts/notes.txt"])
 def test_what_somebody_else_wrote_is_never_touched(tmp_path, bags, name):
     out = tmp_path / "set"

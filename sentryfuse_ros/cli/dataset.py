@@ -82,6 +82,10 @@ def run(args: argparse.Namespace) -> int:
     settings = build_settings(flat)
     for text in unknown_names(flat, (s.name for s in settings.sensors)):
         print(f"warning: {text}", file=sys.stderr)
+    chosen, names = topics_of(args.map), [s.name for s in settings.sensors]
+    for name in chosen:
+        if name not in names:
+            raise ParameterError("--map", f"sensor {name}", "one of " + ", ".join(names))
     check_there(args.bags)
     task = DatasetTask(
         bags=tuple(find_bags(args.bags)),
@@ -93,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
             tuple(args.ignore),
             args.label_at,
             recipe.classes,
-            topics_of(args.map),
+            chosen,
             named_topics(flat) if args.params_file else frozenset(),
         ),
         out=args.out,

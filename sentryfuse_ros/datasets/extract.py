@@ -87,7 +87,9 @@ def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWi
     if the bag has no topic for any of the specs, or a sensor is too slow for its spec.
     """
     wanted = [s for s in settings.sensors if s.model_input in {spec.name for spec in settings.specs}]
-    found = match_sensors(bag, wanted, settings.chosen, settings.named)
+    unused = {s.name for s in settings.sensors} - {s.name for s in wanted}
+    chosen = {name: topic for name, topic in settings.chosen.items() if name not in unused}
+    found = match_sensors(bag, wanted, chosen, settings.named)
     matched = found.topics
     if not matched:
         raise BagError(
