@@ -14,6 +14,23 @@ def bags(tmp_path):
     return labelled_runs(tmp_path)
 
 
+def test_a_table_that_a_spreadsheet_wrote_again_is_refused_with_the_cell(tmp_path, bags):
+    """It takes the bits of the live sensors for a number and leaves out zeros, and rounds the stamps."""
+    build(bags, "intervals.csv", tmp_path / "set")
+    table = tmp_path / "set" / "windows.csv"
+    head, first, *others = table.read_text().splitlines()
+    cells = first.split(",")
+    for column, value, words in (
+        ("live", "1", "live: saw '1', expected a 0 or 1 for each of camera, imu"),
+        ("stamp_ns", "1.6E+18", "stamp_ns: .*whole numbers of nanoseconds"),
+    ):
+        changed = [value if name == column else cell for name, cell in zip(head.split(","), cells, strict=True)]
+        table.write_text("\n".join([head, ",".join(changed), *others]) + "\n")
+        folder = dataset(str(tmp_path / "set"))
+        with pytest.raises(DataError, match=words):
+            folder.stamps_ns() if column == "stamp_ns" else folder.load(SPECS)
+
+
 def test_damaged_folder_and_other_windows_are_refused_by_name(tmp_path, bags):
     build(bags, "intervals.csv", tmp_path / "set")
     longer = (ModalitySpec("imu", "imu", 2.0, (20, 6)),)

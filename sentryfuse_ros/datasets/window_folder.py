@@ -81,7 +81,12 @@ class WindowFolder:
     def stamps_ns(self) -> np.ndarray:
         """Stamp at the end of every window of the folder, int64 (n,): on the clock of the recordings, as `WindowSet.end_s` is
         not."""
-        return np.array([int(row["stamp_ns"]) for row in self._read_table()], np.int64)
+        try:
+            return np.array([int(row["stamp_ns"]) for row in self._read_table()], np.int64)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise DataError(
+                f"data set table {self.folder / TABLE} stamp_ns", str(error), "whole numbers of nanoseconds", _AGAIN
+            ) from error
 
     def _windows(self, names: set[str]) -> WindowSet:
         table = self._read_table()
@@ -98,7 +103,15 @@ class WindowFolder:
             raise DataError(
                 f"data set table {self.folder / TABLE}", str(error), "bags and classes of dataset.json", _AGAIN
             ) from error
-        live = np.array([bits_to_mask(row["live"]) for row in table], bool).reshape(len(table), -1)
+        for row in table:
+            if len(row["live"] or "") != len(self.specs) or set(row["live"]) - {"0", "1"}:
+                raise DataError(
+                    f"data set table {self.folder / TABLE} live",
+                    repr(row["live"]),
+                    f"a 0 or 1 for each of {', '.join(spec.name for spec in self.specs)}",
+                    f"{_AGAIN}; a spreadsheet leaves out zeros at the beginning",
+                )
+        live = np.array([bits_to_mask(row["live"]) for row in table], bool).reshape(len(table), len(self.specs))
         conditions = sorted({name for bag in bags for name in bag.conditions})
         return WindowSet(
             inputs={name: self._array(name, len(table)) for name in names},
