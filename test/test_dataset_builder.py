@@ -4,6 +4,7 @@ import json
 import resource
 import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -77,6 +78,24 @@ def test_an_interrupted_build_continues_where_it_stopped(tmp_path, bags, monkeyp
     resumed = build(bags, "intervals.csv", tmp_path / "set", progress=lambda _: half_seen.append(half.exists()))
     assert resumed.bags == whole.bags and half_seen and not any(half_seen)
     assert (tmp_path / "set" / "imu.npy").read_bytes() == (tmp_path / "other" / "imu.npy").read_bytes()
+
+
+def test_a_build_that_was_killed_while_it_removed_its_parts_is_done_again(tmp_path, bags, monkeypatch):
+    removed, unlink = [], Path.unlink
+
+    def stop_after_one(path, *args, **kwargs):
+        if path.parent.name == "parts" and path.suffix == ".npz":
+            removed.append(path.name)
+            if len(removed) > 1:
+                raise KeyboardInterrupt
+        unlink(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "unlink", stop_after_one)
+    with pytest.raises(KeyboardInterrupt):
+        build(bags, "intervals.csv", tmp_path / "set")
+    monkeypatch.undo()
+    assert (tmp_path / "set" / "parts" / "settings.json").exists() and len(removed) == 2
+    assert build(bags, "intervals.csv", tmp_path / "set").windows and not (tmp_path / "set" / "parts").exists()
 
 
 def test_a_path_without_a_recording_is_named_before_anything_is_made(tmp_path, bags, capsys):

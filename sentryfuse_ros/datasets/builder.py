@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-import shutil
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -29,7 +28,7 @@ from ..nanoseconds import NS_PER_S
 from .damaged_npz import DAMAGED_NPZ
 from .description import BagDescription, DatasetDescription
 from .extract import BagWindows, WindowSettings, extract_windows
-from .output_folder import check_folder, make_room, parts_folder
+from .output_folder import check_folder, make_room, parts_folder, remove_parts
 from .splits import DEFAULT_SHARES, assign_splits, origins_of
 from .window_folder import DESCRIPTION, TABLE, TABLE_COLUMNS
 
@@ -268,4 +267,4 @@ def _join(parts: Path, description: DatasetDescription, out: Path) -> None:
     for array in arrays.values():
         array.flush()
     write_atomically(out / DESCRIPTION, json.dumps(description.to_dict(), indent=1) + "\n")
-    shutil.rmtree(parts)
+    remove_parts(out)

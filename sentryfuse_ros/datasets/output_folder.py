@@ -52,7 +52,7 @@ def parts_folder(out: Path, description: DatasetDescription) -> Path:
     try:
         if settings.exists() and settings.read_text(encoding="utf-8") != text:
             _remove_arrays(out)
-            shutil.rmtree(parts)
+            remove_parts(out)
         parts.mkdir(parents=True, exist_ok=True)
         for half in parts.glob("*.partial"):  # of a build that was killed; they may be large
             half.unlink(missing_ok=True)
@@ -62,6 +62,14 @@ def parts_folder(out: Path, description: DatasetDescription) -> Path:
             f"data set folder {out}", reason_of(error), "a folder that can be written", "choose another --out"
         ) from error
     return parts
+
+
+def remove_parts(out: Path) -> None:
+    """Remove the folder of parts. The record that it is ours goes last: a killed process leaves nothing that seems foreign."""
+    for path in (out / PARTS).iterdir():
+        if path.name != SETTINGS:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    shutil.rmtree(out / PARTS)
 
 
 def make_room(out: Path, size: int) -> None:
