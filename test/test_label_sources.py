@@ -3,6 +3,8 @@
 import numpy as np
 import pytest
 from bag_maker import T0, write_bag, write_topic_bag
+from cdr_messages import STORE, raw
+from rosbags.rosbag2 import StoragePlugin, Writer
 from run_record_maker import CLASSES
 
 from sentryfuse_ros.bags.bag import Bag
@@ -73,6 +75,18 @@ def test_labels_from_topics_hold_until_the_next_message_also_of_own_types(tmp_pa
             read_topic(bag, "/imu/raw")
         with pytest.raises(BagError, match="/nothing.*/ground"):
             read_topic(bag, "/nothing")
+
+
+def test_of_two_labels_at_one_time_the_later_counts(tmp_path):
+    text = "std_msgs/msg/String"
+    with Writer(tmp_path / "b", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        ground = writer.add_connection("/ground", text, typestore=STORE)
+        for time_s, label in ((0, "sand"), (5, "wood"), (5, "sand"), (10, "sand")):
+            writer.write(ground, T0 + time_s * NS, raw(STORE.types[text](label)))
+    with Bag(tmp_path / "b") as bag:
+        labels = read_topic(bag, "/ground")
+    assert labels.names() == labels.covering(T0 + 4 * NS, T0 + 6 * NS) == ("sand",)
+    assert labels.seconds_since_change(T0 + 7 * NS) is None
 
 
 def test_a_table_without_rows_of_this_bag_is_refused(tmp_path):

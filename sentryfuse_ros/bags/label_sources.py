@@ -154,7 +154,8 @@ def read_topic(bag: Bag, topic: str) -> Labels:
         return Labels()
     end_ns = bag.start_ns + round(bag.duration_s * NS_PER_S) + 1
     ends_ns = [*(stamp_ns for stamp_ns, _ in stamped[1:]), max(end_ns, stamped[-1][0] + 1)]
-    return Labels.of((stamp_ns, until_ns, label) for (stamp_ns, label), until_ns in zip(stamped, ends_ns, strict=True) if label)
+    held = ((stamp_ns, until_ns, label) for (stamp_ns, label), until_ns in zip(stamped, ends_ns, strict=True))
+    return Labels.of(row for row in held if row[2] and row[0] < row[1])  # of two at one time, the later message counts
 
 
 def _stamp_ns(message: object) -> int:
