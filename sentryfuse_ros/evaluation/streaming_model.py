@@ -12,6 +12,7 @@ import numpy as np
 
 from ..datasets.utd_mhad import SPLIT
 from ..model.checkpoint import Checkpoint
+from ..runtime.process_memory import use_large_pages
 from ..streaming.stream_config import StreamConfig
 from ..training.depth_clips import DepthFrames
 from .people_streams import PAN_ONSET, CameraMotion, PeopleStream, people_streams
@@ -175,6 +176,7 @@ def _latencies(
 
     def time_scene(name: str, sides: Sides, motion: CameraMotion | None = None, first: int = 1) -> dict[str, np.ndarray]:
         streams = list(people_streams(frames, chosen, spec, motion))
+        use_large_pages()  # as a node does
         took = time_sides(streams, sides.sides, sides.reset, effort.rounds, first)
         table[name] = {side: round(1e3 * float(seconds.mean()), 4) for side, seconds in took.items()}
         return took
