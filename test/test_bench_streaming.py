@@ -9,12 +9,16 @@ import yaml
 from stream_maker import STEM
 
 from sentryfuse_ros.cli import bench_streaming, main
+from sentryfuse_ros.datasets.utd_mhad import SPLIT
 from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
+from sentryfuse_ros.evaluation.people_streams import people_streams
+from sentryfuse_ros.evaluation.stream_accuracy import kept_interval
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.reporting.streaming_page import MARK, streaming_parts
 from sentryfuse_ros.training import stream_run
 from sentryfuse_ros.training.stream_readout import ENCODER, ReadoutTrainer
+from sentryfuse_ros.training.stream_run import load_frames
 
 SUMMARY = {
     "sttf_token_reduction",
@@ -189,7 +193,7 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     assert set(report["summary"]) >= {*SUMMARY, *figures} and report["captions_of"] == "abc"
     assert {key: report["summary"][key] for key in figures} == figures
     (found,) = report["by_model"].values()
-    assert list(report["by_model"]) == ["model"] and found["tokens"] == 64
+    assert list(report["by_model"]) == ["model"] and found["tokens"] == 64 and found["rooms"] == 1
     assert {**report["summary"], **found["summary"]} == report["summary"]
     still = found["still"]
     assert still["plain"]["same_prediction"] == still["plain"]["windows_share"] == still["plain"]["flops_share"] == 1
@@ -211,6 +215,28 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     assert not brief["steady"] and not brief["moving"] and "moving_camera_accuracy_loss_points" not in brief["summary"]
     told = capsys.readouterr()
     assert "people who stand still" not in told.out + told.err and "not measured" in told.out
+
+
+def test_a_recording_is_the_same_in_every_room_and_looks_different(people):
+    checkpoint = read_checkpoint(trained(people))
+    spec, frames = checkpoint.config.modalities[0], load_frames()
+    numbers = frames.recordings(SPLIT["test"])
+    room, other = (list(people_streams(frames, numbers, spec, seed=seed)) for seed in (0, 1))
+    assert [s.recording for s in other] == [s.recording for s in room] == numbers.tolist()
+    assert [s.label for s in other] == [s.label for s in room]
+    assert all(not np.array_equal(a.pictures, b.pictures) for a, b in zip(room, other))
+
+
+def test_the_rooms_of_a_recording_count_as_one_recording_in_the_interval():
+    rng = np.random.default_rng(3)
+    reference, members = np.ones(60, bool), np.arange(60)
+    correct = rng.random(60) < 0.8
+    low, high = kept_interval(correct, reference, members)
+    assert low < correct.mean() < high
+    seen_four_times = [np.tile(array, 4) for array in (correct, reference, members)]
+    assert kept_interval(*seen_four_times) == pytest.approx((low, high))  # the same answers again tell nothing new
+    independent = kept_interval(*seen_four_times[:2], np.arange(240))
+    assert independent[1] - independent[0] < 0.6 * (high - low)
 
 
 def test_one_run_measures_both_models_and_shows_them_beside_one_another_on_console_and_page(people, capsys, monkeypatch):

@@ -187,6 +187,41 @@ def test_colour_frame_is_scaled_to_one_and_channel_first():
     assert frame.shape == (3, 4, 4) and (frame[2] == 1).all() and (frame[:2] == 0).all()
 
 
+@pytest.mark.parametrize("size", [(1080, 1920), (480, 640), (482, 642), (481, 640)])  # halved twice, once, to odd sides, never
+def test_a_large_picture_is_averaged_over_what_each_pixel_covers(size):
+    spec = ModalitySpec("camera", "camera", 1.0, (2, 3, 54, 72), "rgb")
+    rows, columns = (np.arange(count) / count for count in size)
+    ramp = np.stack(np.broadcast_arrays(rows[:, None], columns, 0.5), -1)
+    frame = camera_frame((ramp * 255).round().astype(np.uint8), spec)
+    expected = [(np.arange(count) + 0.5) / count for count in (54, 72)]
+    np.testing.assert_allclose(frame[0], np.broadcast_to(expected[0][:, None], (54, 72)), atol=1.5 / 255)
+    np.testing.assert_allclose(frame[1], np.broadcast_to(expected[1], (54, 72)), atol=1.5 / 255)
+    assert (frame[2] == np.float32(128) / 255).all()
+
+    noise = np.random.default_rng(0).integers(0, 256, (*size, 3)).astype(np.uint8)
+    exact = area_means(area_means(noise.mean(2) / 255, 54).T, 72).T
+    # What a block across a border adds to the wrong pixel is little against how much the means differ at all.
+    assert np.abs(camera_frame(noise, spec).mean(0) - exact).std() < exact.std() / 4
+
+
+def area_means(lines, count):
+    """(n, m) -> (count, m): means over n / count lines, of which the first and the last may count in part."""
+    total = np.vstack([np.zeros(lines.shape[1]), np.cumsum(lines, 0)])
+    at = np.linspace(0, len(lines), count + 1)
+    below = np.minimum(at.astype(int), len(lines) - 1)
+    return np.diff(total[below] + (at - below)[:, None] * lines[below], axis=0) * count / len(lines)
+
+
+def test_the_holes_of_a_large_depth_picture_are_left_out_of_its_means():
+    spec = ModalitySpec("camera", "camera", 1.0, (2, 1, 54, 72), "depth_m")
+    rng = np.random.default_rng(0)
+    image = np.where(rng.random((480, 640)) < 0.7, 2000, 0).astype(np.uint16)
+    image[:, 320:] = np.where(rng.random((480, 320)) < 0.2, 3000, 0)
+    frame = camera_frame(image, spec)[0]
+    np.testing.assert_allclose(frame[:, :36], 2.0, rtol=1e-5)
+    assert (frame[:, 36:] == 0).all()
+
+
 def test_colour_image_for_a_depth_slot_is_refused():
     with pytest.raises(DecodeError, match="depth_m"):
         camera_frame(np.zeros((6, 8, 3), np.uint8), DEPTH)

@@ -86,12 +86,14 @@ def _measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     from ..evaluation.caption_figures import read_caption_figures, read_streamed_captions
     from ..evaluation.streaming import measure_streaming
     from ..evaluation.streaming_model import QUICK, Effort
+    from ..runtime.process_memory import keep_large_buffers
 
     file = args.captions or (CAPTIONS if CAPTIONS.exists() else None)
     captions = read_caption_figures(file) if file else None
     file = args.streamed_captions or (STREAMED if STREAMED.exists() else None)
     streamed = read_streamed_captions(file).summary if file else {}
     effort = replace(QUICK if args.quick else Effort(), brief=args.brief)
+    keep_large_buffers()  # as a node does
     checkpoints = {Path(name).name: read_checkpoint(model_path(name)) for name in ([args.model] if args.model else MODELS)}
     report = measure_streaming(checkpoints, effort, say)
     report = replace(report, summary={**report.summary, **streamed})

@@ -46,6 +46,7 @@ class PeopleStream:
     """One recording as its camera saw it."""
 
     pictures: np.ndarray  # (T, 1, H, W) float32, metres, 0 without return
+    recording: int  # its number; streams of one recording differ by their rooms
     label: int
     subject: int
     low_motion: np.ndarray  # (T,) bool
@@ -86,7 +87,7 @@ def people_streams(
         speed = _joint_speed(frames, start, stop)[index.numpy() - start]
         low = np.full(len(index), True) if steady_pictures else speed < LOW_MOTION_M_S
         turn = motion.turn_rad_s(pan, rate_hz, size[0])
-        yield PeopleStream(pictures, int(frames.labels[number]), int(frames.subjects[number]), low, turn)
+        yield PeopleStream(pictures, int(number), int(frames.labels[number]), int(frames.subjects[number]), low, turn)
 
 
 def _moved(picture: torch.Tensor, px: int) -> torch.Tensor:

@@ -43,7 +43,7 @@ class StreamScore:
 
     accuracy: float  # of the prediction after the last picture of a recording
     kept: float  # that, divided by the accuracy of the plain encoder on the same pictures
-    kept_ci95: tuple[float, float]  # bootstrap over recordings
+    kept_ci95: tuple[float, float]  # bootstrap over recordings, each with all of its rooms
     same_prediction: float  # share of all pictures at which the most likely class is that of the plain encoder
     windows_share: float  # windows encoded anew, of all
     windows_share_with_first: float
@@ -70,18 +70,20 @@ class _Tally:
 def score_streams(
     checkpoint: Checkpoint, streams: Iterable[PeopleStream], set_ups: Mapping[str, StreamSetUp], rate_hz: float
 ) -> dict[str, StreamScore]:
-    """Run every set-up over every stream. ``set_ups`` must hold PLAIN."""
+    """Run every set-up over every stream; a recording may have several, in different rooms. ``set_ups`` must hold PLAIN."""
     (name,) = checkpoint.config.names
     encoder = WindowEncoder(checkpoint, name)
     runs = {key: set_up.run(checkpoint, encoder) for key, set_up in set_ups.items()}
     tallies = {key: _Tally() for key in set_ups}
+    recordings = []
     with ThreadPoolExecutor(cores()) as pool:  # nothing is timed here, and ONNX Runtime lets others run
         for stream in streams:
+            recordings.append(stream.recording)
             done = {key: pool.submit(_run, runs[key], set_ups[key], stream, encoder, tallies[key]) for key in runs}
             for key, classes in done.items():
                 tallies[key].same.append(classes.result() == done[PLAIN].result())
-    reference = np.array(tallies[PLAIN].correct)
-    return {key: _score(tally, reference, rate_hz, encoder.windows) for key, tally in tallies.items()}
+    reference, members = np.array(tallies[PLAIN].correct), np.unique(recordings, return_inverse=True)[1]
+    return {key: _score(tally, reference, members, rate_hz, encoder.windows) for key, tally in tallies.items()}
 
 
 def _run(run: StreamClassifier, set_up: StreamSetUp, stream: PeopleStream, encoder: WindowEncoder, tally: _Tally) -> np.ndarray:
@@ -106,7 +108,8 @@ def _run(run: StreamClassifier, set_up: StreamSetUp, stream: PeopleStream, encod
     return np.array(classes)
 
 
-def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -> StreamScore:
+def _score(tally: _Tally, reference: np.ndarray, members: np.ndarray, rate_hz: float, windows: int) -> StreamScore:
+    """``members``: by stream, the place of its recording among all recordings."""
     correct = np.array(tally.correct)
     later = np.concatenate([np.arange(len(w)) > 0 for w in tally.windows])
     low = np.concatenate(tally.low) & later
@@ -115,14 +118,11 @@ def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -
     branches = [b[1:] for b in tally.branches if len(b) > 1]
     shares = branch_share(np.concatenate(branches), rate_hz)
     switches = sum(int(np.count_nonzero(np.diff(b))) for b in branches) / sum(len(b) for b in branches) * rate_hz
-    rng = np.random.default_rng(0)
-    picks = rng.integers(0, len(correct), (BOOTSTRAPS, len(correct)))
-    kept = correct[picks].mean(1) / np.maximum(reference[picks].mean(1), 1e-9)
-    low_quantile, high_quantile = np.quantile(kept, (0.025, 0.975))
+    low_kept, high_kept = kept_interval(correct, reference, members)
     return StreamScore(
         accuracy=_round(correct.mean()),
         kept=_round(correct.mean() / max(reference.mean(), 1e-9)),
-        kept_ci95=(_round(low_quantile), _round(high_quantile)),
+        kept_ci95=(_round(low_kept), _round(high_kept)),
         same_prediction=_round(np.concatenate(tally.same).mean()),
         windows_share=_round(encoded[later].mean() / windows),
         windows_share_with_first=_round(encoded.mean() / windows),
@@ -134,6 +134,19 @@ def _score(tally: _Tally, reference: np.ndarray, rate_hz: float, windows: int) -
         switches_per_s=_round(switches),
         dense_pictures=_round(np.concatenate(tally.dense)[later].mean()),
     )
+
+
+def kept_interval(correct: np.ndarray, reference: np.ndarray, members: np.ndarray) -> tuple[float, float]:
+    """95 % interval of the accuracy divided by that of the reference, by bootstrap over recordings.
+
+    correct, reference: (S,) bool, by stream. members: (S,) the place of its recording among all recordings. The streams of a
+    recording are drawn together, because the same person does the same thing in them.
+    """
+    by_recording, of_reference = np.bincount(members, correct), np.bincount(members, reference)
+    picks = np.random.default_rng(0).integers(0, len(by_recording), (BOOTSTRAPS, len(by_recording)))
+    kept = by_recording[picks].sum(1) / np.maximum(of_reference[picks].sum(1), 1e-9)
+    low, high = np.quantile(kept, (0.025, 0.975))
+    return float(low), float(high)
 
 
 def _round(value: Any) -> float:

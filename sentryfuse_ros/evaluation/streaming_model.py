@@ -6,11 +6,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from itertools import chain
 
 import numpy as np
 
 from ..datasets.utd_mhad import SPLIT
 from ..model.checkpoint import Checkpoint
+from ..runtime.process_memory import use_large_pages
 from ..streaming.stream_config import StreamConfig
 from ..training.depth_clips import DepthFrames
 from .people_streams import PAN_ONSET, CameraMotion, PeopleStream, people_streams
@@ -26,7 +28,7 @@ MOTIONS = {
     "pan 2 px a picture": CameraMotion("pan", 2.0),
 }
 STEADY_PICTURES = 100
-TELLING = 40  # recordings that take long enough to be told how far they have come
+TELLING = 40  # streams that take long enough to be told how far they have come
 STEADY = (PLAIN, "change detection", "router", "fixed thresholds")
 BRIEF = (*STEADY, "change detection, vote on motion", "together")
 Say = Callable[[str], None]
@@ -37,6 +39,7 @@ class Effort:
     """How many recordings are run and timed."""
 
     every: int = 1  # every so many-th test recording
+    rooms: int = 4  # that each of them is put into, before a standing camera
     motion_every: int = 1  # likewise, for a moving camera
     timed: int = 12  # recordings
     rounds: int = 5
@@ -45,7 +48,7 @@ class Effort:
     brief: bool = False
 
 
-QUICK = Effort(every=16, motion_every=48, timed=2, rounds=2, ticks_s=9.0)
+QUICK = Effort(every=16, rooms=1, motion_every=48, timed=2, rounds=2, ticks_s=9.0)
 
 
 @dataclass(frozen=True)
@@ -56,6 +59,7 @@ class ModelReport:
     section_sha256: str  # see `section_sha256`
     tokens: int  # patches of a picture
     recordings: int
+    rooms: int  # of each recording, before a standing camera
     summary: Mapping[str, float]
     still: Mapping[str, StreamScore]  # whole recordings, by set-up
     steady: Mapping[str, StreamScore]  # people who stand still, by set-up
@@ -76,7 +80,8 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
     set_ups = set_ups_of_a_still_camera(checkpoint, config)
     if effort.brief:
         set_ups = {name: set_ups[name] for name in BRIEF}
-    streams = _told(people_streams(frames, chosen, spec), len(chosen), "camera still", say)
+    in_rooms = chain.from_iterable(people_streams(frames, chosen, spec, seed=room) for room in range(effort.rooms))
+    streams = _told(in_rooms, effort.rooms * len(chosen), "camera still", say)
     still = score_streams(checkpoint, streams, set_ups, spec.grid_rate_hz)
     steady, moving = {}, {}
     if not effort.brief:
@@ -94,6 +99,7 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
         section_sha256=section_sha256(checkpoint),
         tokens=patch_tokens(checkpoint),
         recordings=len(chosen),
+        rooms=effort.rooms,
         summary={**_summary(still, steady, moving), **ratios, **_tick_ratios(ticks)},
         still=still,
         steady=steady,
@@ -106,7 +112,7 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
 def _told(streams: Iterator[PeopleStream], count: int, doing: str, say: Say) -> Iterator[PeopleStream]:
     """The same streams; it says at the start and after every quarter how far they have come."""
     told = {round(count * quarter / 4) for quarter in (1, 2, 3)} if count >= TELLING else set()
-    say(f"{doing}, {count} recordings")
+    say(f"{doing}, {count} streams")
     for number, stream in enumerate(streams):
         if number in told:
             say(f"{doing}, {number} of {count}")
@@ -170,6 +176,7 @@ def _latencies(
 
     def time_scene(name: str, sides: Sides, motion: CameraMotion | None = None, first: int = 1) -> dict[str, np.ndarray]:
         streams = list(people_streams(frames, chosen, spec, motion))
+        use_large_pages()  # as a node does
         took = time_sides(streams, sides.sides, sides.reset, effort.rounds, first)
         table[name] = {side: round(1e3 * float(seconds.mean()), 4) for side, seconds in took.items()}
         return took

@@ -26,12 +26,13 @@ from ..evaluation.reference_load import FUSE_RATE_HZ, Stream, sensor_parameters
 from ..model.checkpoint import read_checkpoint
 from ..nanoseconds import NS_PER_S
 from ..paths import model_path
+from ..runtime.process_memory import keep_large_buffers
 from ..sensing.sensor import Sensor
 from ..settings import build_settings
 from .bench_load import COUNTED_TO, QUEUE_DEPTH, number_of
 from .receive import TopicReceiver, make_receive_node, message_class
 from .ros_start import start_ros
-from .spin import keep_large_buffers, make_executor
+from .spin import make_executor
 
 POLL_RATE_HZ = 30
 POLLS_PER_TICK = round(POLL_RATE_HZ / FUSE_RATE_HZ)

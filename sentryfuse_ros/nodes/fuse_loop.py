@@ -26,6 +26,7 @@ from ..runtime.cpu_priority import CpuPriority
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline
 from ..runtime.power_rails import KINDS, power_rail
+from ..runtime.process_memory import LargePages
 from ..runtime.simulated_arrivals import SimulatedArrivals
 from ..runtime.tick import Tick
 from ..runtime.tick_schedule import TickSchedule
@@ -46,6 +47,8 @@ from .views import Views
 WAIT_FOR_SAMPLE_S = 0.004
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
 LONGEST_WAIT_S = 0.1  # By the steady clock: a simulated one may stand still meanwhile, and the sample then never comes.
+# So long after the start, windows and queues are as large as they get, and the heap may be moved into large pages.
+SETTLED_S = 3.0
 RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 
 
@@ -91,6 +94,7 @@ class FuseLoop:
         self._between = True  # whether there are polls before the next tick
         self._priority = CpuPriority()
         self._arrivals = SimulatedArrivals()
+        self._pages, self._began_s = LargePages(), math.inf
         self._subscriptions = SensorSubscriptions(node, receive_node, settings, pipeline.robot_sensors)
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
@@ -307,8 +311,10 @@ class FuseLoop:
             self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
         if self._captions is not None:
             self._captions.offer(prediction)
-        if self._settings["warm_up"]:
-            self._pipeline.prepare(job.tick)
+        if self._settings["warm_up"] and self._pipeline.prepare(job.tick):
+            return
+        if time.monotonic() - self._began_s > SETTLED_S:
+            self._pages.step()
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
         if self._views.wants_pictures:

@@ -32,6 +32,7 @@ from ..runtime.engine import Engine
 from ..runtime.fastest_engine import load_fastest
 from ..runtime.pipeline import Pipeline
 from ..runtime.plan_costs import choose_by_time
+from ..runtime.process_memory import release_garbage, settle_garbage
 from ..settings import Settings
 from .autostart import Autostart
 from .captions import CaptionPublisher
@@ -47,7 +48,7 @@ from .parameter_files import warnings_on_files
 from .publishers import FuserPublishers
 from .receive import make_receive_node
 from .sensor_service import SensorService
-from .spin import release_garbage, run, settle_garbage
+from .spin import run
 from .stop_signals import STOP, StopRequested
 from .views import Views
 

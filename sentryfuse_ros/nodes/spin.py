@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import ctypes
-import gc
 import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import rclpy
 from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from ..runtime.process_memory import keep_large_buffers
 from .parameter_files import mistakes_in_files
 from .ros_start import start_ros
 from .stop_signals import STOP
@@ -50,37 +49,6 @@ def spinning(node: Node) -> Iterator[None]:
     finally:
         stop.set()
         thread.join(2.0)
-
-
-def settle_garbage() -> None:
-    """Collect the garbage of set-up, give its memory back, and exempt what stays from later collections: the longest pause falls
-    to a sixteenth."""
-    gc.collect()
-    gc.freeze()
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-
-
-def release_garbage() -> None:
-    """Collect what `settle_garbage` has exempted as well, after a node has let go of its parts: they refer to each other."""
-    gc.unfreeze()
-    gc.collect()
-
-
-def keep_large_buffers() -> bool:
-    """Let glibc reuse the memory of images and clouds instead of mapping it anew for every message.
-
-    Page faults of fresh mappings are a third of the receive path's CPU (docs/RECEIVE.md). Returns whether it took effect.
-    """
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):  # another C library
-        return False
-    m_trim_threshold, m_top_pad, m_mmap_threshold = -1, -2, -3  # malloc.h
-    largest = 32 << 20  # the highest threshold that glibc accepts
-    return bool(
-        mallopt(m_mmap_threshold, largest) and mallopt(m_trim_threshold, 4 * largest) and mallopt(m_top_pad, largest // 4)
-    )
 
 
 def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:

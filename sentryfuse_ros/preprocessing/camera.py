@@ -20,6 +20,9 @@ from .frame_slots import slot_rows
 from .spec import ModalitySpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+# OpenCV averages over areas of any size pixel by pixel, and over blocks of 2x2 many pixels at once. A picture that covers a pixel
+# of the frame with so many of its own, along both sides, is therefore halved first.
+HALVED_FROM = 8
 
 
 def camera_frame(image: np.ndarray, spec: ModalitySpec, full_scale: float | None = None) -> np.ndarray:
@@ -27,7 +30,9 @@ def camera_frame(image: np.ndarray, spec: ModalitySpec, full_scale: float | None
 
     depth_m: uint16 is taken as millimetres (REP 118), floating point as metres. The result is in metres: each pixel is the mean
     of the returns that it covers, or 0 if fewer than half of the pixels it covers have a return. rgb, mono: integers are divided
-    by ``full_scale``, by default the largest number of their type. Raises DecodeError for any other shape.
+    by ``full_scale``, by default the largest number of their type. Where a pixel covers at least HALVED_FROM pixels of the image
+    along both sides, these are averaged in blocks first, and a block across its border counts in part. Raises DecodeError for any
+    other shape.
     """
     image = np.asarray(image)
     _, channels, height, width = spec.shape
@@ -49,7 +54,7 @@ def camera_frame(image: np.ndarray, spec: ModalitySpec, full_scale: float | None
     scale = full_scale or (np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0)
     if image.shape[:2] != (height, width):
         shrinks = image.shape[0] >= height and image.shape[1] >= width
-        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        image = _area_means(image, height, width) if shrinks else cv2.resize(image, (width, height))
     frame = image.astype(np.float32) / np.float32(scale)
     if spec.encoding == "mono":
         return (frame @ _LUMA if colour else frame)[None]
@@ -62,9 +67,18 @@ def _resize_depth(metres: np.ndarray, height: int, width: int) -> np.ndarray:
         return metres
     if metres.shape[0] < height or metres.shape[1] < width:
         return cv2.resize(metres, (width, height), interpolation=cv2.INTER_NEAREST)
-    total = cv2.resize(metres, (width, height), interpolation=cv2.INTER_AREA)
-    share = cv2.resize((metres > 0).astype(np.float32), (width, height), interpolation=cv2.INTER_AREA)
+    total = _area_means(metres, height, width)
+    share = _area_means((metres > 0).astype(np.float32), height, width)
     return np.where(share >= 0.499, total / np.maximum(share, 1e-6), 0.0).astype(np.float32)
+
+
+def _area_means(image: np.ndarray, height: int, width: int) -> np.ndarray:
+    """(H0, W0[, C]) -> (height, width[, C]) of the same type: the mean of what each pixel covers, for a smaller picture."""
+    rows, columns = image.shape[:2]
+    while rows >= HALVED_FROM * height and columns >= HALVED_FROM * width and rows % 2 == columns % 2 == 0:
+        rows, columns = rows // 2, columns // 2
+        image = cv2.resize(image, (columns, rows), interpolation=cv2.INTER_AREA)
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:

@@ -48,7 +48,7 @@ def streaming_parts(result: Mapping[str, Any]) -> dict[str, str]:
 
 def _still(found: Mapping[str, Any]) -> str:
     head = [
-        f"{found['recordings']} recordings, camera still",
+        f"{found['recordings']} recordings in {found['rooms']} rooms each, camera still",
         "accuracy",
         "kept",
         "same",

@@ -17,7 +17,8 @@ def streaming_table(result: Mapping[str, Any]) -> str:
 
 
 def _of_a_model(name: str, found: Mapping[str, Any]) -> list[str]:
-    lines = [f"{name}, {found['tokens']} tokens, {found['recordings']} recordings, camera still", *_scores(found["still"])]
+    streams = f"{found['recordings']} recordings in {found['rooms']} rooms each"
+    lines = [f"{name}, {found['tokens']} tokens, {streams}, camera still", *_scores(found["still"])]
     if found["steady"]:
         lines += ["", "people who stand still", *_scores(found["steady"])]
     for motion, scores in found["moving"].items():
