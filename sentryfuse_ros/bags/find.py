@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -78,13 +79,13 @@ def announced_messages(bag: Path) -> int | None:
     if bag.is_file() and not _is_announced(bag):
         return None
     metadata = _metadata(bag_folder(bag))
-    count, topics = metadata.get("message_count"), metadata.get("topics_with_message_count")
+    count = metadata.get("message_count")
+    topics: Any = metadata.get("topics_with_message_count")
     if not isinstance(count, int):
         return None
-    try:  # as for the other keys, an odd value does not matter
-        foreign = [t["message_count"] for t in topics or () if t["topic_metadata"]["serialization_format"] != "cdr"]  # type: ignore
-        return count - sum(foreign)
-    except (KeyError, TypeError):
+    try:
+        return count - sum(t["message_count"] for t in topics if t["topic_metadata"]["serialization_format"] != "cdr")
+    except (KeyError, TypeError):  # as for the other keys, an odd value does not matter
         return count
 
 
