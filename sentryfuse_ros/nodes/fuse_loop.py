@@ -94,7 +94,7 @@ class FuseLoop:
         self._between = True  # whether there are polls before the next tick
         self._priority = CpuPriority()
         self._arrivals = SimulatedArrivals()
-        self._pages, self._began_s = LargePages(), math.inf
+        self._pages, self._settled_s = LargePages(), math.inf
         self._subscriptions = SensorSubscriptions(node, receive_node, settings, pipeline.robot_sensors)
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
@@ -124,6 +124,7 @@ class FuseLoop:
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
             self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
+        self._settled_s = time.monotonic() + SETTLED_S
         self._metronome.start()
         if settings["cpu_priority"] == "auto":
             self._priority.take()
@@ -313,7 +314,7 @@ class FuseLoop:
             self._captions.offer(prediction)
         if self._settings["warm_up"] and self._pipeline.prepare(job.tick):
             return
-        if time.monotonic() - self._began_s > SETTLED_S:
+        if time.monotonic() > self._settled_s:
             self._pages.step()
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
