@@ -25,6 +25,7 @@ from sentryfuse_ros.language.trainer import CaptionSchedule, CaptionTrainer
 from sentryfuse_ros.language.training import CaptionTask, train_captions
 from sentryfuse_ros.language.vocabulary import learned_words
 from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens, kept_tokens_path
+from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.model.subnetwork import whole_stems
 
 CONDITIONS = ("fog", "mud")
@@ -108,6 +109,26 @@ def test_situations_reach_every_state_set_of_sensors_and_plan(frozen):
 def test_a_device_that_is_not_there_is_named(tmp_path):
     task = CaptionTask(tmp_path / "model", tmp_path / "windows", (), device="cuda")
     with pytest.raises(ParameterError, match="device: saw cuda, expected a CUDA device that torch can use; set it to cpu"):
+        train_captions(task)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"out": "folder"}, "file .*folder: saw a folder, expected a file that can be written"),
+        ({"tokens": "file"}, "folder .*file: saw .*, expected a folder that can be written"),
+        ({"start_from": "none.safetensors"}, "caption head .*none.safetensors: saw no such file"),
+        ({"drives": ("none",)}, "drives: saw no folder .*none, expected folders of simulated drives"),
+    ],
+    ids=["out", "tokens", "start_from", "drives"],
+)
+def test_what_cannot_be_read_or_written_is_named_before_the_work_begins(change, named, tmp_path):
+    save_checkpoint(tiny_model(), tmp_path / "model")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    placed = {n: tuple(tmp_path / p for p in v) if isinstance(v, tuple) else tmp_path / v for n, v in change.items()}
+    task = replace(CaptionTask(tmp_path / "model", tmp_path / "no data set", (tmp_path,)), **placed)
+    with pytest.raises(SentryFuseError, match=named):
         train_captions(task)
 
 
