@@ -119,7 +119,7 @@ def test_view_hands_every_message_to_rerun(tmp_path, recording, capsys):
 
 @pytest.mark.parametrize(
     ("save", "named"),
-    [("folder", "folder: saw a folder, expected a file that can be written"), ("run.mcap", "--save: saw .*run.mcap, expected an")],
+    [("folder", "folder: saw a folder, expected a file"), ("run.mcap", "--save: saw .*run.mcap, expected another file")],
     ids=["a folder", "the file that is shown"],
 )
 def test_view_writes_nothing_where_it_cannot_or_must_not(save, named, tmp_path, recording, capsys, monkeypatch):
