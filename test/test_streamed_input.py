@@ -364,3 +364,11 @@ def test_a_stream_that_begins_anew_knows_no_confidence_of_the_time_before():
     camera.run(room(8, seed=1))
     # The first window has several pictures, and no prediction was made from any before them.
     assert told[0] == 1 and told[-1] < 1
+
+
+def test_a_stream_whose_camera_is_silent_is_not_said_to_do_anything():
+    camera = Camera()
+    camera.run(room(8))
+    assert camera.pipeline.streams["depth"].branch == Branch.FULL
+    camera.now_ns += 5 * NS
+    assert not camera.pipeline.infer(camera.snapshot()).valid and camera.pipeline.streams == {}
