@@ -16,7 +16,7 @@ from sentryfuse_ros.language.checkpoint import captions_path, read_captions
 from sentryfuse_ros.language.speaker import Speaker
 from sentryfuse_ros.msg import Caption
 from sentryfuse_ros.nanoseconds import NS_PER_S, stamp_to_ns
-from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher
+from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher, least_gap_s
 from sentryfuse_ros.preprocessing import empty_input
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
@@ -84,6 +84,17 @@ def test_sentences_come_no_more_often_than_they_may(probe, fed):
     assert (last_ns - first_ns) / NS_PER_S > 12 / RATE_HZ - 1.0
 
 
+@pytest.mark.parametrize(("rate_hz", "every"), [(10.0, 1), (5.0, 2), (4.0, 3), (0.5, 20)])
+def test_predictions_that_come_a_little_early_do_not_slow_the_sentences_down(rate_hz, every):
+    ticks_s = np.arange(200) / 10 + np.random.default_rng(0).uniform(-0.005, 0.005, 200)
+    described, last_s = [], -np.inf
+    for number, now_s in enumerate(ticks_s):
+        if now_s - last_s >= least_gap_s(rate_hz, 10.0):
+            described.append(number)
+            last_s = now_s
+    assert set(np.diff(described)) == {every}
+
+
 class WaitingSpeaker(Speaker):
     """Says nothing before it may."""
 
@@ -108,7 +119,7 @@ def test_who_offers_a_prediction_does_not_wait_for_the_sentence(probe, ros, tmp_
     offered = [Prediction(pipeline.snapshot(10**9 * k, 10**9 * k), True, "", inference, 10**9 * k) for k in (1, 2, 3)]
     node = LifecycleNode("speaking_node")
     captions = CaptionPublisher(node, speaker, engine.modalities, settings)
-    captions._period_s = 0.0  # every prediction is due
+    captions._least_gap_s = 0.0  # every prediction is due
     heard = probe.listen(Caption, "/speaking_node/caption_stamped")
     try:
         node.trigger_configure()
