@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.errors import DataError, ParameterError
 from sentryfuse_ros.language.facts import CONDITIONS, SENSOR_STATES, SPEEDS, TURNS, USED, Facts, Statement, Truth
 from sentryfuse_ros.language.grammar import compose, learned_chances, parse, written
 from sentryfuse_ros.language.vocabulary import Vocabulary, learned_words
@@ -131,3 +131,10 @@ def truth(**changes):
 )
 def test_what_counts_as_true(statement, true):
     assert truth().allows(statement) is true
+
+
+@pytest.mark.parametrize("name", ["sandy loam", "Sand", "wet-sand", ""])
+def test_a_name_that_no_sentence_could_be_read_back_with_is_refused(name):
+    for names in ((("grass", name), SENSORS), (GROUNDS, ("camera", name))):
+        with pytest.raises(ParameterError, match=f"name of a class or model input: saw '{name}', expected one word"):
+            learned_words(*names)

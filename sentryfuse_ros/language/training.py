@@ -72,6 +72,8 @@ def train_captions(
     if task.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device", "cuda", "a CUDA device that torch can use", "set it to cpu")
     frozen = FrozenModel(*load_checkpoint(task.model), task.device)
+    classes, names = frozen.config.classes, frozen.config.names
+    config = CaptionConfig.of(frozen.config, frozen.lengths, learned_words(classes, names))
     for folder in task.drives:
         if not folder.is_dir():
             raise DataError("drives", f"no folder {folder}", "folders of simulated drives", "give those that the data set is of")
@@ -81,8 +83,6 @@ def train_captions(
     if task.tokens is not None:
         make_folder(task.tokens)
     examples = {split: _examples(task, frozen, split, progress) for split in ("train", "val")}
-    classes, names = frozen.config.classes, frozen.config.names
-    config = CaptionConfig.of(frozen.config, frozen.lengths, learned_words(classes, names))
     learned, validation = ((examples[split].windows, examples[split].facts) for split in ("train", "val"))
     trainer = CaptionTrainer(frozen, config, *learned, validation, task.schedule)
     if start is not None:
