@@ -154,7 +154,10 @@ def test_the_frozen_model_gives_what_the_engine_gives(frozen):
 
     batch = {name: x.numpy() for name, x in tiny_batch(3).items()}
     three = np.zeros(3, int)
-    seen = frozen.stem_tokens(WindowSet(batch, three, three.astype(str), three, ("drive",), three.astype(float)), three)
+    done = []
+    windows_of_drive = WindowSet(batch, three, three.astype(str), three, ("drive",), three.astype(float))
+    seen = frozen.stem_tokens(windows_of_drive, three, done.append)
+    assert done == [1.0]  # the share that is done
     engine = Engine.from_model(frozen.model)
     engine.backend._gives_tokens = True
     for used in ((True, True, True), (False, True, True)):
