@@ -26,9 +26,13 @@ from sentryfuse_ros.evaluation.other_installation import environment_of_other
 from sentryfuse_ros.evaluation.other_loop import measure_other_loop
 from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
 from sentryfuse_ros.machine import machine
-from sentryfuse_ros.paths import executable_path, share_path
+from sentryfuse_ros.paths import executable_path, model_path, share_path
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.reporting.node_tables import node_table
+from sentryfuse_ros.runtime.backend_times import kept_times
+from sentryfuse_ros.runtime.backends import candidates
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.plan_costs import plan_costs
 from sentryfuse_ros.settings import build_settings
 
 SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
@@ -129,6 +133,18 @@ def test_wrong_arguments_are_named(capsys):
     assert "--ratios: saw 1.5, expected 0 to 0.9" in err
 
 
+def test_no_start_is_timed_with_what_only_the_first_one_measures(tmp_path, monkeypatch):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    from sentryfuse_ros.nodes.bench_node import keep_times
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_times("utd_mhad_depth_imu")
+    engine = Engine.load(model_path("utd_mhad_depth_imu"))
+    able = candidates(engine.checkpoint)
+    assert len(able) < 2 or kept_times(str(engine.info["sha256"]), able, "cpu", 1)
+    assert plan_costs(engine, 1)[1]
+
+
 def test_another_installation_finds_its_own_package_and_the_same_ros(tmp_path):
     here, ros = Path(sentryfuse_ros.__file__).parents[1], tmp_path / "ros"
     ros.mkdir()
@@ -177,8 +193,6 @@ def test_a_node_is_measured_where_only_pythonpath_leads_to_the_package(tmp_path)
 def test_the_load_without_middleware_makes_all_sensors_live():
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
     from sentryfuse_ros.nodes.bench_loop import LoopLoad
-    from sentryfuse_ros.paths import model_path
-    from sentryfuse_ros.runtime.engine import Engine
 
     engine = Engine.load(model_path("utd_mhad_depth_imu"))
     load = LoopLoad(engine, streams_for(engine.specs))

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +21,7 @@ from rclpy.serialization import deserialize_message
 
 from .. import __version__
 from ..child_process import bound
-from ..errors import SentryFuseError
+from ..errors import ParameterError, SentryFuseError
 from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
 from ..evaluation.other_installation import environment_of_other, interpreter_of, start_script_of
 from ..evaluation.other_loop import measure_other_loop
@@ -32,6 +32,8 @@ from ..model.checkpoint import read_checkpoint
 from ..msg import FusedPrediction
 from ..paths import executable_path, model_path
 from ..replay.ros_domain import free_domain
+from ..runtime.fastest_engine import load_fastest
+from ..runtime.plan_costs import choose_by_time
 from ..runtime.recent_times import RecentTimes
 from .bench_loop import TICKS, WARM_UP_TICKS, serialised_payloads
 from .node_process import cpu_s, transport_environment
@@ -61,6 +63,7 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
         start_script_of(before, "fuse_node")  # a wrong prefix is reported before anything starts
         sides += [_Side(f"before, r = {ratio:g}", ratio, before.absolute()) for ratio in ratios]
     streams = _streams(task.model)
+    keep_times(task.model)
     runs: dict[str, list[NodeRun]] = {side.label: [] for side in sides}
     loops = []
     with _own_domain():
@@ -81,7 +84,7 @@ def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
     """Run the node at ratio 0, and the engine with its plan of ratio 0 and of 0.5. Raises SentryFuseError."""
     streams = _streams(task.model)
     side = _Side("r = 0", 0.0)
-    plan_memory_mb(task.model, 0.0)  # measures what plans cost, if that has not been done on this machine
+    keep_times(task.model)
     plan_mb: dict[str, list[float]] = {"0": [], "0.5": []}
     runs = []
     with _own_domain():
@@ -114,6 +117,13 @@ def measure_receiving(task: BenchTask, say: Say) -> ReceiveReport:
             say(f"round {i + 1}, whole node: overhead p99 {overheads[-1]:.1f} ms")
     sides = {side: tuple(values) for side, values in runs.items()}
     return ReceiveReport(task.model, __version__, machine(1), describe(streams), task.seconds, sides, tuple(overheads))
+
+
+def keep_times(model: str) -> None:
+    """Measure what the first start with a model on a machine measures, backends and plans, so that no start is timed with it."""
+    engine = load_fastest(model_path(model), say=lambda text: None)
+    with suppress(ParameterError):  # a ratio is a share of FLOPs then
+        choose_by_time(engine, 1)
 
 
 def _streams(model: str) -> tuple[Stream, ...]:
