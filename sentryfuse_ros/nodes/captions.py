@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import String
 
-from ..language.grammar import parse
+from ..language.grammar import parse, with_known_sensors, written
 from ..language.sensor_states import sensor_states
 from ..language.speaker import FusedWindow, Speaker
 from ..msg import Caption
@@ -101,8 +101,9 @@ def caption_message(prediction: Prediction, states: Mapping[str, str], speaker: 
         return message
     window = FusedWindow(inference.part, *inference.tokens, inference.probabilities)
     caption = speaker.say(window, states, inference.ratio)
-    message.valid, message.text, message.confidence = True, caption.text, caption.confidence
-    message.statements = [" ".join(filter(None, statement)) for statement in parse(caption.words).statements]
+    words = with_known_sensors(caption.words, states)
+    message.valid, message.text, message.confidence = True, written(words), caption.confidence
+    message.statements = [" ".join(filter(None, statement)) for statement in parse(words).statements]
     message.ratio = speaker.config.level(inference.ratio)
     message.duration_ms = caption.duration_s * 1e3
     return message
