@@ -36,6 +36,7 @@ def page(result: RunResult, drawing: Markup) -> str:
         "faults": len(record.script.faults),
         "sensors": [name for name in record.sensors() if not record.is_silent(name)],
         "ten_per_second": abs((summary.rate_hz or 0) - 10) < 0.5,
+        "pace": "its own rate" if result.speed == 1 else f"{result.speed:g} times its own rate",
         "recording": describe_recording(record),
         "battery": describe_battery(record),
         "headline": headline(result),
