@@ -113,6 +113,13 @@ def test_page_says_how_fast_the_recording_was_played(speed, pace):
     assert f"was played at {pace} over ROS 2 topics" in page(result, Markup("")) and result.to_dict()["speed"] == speed
 
 
+def test_page_does_not_take_an_inference_that_failed_for_a_lost_sensor():
+    made = made_up_record(None, FaultScript(), 2.0)
+    failed = [replace(p, valid=False, class_name="", confidence=0.0, reason="inference failed") for p in made.predictions]
+    text = page(result_of(replace(made, predictions=failed)), Markup(""))
+    assert "20 ticks, 20 of them without a prediction" in text and "no prediction 20" in text and "live sensor" not in text
+
+
 def test_page_names_a_broken_promise(tmp_path):
     late = FaultScript((InjectedFault("camera", "off", 2.0, 2.2),))  # over before it is noticed: it never clears
     record = made_up_record(LABELS, late, 10.0)

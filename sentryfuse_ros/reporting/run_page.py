@@ -97,7 +97,7 @@ def headline(result: RunResult) -> list[Card]:
         Card(
             seconds(summary.max_gap_s),
             "longest wait for a prediction",
-            f"{summary.predictions} predictions, {silent} of them without any live sensor",
+            f"{summary.predictions} ticks, {silent} of them without a prediction",
         )
     )
     cleared = [v for v in summary.mask_clear_s if v is not None]
