@@ -1,12 +1,15 @@
 """`sentryfuse bench node | memory | receive`: real nodes under the real load, as short as it goes."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+import sentryfuse_ros
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.errors import ParameterError
 from sentryfuse_ros.evaluation.node_cost import (
@@ -19,11 +22,17 @@ from sentryfuse_ros.evaluation.node_cost import (
     ReceiveReport,
     ReceiveRun,
 )
+from sentryfuse_ros.evaluation.other_installation import environment_of_other
 from sentryfuse_ros.evaluation.other_loop import measure_other_loop
 from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
 from sentryfuse_ros.machine import machine
+from sentryfuse_ros.paths import executable_path, model_path, share_path
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.reporting.node_tables import node_table
+from sentryfuse_ros.runtime.backend_times import kept_times
+from sentryfuse_ros.runtime.backends import candidates
+from sentryfuse_ros.runtime.engine import Engine
+from sentryfuse_ros.runtime.plan_costs import plan_costs
 from sentryfuse_ros.settings import build_settings
 
 SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
@@ -124,11 +133,66 @@ def test_wrong_arguments_are_named(capsys):
     assert "--ratios: saw 1.5, expected 0 to 0.9" in err
 
 
+def test_no_start_is_timed_with_what_only_the_first_one_measures(tmp_path, monkeypatch):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    from sentryfuse_ros.nodes.bench_node import keep_times
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    keep_times("utd_mhad_depth_imu")
+    engine = Engine.load(model_path("utd_mhad_depth_imu"))
+    able = candidates(engine.checkpoint)
+    assert len(able) < 2 or kept_times(str(engine.info["sha256"]), able, "cpu", 1)
+    assert plan_costs(engine, 1)[1]
+
+
+def test_another_installation_finds_its_own_package_and_the_same_ros(tmp_path):
+    here, ros = Path(sentryfuse_ros.__file__).parents[1], tmp_path / "ros"
+    ros.mkdir()
+    both = {"PYTHONPATH": os.pathsep.join([str(here), str(ros)]), "PATH": "/bin"}
+    assert environment_of_other(both) == {"PYTHONPATH": str(ros), "PATH": "/bin"}
+    assert environment_of_other({"PYTHONPATH": str(here), "PATH": "/bin"}) == {"PATH": "/bin"}
+    assert environment_of_other({"PATH": "/bin"}) == {"PATH": "/bin"}
+
+
+def test_a_prefix_without_another_installation_is_named_before_anything_starts(tmp_path, capsys):
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    (tmp_path / "venv" / "bin").mkdir(parents=True)
+    (tmp_path / "venv" / "bin" / "python").symlink_to(sys.executable)
+    for name, expected in (("colcon", "a virtual environment"), ("venv", r"one that holds .* \(lib/sentryfuse_ros/fuse_node\)")):
+        assert main(["bench", "node", "--quick", "--before", str(tmp_path / name)]) == 2
+        said = capsys.readouterr().err
+        assert re.search(f"--before: saw {tmp_path / name}, expected {expected}", said) and "round" not in said
+        camera = streams_for((ModalitySpec("camera", "camera", 1.0, (2, 1, 12, 16), "depth_m"),))
+    with pytest.raises(ParameterError, match="--before: saw .*colcon, expected a virtual environment"):
+        measure_other_loop(tmp_path / "colcon", "ground_robot", camera, {"camera": [b""]}, 0.0, 1, 1)
+
+
+def test_a_node_is_measured_where_only_pythonpath_leads_to_the_package(tmp_path):
+    """As in a colcon workspace: its prefix has no interpreter, and that of the system finds neither package nor ROS by itself."""
+    pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
+    here, packages = Path(sentryfuse_ros.__file__).parent, tmp_path / "lib" / "python3" / "site-packages"
+    packages.mkdir(parents=True)
+    (packages / "sentryfuse_ros").symlink_to(here)
+    (tmp_path / "share").symlink_to(share_path("package.xml").parents[1])
+    (tmp_path / "lib" / "sentryfuse_ros").symlink_to(executable_path("fuse_node").parent)
+    program = tmp_path / "measure.py"
+    program.write_text(
+        "from sentryfuse_ros.evaluation.node_cost import BenchTask\n"
+        "from sentryfuse_ros.nodes.bench_node import measure_nodes\n"
+        "report = measure_nodes(BenchTask('utd_mhad_depth_imu', 1, 0.5), (0.0,), None, print)\n"
+        "print(report.sides[0].runs[0].first_prediction_s)\n"
+    )
+    places = [str(packages), *(path for path in sys.path if path and Path(path).is_dir())]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(places)}
+    interpreter = str(Path(sys.base_prefix, "bin", "python3"))
+    done = subprocess.run([interpreter, str(program)], env=environment, text=True, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert float(done.stdout.split()[-1]) > 0
+
+
 def test_the_load_without_middleware_makes_all_sensors_live():
     pytest.importorskip("rclpy", reason="no ROS 2 in this environment: source it, or run make setup")
     from sentryfuse_ros.nodes.bench_loop import LoopLoad
-    from sentryfuse_ros.paths import model_path
-    from sentryfuse_ros.runtime.engine import Engine
 
     engine = Engine.load(model_path("utd_mhad_depth_imu"))
     load = LoopLoad(engine, streams_for(engine.specs))

@@ -273,6 +273,13 @@ def test_results_that_cannot_be_read_and_options_that_do_not_fit_are_named(tmp_p
     assert "--page" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", [["--quick"], ["--brief"], ["--model", "utd_mhad_stream"], ["--captions", "c"]])
+def test_options_of_a_measurement_are_refused_beside_results_that_are_read(option, capsys):
+    results = Path(__file__).parents[1] / "benchmarks" / "results" / "streaming.json"
+    assert main(["bench", "streaming", "--read", str(results), *option]) == 2
+    assert f"{option[0]}: saw it beside --read, expected none" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("text", [None, "a page without places for tables"])
 def test_a_page_that_takes_no_tables_is_refused_before_anything_is_measured(text, tmp_path, capsys):
     if text is not None:

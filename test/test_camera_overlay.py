@@ -8,7 +8,7 @@ import pytest
 from cdr_messages import compressed, image, raw
 
 from sentryfuse_ros.decoders.picture import read_picture, to_bgr
-from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay
+from sentryfuse_ros.reporting.camera_overlay import LEAST_HEIGHT, MOST_HEIGHT, WIDTH, Caption, SensorChip, draw_overlay
 from sentryfuse_ros.reporting.style import STATE_COLOURS
 from sentryfuse_ros.sensing.liveness import State
 
@@ -24,6 +24,16 @@ def differs(a, b):
 def test_pictures_of_any_size_get_the_same_width_and_room_for_the_text(size):
     drawn = draw_overlay(np.full((*size, 3), 90, np.uint8), CAPTION)
     assert drawn.shape[1:] == (WIDTH, 3) and drawn.shape[0] >= LEAST_HEIGHT and drawn.dtype == np.uint8
+
+
+@pytest.mark.parametrize("size", [(20000, 1), (6000, 64), (1290, 640)])
+def test_a_high_picture_is_drawn_narrower_with_its_middle_in_the_middle(size):
+    """At the usual width, a line camera's 20000 pixels would take 25 GB."""
+    drawn = draw_overlay(np.full((*size, 3), 90, np.uint8), Caption("", True, 0.0, 0.0, ()))
+    assert drawn.shape == (MOST_HEIGHT, WIDTH, 3)
+    row = drawn[MOST_HEIGHT // 2, :, 0]
+    width = max(1, round(size[1] * MOST_HEIGHT / size[0]))
+    assert np.count_nonzero(row == 90) == width and (row[(WIDTH - width) // 2 :][:width] == 90).all()
 
 
 def test_the_middle_of_the_picture_is_not_touched():

@@ -273,6 +273,47 @@ def test_the_learned_router_is_the_perceptron_of_its_weights():
         assert router.choose(given) == wanted
 
 
+WEIGHTS = {
+    "hidden": [[1.0] * 5] * 2,
+    "hidden_bias": [0.0] * 2,
+    "out": [[1.0] * 2] * 2,
+    "out_bias": [0.0] * 2,
+    "mean": [0.0] * 5,
+    "scale": [1.0] * 5,
+    "costs": [0.0, 0.1, 0.2],
+}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"hidden": [[1.0] * 4] * 2}, r"hidden: saw rows of \[4, 4\], expected 2 rows of 5 numbers"),
+        ({"out": [[1.0] * 2]}, r"out: saw rows of \[2\], expected 2 rows of 2 numbers"),
+        ({"hidden_bias": [0.0]}, "hidden_bias: saw 1 numbers, expected 2 numbers"),
+        ({"mean": [0.0] * 6}, "mean: saw 6 numbers, expected 5 numbers"),
+        ({"scale": [1.0, 1.0, 0.0, 1.0, 1.0]}, "scale: saw 0.0, expected numbers above 0"),
+    ],
+)
+def test_weights_of_a_router_that_do_not_fit_together_are_named(wrong, named):
+    assert StreamConfig.from_dict({"router": "learned", "weights": WEIGHTS}).make_router().choose(RouterInput(1, 1, 1, 1, 0)) >= 0
+    with pytest.raises(ParameterError, match=f"router weights {named}; take them from the training again"):
+        StreamConfig.from_dict({"router": "learned", "weights": {**WEIGHTS, **wrong}})
+
+
+def test_a_learned_router_without_weights_does_not_pass_for_none():
+    with pytest.raises(
+        ParameterError, match="streaming router: saw learned, without weights, expected weights beside it, or router: none"
+    ):
+        StreamConfig.from_dict({"router": "learned"}).make_router()
+
+
+def test_a_router_waits_until_none_but_cheaper_branches_were_wanted_and_takes_the_last():
+    router = ThresholdRouter(Thresholds(light=2.0, full=5.0), Steadiness(dwell_pictures=3, margin=0.0))
+    changes = [9, 3, 3, 9, 3, 3, 1, 1, 1, 3]  # full, light, light, full, light, light, reuse, reuse, reuse, light
+    taken = [router.choose(RouterInput(change, 0.1, 0.0, 1.0, 0.0)) for change in changes]
+    assert taken == [Branch.FULL] * 6 + [Branch.REUSE] * 3 + [Branch.LIGHT]
+
+
 def test_a_gyro_makes_the_stream_dense_at_once_and_for_a_while():
     _, encoder, _ = stream_parts()
     motion = EgoMotion(MotionVote((6, 6), (8, 8)))

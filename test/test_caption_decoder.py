@@ -1,10 +1,13 @@
 """The caption head: torch and ONNX Runtime say the same, at every level; the file comes back as it was written."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch_file
 
 from sentryfuse_ros.errors import CheckpointError
 from sentryfuse_ros.language.checkpoint import (
@@ -144,4 +147,35 @@ def test_damaged_files_are_named(tmp_path):
     kept["norm.bias"][...] = np.nan
     save_file(kept, path, metadata)
     with pytest.raises(CheckpointError, match="NaN"):
+        read_captions(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"config": []}, "config: saw caption head keys: saw list"),
+        ({"config": {**CONFIG.to_dict(), "ratio_levels": []}}, "config: saw caption head ratio_levels: saw .*one level or more"),
+        ({"config": {**CONFIG.to_dict(), "ratio_levels": [0.5, 0.0]}}, "config: saw caption head ratio_levels: .*ascending"),
+        ({"config": {**CONFIG.to_dict(), "colour": 1}}, "config: saw caption head keys: saw 'colour'"),
+        ({"config": {**CONFIG.to_dict(), "layers": "2"}}, "config: saw caption head layers: saw '2', expected a whole number"),
+        ({"format": "sentryfuse-captions 0"}, "format: saw sentryfuse-captions 0, expected sentryfuse-captions 1"),
+        ([], "format: saw list, expected sentryfuse-captions 1"),
+    ],
+    ids=["no config", "no level", "levels in disorder", "unknown key", "number in text", "old format", "no object"],
+)
+def test_a_header_that_says_nonsense_is_named(change, named, tmp_path):
+    path = tmp_path / "captions.safetensors"
+    write_captions(CONFIG, arrays(decoder()), path, {"model_sha256": ""})
+    with safe_open(path, "np") as file:
+        header = json.loads(file.metadata()["sentryfuse"])
+    changed = {**header, **change} if isinstance(change, dict) else change
+    save_file(load_file(path), path, {"sentryfuse": json.dumps(changed)})
+    with pytest.raises(CheckpointError, match=f"caption head .*captions.safetensors {named}.*sentryfuse train-captions"):
+        read_captions(path)
+
+
+def test_a_type_of_tensor_that_numpy_does_not_have_is_named(tmp_path):
+    path = tmp_path / "captions.safetensors"
+    save_torch_file({"word": torch.zeros(2, dtype=torch.bfloat16)}, path, {"sentryfuse": "{}"})
+    with pytest.raises(CheckpointError, match="captions.safetensors: saw .*bfloat16.*, expected a whole safetensors file"):
         read_captions(path)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.errors import DataError, ParameterError
 from sentryfuse_ros.language.facts import CONDITIONS, SENSOR_STATES, SPEEDS, TURNS, USED, Facts, Statement, Truth
-from sentryfuse_ros.language.grammar import compose, learned_chances, parse, written
+from sentryfuse_ros.language.grammar import compose, learned_chances, parse, with_known_sensors, written
 from sentryfuse_ros.language.vocabulary import Vocabulary, learned_words
 from sentryfuse_ros.language.wordings import HELD_OUT, LEARNED
 
@@ -131,3 +131,23 @@ def truth(**changes):
 )
 def test_what_counts_as_true(statement, true):
     assert truth().allows(statement) is true
+
+
+@pytest.mark.parametrize("name", ["sandy loam", "Sand", "wet-sand", ""])
+def test_a_name_that_no_sentence_could_be_read_back_with_is_refused(name):
+    for names in ((("grass", name), SENSORS), (GROUNDS, ("camera", name))):
+        with pytest.raises(ParameterError, match=f"name of a class or model input: saw '{name}', expected one word"):
+            learned_words(*names)
+
+
+def test_what_is_said_of_the_sensors_is_what_is_known_of_them():
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        facts, others = random_facts(rng), random_facts(rng)
+        true = compose(facts, rng)
+        assert with_known_sensors(true, facts.sensors) == true  # also where it does not say what it rests on
+        mixed_up = compose(facts.with_sensors(others.sensors), rng, mentioned=EVERYTHING)
+        mended = with_known_sensors(mixed_up, facts.sensors)
+        assert set(parse(mended).statements) == set(facts.statements()) and not parse(mended).strange
+    assert with_known_sensors("the camera is frozen", {"camera": USED}) == "the camera is frozen"  # there is no more to say
+    assert with_known_sensors("driving on sand", {"camera": "off", "imu": USED}) != "driving on sand"  # it left one out

@@ -25,6 +25,7 @@ from sentryfuse_ros.language.trainer import CaptionSchedule, CaptionTrainer
 from sentryfuse_ros.language.training import CaptionTask, train_captions
 from sentryfuse_ros.language.vocabulary import learned_words
 from sentryfuse_ros.language.window_tokens import FrozenModel, WindowTokens, kept_tokens_path
+from sentryfuse_ros.model.saved import save_checkpoint
 from sentryfuse_ros.model.subnetwork import whole_stems
 
 CONDITIONS = ("fog", "mud")
@@ -111,6 +112,26 @@ def test_a_device_that_is_not_there_is_named(tmp_path):
         train_captions(task)
 
 
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"out": "folder"}, "file .*folder: saw a folder, expected a file that can be written"),
+        ({"tokens": "file"}, "folder .*file: saw .*, expected a folder that can be written"),
+        ({"start_from": "none.safetensors"}, "caption head .*none.safetensors: saw no such file"),
+        ({"drives": ("none",)}, "drives: saw no folder .*none, expected folders of simulated drives"),
+    ],
+    ids=["out", "tokens", "start_from", "drives"],
+)
+def test_what_cannot_be_read_or_written_is_named_before_the_work_begins(change, named, tmp_path):
+    save_checkpoint(tiny_model(), tmp_path / "model")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("")
+    placed = {n: tuple(tmp_path / p for p in v) if isinstance(v, tuple) else tmp_path / v for n, v in change.items()}
+    task = replace(CaptionTask(tmp_path / "model", tmp_path / "no data set", (tmp_path,)), **placed)
+    with pytest.raises(SentryFuseError, match=named):
+        train_captions(task)
+
+
 def test_tokens_come_back_from_their_file(frozen, tmp_path):
     seen, _ = windows(frozen, 5, 0)
     seen.save(tmp_path / "tokens.npz")
@@ -133,7 +154,10 @@ def test_the_frozen_model_gives_what_the_engine_gives(frozen):
 
     batch = {name: x.numpy() for name, x in tiny_batch(3).items()}
     three = np.zeros(3, int)
-    seen = frozen.stem_tokens(WindowSet(batch, three, three.astype(str), three, ("drive",), three.astype(float)), three)
+    done = []
+    windows_of_drive = WindowSet(batch, three, three.astype(str), three, ("drive",), three.astype(float))
+    seen = frozen.stem_tokens(windows_of_drive, three, done.append)
+    assert done == [1.0]  # the share that is done
     engine = Engine.from_model(frozen.model)
     engine.backend._gives_tokens = True
     for used in ((True, True, True), (False, True, True)):

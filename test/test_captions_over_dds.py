@@ -12,11 +12,14 @@ from rclpy.lifecycle import LifecycleNode
 from ros_harness import QUICK, NodeUnderTest
 from std_msgs.msg import String
 
-from sentryfuse_ros.language.checkpoint import captions_path, read_captions
-from sentryfuse_ros.language.speaker import Speaker
+from sentryfuse_ros.language.checkpoint import captions_path, model_digest, read_captions
+from sentryfuse_ros.language.facts import SENSOR_STATES, USED, sensor_statements
+from sentryfuse_ros.language.grammar import parse
+from sentryfuse_ros.language.speaker import FusedWindow, Speaker
 from sentryfuse_ros.msg import Caption
 from sentryfuse_ros.nanoseconds import NS_PER_S, stamp_to_ns
-from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher
+from sentryfuse_ros.nodes.captions import NOTHING, CaptionPublisher, caption_message, least_gap_s
+from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.preprocessing import empty_input
 from sentryfuse_ros.runtime.engine import Engine
 from sentryfuse_ros.runtime.pipeline import Pipeline
@@ -84,6 +87,39 @@ def test_sentences_come_no_more_often_than_they_may(probe, fed):
     assert (last_ns - first_ns) / NS_PER_S > 12 / RATE_HZ - 1.0
 
 
+@pytest.mark.parametrize(("rate_hz", "every"), [(10.0, 1), (5.0, 2), (4.0, 3), (0.5, 20)])
+def test_predictions_that_come_a_little_early_do_not_slow_the_sentences_down(rate_hz, every):
+    ticks_s = np.arange(200) / 10 + np.random.default_rng(0).uniform(-0.005, 0.005, 200)
+    described, last_s = [], -np.inf
+    for number, now_s in enumerate(ticks_s):
+        if now_s - last_s >= least_gap_s(rate_hz, 10.0):
+            described.append(number)
+            last_s = now_s
+    assert set(np.diff(described)) == {every}
+
+
+def test_a_pruned_head_mixes_up_no_states_of_sensors():
+    """Alone, the head that ships is wrong of them in every second sentence with three sensors lost at a ratio of 0.9."""
+    model = model_path("ground_robot")
+    engine, rng = Engine.load(model, gives_tokens=True), np.random.default_rng(0)
+    speaker, pipeline = Speaker.load(model, model_digest(model)), Pipeline(build_settings({}), engine)
+    tick, alone = pipeline.snapshot(NS_PER_S, NS_PER_S), 0
+    for _ in range(40):
+        window = {spec.name: rng.standard_normal(spec.shape).astype(np.float32) for spec in engine.specs}
+        mask = np.arange(4) == rng.integers(4)
+        inference = engine.infer(window, mask, 0.9)
+        states = {
+            name: USED if live else str(rng.choice(SENSOR_STATES[1:])) for name, live in zip(engine.modalities, mask, strict=True)
+        }
+        wanted = {" ".join(filter(None, statement)) for statement in sensor_statements(states)}
+        said = set(caption_message(Prediction(tick, True, "", inference, 0), states, speaker, "").statements)
+        about = {statement for statement in said if statement.split()[0] in ("sensor", "rests")}
+        assert about <= wanted and {w for w in wanted if w.startswith("sensor")} <= about
+        by_head = speaker.say(FusedWindow(inference.part, *inference.tokens, inference.probabilities), states, inference.ratio)
+        alone += not {s for s in parse(by_head.words).statements if s.kind == "sensor"} <= set(sensor_statements(states))
+    assert alone > 10
+
+
 class WaitingSpeaker(Speaker):
     """Says nothing before it may."""
 
@@ -108,7 +144,7 @@ def test_who_offers_a_prediction_does_not_wait_for_the_sentence(probe, ros, tmp_
     offered = [Prediction(pipeline.snapshot(10**9 * k, 10**9 * k), True, "", inference, 10**9 * k) for k in (1, 2, 3)]
     node = LifecycleNode("speaking_node")
     captions = CaptionPublisher(node, speaker, engine.modalities, settings)
-    captions._period_s = 0.0  # every prediction is due
+    captions._least_gap_s = 0.0  # every prediction is due
     heard = probe.listen(Caption, "/speaking_node/caption_stamped")
     try:
         node.trigger_configure()

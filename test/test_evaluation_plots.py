@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sentryfuse_ros.evaluation.records import MaskResult
-from sentryfuse_ros.reporting.evaluation_plots import accuracy_heat_map, spread
+from sentryfuse_ros.evaluation.records import Confusion, MaskResult
+from sentryfuse_ros.reporting.evaluation_plots import accuracy_heat_map, confusion_matrix, spread
 from sentryfuse_ros.reporting.svg import svg_of
 
 
@@ -47,3 +47,16 @@ def test_the_names_of_eight_sensors_leave_room_for_their_cells():
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # matplotlib gives up its layout with a warning
         svg_of(accuracy_heat_map(rows, (0.0, 0.9)), "heat", "accuracy")
+
+
+@pytest.mark.parametrize(
+    "classes", [("wet asphalt with many leaves", "gravel"), ("sand", "wood"), tuple("class " * 5 + c for c in "abcd")]
+)
+def test_the_names_of_the_classes_leave_room_for_the_cells_of_a_confusion(classes):
+    size = len(classes)
+    one = Confusion("1", ("camera",), 0.0, [[5] * size] * size, [0] * size, [0.5] * size, [0.5] * size)
+    figure = confusion_matrix(one, classes)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # of a layout that collapsed
+        svg_of(figure, "confusion", "a confusion")
+    assert figure.axes[0].get_window_extent().width / figure.dpi > 0.7 * 0.62 * size  # 0.62 in: counts and percentages fit in

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from evaluation_maker import engine, made_up_windows, recording
 
+from sentryfuse_ros.errors import DataError
+from sentryfuse_ros.evaluation.cautions import cautions
 from sentryfuse_ros.evaluation.cost import costs
 from sentryfuse_ros.evaluation.predictions import LastMoments, predict
 from sentryfuse_ros.evaluation.report import evaluate
@@ -31,6 +33,23 @@ def test_windows_in_which_the_label_changes_count_in_an_accuracy_of_their_own():
     assert [row.accuracy_all_moments for row in rows] == [row.accuracy for row in everything]
     assert [row.accuracy for row in rows] == [row.accuracy for row in only_steady]
     assert "accuracy_all_moments" in rows[0].to_dict() and "accuracy_all_moments" not in everything[0].to_dict()
+
+
+def test_steady_windows_without_a_live_sensor_are_named():
+    steady = np.arange(12) < 3
+    live = {name: ~steady for name in engine().modalities}
+    examples = WindowExamples(made_up_windows(steady=steady, since_change_s=np.full(12, np.nan), live=live))
+    with pytest.raises(DataError, match="data set: saw no live sensor of the model in any window throughout which one label"):
+        evaluate(engine(), examples, latency_runs=0)
+
+
+def test_a_reader_is_told_where_the_label_changes_in_every_window():
+    def warnings(steady):
+        examples = WindowExamples(made_up_windows(steady=steady, since_change_s=np.full(12, 0.1)))
+        return [text for text in cautions(evaluate(engine(), examples, latency_runs=0)) if "label" in text]
+
+    assert warnings(np.zeros(12, bool)) == ["The label changes in every window, so the numbers are of windows in which it does."]
+    assert warnings(np.arange(12) < 6) == []
 
 
 def test_costs_are_those_of_the_engine_and_latency_may_be_skipped():

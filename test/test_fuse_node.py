@@ -22,6 +22,7 @@ from visualization_msgs.msg import MarkerArray
 
 from sentryfuse_ros.msg import ModalityStatus as S
 from sentryfuse_ros.nanoseconds import stamp_to_ns
+from sentryfuse_ros.nodes.views import text_lifetime
 from sentryfuse_ros.srv import SetSensor
 
 
@@ -332,6 +333,12 @@ def test_views_are_published_while_someone_looks(probe, fed):
     marker = probe.wait("a text", lambda: next((m.markers[0] for m in markers if "camera OK" in m.markers[0].text), None), fed)
     assert marker.header.frame_id == "base_link" and "pruning ratio 0.00" in marker.text
     assert marker.text.split()[0] in probe.infos[-1].classes
+
+
+@pytest.mark.parametrize(("rate_hz", "lifetime_s"), [(10.0, 1.0), (2.0, 1.0), (0.8, 2.5), (0.2, 10.0)])
+def test_a_text_stays_until_the_next_one_comes(rate_hz, lifetime_s):
+    lifetime = text_lifetime(rate_hz)
+    assert stamp_to_ns(lifetime.sec, lifetime.nanosec) == lifetime_s * 1e9
 
 
 def test_classification_is_published_where_vision_msgs_is_installed(probe, fed):

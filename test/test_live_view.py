@@ -50,7 +50,7 @@ def test_live_view_renders_every_state():
     console.print(render(latest, script))
     assert (
         "Something moves." in (text := console.export_text())
-        and "of the 2 actions that the model knows, it looks like wave" in text
+        and "of the 2 classes that the model knows, it looks like wave" in text
     )
     latest.prediction = N(valid=False, reason="no live sensor")
     console.print(render(latest, script))

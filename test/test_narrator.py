@@ -24,14 +24,14 @@ def test_narrator_prints_a_line_when_mask_or_ratio_change():
     narrator.show(latest(1.1, [True, True], 0.0))
     sensors[0].state = State.STALE
     narrator.show(latest(2.0, [False, True], 0.0))
-    narrator.show(latest(3.0, [False, True], 0.3, valid=False))
+    narrator.show(latest(3.0, [False, True], 0.25, valid=False))
     sensors[0].state = State.OK
     for t_s, branch, tokens in ((4.0, "reuse", 0.0), (4.1, "reuse", 0.02), (5.0, "light", 0.1)):
-        narrator.show(latest(t_s, [True, True], 0.3, streams=[N(model_input="camera", branch=branch, tokens=tokens)]))
+        narrator.show(latest(t_s, [True, True], 0.25, streams=[N(model_input="camera", branch=branch, tokens=tokens)]))
     assert out.getvalue().splitlines() == [
-        "   1.0 s  all sensors live; ratio 0.0; prediction sand 91 % (truth: sand)",
-        "   2.0 s  camera STALE; ratio 0.0; prediction sand 91 % (truth: sand)",
-        "   3.0 s  camera STALE; ratio 0.3; prediction none (no live sensor) (truth: sand)",
-        "   4.0 s  all sensors live; ratio 0.3; prediction sand 91 % (truth: grass); camera reuse, 0 % of its tokens",
-        "   5.0 s  all sensors live; ratio 0.3; prediction sand 91 % (truth: grass); camera light, 10 % of its tokens",
+        "   1.0 s  all sensors live; ratio 0.00; prediction sand 91 % (truth: sand)",
+        "   2.0 s  camera STALE; ratio 0.00; prediction sand 91 % (truth: sand)",
+        "   3.0 s  camera STALE; ratio 0.25; prediction none (no live sensor) (truth: sand)",
+        "   4.0 s  all sensors live; ratio 0.25; prediction sand 91 % (truth: grass); camera reuse, 0 % of its tokens",
+        "   5.0 s  all sensors live; ratio 0.25; prediction sand 91 % (truth: grass); camera light, 10 % of its tokens",
     ]

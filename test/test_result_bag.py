@@ -4,6 +4,7 @@ import json
 import os
 import re
 import sys
+from types import ModuleType
 
 import pytest
 from bag_maker import T0, write_bag
@@ -114,3 +115,18 @@ def test_view_hands_every_message_to_rerun(tmp_path, recording, capsys):
     result.close()
     assert main(["view", str(tmp_path / "run.mcap"), "--save", str(tmp_path / "run.rrd")]) == 0
     assert (tmp_path / "run.rrd").stat().st_size > 1000 and "22 messages" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("save", "named"),
+    [("folder", "folder: saw a folder, expected a file"), ("run.mcap", "--save: saw .*run.mcap, expected another file")],
+    ids=["a folder", "the file that is shown"],
+)
+def test_view_writes_nothing_where_it_cannot_or_must_not(save, named, tmp_path, recording, capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "rerun", ModuleType("rerun"))  # refused before Rerun is asked
+    ResultBag(tmp_path / "run.mcap", recording, {}).close()
+    (tmp_path / "folder").mkdir()
+    before = (tmp_path / "run.mcap").read_bytes()
+    assert main(["view", str(tmp_path / "run.mcap"), "--save", str(tmp_path / save)]) == 2
+    assert re.search(named, capsys.readouterr().err)
+    assert (tmp_path / "run.mcap").read_bytes() == before

@@ -5,6 +5,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
+from markupsafe import Markup
 from run_record_maker import NAMES, made_up_record, result_of
 
 from sentryfuse_ros.bags.labels import Labels
@@ -13,6 +14,7 @@ from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.losses import losses
 from sentryfuse_ros.replay.run_record import CaptionRow, RunRecord
 from sentryfuse_ros.reporting.run_files import RunFiles
+from sentryfuse_ros.reporting.run_page import page
 from sentryfuse_ros.reporting.run_tables import STATE_WORDS, meanwhile
 from sentryfuse_ros.sensing.liveness import State
 
@@ -101,6 +103,21 @@ def test_page_says_in_words_what_the_model_was_trained_on(tmp_path, trained_on, 
     trained = replace(record, model=replace(record.model, trained_on=trained_on))
     words = "".join(written(tmp_path, trained)[1].words)
     assert shown in words and "{" not in words.partition("What was run")[2]
+
+
+@pytest.mark.parametrize(
+    ("speed", "pace"), [(1.0, "its own rate"), (2.0, "2 times its own rate"), (0.5, "0.5 times its own rate")]
+)
+def test_page_says_how_fast_the_recording_was_played(speed, pace):
+    result = replace(result_of(made_up_record(None, FaultScript(), 2.0)), speed=speed)
+    assert f"was played at {pace} over ROS 2 topics" in page(result, Markup("")) and result.to_dict()["speed"] == speed
+
+
+def test_page_does_not_take_an_inference_that_failed_for_a_lost_sensor():
+    made = made_up_record(None, FaultScript(), 2.0)
+    failed = [replace(p, valid=False, class_name="", confidence=0.0, reason="inference failed") for p in made.predictions]
+    text = page(result_of(replace(made, predictions=failed)), Markup(""))
+    assert "20 ticks, 20 of them without a prediction" in text and "no prediction 20" in text and "live sensor" not in text
 
 
 def test_page_names_a_broken_promise(tmp_path):

@@ -105,6 +105,12 @@ def test_a_wrong_streaming_section_is_found_before_the_training():
         StemTraining("", "", (), {}, streaming={"router": "learnt"})
 
 
+def test_a_learned_router_without_anything_to_learn_from_is_named_before_the_training(tmp_path):
+    training = StemTraining("nowhere", "", (), {}, streaming={"router": "learned"})
+    with pytest.raises(ParameterError, match="stem recipe stops: saw no folder, expected .*; add them, or set router: none"):
+        train_stem(training, tmp_path / "out", str)
+
+
 def test_folders_without_stops_are_found_before_the_training(tmp_path):
     training = StemTraining("nowhere", "", (), {}, streaming={"router": "learned"}, stops=(str(tmp_path),))
     with pytest.raises(DataError, match="stops: saw .*, expected folders with recordings val_"):

@@ -56,7 +56,7 @@ def test_a_sentence_says_what_moves_and_what_it_is_taken_for():
     assert said[0].text == "Nothing moves. Nothing is encoded; what was known of the scene still stands."
     assert said[1].text == (
         "Something moves. What changed is encoded by the light branch; "
-        "of the 2 actions that the model knows, it looks like wave (80 %)."
+        "of the 2 classes that the model knows, it looks like wave (80 %)."
     )
     assert "perhaps like swipe left (30 %)" in sentence(StreamRow(0, "full", 0.5, 20.0, 0.5, False), ("swipe_left", 0.3), 27)
     assert (

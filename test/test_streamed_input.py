@@ -348,3 +348,27 @@ def test_a_plan_that_is_prepared_leaves_the_streams_alone():
     before, tokens = streams.confidence, dict(streams._inputs["depth"]._tokens)
     assert camera.engine.prepare((True,), 0.0)
     assert streams.confidence == before and streams._inputs["depth"]._tokens == tokens
+
+
+def test_a_stream_that_begins_anew_knows_no_confidence_of_the_time_before():
+    camera, told = Camera(ROUTED, pruning_ratio_override=0.5), []
+    stream = camera.engine._streams._inputs["depth"]._stream
+    choose = stream._router.choose
+    stream._router.choose = lambda given: told.append(given.confidence) or choose(given)
+    camera.run(room(8))
+    assert camera.engine._streams.confidence < 1 and told[-1] < 1
+    late = camera.snapshot()
+    camera.pipeline.reset()
+    camera.pipeline.infer(late)  # it was with the worker when the clock jumped
+    told.clear()
+    camera.run(room(8, seed=1))
+    # The first window has several pictures, and no prediction was made from any before them.
+    assert told[0] == 1 and told[-1] < 1
+
+
+def test_a_stream_whose_camera_is_silent_is_not_said_to_do_anything():
+    camera = Camera()
+    camera.run(room(8))
+    assert camera.pipeline.streams["depth"].branch == Branch.FULL
+    camera.now_ns += 5 * NS
+    assert not camera.pipeline.infer(camera.snapshot()).valid and camera.pipeline.streams == {}

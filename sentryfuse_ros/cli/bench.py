@@ -62,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     node.add_argument(
         "--ratios", type=float, nargs="+", action="extend", metavar="R", help="pruning ratios (default: 0 0.5 0.9, quick 0 0.9)"
     )
-    node.add_argument("--before", type=Path, metavar="PREFIX", help="also run the node of another installation, by its prefix")
+    node.add_argument("--before", type=Path, metavar="PREFIX", help="also run the node of another virtual environment")
     _add_node(benches, "memory", "memory of the node and of a plan, and the time of its start", MEMORY)
     _add_node(benches, "receive", "CPU time of the receive path against an ordinary node's", RECEIVE)
     faults = benches.add_parser(

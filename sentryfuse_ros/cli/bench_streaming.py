@@ -14,6 +14,7 @@ from ..errors import DataError, ParameterError, reason_of
 from ..files import check_writable
 from ..model.checkpoint import read_checkpoint
 from ..paths import model_path
+from .arguments import refuse_beside
 
 STREAMING = """\
 Streams of a camera with patch tokens against the same model encoding every picture whole, at batch size 1: windows encoded
@@ -53,6 +54,9 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, 
     from ..reporting.streaming_page import check_streaming_page
     from ..reporting.streaming_table import streaming_table
 
+    if args.read:
+        unused = ("model", "quick", "brief", "captions", "streamed_captions")
+        refuse_beside("--read", {"--" + name.replace("_", "-"): getattr(args, name) for name in unused})
     if args.page:
         if args.model or args.brief:
             raise ParameterError("--page", "--model or --brief", "a run of all models with all parts", "leave them out")

@@ -56,13 +56,15 @@ def recording_names(examples: Examples) -> list[str]:
 
 
 def cautions(measured: Measurement) -> list[str]:
-    """What the data alone tells: sensors that were often silent, and too few recordings."""
+    """What the data alone tells: sensors that were often silent, labels that never hold for long, and too few recordings."""
     found = [
         f"{name} had data in only {100 * share:.1f} % of the windows. A set of sensors is judged on the windows in which one of "
         "them had data, so the numbers of different sets are of different windows."
         for name, share in measured.live_share.items()
         if share < 1
     ]
+    if measured.moments is not None and not measured.moments.steady_windows:
+        found.append("The label changes in every window, so the numbers are of windows in which it does.")
     if measured.recordings == 1:
         found.append("Only 1 recording: there are no intervals.")
     elif measured.recordings < FEW_RECORDINGS:

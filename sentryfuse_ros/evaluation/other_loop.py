@@ -4,7 +4,6 @@ modules may have other names."""
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from ..errors import ParameterError
 from .node_cost import LoopCost
+from .other_installation import environment_of_other, interpreter_of
 from .reference_load import FUSE_RATE_HZ, Stream, sensor_parameters
 
 # Runs in the other installation: one fuse period after the other, on a clock of its own, as `nodes.bench_loop` does.
@@ -96,14 +96,13 @@ def measure_other_loop(
             "ticks": ticks,
             "warm_up": warm_up_ticks,
         }
-        # Neither the working directory nor PYTHONPATH may lead it to this package instead of its own.
         done = subprocess.run(
-            [str(prefix / "bin" / "python"), "-c", _WORKER, json.dumps(task)],
+            [str(interpreter_of(prefix)), "-c", _WORKER, json.dumps(task)],
             text=True,
             capture_output=True,
             check=False,
             cwd=folder,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            env=environment_of_other(),
         )
     if done.returncode:
         said = done.stderr.strip().split("\n")[-1]

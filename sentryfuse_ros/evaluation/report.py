@@ -123,7 +123,8 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
     """Measure a model; ``classes``: what the labels of the examples are places in (default: the model's classes).
 
     Recordings are judged as a whole: each sensor's window ends at that sensor's last row. Windows in which the label changes
-    count only for the moments. Raises DataError if there is no example, or a class that the model does not know.
+    count only for the moments, unless there are no others. Raises DataError if there is no example that can be judged, or a
+    class that the model does not know.
     """
     found = everything = predict(engine, examples, classes)
     met = None
@@ -133,6 +134,13 @@ def evaluate(engine: Engine, examples: Examples, classes: Sequence[str] | None =
             met = moments(found, steady, since_change_s)
         if steady.any() and not steady.all():
             found, examples = found.select(steady), WindowExamples(examples.windows.steady_only())
+            if not found.judged.any():
+                raise DataError(
+                    "data set",
+                    "no live sensor of the model in any window throughout which one label holds",
+                    "at least one such window with a live sensor",
+                    "choose other groups",
+                )
     rows = accuracy_rows(found)
     if found is not everything:
         rows = [replace(row, accuracy_all_moments=a) for row, a in zip(rows, accuracies(everything), strict=True)]

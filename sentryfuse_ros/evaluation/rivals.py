@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -13,6 +12,7 @@ import numpy as np
 
 from ..errors import ParameterError
 from ..model.config import FuseConfig
+from .other_installation import environment_of_other, interpreter_of
 
 # Runs in the other installation, whose modules may have other names: one inference for every line it reads.
 _WORKER = """
@@ -65,17 +65,13 @@ class OtherInstallation:
     """
 
     def __init__(self, prefix: Path, model: str, threads: int):
-        python = prefix / "bin" / "python"
-        if not python.exists():
-            raise ParameterError("--before", prefix, "a virtual environment that holds this package", "give its folder")
-        # Neither the working directory nor PYTHONPATH may lead it to this package instead of its own.
         self._process = subprocess.Popen(
-            [str(python.absolute()), "-c", _WORKER, model, str(threads)],
+            [str(interpreter_of(prefix)), "-c", _WORKER, model, str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=prefix,
-            env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            env=environment_of_other(),
         )
 
     def __enter__(self) -> OtherInstallation:

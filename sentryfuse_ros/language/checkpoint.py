@@ -67,14 +67,16 @@ def read_captions(path: Path) -> CaptionCheckpoint:
             tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
         raise CheckpointError(f"caption head {path}", "no such file", f"{FILE} beside the model", _REMEDY) from error
-    except (OSError, ValueError, safetensors.SafetensorError) as error:
+    # numpy raises a TypeError for a type of tensor that it does not have, such as bfloat16.
+    except (OSError, ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"caption head {path}", reason_of(error), "a whole safetensors file", _REMEDY) from error
-    if info.get("format") != FORMAT:
-        raise CheckpointError(f"caption head {path} format", info.get("format"), FORMAT, _REMEDY)
+    if not isinstance(info, dict) or info.get("format") != FORMAT:
+        seen = info.get("format") if isinstance(info, dict) else type(info).__name__
+        raise CheckpointError(f"caption head {path} format", seen, FORMAT, _REMEDY)
     try:
         config = CaptionConfig.from_dict(info["config"])
         expected = tensor_shapes(config)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"caption head {path} config", str(error), "a head that this version can build", _REMEDY) from error
     shapes = {name: values.shape for name, values in tensors.items()}
     if shapes != expected:

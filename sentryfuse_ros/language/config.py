@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 from ..model.config import FuseConfig
 from ..pruning.levels import level_for
+from ..validation import Count, Rule, ShareBelowOne, build, check
 from .facts import SENSOR_STATES
 
 END, BEGIN = 0, 1  # the first two entries of a vocabulary
 MARKS = ("<end>", "<begin>")
+_WHAT, _REMEDY = "caption head", "train it again (sentryfuse train-captions)"
+_ASCENDING = Rule(lambda v: len(v) > 0 and list(v) == sorted(set(v)), "one level or more, in ascending order")
 
 
 class Width(NamedTuple):
@@ -26,23 +29,27 @@ class CaptionConfig:
     """A decoder with ``layers`` layers of three sites: attention to earlier words, attention to what is perceived, feed-forward.
 
     It reads one row per token of the model, the token as it entered the backbone beside what the backbone made of it, one row per
-    sensor for its state, and one row for the class probabilities.
+    sensor for its state, and one row for the class probabilities. Raises ParameterError on a value that a field cannot have.
     """
 
     modalities: tuple[str, ...]
-    lengths: tuple[int, ...]  # tokens per modality
-    token_dim: int  # d_model of the model
-    backbone_layers: int
+    lengths: tuple[Count, ...]  # tokens per modality
+    token_dim: Count  # d_model of the model
+    backbone_layers: Count
     classes: tuple[str, ...]
     words: tuple[str, ...]  # the vocabulary, MARKS first
-    d_model: int = 128
-    layers: int = 4
-    num_kv_heads: int = 4
-    heads_per_group: int = 2
-    head_dim: int = 16
-    ffn_dim: int = 640
-    longest: int = 72  # words of a sentence
-    ratio_levels: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75)  # share of heads and channels that is left out
+    d_model: Count = 128
+    layers: Count = 4
+    num_kv_heads: Count = 4
+    heads_per_group: Count = 2
+    head_dim: Count = 16
+    ffn_dim: Count = 640
+    longest: Count = 72  # words of a sentence
+    # Shares of heads and channels that are left out.
+    ratio_levels: Annotated[tuple[ShareBelowOne, ...], _ASCENDING] = (0.0, 0.25, 0.5, 0.75)
+
+    def __post_init__(self) -> None:
+        check(self, _WHAT, _REMEDY)
 
     @classmethod
     def of(cls, model: FuseConfig, lengths: tuple[int, ...], words: tuple[str, ...], **sizes: Any) -> CaptionConfig:
@@ -68,6 +75,5 @@ class CaptionConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CaptionConfig:
-        """Inverse of `to_dict`; raises TypeError on an unknown key."""
-        plain: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
-        return cls(**plain)
+        """Inverse of `to_dict`. Raises ParameterError on an unknown or missing key, or a value that its key cannot have."""
+        return build(cls, values, _WHAT, _REMEDY)

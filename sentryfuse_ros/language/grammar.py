@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .facts import CONDITIONS, SENSOR_STATES, USED, Facts, Statement
+from .facts import CONDITIONS, SENSOR_STATES, USED, Facts, Statement, sensor_statements
 from .wordings import EVIDENCE, HELD_OUT, LEARNED, SENSOR_NOUNS, Wordings
 
 # How often a sentence mentions a fact that is true; ground, change and what is wrong with a sensor always are.
@@ -167,3 +167,30 @@ def _names(text: str, words: Mapping[str, str]) -> list[str]:
     """Sensors by the words for them; a word for none of them counts as a sensor of that name, which is then not true."""
     back = {word.lower(): name for name, word in words.items()}
     return [back.get(word, word) for word in re.split(r" , | and ", text)]
+
+
+def with_known_sensors(sentence: str, sensors: Mapping[str, str]) -> str:
+    """A sentence in words that states nothing false of the sensors and leaves out none that is not used: their states are known,
+    and a head that is pruned, or has lost several sensors at once, mixes them up.
+
+    It is the sentence itself where that is so, and otherwise the same other facts in the learned wordings. A sentence without a
+    ground stays as it is.
+    """
+    statements = parse(sentence).statements
+    said, true = {s for s in statements if s.kind in ("sensor", "rests")}, set(sensor_statements(sensors))
+    places = [s for s in statements if s.kind in ("change", "ground")]
+    if not places or (said <= true and all(s in said for s in true if s.kind == "sensor")):
+        return sentence
+    place = min(places, key=lambda s: s.kind)  # a change, which says the ground too, before a ground
+    changes = place.kind == "change"
+    first = {s.kind: s.value for s in reversed(statements)}
+    facts = Facts(
+        place.detail if changes else place.value,
+        place.value if changes else "",
+        first.get("ahead", ""),
+        first.get("speed", ""),
+        first.get("turn", ""),
+        frozenset(s.value for s in statements if s.kind == "condition"),
+        dict(sensors),
+    )
+    return compose(facts, np.random.default_rng(0), mentioned={})

@@ -42,7 +42,7 @@ class CaptionSchedule:
     dropout: ShareBelowOne = 0.1
     noise: NotNegative = 0.1  # on the tokens, as a share of their deviation
     fewer_tokens: Share = 0.5  # chance that a step leaves out up to half of the tokens
-    pruned: Share = 0.4  # chance that a step trains one of the head's pruning levels instead of the whole head
+    pruned: Share = 0.4  # chance that a step draws one of the head's levels, the whole head being one of them
     seed: Seed = 0
     # The learning rate falls to zero by then, if that is before the last step; inf sets no limit.
     stop_after_s: Annotated[float, CHECKED_BY_RECORD] = math.inf

@@ -12,6 +12,7 @@ import torch
 
 from ..datasets.window_folder import WindowFolder
 from ..errors import DataError, ParameterError
+from ..files import check_writable, make_folder
 from ..model.saved import load_checkpoint
 from ..model.subnetwork import whole_stems
 from .checkpoint import captions_path, model_digest, read_captions, write_captions
@@ -65,24 +66,31 @@ def train_captions(
 ) -> CaptionResult:
     """Train a head, check it on the validation drives, and write it. The model does not change.
 
-    ``report`` hears of the loss, ``progress`` of the share of a split's windows that are tokens by now. Raises DataError and
-    CheckpointError.
+    ``report`` hears of the loss, ``progress`` of the share of a split's windows that are tokens by now. Raises SentryFuseError:
+    what can be refused is refused before the long part of the work.
     """
     if task.device == "cuda" and not torch.cuda.is_available():
         raise ParameterError("device", "cuda", "a CUDA device that torch can use", "set it to cpu")
     frozen = FrozenModel(*load_checkpoint(task.model), task.device)
-    examples = {split: _examples(task, frozen, split, progress) for split in ("train", "val")}
     classes, names = frozen.config.classes, frozen.config.names
     config = CaptionConfig.of(frozen.config, frozen.lengths, learned_words(classes, names))
+    for folder in task.drives:
+        if not folder.is_dir():
+            raise DataError("drives", f"no folder {folder}", "folders of simulated drives", "give those that the data set is of")
+    start = read_captions(task.start_from) if task.start_from is not None else None
+    path = task.out or captions_path(task.model)
+    check_writable(path)
+    if task.tokens is not None:
+        make_folder(task.tokens)
+    examples = {split: _examples(task, frozen, split, progress) for split in ("train", "val")}
     learned, validation = ((examples[split].windows, examples[split].facts) for split in ("train", "val"))
     trainer = CaptionTrainer(frozen, config, *learned, validation, task.schedule)
-    if task.start_from is not None:
-        trainer.start_from(read_captions(task.start_from))
+    if start is not None:
+        trainer.start_from(start)
     decoder = trainer.train(report)
     checkpoint = checkpoint_of(decoder, {})
     checked = _some(examples["val"], CHECKED)
     truth = check(Speaker(checkpoint), frozen, checked)
-    path = task.out or captions_path(task.model)
     info = {
         "model_sha256": model_digest(task.model),
         "command": task.command,
@@ -115,7 +123,6 @@ def _examples(task: CaptionTask, frozen: FrozenModel, split: str, progress: Call
     else:
         windows = tokens_of_folder(frozen, folder, split, task.every, lambda done: progress(split, done))
         if kept is not None:
-            kept.parent.mkdir(parents=True, exist_ok=True)
             windows.save(kept)
     examples = with_truth(windows, task.drives)
     if not len(examples):

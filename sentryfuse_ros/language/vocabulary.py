@@ -7,13 +7,21 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from ..errors import DataError
+from ..errors import DataError, ParameterError
 from .config import BEGIN, END, MARKS
 from .wordings import EVIDENCE, LEARNED, SENSOR_NOUNS
 
 
 def learned_words(classes: Iterable[str], modalities: Iterable[str]) -> tuple[str, ...]:
-    """Every word and mark of punctuation that a learned sentence can have, MARKS first, the others in alphabetical order."""
+    """Every word and mark of punctuation that a learned sentence can have, MARKS first, the others in alphabetical order.
+
+    Raises ParameterError for a class or a model input whose name `grammar.parse` could not find in a sentence again.
+    """
+    classes, modalities = tuple(classes), tuple(modalities)
+    for name in (*classes, *modalities):
+        if not re.fullmatch(r"\w+", name) or name != name.lower():
+            expected = "one word of small letters, digits and _, as sentences have it"
+            raise ParameterError("name of a class or model input", repr(name), expected, "rename it, and train the model again")
     found = {"the", "and", ",", ";", *classes}
     for name in modalities:
         found |= {SENSOR_NOUNS.get(name, name), EVIDENCE.get(name, name)}

@@ -112,7 +112,7 @@ class FrozenModel:
                     rows, empty = self.model.tokens_of(place, x, size)
                     tokens.setdefault((place, size), []).append(rows.cpu().numpy().astype(np.float16))
                 empties.setdefault(place, []).append(empty.cpu().numpy())
-            progress(index[-1] / len(windows))
+            progress((index[-1] + 1) / len(windows))
         live = [windows.live.get(name, np.ones(len(windows), bool)) for name in self.config.names]
         return WindowTokens(
             {stem: np.concatenate(parts) for stem, parts in tokens.items()},

@@ -10,7 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,16 +21,19 @@ from rclpy.serialization import deserialize_message
 
 from .. import __version__
 from ..child_process import bound
-from ..errors import SentryFuseError
+from ..errors import ParameterError, SentryFuseError
 from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
+from ..evaluation.other_installation import environment_of_other, interpreter_of, start_script_of
 from ..evaluation.other_loop import measure_other_loop
 from ..evaluation.plan_memory import plan_memory_mb, private_mb, resident_mb
 from ..evaluation.reference_load import Stream, describe, sensor_parameters, streams_for
 from ..machine import machine
 from ..model.checkpoint import read_checkpoint
 from ..msg import FusedPrediction
-from ..paths import PACKAGE, executable_path, model_path
+from ..paths import executable_path, model_path
 from ..replay.ros_domain import free_domain
+from ..runtime.fastest_engine import load_fastest
+from ..runtime.plan_costs import choose_by_time
 from ..runtime.recent_times import RecentTimes
 from .bench_loop import TICKS, WARM_UP_TICKS, serialised_payloads
 from .node_process import cpu_s, transport_environment
@@ -43,12 +46,11 @@ Say = Callable[[str], None]
 
 
 class _Side(NamedTuple):
-    """One way to run the node: an installation, by its prefix, and a pruning ratio."""
+    """One way to run the node: a pruning ratio, and the prefix of another installation, None for this one."""
 
     label: str
-    prefix: Path
     ratio: float
-    before: bool
+    prefix: Path | None = None
 
 
 def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None, say: Say) -> NodeReport:
@@ -56,11 +58,12 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
 
     ``say`` gets a line for each run. Raises SentryFuseError where a node gives no prediction.
     """
-    here = executable_path("fuse_node").parents[2]
-    sides = [_Side(f"r = {ratio:g}", here, ratio, False) for ratio in ratios]
+    sides = [_Side(f"r = {ratio:g}", ratio) for ratio in ratios]
     if before is not None:
-        sides += [_Side(f"before, r = {ratio:g}", before.absolute(), ratio, True) for ratio in ratios]
+        start_script_of(before, "fuse_node")  # a wrong prefix is reported before anything starts
+        sides += [_Side(f"before, r = {ratio:g}", ratio, before.absolute()) for ratio in ratios]
     streams = _streams(task.model)
+    keep_times(task.model)
     runs: dict[str, list[NodeRun]] = {side.label: [] for side in sides}
     loops = []
     with _own_domain():
@@ -73,15 +76,15 @@ def measure_nodes(task: BenchTask, ratios: Sequence[float], before: Path | None,
                 for prefix in (None, before) if before is not None else (None,):
                     loops.append(_run_loop(task.model, ratio, streams, prefix))
                     say(f"round {i + 1}, {'loop before' if prefix else 'loop'} at r = {ratio:g}: {_loop_in_words(loops[-1])}")
-    found = tuple(NodeSide(side.label, side.ratio, side.before, tuple(runs[side.label])) for side in sides)
+    found = tuple(NodeSide(side.label, side.ratio, side.prefix is not None, tuple(runs[side.label])) for side in sides)
     return NodeReport(task.model, __version__, machine(1), describe(streams), task.seconds, found, tuple(loops))
 
 
 def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
     """Run the node at ratio 0, and the engine with its plan of ratio 0 and of 0.5. Raises SentryFuseError."""
     streams = _streams(task.model)
-    side = _Side("r = 0", executable_path("fuse_node").parents[2], 0.0, False)
-    plan_memory_mb(task.model, 0.0)  # measures what plans cost, if that has not been done on this machine
+    side = _Side("r = 0", 0.0)
+    keep_times(task.model)
     plan_mb: dict[str, list[float]] = {"0": [], "0.5": []}
     runs = []
     with _own_domain():
@@ -99,7 +102,7 @@ def measure_receiving(task: BenchTask, say: Say) -> ReceiveReport:
     streams = _streams(task.model)
     runs: dict[str, list[ReceiveRun]] = {side: [] for side in RECEIVE_SIDES}
     overheads = []
-    node = _Side("r = 0", executable_path("fuse_node").parents[2], 0.0, False)
+    node = _Side("r = 0", 0.0)
     with _own_domain():
         for i in range(task.rounds):
             for side in RECEIVE_SIDES:
@@ -114,6 +117,13 @@ def measure_receiving(task: BenchTask, say: Say) -> ReceiveReport:
             say(f"round {i + 1}, whole node: overhead p99 {overheads[-1]:.1f} ms")
     sides = {side: tuple(values) for side, values in runs.items()}
     return ReceiveReport(task.model, __version__, machine(1), describe(streams), task.seconds, sides, tuple(overheads))
+
+
+def keep_times(model: str) -> None:
+    """Measure what the first start with a model on a machine measures, backends and plans, so that no start is timed with it."""
+    engine = load_fastest(model_path(model), say=lambda text: None)
+    with suppress(ParameterError):  # a ratio is a share of FLOPs then
+        choose_by_time(engine, 1)
 
 
 def _streams(model: str) -> tuple[Stream, ...]:
@@ -189,24 +199,27 @@ def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRu
     watcher.create_subscription(FusedPrediction, "/fuse_node/prediction", keep, 100, raw=True)
     executor = SingleThreadedExecutor()
     executor.add_node(watcher)
-    environment = transport_environment(None, large_messages=side.before)
-    if not side.before:
+    environment = transport_environment(None, large_messages=side.prefix is not None)
+    if side.prefix is None:
         for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
             environment.pop(name, None)  # this process set it, for the load
-    # Each installation must find its own package and the libraries of its own messages.
-    own = {name: value.replace(sys.prefix, str(side.prefix)) for name, value in environment.items() if name != "PYTHONPATH"}
+        interpreter, script = sys.executable, executable_path("fuse_node")
+    else:
+        # Each installation must find its own package and the libraries of its own messages.
+        environment = environment_of_other(environment)
+        if sys.prefix != sys.base_prefix:  # not /usr, where the libraries of the system are
+            environment = {name: value.replace(sys.prefix, str(side.prefix)) for name, value in environment.items()}
+        interpreter, script = str(interpreter_of(side.prefix)), start_script_of(side.prefix, "fuse_node")
     with tempfile.TemporaryDirectory() as folder, Path(folder, "log").open("w+b") as log, _load(streams, 3600.0):
         file = Path(folder, "params.yaml")
         # Another installation has a model of the same name that it can read.
-        model = task.model if side.before else str(model_path(task.model).absolute())
+        model = task.model if side.prefix is not None else str(model_path(task.model).absolute())
         parameters = sensor_parameters(streams) | {"model": model, "pruning_ratio_override": side.ratio}
         file.write_text(yaml.safe_dump({"/**": {"ros__parameters": parameters}}))
-        python, script = side.prefix / "bin" / "python", side.prefix / "lib" / PACKAGE / "fuse_node"
-        interpreter = str(python) if python.exists() else sys.executable  # colcon installs start scripts but no interpreter
         begin = time.monotonic()
         node = subprocess.Popen(
             bound([interpreter, str(script), "--ros-args", "--params-file", str(file)]),
-            env=own,
+            env=environment,
             cwd=folder,
             stdout=log,
             stderr=log,
@@ -234,7 +247,7 @@ def _run_node(side: _Side, task: BenchTask, streams: Sequence[Stream]) -> NodeRu
             cpu, start_s = cpu_s(node.pid), time.monotonic()
             spin_until(lambda: time.monotonic() >= start_s + task.seconds)
             cpu_percent = 100 * (cpu_s(node.pid) - cpu) / (time.monotonic() - start_s)
-            overheads = RecentTimes() if side.before else _overheads(predictions)
+            overheads = RecentTimes() if side.prefix is not None else _overheads(predictions)
             return NodeRun(
                 cpu_percent=cpu_percent,
                 resident_mb=resident_mb(node.pid),

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from rclpy.lifecycle import LifecycleNode
 from std_msgs.msg import String
 
-from ..language.grammar import parse
+from ..language.grammar import parse, with_known_sensors, written
 from ..language.sensor_states import sensor_states
 from ..language.speaker import FusedWindow, Speaker
 from ..msg import Caption
@@ -22,11 +22,17 @@ from ..settings import Settings
 from .messages import to_time
 
 NOTHING = "Nothing can be perceived: {reason}."
+EARLY_SHARE = 0.2  # of a fuse period: a prediction comes so much early or late, and the next one would be a whole period too late
 
 
 class _Job(NamedTuple):
     prediction: Prediction
     states: Mapping[str, str]  # of the sensors, by model input
+
+
+def least_gap_s(caption_rate_hz: float, fuse_rate_hz: float) -> float:
+    """From the prediction that was described last to the next one that may be [s]; negative where every one may."""
+    return 1.0 / caption_rate_hz - EARLY_SHARE / fuse_rate_hz
 
 
 class CaptionPublisher:
@@ -38,7 +44,8 @@ class CaptionPublisher:
 
     def __init__(self, node: LifecycleNode, speaker: Speaker, modalities: Sequence[str], settings: Settings):
         self._node, self._speaker, self._modalities = node, speaker, modalities
-        self._frame_id, self._period_s = settings["output_frame_id"], 1.0 / settings["caption_rate_hz"]
+        self._frame_id = settings["output_frame_id"]
+        self._least_gap_s = least_gap_s(settings["caption_rate_hz"], settings["fuse_rate_hz"])
         self._candidates: dict[str, list[str]] = {}
         for sensor in settings.sensors:
             self._candidates.setdefault(sensor.model_input, []).append(sensor.name)
@@ -51,7 +58,7 @@ class CaptionPublisher:
     def offer(self, prediction: Prediction) -> None:
         """Say something about this prediction, if a sentence is due and somebody listens."""
         now_s = time.monotonic()
-        if self._worker is None or now_s - self._last_s < self._period_s or not self._is_heard():
+        if self._worker is None or now_s - self._last_s < self._least_gap_s or not self._is_heard():
             return
         self._last_s = now_s
         self._worker.put(_Job(prediction, sensor_states(prediction.tick, self._modalities, self._candidates)))
@@ -94,8 +101,9 @@ def caption_message(prediction: Prediction, states: Mapping[str, str], speaker: 
         return message
     window = FusedWindow(inference.part, *inference.tokens, inference.probabilities)
     caption = speaker.say(window, states, inference.ratio)
-    message.valid, message.text, message.confidence = True, caption.text, caption.confidence
-    message.statements = [" ".join(filter(None, statement)) for statement in parse(caption.words).statements]
+    words = with_known_sensors(caption.words, states)
+    message.valid, message.text, message.confidence = True, written(words), caption.confidence
+    message.statements = [" ".join(filter(None, statement)) for statement in parse(words).statements]
     message.ratio = speaker.config.level(inference.ratio)
     message.duration_ms = caption.duration_s * 1e3
     return message

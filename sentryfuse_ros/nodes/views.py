@@ -15,6 +15,7 @@ from rclpy.lifecycle.publisher import LifecyclePublisher
 from sensor_msgs.msg import Image
 from visualization_msgs.msg import Marker, MarkerArray
 
+from ..nanoseconds import NS_PER_S, ns_to_stamp
 from ..runtime.pipeline import Pipeline
 from ..runtime.tick import Prediction
 from ..sensor_kinds import sensor_kind
@@ -22,7 +23,8 @@ from ..settings import Settings
 from .messages import to_time
 
 TEXT_ABOVE_M, TEXT_HEIGHT_M = 1.5, 0.2  # the text stands this far above the origin of output_frame_id, in letters this high
-TEXT_LIFETIME_S = 1  # it goes when the node no longer speaks
+# The text goes when the node no longer speaks, which is known when a prediction is late by a period, and not before this time.
+TEXT_LIFETIME_S, TEXT_LIFETIME_PERIODS = 1.0, 2.0
 
 
 def classification_type() -> Any:
@@ -34,12 +36,19 @@ def classification_type() -> Any:
     return Classification
 
 
+def text_lifetime(fuse_rate_hz: float) -> Duration:
+    """How long RViz shows a text to which no newer one comes: at a low rate, it must still be there when the next one does."""
+    lifetime_s = max(TEXT_LIFETIME_S, TEXT_LIFETIME_PERIODS / fuse_rate_hz)
+    sec, nanosec = ns_to_stamp(round(lifetime_s * NS_PER_S))
+    return Duration(sec=sec, nanosec=nanosec)
+
+
 class Views:
     """The publishers of ~/image, ~/markers and, where vision_msgs is installed, ~/classification."""
 
     def __init__(self, node: LifecycleNode, pipeline: Pipeline, settings: Settings, classes: tuple[str, ...]):
         self._node, self._pipeline, self._classes = node, pipeline, classes
-        self._frame_id = settings["output_frame_id"]
+        self._frame_id, self._lifetime = settings["output_frame_id"], text_lifetime(settings["fuse_rate_hz"])
         self.cameras = {s.name: s for s in settings.sensors if sensor_kind(s.kind).picture is not None}
         self._image = node.create_lifecycle_publisher(Image, "~/image", 1)
         self._markers = node.create_lifecycle_publisher(MarkerArray, "~/markers", 1)
@@ -97,7 +106,7 @@ class Views:
         return read(settings.msg_type, raw, settings.limits) if read is not None else None
 
     def _marker_message(self, prediction: Prediction) -> MarkerArray:
-        marker = Marker(ns="sentryfuse", type=Marker.TEXT_VIEW_FACING, action=Marker.ADD, lifetime=Duration(sec=TEXT_LIFETIME_S))
+        marker = Marker(ns="sentryfuse", type=Marker.TEXT_VIEW_FACING, action=Marker.ADD, lifetime=self._lifetime)
         marker.header.stamp, marker.header.frame_id = to_time(prediction.tick.node_ns), self._frame_id
         marker.pose.position.z, marker.pose.orientation.w, marker.scale.z = TEXT_ABOVE_M, 1.0, TEXT_HEIGHT_M
         inference = prediction.inference

@@ -71,7 +71,8 @@ class RunResult:
     """A run that was played and judged.
 
     bag: as it was given. stream: of the model's camera, if it is one. sensors: sensor name -> topic. holes: silences of the
-    recording that were skipped, from and to [s]. damage: what of the recording could not be read.
+    recording that were skipped, from and to [s]. damage: what of the recording could not be read. speed: of the playback, 1 for
+    real time.
     """
 
     record: RunRecord
@@ -83,6 +84,7 @@ class RunResult:
     fuse_node_exit_status: int = 0
     holes: Sequence[tuple[float, float]] = ()
     damage: str = ""
+    speed: float = 1.0
 
     def to_dict(self) -> dict[str, object]:
         """What ``--json`` writes: figures, verdicts and scores, without the record."""
@@ -95,6 +97,7 @@ class RunResult:
             "sensors": dict(self.sensors or {}),
             "holes_s": [list(hole) for hole in self.holes],
             "damage": self.damage,
+            "speed": self.speed,
         }
 
 

@@ -17,7 +17,7 @@ from .run_record import PredictionRow, RunRecord
 
 @dataclass(frozen=True)
 class Score:
-    """How many predictions there were, how many were silent (no live sensor), judged and correct.
+    """How many predictions there were, how many were silent (not valid, as without a live sensor), judged and correct.
 
     accuracy is None if none could be judged; confidence_p50 (the median) is None if all were silent.
     """

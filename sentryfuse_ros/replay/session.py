@@ -161,6 +161,7 @@ def judge(prepared: PreparedReplay, played: PlayedRun, delivered: DeliveryLog) -
         played.exit_status,
         played.holes,
         prepared.bag.damage,
+        task.speed,
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .style import GREEN, ORANGE, STATE_COLOURS
 
 WIDTH, LEAST_HEIGHT = 640, 240  # Pictures are drawn at this width [pixels], so that the text is always readable.
+MOST_HEIGHT = 1280  # A higher picture, such as that of a line camera, is drawn narrower: at this width it would fill the memory.
 _FONT, _WHITE, _GREY, _DARK = cv2.FONT_HERSHEY_SIMPLEX, (255, 255, 255), (170, 170, 170), (36, 30, 26)
 _BAND, _CHIPS = 62, 26  # heights of the band at the bottom and of each band at the top [pixels]
 
@@ -60,9 +61,16 @@ def _canvas(picture: np.ndarray | None) -> np.ndarray:
         canvas = np.full((360, WIDTH, 3), _DARK, np.uint8)
         _write(canvas, "no picture", (WIDTH // 2 - 60, 190), 0.7, _GREY)
         return canvas
-    height = max(LEAST_HEIGHT, round(picture.shape[0] * WIDTH / picture.shape[1]))
-    larger = picture.shape[1] < WIDTH
-    return cv2.resize(picture, (WIDTH, height), interpolation=cv2.INTER_NEAREST if larger else cv2.INTER_AREA)
+    rows, columns = picture.shape[:2]
+    height, width = max(LEAST_HEIGHT, round(rows * WIDTH / columns)), WIDTH
+    if height > MOST_HEIGHT:
+        height, width = MOST_HEIGHT, max(1, round(columns * MOST_HEIGHT / rows))
+    drawn = cv2.resize(picture, (width, height), interpolation=cv2.INTER_NEAREST if columns < width else cv2.INTER_AREA)
+    if width == WIDTH:
+        return drawn
+    canvas, left = np.full((height, WIDTH, 3), _DARK, np.uint8), (WIDTH - width) // 2
+    canvas[:, left : left + width] = drawn
+    return canvas
 
 
 def _draw_chips(canvas: np.ndarray, sensors: tuple[SensorChip, ...]) -> None:

@@ -152,7 +152,10 @@ def confusion_matrix(confusion: Confusion, classes: Sequence[str]) -> Figure:
     total = counts.sum(1)
     size, few = len(classes), len(classes) <= WRITTEN_CLASSES
     cell = 0.62 if few else 0.3
-    figure = Figure(figsize=(1.7 + cell * size, 1.5 + cell * size), constrained_layout=True)
+    names_in = max(1.0, LETTER_IN * max(map(len, classes)))  # room for long names, which stand aslant below few classes
+    figure = Figure(
+        figsize=(0.7 + names_in + cell * size, 0.6 + (0.8 if few else 1) * names_in + cell * size), constrained_layout=True
+    )
     axis = figure.subplots()
     axis.set_facecolor("#f4f6f7")
     for i in range(size):

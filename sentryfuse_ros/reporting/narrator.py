@@ -33,7 +33,7 @@ class Narrator:
         predicted = f"{p.class_name} {100 * p.confidence:.0f} %" if p.valid else f"none ({p.reason})"
         label = self.label_at(latest.t_s) if self.label_at else ""
         print(
-            f"{latest.t_s:6.1f} s  {', '.join(lost) or 'all sensors live'}; ratio {p.pruning_ratio:.1f}; prediction {predicted}"
+            f"{latest.t_s:6.1f} s  {', '.join(lost) or 'all sensors live'}; ratio {p.pruning_ratio:.2f}; prediction {predicted}"
             + (f" (truth: {label})" if label else "")
             + "".join(f"; {stream.model_input} {stream.branch}, {100 * stream.tokens:.0f} % of its tokens" for stream in streams),
             file=self.out,

@@ -12,6 +12,7 @@ from typing import Any
 from ..bags.bag import Bag
 from ..bags.message_types import deserialiser
 from ..errors import BagError, SentryFuseError
+from ..files import check_writable
 from ..nanoseconds import NS_PER_S
 from ..replay.frames import shows_pictures, small_picture
 from ..replay.result_bag import TRUTH_TOPIC
@@ -36,9 +37,14 @@ def load_rerun() -> Any:
 def show(path: Path, save: Path | None = None) -> int:
     """Open the viewer with a result, or ``save`` what it would show as a .rrd file; returns the number of messages shown.
 
-    Raises BagError if the file is not the result of a replay, and SentryFuseError without Rerun.
+    Raises BagError if the file is not the result of a replay, and SentryFuseError without Rerun, or where ``save`` cannot be
+    written.
     """
     rerun = load_rerun()
+    if save is not None:
+        if save.resolve() == path.resolve():  # Rerun would empty it before it is read
+            raise SentryFuseError("--save", save, "another file than the one that is shown", "choose a name that ends in .rrd")
+        check_writable(save)
     with Bag(path) as bag:
         if PREDICTION not in bag.topics:
             raise BagError(

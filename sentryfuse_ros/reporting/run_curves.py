@@ -48,7 +48,7 @@ def confidence_panel(axis: Axes, record: RunRecord) -> None:
             )
     silent = [p.t_s for p in record.predictions if not p.valid]
     if silent:
-        axis.plot(silent, [0.0] * len(silent), "x", color=INK, ms=4, label="no live sensor")
+        axis.plot(silent, [0.0] * len(silent), "x", color=INK, ms=4, label="no prediction")
     axis.set_ylim(-0.06, 1.06)
     legend(axis)
 

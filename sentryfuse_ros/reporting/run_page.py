@@ -36,6 +36,7 @@ def page(result: RunResult, drawing: Markup) -> str:
         "faults": len(record.script.faults),
         "sensors": [name for name in record.sensors() if not record.is_silent(name)],
         "ten_per_second": abs((summary.rate_hz or 0) - 10) < 0.5,
+        "pace": "its own rate" if result.speed == 1 else f"{result.speed:g} times its own rate",
         "recording": describe_recording(record),
         "battery": describe_battery(record),
         "headline": headline(result),
@@ -96,7 +97,7 @@ def headline(result: RunResult) -> list[Card]:
         Card(
             seconds(summary.max_gap_s),
             "longest wait for a prediction",
-            f"{summary.predictions} predictions, {silent} of them without any live sensor",
+            f"{summary.predictions} ticks, {silent} of them without a prediction",
         )
     )
     cleared = [v for v in summary.mask_clear_s if v is not None]

@@ -79,7 +79,7 @@ def meanwhile(loss: Loss) -> Cell:
     elif during.ticks > during.silent:
         words.append(f"{during.ticks - during.silent} made")
     if during.silent:
-        words.append(f"{during.silent} without any live sensor")
+        words.append(f"{during.silent} without a prediction")
     note = ""
     if during.confidence_p50 is not None:
         was = f"; before: {before.confidence_p50:.2f}" if before.confidence_p50 is not None else ""
@@ -95,7 +95,7 @@ def states_in_words(record: RunRecord) -> str:
 
 def missing_table(result: RunResult) -> Table:
     judged = result.scores.overall.judged > 0
-    heads = ["missing", *(["accuracy"] if judged else []), "predictions", "no live sensor", "median confidence"]
+    heads = ["missing", *(["accuracy"] if judged else []), "predictions", "no prediction", "median confidence"]
     rows = [
         [
             Cell(", ".join(entry.missing) or "nothing"),
@@ -128,7 +128,7 @@ def segment_table(result: RunResult) -> Table:
     for segment in result.scores.segments:
         predicted = [f"{name} {count}" for name, count in list(segment.predicted.items())[:SHOWN_CLASSES]]
         if segment.score.silent:
-            predicted.append(f"no live sensor {segment.score.silent}")
+            predicted.append(f"no prediction {segment.score.silent}")
         rows.append(
             [
                 Cell(f"{segment.from_s:g} to {segment.to_s:.4g} s", "nowrap"),

@@ -48,7 +48,7 @@ def sentence(stream: StreamRow, prediction: tuple[str, float], classes: int) -> 
         return f"Nothing moves. {REFRESH if stream.branch == 'full' else WAYS[stream.branch]}."
     name, confidence = prediction[0].replace("_", " "), prediction[1]
     guess = f"it looks {'' if confidence >= SURE else 'perhaps '}like {name} ({100 * confidence:.0f} %)"
-    return f"Something moves. {WAYS[stream.branch]}; of the {classes} actions that the model knows, {guess}."
+    return f"Something moves. {WAYS[stream.branch]}; of the {classes} classes that the model knows, {guess}."
 
 
 def sentences(record: RunRecord) -> list[Sentence]:

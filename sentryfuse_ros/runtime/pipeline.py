@@ -181,6 +181,7 @@ class Pipeline:
     def infer(self, tick: Tick) -> Prediction:
         """Run the model on a snapshot. Without a live sensor the prediction is invalid and says why."""
         if not tick.mask.any():
+            self._streams = {}  # no stream has done anything
             return Prediction(tick, False, self.robot_sensors.why_blind(tick.statuses), stamp_ns=tick.node_ns)
         inference = self._engine.infer(tick.inputs, tick.mask, tick.power.ratio)
         self._inference_ms.add(inference.duration_s * 1e3)
@@ -238,7 +239,7 @@ class Pipeline:
 
     @property
     def streams(self) -> Mapping[str, StreamUse]:
-        """What the newest inference did with the pictures of the inputs that are streams, by model input."""
+        """What the newest prediction did with the pictures of the inputs that are streams, by model input; empty without one."""
         return self._streams
 
     @property

@@ -9,6 +9,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
+from ..errors import ParameterError
 from ..validation import Count, NotNegative, Positive, Share, check
 
 
@@ -63,7 +64,7 @@ class AlwaysFull:
 class Steadiness:
     """What keeps a router from going back and forth."""
 
-    dwell_pictures: Count = 3  # a cheaper branch is taken only after it was wanted for so many pictures in a row
+    dwell_pictures: Count = 3  # a cheaper branch is taken only after none but cheaper ones were wanted, so many pictures in a row
     margin: NotNegative = 0.3  # how much better another branch must be: a share of a threshold, or a difference of costs
 
     def __post_init__(self) -> None:
@@ -71,7 +72,8 @@ class Steadiness:
 
 
 class _Dwell:
-    """Goes to a dearer branch at once, and to a cheaper one when it has been wanted for a while. The first wish is granted."""
+    """Goes to a dearer branch at once, and to a cheaper one when none but cheaper ones have been wanted for a while: it takes the
+    one that is wanted then. The first wish is granted."""
 
     def __init__(self, pictures: int):
         self._pictures = pictures
@@ -130,7 +132,18 @@ class RouterWeights:
     costs: tuple[float, float, float]  # of the branches, in units of error
 
     def __post_init__(self) -> None:
-        check(self, "router weights", "take them from the training again")
+        what, remedy = "router weights", "take them from the training again"
+        check(self, what, remedy)
+        units, features = len(self.hidden), len(RouterInput._fields)
+        for name, rows, columns in (("hidden", units, features), ("out", 2, units)):
+            widths = [len(row) for row in getattr(self, name)]
+            if widths != [columns] * rows:
+                raise ParameterError(f"{what} {name}", f"rows of {widths}", f"{rows} rows of {columns} numbers", remedy)
+        for name, count in (("hidden_bias", units), ("mean", features), ("scale", features)):
+            if len(getattr(self, name)) != count:
+                raise ParameterError(f"{what} {name}", f"{len(getattr(self, name))} numbers", f"{count} numbers", remedy)
+        if min(self.scale) <= 0:
+            raise ParameterError(f"{what} scale", min(self.scale), "numbers above 0", remedy)
 
 
 class LearnedRouter:

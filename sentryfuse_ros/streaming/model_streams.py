@@ -21,7 +21,8 @@ class ModelStreams:
     def __init__(self, inputs: Mapping[str, StreamedInput]):
         self._inputs = dict(inputs)
         self.names = tuple(self._inputs)
-        self.confidence = 1.0  # of the newest prediction
+        self.confidence = 1.0  # of the newest prediction since the streams were reset
+        self._era = 0  # of the newest window
 
     @property
     def known(self) -> KnownPictures:
@@ -37,6 +38,8 @@ class ModelStreams:
         """See `StreamedInput.take`. Raises ParameterError for an input that is not a stream."""
         if name not in self._inputs:
             raise ParameterError(f"model input {name!r}", "pictures of a stream", "a window", "stream it with `Engine.stream`")
+        if window.era > self._era:  # here and not in `reset`, which may be called while a prediction from before it is made
+            self._era, self.confidence = window.era, 1.0
         return self._inputs[name].take(window, ratio, self.confidence, size)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
+from ..errors import ParameterError
 from ..validation import Share, build, check, one_of
 from .branches import AlwaysFull, LearnedRouter, Router, RouterWeights, Steadiness, ThresholdRouter, Thresholds
 from .camera_stream import CameraStream
@@ -45,15 +46,19 @@ class StreamConfig:
         return build(cls, values, "streaming", _REMEDY)
 
     def make_router(self) -> Router:
-        """A router in its first state."""
-        if self.router == "learned" and self.weights is not None:
+        """A router in its first state. Raises ParameterError for a learned one that was never taught."""
+        if self.router == "learned":
+            if self.weights is None:
+                raise ParameterError(
+                    "streaming router", "learned, without weights", "weights beside it, or router: none", _REMEDY
+                )
             return LearnedRouter(self.weights, self.steadiness)
         if self.router == "threshold":
             return ThresholdRouter(self.thresholds, self.steadiness)
         return AlwaysFull()
 
     def make_stream(self, encoder: WindowEncoder) -> CameraStream:
-        """A stream in its first state."""
+        """A stream in its first state. Raises ParameterError where a part of it cannot be made."""
         spec, options = encoder.spec, encoder.options
         detector, motion = ChangeDetector(spec, options, self.rule, texture=self.router == "learned"), None
         if self.watch_motion:

@@ -127,9 +127,16 @@ def with_patches(parent: SentryFuse, place: int, training: StemTraining) -> Sent
 
 
 def _stops(training: StemTraining) -> list[Path]:
-    """The recordings that a router is to be taught on. Raises DataError where the recipe's folders hold none."""
-    if training.streaming.get("router") != "learned" or not training.stops:
+    """The recordings that a router is to be taught on. Raises DataError where the recipe's folders hold none, ParameterError
+    where it asks for a learned router and names no folder."""
+    if training.streaming.get("router") != "learned":
         return []
+    if not training.stops:
+        if training.streaming.get("weights"):
+            return []
+        raise ParameterError(
+            "stem recipe stops", "no folder", "recordings that its learned router is taught on", "add them, or set router: none"
+        )
     bags = sorted(bag for folder in map(Path, training.stops) for bag in folder.glob("val_*"))
     if not bags:
         raise DataError("stops", ", ".join(training.stops), "folders with recordings val_*", "simulate them as the recipe says")
