@@ -1,6 +1,7 @@
 """The camera's picture with the prediction drawn in."""
 
 import struct
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -53,6 +54,18 @@ def test_what_is_drawn_depends_on_the_caption():
         Caption("gravel", True, 0.8, 0.3, (SensorChip("camera", "OK", asleep=True), SensorChip("imu", "STALE"))),
     ):
         assert differs(drawn, draw_overlay(picture, other)) > 0
+
+
+def test_a_picture_of_the_past_is_grey_and_says_so():
+    picture = np.zeros((480, WIDTH, 3), np.uint8)
+    picture[..., 0] = 240
+    past = replace(CAPTION, past="camera stale: its last picture, 4 s ago")
+    drawn = draw_overlay(picture, past)
+    assert drawn[100, 300].tolist() == [32, 32, 32]
+    text = drawn[220:245, :, 2] > 150
+    assert 0.02 < text.mean() < 0.3 and text[:, 100:540].sum() == text.sum(), "in the middle"
+    draw_overlay(picture, replace(CAPTION, past=80 * "long"))
+    assert draw_overlay(picture, CAPTION)[100, 300].tolist() == [240, 0, 0]
 
 
 def test_confidence_is_the_length_of_the_bar():

@@ -341,6 +341,24 @@ def test_a_text_stays_until_the_next_one_comes(rate_hz, lifetime_s):
     assert stamp_to_ns(lifetime.sec, lifetime.nanosec) == lifetime_s * 1e9
 
 
+def test_the_picture_of_a_dead_camera_is_not_shown_as_that_of_now(probe, fed):
+    images = probe.listen(Image, "/fuse_node/image")
+
+    def coloured():
+        """Share of the newest picture that has a colour, without the bands at its edges."""
+        if not images:
+            return 0.0
+        shown = np.frombuffer(images[-1].data, np.uint8).reshape(images[-1].height, images[-1].width, 3)[60:-80]
+        return float((np.ptp(shown.astype(int), axis=2) > 60).mean())
+
+    probe.wait("the colours of depth", lambda: coloured() > 0.1, fed)
+    probe.silence("/camera/image_raw")
+    probe.wait("a grey picture with a coloured text", lambda: 0 < coloured() < 0.08, fed)
+    assert probe.status_of("camera").state == S.STALE
+    probe.feed_camera()
+    probe.wait("the colours again", lambda: coloured() > 0.1, fed)
+
+
 def test_classification_is_published_where_vision_msgs_is_installed(probe, fed):
     vision_msgs = pytest.importorskip("vision_msgs.msg", reason="vision_msgs comes with a ROS 2 installation, it is not on PyPI")
     heard = probe.listen(vision_msgs.Classification, "/fuse_node/classification")

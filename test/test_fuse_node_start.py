@@ -6,6 +6,8 @@
 import itertools
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,37 @@ def test_a_cache_that_cannot_be_written_is_named_with_what_it_costs(probe, start
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     node = start(*QUICK)
     probe.wait_log(node, "every start measures these times again", str(tmp_path / "file"), "XDG_CACHE_HOME", "active at")
+
+
+REFUSING = """
+import rclpy
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
+from sentryfuse_ros.nodes.fuse_node import FuseNode
+
+class Careful(FuseNode):
+    def __init__(self):
+        super().__init__()
+        self.add_on_set_parameters_callback(self.refuse_much)
+
+    def refuse_much(self, changes):
+        much = any(change.name == "pruning_ratio_override" and change.value > 0.3 for change in changes)
+        return SetParametersResult(successful=not much)
+
+rclpy.init()
+node = Careful()
+node.set_parameters([Parameter("backend", value="onnxruntime"), Parameter("warm_up", value=False)])
+node.trigger_configure()
+for ratio in (0.5, 0.2, 0.4):
+    result = node.set_parameters_atomically([Parameter("pruning_ratio_override", value=ratio)])
+    print(ratio, result.successful, node._configured.pipeline._governor._override)
+"""
+
+
+def test_a_change_that_another_callback_refuses_is_not_applied(ros):
+    """Humble has no callback for what was set; the node relies on being asked last."""
+    said = subprocess.run([sys.executable, "-c", REFUSING], capture_output=True, text=True)
+    assert said.stdout.splitlines() == ["0.5 False None", "0.2 True 0.2", "0.4 False 0.2"], said.stderr
 
 
 def test_arguments_that_ros_does_not_read_are_named(probe, start):

@@ -306,15 +306,27 @@ def test_gaps_between_stamps_count_as_dropped():
     for missing in (1, 4, 0, 7):
         feed.now_ns += missing * feed.period_ns
         feed.send(3)
-    assert feed.status().dropped == 12
+    assert feed.send(2)[-1].dropped == 12
 
 
 def test_gap_inside_a_batch_counts_as_dropped():
     feed = started(100.0)
-    times = [feed.now_ns + k * feed.period_ns for k in (1, 2, 5, 6)]
-    feed.batch(times, [EPOCH + t for t in times], [0] * 4, [1, 2, 3, 4])
+    times = [feed.now_ns + k * feed.period_ns for k in (1, 2, 5, 6, 7, 8, 9)]
+    feed.batch(times, [EPOCH + t for t in times], [0] * 7, range(7))
     feed.now_ns = times[-1]
     assert feed.status().dropped == 2 and feed.status().live
+
+
+def test_messages_that_are_stamped_late_or_out_of_order_are_not_dropped():
+    feed = started(100.0)
+    for _ in range(20):
+        feed.send(1, stamp_offset_s=0.008)
+        feed.send(3)
+        feed.send(1, stamp_offset_s=-0.03)
+        feed.send(3)
+    assert feed.status().dropped == 0 and feed.status().invalid == 0
+    feed.now_ns += 6 * feed.period_ns
+    assert feed.send(5)[-1].dropped == 6
 
 
 def test_a_message_without_stamp_is_not_also_counted_as_dropped():

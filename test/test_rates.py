@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
+from sentryfuse_ros.sensing.missing_balance import OWED_STAMPS
 from sentryfuse_ros.sensing.rates import STEPS_KEPT, UNKNOWN_TIMEOUT_S, ArrivalPause, ArrivalRate, StampPeriod
 
 MS = 1_000_000
@@ -31,11 +32,13 @@ def test_a_measured_period_follows_a_lasting_change():
     assert period.period_ns == 40 * MS
 
 
-@given(st.lists(st.integers(1, 9), min_size=1, max_size=40), st.integers(-4, 4))
-def test_gaps_are_counted_in_spite_of_jitter(periods, jitter_ms):
-    steps = np.array(periods) * 10 * MS + jitter_ms * MS
-    assert StampPeriod(100).gaps_by_stamps(steps) == sum(p - 1 for p in periods)
-    assert sum(StampPeriod(100).gap_by_stamp(int(s)) for s in steps) == sum(p - 1 for p in periods)
+@given(st.lists(st.tuples(st.integers(1, 9), st.integers(-2, 2)), min_size=1, max_size=40))
+def test_gaps_are_counted_in_spite_of_jitter(messages):
+    due = 10 * np.cumsum([0, *(periods for periods, _ in messages), *[1] * OWED_STAMPS])
+    steps = np.diff(due + [0, *(late_ms for _, late_ms in messages), *[0] * OWED_STAMPS]) * MS
+    assert StampPeriod(100).gaps_by_stamps(steps) == sum(periods - 1 for periods, _ in messages)
+    one = StampPeriod(100)
+    assert sum(one.gap_by_stamp(int(step)) for step in steps) == sum(periods - 1 for periods, _ in messages)
 
 
 @given(st.lists(st.integers(-50, 200), min_size=1, max_size=200), st.sampled_from([0.0, 100.0]))
@@ -43,14 +46,14 @@ def test_a_single_step_teaches_and_misses_what_an_array_of_it_does(steps_ms, rat
     one, other = StampPeriod(rate_hz), StampPeriod(rate_hz)
     for step_ms in steps_ms:
         one.learn_step(step_ms * MS)
-        assert one.gap_by_stamp(step_ms * MS, 1) == other.gaps_by_stamps(np.array([step_ms * MS]), 1)
+        assert one.gap_by_stamp(step_ms * MS, 1) == other.gaps_by_stamps(np.array([step_ms * MS]), np.array([1]))
         assert one.period_ns == other.period_ns
 
 
 def test_messages_without_stamp_fill_a_gap():
-    period = StampPeriod(100)
-    assert period.gap_by_stamp(50 * MS, filled=1) == 3
-    assert period.gaps_by_stamps(np.array([50, 10, 20]) * MS, np.array([1, 5, 4])) == 3
+    period, settle = StampPeriod(100), np.full(OWED_STAMPS, 10)
+    assert period.gap_by_stamp(50 * MS, filled=1) == 0 and period.gaps_by_stamps(settle * MS) == 3
+    assert period.gaps_by_stamps(np.array([50, 10, 20, *settle]) * MS, np.array([1, 5, 4, *(0 * settle)])) == 3
 
 
 def test_arrival_rate_needs_two_arrivals():
@@ -66,7 +69,7 @@ def test_a_clock_that_jumps_an_hour_ahead_loses_no_messages():
     period = StampPeriod(50)
     assert period.gaps_by_stamps(np.array([20 * MS, 3600 * NS, 20 * MS])) == 0
     assert period.gap_by_stamp(3600 * NS) == 0
-    assert period.gaps_by_stamps(np.array([2 * NS])) == 99
+    assert period.gaps_by_stamps(np.array([2 * NS] + [20 * MS] * OWED_STAMPS)) == 99
 
 
 def test_a_sensor_that_was_off_for_an_hour_loses_no_messages_by_arrival_either():
@@ -89,6 +92,31 @@ def test_messages_lost_at_random_are_no_bursts():
     for i in range(0, 2000, 10):
         period.gaps_by_stamps(steps[i : i + 10])
     assert period.period_ns == 5 * MS
+
+
+@pytest.mark.parametrize("batch", [1, 13])
+@pytest.mark.parametrize("kind", ["before and after", "pairs", "triples"])
+def test_the_period_of_uneven_stamps_is_their_mean(kind, batch):
+    """Its median says little: of stamps in pairs, it is one of two steps."""
+    random = np.random.default_rng(0)
+    late = {"before and after": random.uniform(-0.7, 0.7, 4000), "pairs": np.tile([0.8, 0.0], 2000)}
+    late["triples"] = np.tile([1.6, 0.8, 0.0], 1334)[:4000]
+    stamps = np.maximum.accumulate(np.arange(4000) + late[kind] + random.normal(0, 0.02, 4000))
+    steps, period = np.diff(np.round(stamps * 10 * MS).astype(np.int64)), StampPeriod()
+    counts = [period.gaps_by_stamps(steps[i : i + batch]) for i in range(0, len(steps), batch)]
+    assert period.period_ns == pytest.approx(10 * MS, rel=0.05)
+    assert sum(counts) <= 40, "one in a hundred"
+    outage = period.gaps_by_stamps(np.array([500 * MS])) + sum(
+        period.gaps_by_stamps(steps[i : i + batch]) for i in range(0, 200, batch)
+    )
+    assert 45 <= outage <= 52
+
+
+def test_gaps_do_not_lengthen_the_period():
+    random, period = np.random.default_rng(0), StampPeriod()
+    due = np.arange(4000)[random.random(4000) > 0.33]
+    period.gaps_by_stamps(np.diff(np.round((due + random.uniform(-0.05, 0.05, len(due))) * 10 * MS).astype(np.int64)))
+    assert period.period_ns == pytest.approx(10 * MS, rel=0.02)
 
 
 def pauses(times_ns, period_ns, batch):

@@ -1,11 +1,14 @@
 """Whole training runs: resumed, repeated, in several processes, and never mistaken for one another."""
 
 import csv
+import json
 import os
 import socket
 import subprocess
 import sys
-from contextlib import contextmanager
+import tempfile
+import time
+from contextlib import ExitStack, contextmanager, suppress
 from io import StringIO
 from pathlib import Path
 
@@ -245,15 +248,60 @@ def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypa
 # several processes
 
 
-def test_two_ranks_train_one_network(tmp_path):
-    """torchrun's variables, two real processes, gloo: both end with the same weights, and only the first writes."""
-    code = (
+def run_ranks(code, *arguments):
+    """Run the code in two processes with torchrun's variables, over gloo; returns what each of them printed."""
+    reserved = socket.socket()  # which nobody is given meanwhile, but who asks for it may share: it does not listen
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    port = str(reserved.getsockname()[1])
+    head = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "import made_up_training as t\n"
         "from pathlib import Path\n"
         "from sentryfuse_ros.training import run\n"
-        "from sentryfuse_ros.training.trainer import Trainer\n"
         "run.dataset = lambda name: t.Source\n"
+    )
+    with ExitStack() as files:
+        outs = [files.enter_context(tempfile.TemporaryFile("w+")) for _ in range(2)]
+        ranks = [
+            subprocess.Popen(
+                [sys.executable, "-c", head + code, str(Path(__file__).parent), *arguments],
+                text=True,
+                stdout=outs[rank],
+                stderr=subprocess.STDOUT,
+                env={
+                    **os.environ,
+                    "WORLD_SIZE": "2",
+                    "RANK": str(rank),
+                    "LOCAL_RANK": str(rank),
+                    "MASTER_ADDR": "127.0.0.1",
+                    "MASTER_PORT": port,
+                },
+            )
+            for rank in range(2)
+        ]
+        try:
+            until_s = time.monotonic() + 900
+            for rank in ranks:  # one that fails leaves the other waiting
+                while rank.poll() is None and not any(other.poll() for other in ranks) and time.monotonic() < until_s:
+                    with suppress(subprocess.TimeoutExpired):
+                        rank.wait(0.5)
+        finally:
+            for rank in ranks:
+                rank.kill()
+                rank.wait()
+            reserved.close()
+        for out in outs:
+            out.seek(0)
+        said = [out.read() for out in outs]
+    assert [rank.returncode for rank in ranks] == [0, 0], said
+    return said
+
+
+def test_two_ranks_train_one_network(tmp_path):
+    """Both end with the same weights, and only the first writes."""
+    code = (
+        "from sentryfuse_ros.training.trainer import Trainer\n"
         "trainers = []\n"
         "init = Trainer.__init__\n"
         "def keep(self, *a, **k): init(self, *a, **k); trainers.append(self)\n"
@@ -261,32 +309,38 @@ def test_two_ranks_train_one_network(tmp_path):
         "run.train(t.recipe(epochs=2, batch=6), Path(sys.argv[2]), console=t.QUIET)\n"
         "print(float(sum(p.double().abs().sum() for p in trainers[0].model.parameters())))\n"
     )
-    reserved = socket.socket()  # which nobody is given meanwhile, but who asks for it may share: it does not listen
-    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    reserved.bind(("127.0.0.1", 0))
-    port = str(reserved.getsockname()[1])
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, "-c", code, str(Path(__file__).parent), str(tmp_path / "out")],
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env={
-                **os.environ,
-                "WORLD_SIZE": "2",
-                "RANK": str(rank),
-                "LOCAL_RANK": str(rank),
-                "MASTER_ADDR": "127.0.0.1",
-                "MASTER_PORT": port,
-            },
-        )
-        for rank in range(2)
-    ]
-    said = [rank.communicate(timeout=900) for rank in ranks]
-    reserved.close()
-    assert [rank.returncode for rank in ranks] == [0, 0], said
-    assert said[0][0].split()[-1] == said[1][0].split()[-1]
+    said = run_ranks(code, str(tmp_path / "out"))
+    assert said[0].split()[-1] == said[1].split()[-1]
     assert load_checkpoint(tmp_path / "out") and len((tmp_path / "out" / "metrics.csv").read_text().splitlines()) == 3
+
+
+def test_two_ranks_train_every_fold_of_a_cross_validation_together(tmp_path):
+    """Both learn the result, and only the first writes and prints."""
+    code = (
+        "from sentryfuse_ros.training import cross_validation\n"
+        "cross_validation.dataset = run.dataset\n"
+        "made = cross_validation.cross_validate(t.recipe(epochs=1, batch=6), Path(sys.argv[2]), 3, resume=len(sys.argv) > 3)\n"
+        "print('mean', made.mean['11'])\n"
+    )
+    first, second = run_ranks(code, str(tmp_path))
+    mean = first.split()[-1]
+    assert "fold 3 of 3" in first and "2 ranks" in first
+    assert second.split()[-2:] == ["mean", mean] and "fold" not in second
+    assert json.loads((tmp_path / "cross_validation.json").read_text())["mean"]["11"] == float(mean)
+    (tmp_path / "fold2" / "model.json").unlink()
+    first, second = run_ranks(code, str(tmp_path), "--resume")
+    assert first.split()[-1] == second.split()[-1] == mean and first.count("2 ranks") == 1, "the last fold only"
+
+
+@pytest.mark.parametrize("verb", ["train-stem", "train-stream", "train-captions"])
+def test_trainings_that_do_not_divide_their_work_are_refused_in_several_processes(verb, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    names = ("--model", "--dataset", "--drives") if verb == "train-captions" else ("--config",)
+    given = [text for name in names for text in (name, str(tmp_path))]
+    assert main([verb, *given, "--out", str(tmp_path / "out")]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"sentryfuse {verb}: saw one of 2 processes" in said and "start it without torchrun" in said
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_training_that_is_stopped_says_how_it_goes_on(tmp_path, monkeypatch, capsys):

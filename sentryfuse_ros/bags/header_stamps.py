@@ -6,11 +6,13 @@ import struct
 from functools import cache
 
 from rosbags.interfaces import Connection, Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
+from ..errors import BagError
 from ..nanoseconds import ns_to_stamp, stamp_to_ns
 from ..sensor_kinds import sensor_kinds
+from .type_definitions import types_in_definition
 
 
 def has_header(connection: Connection) -> bool:
@@ -23,8 +25,8 @@ def has_header(connection: Connection) -> bool:
         if not connection.msgdef.data:
             return True
         try:
-            known = get_types_from_msg(connection.msgdef.data, msg_type)[msg_type]
-        except Exception:  # the parser raises many kinds of errors, all of which mean an unusable definition
+            known = types_in_definition(connection)[msg_type]
+        except BagError:
             return True
     return known[1][:1] == [("header", (Nodetype.NAME, "std_msgs/msg/Header"))]
 

@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from rosbags.interfaces import Connection, Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, get_typestore
 from rosbags.typesys.store import Typestore
 
 from ..decoders.message_definition import Message, read_definition
 from ..errors import BagError
 from .bag import Bag
+from .type_definitions import types_in_definition, unreadable
 
 
 def typestore_of(connection: Connection) -> Typestore:
@@ -19,24 +20,18 @@ def typestore_of(connection: Connection) -> Typestore:
 
     The definition of the recorder counts: versions of ROS 2 differ in some standard types, for example in sensor_msgs/Range.
     """
-    text = connection.msgdef.data
-    cause: Exception | None = None
-    store = get_typestore(Stores.ROS2_JAZZY if text else Stores.ROS2_HUMBLE)  # from Iron on, every recorder writes definitions
+    # From Iron on, every recorder writes definitions.
+    standard = Stores.ROS2_JAZZY if connection.msgdef.data else Stores.ROS2_HUMBLE
+    store = get_typestore(standard)
     try:
-        if text:
-            recorded = get_types_from_msg(text, connection.msgtype)
-            for name in recorded:
-                store.fielddefs.pop(name, None)  # the store would refuse another definition of a type that it has
-            store.register(recorded)
-    except Exception as error:  # the parser raises many kinds of errors, all of which mean an unusable definition
-        store, cause = get_typestore(Stores.ROS2_JAZZY), error
-    if connection.msgtype not in store.fielddefs:
-        raise BagError(
-            f"topic {connection.topic}",
-            f"type {connection.msgtype} without a usable definition",
-            "a known type, or an mcap bag that carries the definition",
-            "record to mcap, or use another topic",
-        ) from cause
+        recorded = types_in_definition(connection)
+        for name in recorded:
+            store.fielddefs.pop(name, None)  # the store would refuse another definition of a type that it has
+        store.register(recorded)
+    except Exception as error:  # to register a type that contains others than there are raises many kinds of errors
+        store = get_typestore(standard)
+        if connection.msgtype not in store.fielddefs:
+            raise error if isinstance(error, BagError) else unreadable(connection) from error
     return store
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,3 +47,15 @@ def refuse_beside(other: str, options: Mapping[str, object]) -> None:
             raise ParameterError(
                 option, f"it beside {other}", f"none, because {other} makes no use of it", "leave one of them out"
             )
+
+
+def refuse_several_processes(verb: str) -> None:
+    """Raises ParameterError where torchrun has started the verb several times: each would do all the work, to the same files."""
+    count = os.environ.get("WORLD_SIZE", "1")
+    if count != "1":
+        raise ParameterError(
+            f"sentryfuse {verb}",
+            f"one of {count} processes (environment variable WORLD_SIZE, which torchrun sets)",
+            "one process",
+            "start it without torchrun; only sentryfuse train divides its work among processes",
+        )

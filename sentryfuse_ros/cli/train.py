@@ -87,17 +87,17 @@ def run(args: argparse.Namespace) -> int:
     changes = {name: getattr(args, name) for name in ("seed", "epochs") if getattr(args, name) is not None}
     if args.validate_on:
         changes |= held_out(recipe, args.validate_on)
+    prints = os.environ.get("RANK", "0") == "0"  # of several processes, only the first does
     if args.cross_validate is not None:
-        print_folds(
-            cross_validate(
-                replace(recipe, **changes),
-                args.out,
-                args.cross_validate,
-                resume=args.resume,
-                command="sentryfuse " + shlex.join(sys.argv[1:]),
-            ),
-            recipe,
+        folds = cross_validate(
+            replace(recipe, **changes),
+            args.out,
+            args.cross_validate,
+            resume=args.resume,
+            command="sentryfuse " + shlex.join(sys.argv[1:]),
         )
+        if prints:
+            print_folds(folds, recipe)
         return 0
     try:
         folder = train(
@@ -111,7 +111,7 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("stopped; the same command with --resume goes on from the last complete epoch", file=sys.stderr)
         raise
-    if os.environ.get("RANK", "0") == "0":  # of several processes, only the first prints
+    if prints:
         what = shlex.join([str(folder), str(recipe.dataset)])
         print(f"model written to {folder}; measure it with: sentryfuse evaluate {what}")
         print(f"to let it notice sensors that lie: sentryfuse trust {what}")

@@ -7,6 +7,8 @@ import shlex
 import sys
 from pathlib import Path
 
+from .arguments import refuse_several_processes
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's arguments."""
@@ -32,6 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0. Raises SentryFuseError on a bad recipe or missing data."""
+    refuse_several_processes("train-stem")
     from dataclasses import replace
 
     from ..training.stem_recipe import StemTraining

@@ -87,6 +87,7 @@ class FuseNode(LifecycleNode):
         self._receive_node: Node | None = None  # made once: rclpy keeps 0.1 MB of every node that was ever made
         self._bond = ManagerBond(self)
         self._diagnostics = NodeDiagnostics(self, self.get_parameter("diagnostics_rate_hz").value, self._loop_statuses)
+        # It applies what it accepts. rclpy asks the newest callback first, so those that are added later have accepted it before.
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._autostart = Autostart(self, float(self.get_parameter("autostart_retry_s").value)) if by_itself else None
 

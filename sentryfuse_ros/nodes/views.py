@@ -18,6 +18,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 from ..nanoseconds import NS_PER_S, ns_to_stamp
 from ..runtime.pipeline import Pipeline
 from ..runtime.tick import Prediction
+from ..sensing.liveness import State, Status
 from ..sensor_kinds import sensor_kind
 from ..settings import Settings
 from .messages import to_time
@@ -25,6 +26,15 @@ from .messages import to_time
 TEXT_ABOVE_M, TEXT_HEIGHT_M = 1.5, 0.2  # the text stands this far above the origin of output_frame_id, in letters this high
 # The text goes when the node no longer speaks, which is known when a prediction is late by a period, and not before this time.
 TEXT_LIFETIME_S, TEXT_LIFETIME_PERIODS = 1.0, 2.0
+SILENT = (State.NEVER_SEEN, State.STALE, State.DISABLED, State.ASLEEP)  # of a sensor that sends nothing, or is not heard
+
+
+def _past(camera: str, status: Status) -> str:
+    """What to write across the last picture of a camera that no longer sends any; "" where it does."""
+    if status.state not in SILENT:
+        return ""
+    state = status.state.name.lower().replace("_", " ")
+    return f"{camera} {state}: its last picture" + (f", {status.age_s:.0f} s ago" if status.age_s >= 0 else "")
 
 
 def classification_type() -> Any:
@@ -84,21 +94,26 @@ class Views:
     def _image_message(self, prediction: Prediction, pictures: Mapping[str, bytes]) -> Image:
         from ..reporting.camera_overlay import Caption, SensorChip, draw_overlay  # OpenCV, which few nodes need
 
-        inference = prediction.inference
+        inference, camera = prediction.inference, self._shown(prediction, pictures)
         caption = Caption(
             title=inference.class_name if inference is not None else prediction.reason,
             valid=prediction.valid,
             confidence=float(inference.confidence) if inference is not None else 0.0,
             ratio=float(prediction.tick.power.ratio),
             sensors=tuple(SensorChip(name, state, asleep) for name, state, asleep in self._sensors(prediction)),
+            past=_past(camera, prediction.tick.statuses[camera]) if camera is not None else "",
         )
-        # The camera that serves the model, or else the first one that has sent a picture.
-        camera = next((name for name in (*prediction.tick.serving, *self.cameras) if name in pictures), None)
         drawn = draw_overlay(self._picture(camera, pictures[camera]) if camera is not None else None, caption)
         message = Image(height=drawn.shape[0], width=drawn.shape[1], encoding="bgr8", step=3 * drawn.shape[1])
         message.header.stamp, message.header.frame_id = to_time(prediction.stamp_ns), self._frame_id
         message.data = array("B", drawn.tobytes())  # of bytes, the messages of Humble would check every single one
         return message
+
+    def _shown(self, prediction: Prediction, pictures: Mapping[str, bytes]) -> str | None:
+        """The camera that serves the model, else one that sends, else one that has sent a picture."""
+        there = [name for name in (*prediction.tick.serving, *self.cameras) if name in pictures]
+        sending = (name for name in there if prediction.tick.statuses[name].state not in SILENT)
+        return next(sending, there[0] if there else None)
 
     def _picture(self, camera: str, raw: bytes) -> Any:
         settings = self.cameras[camera]

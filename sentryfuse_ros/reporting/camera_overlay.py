@@ -33,11 +33,16 @@ class Caption:
     confidence: float  # 0..1
     ratio: float
     sensors: tuple[SensorChip, ...]
+    past: str = ""  # why the picture does not show what is now; it is then dark, grey, and has this text across it
 
 
 def draw_overlay(picture: np.ndarray | None, caption: Caption) -> np.ndarray:
     """A new picture uint8 (H, WIDTH, 3), blue first. Without a ``picture`` (H, W, 3) the background is dark."""
     canvas = _canvas(picture)
+    if caption.past and picture is not None:
+        canvas[:] = (0.4 * canvas.mean(axis=2, keepdims=True)).astype(np.uint8)
+        (width, _), _ = cv2.getTextSize(caption.past, _FONT, 0.7, 1)
+        _write(canvas, caption.past, (max(12, (WIDTH - width) // 2), canvas.shape[0] // 2), 0.7, _bgr(ORANGE))
     _draw_chips(canvas, caption.sensors)
     band = canvas[-_BAND:]
     band[:] = (0.3 * band).astype(np.uint8)

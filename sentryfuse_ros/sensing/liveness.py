@@ -77,7 +77,7 @@ class Status:
     stamp_age_s: float  # node clock minus the newest believable stamp, -1 when there is none
     timeout_s: float  # silence after which the sensor would be STALE now
     received: int  # messages since the construction, bad ones included
-    dropped: int  # messages missing by the gaps between stamps
+    dropped: int  # messages that never came, by the stamps of those that did
     invalid: int  # messages refused because of a payload fault or an impossible stamp
     alarm: bool  # the sensor should be OK and is not
     overdue: bool = False  # it has never sent anything, and its grace is over

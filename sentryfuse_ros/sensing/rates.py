@@ -8,13 +8,14 @@ from collections import deque
 import numpy as np
 
 from ..nanoseconds import NS_PER_S
+from .missing_balance import GAP, SHORT, MissingBalance
 
 RATE_MEMORY_S = 2.0  # time constant with which the average of the arrival rate forgets
 MIN_TIMEOUT_S = 0.2  # below it, a loaded CPU or a garbage collection would look like a dead sensor
 TIMEOUT_PERIODS = 3  # two lost messages in a row are forgiven
 UNKNOWN_TIMEOUT_S = 1.0  # until the period is given or measured
-GAP = 1.5  # a step of this many periods is nearer to two periods than to one
 NEW_START_NS = 60 * NS_PER_S  # a longer step means that a clock jumped or the sensor was off, not that messages were lost
+OUT_OF_ORDER_NS = -1  # stands for the step to a stamp that is older than the newest
 STEPS_KEPT = 64  # the period is their median, which is right unless more than half of the messages are lost
 STEPS_NEEDED = 4  # steps before the first estimate
 BURST_RATIO = 20  # steps this many times longer than the median, and alike, are the pauses between bursts of stamps
@@ -24,6 +25,11 @@ PAUSES_KEPT = 8  # between bursts of arrivals: a sensor that begins to send in b
 PAUSE_PERIODS = 2.0  # a longer step between arrivals is a pause
 BURSTS_FORGOTTEN = 4.0  # pauses' time without a pause after which the sensor sends singly again
 BURST_TIMEOUT = 2  # of the pauses between bursts of arrivals: one burst may be late by as much again
+MOST_LOST = 2.5  # losses of up to half of the messages do not make the mean of the steps so many medians
+SHORT_SHARE = 1 / 32  # with more short steps, two at the least, the median may be far from the mean
+LONGEST_STEP = 2.0  # the mean of uneven steps leaves out those of more periods, in which messages are missing
+PERIOD_MEMORY = 8  # measurements of uneven stamps that the period is averaged over, because each is inexact
+SAME_PERIOD = 0.25  # a measurement that differs by more, as a share of the period, is of another rate
 STEPS_STALE = 32  # new steps after which the median is taken again; it costs more than the rest of a batch together
 
 
@@ -108,6 +114,7 @@ class StampPeriod:
         self._measured = expected_rate_hz <= 0
         self.period_ns = 0.0 if self._measured else NS_PER_S / expected_rate_hz  # 0: not known yet
         self._pause_ns = 0.0  # usual step between two bursts of stamps, 0 where the stamps come singly
+        self._balance = MissingBalance()
         self._steps = np.zeros(STEPS_KEPT, np.int64)
         self._count = self._since = 0
         self.forget_arrivals()
@@ -121,27 +128,36 @@ class StampPeriod:
         """What comes next follows nothing; the period stays."""
         self._last_arrival_ns: int | None = None
         self._owed = 0.0  # messages that should have arrived by now and did not
+        self._balance.clear()
 
     def gap_by_stamp(self, step_ns: int, filled: int = 0) -> int:
-        """Messages missing in one step between stamps, from which nothing is learnt.
+        """Messages known to be missing after one step between stamps, from which nothing is learnt.
 
         ``filled`` messages came in between without a believable stamp; they are not missing.
         """
-        if not self.period_ns or not GAP * max(self.period_ns, self._pause_ns) < step_ns <= NEW_START_NS:
+        if not self.period_ns:
             return 0
-        return max(0, round((step_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled)
+        if step_ns > NEW_START_NS:
+            self._balance.clear()
+            return 0
+        if not self._pause_ns:
+            return self._balance.add(step_ns / self.period_ns, filled)
+        if step_ns <= GAP * self._pause_ns:
+            return 0
+        return max(0, round((step_ns - self._pause_ns) / self.period_ns) - filled)
 
-    def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | int = 0) -> int:
-        """Messages missing in steps (k,) between stamps. If the period is measured, it is learnt from these steps."""
+    def gaps_by_stamps(self, steps_ns: np.ndarray, filled: np.ndarray | None = None) -> int:
+        """Messages known to be missing after steps (k,) between stamps. If the period is measured, it is learnt from these."""
         if self._measured:
             self._learn(steps_ns)
         if not self.period_ns:
             return 0
-        wide = (steps_ns > GAP * max(self.period_ns, self._pause_ns)) & (steps_ns <= NEW_START_NS)
-        if not np.count_nonzero(wide):
+        closed = bool(self._pause_ns) or self._balance.closed  # so that it is enough to look for a step that is not usual
+        short_ns, long_ns = (0.0, self._pause_ns) if self._pause_ns else (SHORT * self.period_ns, self.period_ns)
+        if closed and not np.count_nonzero((steps_ns < short_ns) | (steps_ns > GAP * long_ns)):
             return 0
-        missing = np.rint((steps_ns - self._pause_ns) / self.period_ns) - (not self._pause_ns) - filled
-        return int(np.maximum(missing, 0)[wide].sum())
+        fills = [0] * len(steps_ns) if filled is None else filled.tolist()
+        return sum(self.gap_by_stamp(step, fill) for step, fill in zip(steps_ns.tolist(), fills, strict=True))
 
     def skip_to(self, arrival_ns: int) -> None:
         """The messages up to this arrival were left out on purpose: none of them is missing."""
@@ -191,9 +207,37 @@ class StampPeriod:
         self._count += new
         self._since += new
         known = min(self._count, STEPS_KEPT)
-        if known >= STEPS_NEEDED and (known < STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
+        if known >= STEPS_NEEDED and (known <= STEPS_STALE or self._since >= STEPS_STALE or not self.period_ns):
             self._since = 0
-            self.period_ns, self._pause_ns = _usual_steps(self._steps[:known])
+            self._take(self._steps[:known])
+
+    def _take(self, steps_ns: np.ndarray) -> None:
+        """Take the period, and the pause between bursts of stamps, from steps (k,).
+
+        Losses do not change the median of the steps, which is the period. Where the stamps come in bursts the period is the mean,
+        and the pause is the step between two bursts. Where they come unevenly it is the mean of the steps that hide no loss.
+        """
+        steps_ns = np.sort(steps_ns)
+        median = float(steps_ns[len(steps_ns) // 2])
+        if SHORT * median <= steps_ns[0] and steps_ns[-1] <= GAP * median:  # the usual case, and the only one that must be cheap
+            self.period_ns, self._pause_ns = median, 0.0
+            return
+        pauses = steps_ns[steps_ns > BURST_RATIO * median]
+        if len(pauses) >= (BURST_STEPS if median >= FASTEST_NS else 1) and int(pauses.max()) <= 2 * int(pauses.min()):
+            self.period_ns, self._pause_ns = float(steps_ns.mean()), float(pauses.mean())
+            self._balance.clear()
+            return
+        self._pause_ns = 0.0
+        mean = float(steps_ns[steps_ns <= BURST_RATIO * median].mean())
+        if mean <= MOST_LOST * median:
+            if np.count_nonzero(steps_ns < SHORT * median) < max(2, len(steps_ns) * SHORT_SHARE):
+                single = np.count_nonzero(steps_ns <= GAP * median)
+                self.period_ns = float(steps_ns[single // 2])  # without the gaps, with which it would be a little too long
+                return
+            for _ in range(2):  # the first limit is still drawn up by the gaps
+                mean = float(steps_ns[steps_ns <= LONGEST_STEP * mean].mean())
+        steady = len(steps_ns) == STEPS_KEPT and abs(mean - self.period_ns) < SAME_PERIOD * self.period_ns
+        self.period_ns += (mean - self.period_ns) / (PERIOD_MEMORY if steady else 1)
 
     def relearn(self, period_ns: float) -> None:
         """A sensor came back after a silence, with this time between its first messages [ns].
@@ -204,15 +248,3 @@ class StampPeriod:
             self.period_ns = period_ns
             self._count = self._since = 0
             self._learn(np.full(STEPS_NEEDED, round(period_ns), np.int64))
-
-
-def _usual_steps(steps_ns: np.ndarray) -> tuple[float, float]:
-    """Period and pause [ns] from steps (k,) between stamps.
-
-    The period is their median; where the stamps come in bursts it is their mean, and the pause is the step between two bursts.
-    """
-    median = float(np.partition(steps_ns, len(steps_ns) // 2)[len(steps_ns) // 2])
-    pauses = steps_ns[steps_ns > BURST_RATIO * median]
-    if len(pauses) >= (BURST_STEPS if median >= FASTEST_NS else 1) and int(pauses.max()) <= 2 * int(pauses.min()):
-        return float(steps_ns.mean()), float(pauses.mean())
-    return median, 0.0

@@ -11,7 +11,7 @@ import enum
 import numpy as np
 
 from ..nanoseconds import NS_PER_S
-from .rates import StampPeriod
+from .rates import OUT_OF_ORDER_NS, StampPeriod
 
 NO_LIMIT_NS = 1 << 62
 
@@ -85,7 +85,7 @@ class StampJudge:
         self.period = period
         self._future_ns, self._backward_ns = round(future_tolerance_s * NS_PER_S), round(backward_tolerance_s * NS_PER_S)
         self._late_ns = round(max_latency_s * NS_PER_S) if max_latency_s else NO_LIMIT_NS
-        self.dropped = 0  # messages missing by the gaps between stamps, since the construction
+        self.dropped = 0  # messages that never came, since the construction
         self.reset()
 
     def reset(self) -> None:
@@ -144,7 +144,7 @@ class StampJudge:
         before = np.concatenate(([self.newest_ns], newest[:-1]))
         back = ~(zero | future) & (stamp_ns < before - self._backward_ns)
         believable = ~(zero | future | back)
-        self._take(newest, believable, skipped)
+        self._take(newest, believable, stamp_ns < before, skipped)
         value_ns = before - stamp_ns
         if node is not None:
             latency = node - stamp_ns
@@ -155,15 +155,18 @@ class StampJudge:
         verdict[zero], verdict[future], verdict[back] = Verdict.STAMP_ZERO, Verdict.STAMP_FUTURE, Verdict.STAMP_BACK
         return value_ns / NS_PER_S
 
-    def _take(self, newest: np.ndarray, believable: np.ndarray, skipped: bool) -> None:
-        """Count the gaps between believable stamps. A message without a believable stamp fills a gap."""
+    def _take(self, newest: np.ndarray, believable: np.ndarray, older: np.ndarray, skipped: bool) -> None:
+        """Count the gaps between believable stamps. A message without a believable stamp fills a gap.
+
+        older: bool (n,), whether a stamp is older than the newest before it.
+        """
         at = np.flatnonzero(believable)
         if not len(at):
             self._unstamped += len(newest)
             return
         unstamped = np.cumsum(~believable)
         filled = np.diff(unstamped[at], prepend=-self._unstamped)
-        steps = np.diff(newest[at], prepend=self.newest_ns)
+        steps = np.where(older[at], OUT_OF_ORDER_NS, np.diff(newest[at], prepend=self.newest_ns))
         if not self.newest_ns or skipped:
             steps, filled = steps[1:], filled[1:]
         self.dropped += self.period.gaps_by_stamps(steps, filled)

@@ -14,6 +14,7 @@ from ..datasets import Group, LabelledDataset, dataset
 from ..datasets.window_folder import WindowFolder
 from ..errors import CheckpointError, ParameterError
 from ..files import write_atomically
+from .distributed import Distributed
 from .recipe import Recipe
 from .run import train
 from .state import STATE_FILE, recipe_differences
@@ -46,10 +47,12 @@ def cross_validate(
 
     The units that are held out together are the data set's persons, places or days if it knows them, otherwise its recordings, or
     the groups of the recipe for a public set. Only the training and validation groups of the recipe are used. With ``resume``, a
-    fold whose model is finished is not trained again. Raises ParameterError if there are fewer units than folds, and
+    fold whose model is finished is not trained again. Of several processes, all train every fold together, and the first writes;
+    ``out`` must be one folder for all of them. Raises ParameterError if there are fewer units than folds, and
     CheckpointError where a finished fold is of another recipe or of another division.
     """
-    console = console or Console()
+    distributed = Distributed()
+    console = (console or Console()) if distributed.first else Console(quiet=True)
     groups_of = units_of(dataset(recipe.dataset), recipe)
     parts = divided(list(groups_of), count, recipe.seed)
     folds = []
@@ -65,11 +68,15 @@ def cross_validate(
         if resume and (folder / MODEL_JSON).exists():
             _check_finished(folder / MODEL_JSON, own)
         else:
-            train(own, folder, resume=resume and (folder / STATE_FILE).exists(), command=command, console=console)
+            again = resume and (folder / STATE_FILE).exists()
+            train(own, folder, resume=again, command=command, console=console, distributed=distributed)
+            distributed.wait()  # for the model, which the first process writes
         metrics = json.loads((folder / MODEL_JSON).read_text(encoding="utf-8"))["metrics"]["validation_accuracy"]
         folds.append(Fold(held, {mask: levels[0] for mask, levels in metrics.items()}))
+    distributed.close()
     result = summed_up(folds)
-    write_atomically(out / RESULT_FILE, json.dumps(asdict(result), indent=1) + "\n")
+    if distributed.first:
+        write_atomically(out / RESULT_FILE, json.dumps(asdict(result), indent=1) + "\n")
     return result
 
 

@@ -43,15 +43,17 @@ def train(
     start_from: Path | None = None,
     command: str = "",
     console: Console | None = None,
+    distributed: Distributed | None = None,
 ) -> Path:
     """Train by a recipe into ``out``: state, metrics.csv, validation predictions, model.safetensors and model.json.
 
     Where the recipe has an elastic stage, the network of the first stage is kept in ``out/whole``, and the state and metrics of
     the second in ``out/elastic``. ``start_from``: a trained model to take in place of the first stage.
     Temperatures are fitted on the run's own validation groups, or on the pooled validation predictions of the runs in
-    ``calibrate_from`` where it has none because all groups are trained on. Returns the folder of the model.
+    ``calibrate_from`` where it has none because all groups are trained on. ``distributed``: the processes that train together,
+    where the caller needs them afterwards; all but the first return before the model is written. Returns the folder of the model.
     """
-    distributed = Distributed()
+    alone, distributed = distributed is None, distributed or Distributed()
     console = (console or Console()) if distributed.first else Console(quiet=True)
     if start_from is not None and not recipe.elastic.epochs:
         expected, remedy = "1 or more with --start-from", "set elastic epochs in the training YAML, or drop --start-from"
@@ -72,7 +74,8 @@ def train(
     with _room_to_write(out):
         network = _trained(recipe, source, training, validation, out, resume, whole, distributed, command, console)
         distributed.wait()
-        distributed.close()
+        if alone:
+            distributed.close()
         if not distributed.first:
             return out
         data = _describe_data(recipe, source, training, validation)
