@@ -4,8 +4,12 @@
 """
 
 import itertools
+import os
 import shutil
 import signal
+import subprocess
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -17,12 +21,12 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_harness import BEST_EFFORT, QUICK, Probe
+from ros_harness import BEST_EFFORT, QUICK, Probe, environment
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu
 
 from sentryfuse_ros.nodes.messages import to_time
-from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.paths import executable_path, model_path
 
 
 def test_namespace_node_name_and_remapping(ros, start):
@@ -42,6 +46,16 @@ def test_a_cache_that_cannot_be_written_is_named_with_what_it_costs(probe, start
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     node = start(*QUICK)
     probe.wait_log(node, "every start measures these times again", str(tmp_path / "file"), "XDG_CACHE_HOME", "active at")
+
+
+def test_the_node_starts_without_a_console(probe):
+    command = [sys.executable, str(executable_path("fuse_node")), "--ros-args", "-p", "autostart:=false"]
+    process = subprocess.Popen(command, env=environment(), preexec_fn=partial(os.close, 2))
+    try:
+        assert probe.lifecycle_state() == "unconfigured"
+    finally:
+        process.terminate()
+        assert process.wait(180) == 0
 
 
 def test_arguments_that_ros_does_not_read_are_named(probe, start):
