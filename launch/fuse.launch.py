@@ -18,6 +18,7 @@ SHIPPED_PARAMETERS = os.path.join(SHARE, "config", "fuse.yaml")
 RESPAWN_DELAY_S = 1.0
 SENSORS = ("camera", "imu", "audio", "lidar")
 SWITCHES = ("use_sim_time", "autostart", "respawn")
+LEVELS = ("debug", "info", "warn", "error", "fatal")
 FALLS_BACK = "If empty, the value in the parameter file is used"
 ARGUMENTS = {  # name: (default, description)
     "namespace": ("", "Namespace of the node and of its relative topics."),
@@ -40,7 +41,9 @@ def make_node(context):
     for name in SWITCHES:
         if given[name].lower() not in ("", "true", "false"):
             raise RuntimeError(f"launch argument {name}: saw {given[name]!r}, expected true or false")
-    if not os.path.exists(given["params_file"]):
+    if given["log_level"].rpartition(":=")[2].lower() not in LEVELS:  # rcl also takes LOGGER:=LEVEL
+        raise RuntimeError(f"launch argument log_level: saw {given['log_level']!r}, expected one of {', '.join(LEVELS)}")
+    if not os.path.isfile(given["params_file"]):  # launch_ros would leave out a folder, and start the node without the file
         raise RuntimeError(f"launch argument params_file: no file at {given['params_file']}")
     overrides = {name: given[name].lower() == "true" for name in ("use_sim_time", "autostart") if given[name]}
     overrides |= {name: given[name] for name in ("model", "battery_topic", "power_budget_topic") if given[name]}

@@ -49,7 +49,8 @@ class Parameter:
             item = type(self.default[0]) if self.default else str
             expected = "a list of " + ("numbers" if item is float else "texts")
             if isinstance(value, str) or not isinstance(value, Iterable):
-                raise ParameterError(f"parameter {name}", repr(value), expected)
+                # ROS 2 gives no value for an empty list, because it has no type.
+                raise ParameterError(f"parameter {name}", "nothing, or an empty list" if value is None else repr(value), expected)
             values = list(value)
             if any(isinstance(v, bool) or not isinstance(v, (int, float) if item is float else item) for v in values):
                 raise ParameterError(f"parameter {name}", repr(values), expected)

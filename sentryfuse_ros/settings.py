@@ -86,16 +86,24 @@ def sensor_default(instance: str, parameter: Parameter) -> Any:
 def check_instance_names(names: Iterable[str]) -> tuple[str, ...]:
     """The names of the sensor instances; raises ParameterError where there are none, or one cannot name a parameter block."""
     names = tuple(names)
-    taken = {p.name for p in PARAMETERS}
     if not names:
         raise ParameterError("parameter sensors", "an empty list", "at least one sensor instance")
     for name in names:
-        if not (name.isascii() and name.isidentifier()) or name in taken:
+        if not _names_a_block(name):
             allowed = "names of ASCII letters, digits and _ that begin with a letter and are not the name of a parameter"
             raise ParameterError("parameter sensors", repr(name), allowed)
     if len(set(names)) != len(names):
         raise ParameterError("parameter sensors", list(names), "each name once")
     return names
+
+
+def usable_instance_names(names: Iterable[Any]) -> tuple[str, ...]:
+    """Those that can name a parameter block, each once: what can be checked of a list that `check_instance_names` refuses."""
+    return tuple(dict.fromkeys(name for name in names if isinstance(name, str) and _names_a_block(name)))
+
+
+def _names_a_block(name: str) -> bool:
+    return name.isascii() and name.isidentifier() and name not in {p.name for p in PARAMETERS}
 
 
 def build_settings(flat: Mapping[str, Any]) -> Settings:
@@ -124,7 +132,7 @@ def check_settings(flat: Mapping[str, Any]) -> tuple[Settings, list[ParameterErr
         names = check_instance_names(values["sensors"])
     except ParameterError as error:
         errors.append(error)
-        names = ()
+        names = usable_instance_names(values["sensors"])
     sensors = []
     for name in names:
         own = {p.name: checked(p, f"{name}.{p.name}", sensor_default(name, p), name + ".") for p in SENSOR_PARAMETERS}

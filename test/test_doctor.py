@@ -102,6 +102,25 @@ def test_doctor_says_whether_the_ros_domain_can_be_used(monkeypatch, variable, l
     assert doctor_ros.check_domain().level == level
 
 
+@pytest.mark.parametrize(
+    "variable, value, level",
+    [
+        ("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF", "BAD"),
+        ("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST", "note"),
+        ("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET", None),
+        ("ROS_LOCALHOST_ONLY", "1", "note"),
+        ("ROS_LOCALHOST_ONLY", "0", None),
+    ],
+)
+def test_doctor_says_what_keeps_drivers_from_being_found(monkeypatch, variable, value, level):
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, value)
+    found = list(doctor_ros.check_discovery())
+    assert [finding.level for finding in found] == ([level] if level else [])
+    assert all(variable in finding.found and value in finding.found for finding in found)
+
+
 @pytest.mark.parametrize("verb", sorted(VERBS))
 def test_every_verb_has_help(verb, capsys):
     with pytest.raises(SystemExit) as ended:

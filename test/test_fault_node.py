@@ -101,6 +101,11 @@ def test_a_parameter_that_is_not_known_is_named(probe, start):
     assert "type_description" not in node.log()
 
 
+def test_an_input_that_nobody_publishes_is_named(probe, start):
+    node = start("-p", "input:=imu/daten", node="fault_node")
+    probe.wait_log(node, "nobody publishes on /imu/daten yet")
+
+
 def test_a_publisher_whose_type_is_not_installed_is_named_and_waited_out(probe, start, tmp_path, monkeypatch):
     (tmp_path / "diagnostic_msgs").mkdir()
     (tmp_path / "diagnostic_msgs" / "__init__.py").write_text("raise ImportError('not installed')\n")

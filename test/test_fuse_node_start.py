@@ -4,26 +4,29 @@
 """
 
 import itertools
+import os
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("rclpy", reason="no ROS 2 in this environment")
 
+from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from ros_harness import BEST_EFFORT, QUICK, Probe
+from ros_harness import BEST_EFFORT, QUICK, Probe, environment
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, Imu
 
 from sentryfuse_ros.nodes.messages import to_time
-from sentryfuse_ros.paths import model_path
+from sentryfuse_ros.paths import executable_path, model_path
 
 
 def test_namespace_node_name_and_remapping(ros, start):
@@ -74,6 +77,16 @@ def test_a_change_that_another_callback_refuses_is_not_applied(ros):
     """Humble has no callback for what was set; the node relies on being asked last."""
     said = subprocess.run([sys.executable, "-c", REFUSING], capture_output=True, text=True)
     assert said.stdout.splitlines() == ["0.5 False None", "0.2 True 0.2", "0.4 False 0.2"], said.stderr
+
+
+def test_the_node_starts_without_a_console(probe):
+    command = [sys.executable, str(executable_path("fuse_node")), "--ros-args", "-p", "autostart:=false"]
+    process = subprocess.Popen(command, env=environment(), preexec_fn=partial(os.close, 2))
+    try:
+        assert probe.lifecycle_state() == "unconfigured"
+    finally:
+        process.terminate()
+        assert process.wait(180) == 0
 
 
 def test_arguments_that_ros_does_not_read_are_named(probe, start):
@@ -193,6 +206,21 @@ def test_signal_ends_the_node_cleanly(without_nohup, probe, start, number):
     assert "Traceback" not in node.log() and "rror" not in node.log(), node.log()
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_further_signals_do_not_change_how_it_ends(probe, start, number):
+    node = start(*QUICK, expect_end=True)
+    probe.feed_imu()
+    probe.wait_new_prediction(lambda p: p.valid, "a prediction", node)
+
+    def ended():
+        node.process.send_signal(number)  # again and again, also while the interpreter ends
+        return not node.alive()
+
+    probe.wait("its end", ended)
+    assert node.stop() == 0, node.log()
+    assert "Traceback" not in node.log()
+
+
 def test_under_nohup_a_closed_terminal_does_not_end_the_node(probe, start):
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -258,12 +286,38 @@ def test_a_file_for_another_node_is_warned_of(probe, start, tmp_path):
     probe.wait("the warning", lambda: "saw /other_node, expected /fuse_node or /**" in node.log(), node)
 
 
-def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path):
-    (tmp_path / "bad.yaml").write_text("/**:\n\tros__parameters:\n")
+def test_of_a_recording_that_is_played_without_its_clock_the_remedy_is_use_sim_time(probe, start):
+    node = start(*QUICK)
+    probe.feed("/imu/data", Imu, lambda stamp: probe.imu(Time(sec=stamp.sec - 86_400)), 50.0)
+    probe.wait_log(node, "imu: LATE", "or use_sim_time: true if a recording is played (ros2 bag play --clock)")
+
+
+@pytest.mark.parametrize(
+    ("text", "seen", "remedy"),
+    [
+        ("/**:\n\tros__parameters:\n", "bad.yaml: saw ", "in line 2"),
+        ("sensors: [imu]\nfuse_rate_hz: 5.0\n", "bad.yaml: saw sensors without ros__parameters", "begin with '/**:'"),
+        ("fuse_node:\n  ros_parameters:\n    dwell_s: 5.0\n", "saw fuse_node without ros__parameters", "begin with '/**:'"),
+        (
+            "/**:\n  ros__parameters:\n    battery_curve_percent: [10, 20.0]\n",
+            "bad.yaml: parameter battery_curve_percent: saw [10, 20.0]",
+            "write 10.0 for 10",
+        ),
+        ("/**:\n  ros__parameters:\n    imu: {topic: }\n", "parameter imu.topic: saw no value", "leave the line out"),
+        ("/**:\n  ros__parameters:\n    sensors: [imu, 2]\n", "parameter sensors: saw ['imu', 2]", "quotes around each text"),
+    ],
+)
+def test_malformed_parameter_file_ends_the_node_with_one_line(start, tmp_path, text, seen, remedy):
+    (tmp_path / "bad.yaml").write_text(text)
     node = start("--params-file", str(tmp_path / "bad.yaml"), expect_end=True)
     assert node.process.wait(180) == 2
-    assert "cannot start: parameter file" in node.log() and "bad.yaml: saw " in node.log() and "in line 2" in node.log()
+    assert "cannot start: parameter file" in node.log() and seen in node.log() and remedy in node.log()
     assert "Traceback" not in node.log()
+
+
+def test_sensors_that_serve_no_input_of_the_model_are_named(probe, start):
+    node = start("-p", "sensors:=[imu,rear]", "-p", "rear.topic:=rear/image_raw", *QUICK)
+    probe.wait_log(node, "watched but not fused", "of that name: rear; the parameter model_input", "one of camera, imu")
 
 
 def test_whole_number_for_a_decimal_parameter_is_fine(probe, start):

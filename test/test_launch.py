@@ -150,7 +150,12 @@ def test_a_second_robot_does_not_inherit_the_topics_of_the_first(launched):
 
 @pytest.mark.parametrize(
     ("argument", "words"),
-    [("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"), ("autostart:=maybe", "autostart: saw 'maybe'")],
+    [
+        ("params_file:=/no/such.yaml", "params_file: no file at /no/such.yaml"),
+        ("params_file:=/tmp", "params_file: no file at /tmp"),
+        ("autostart:=maybe", "autostart: saw 'maybe'"),
+        ("log_level:=verbose", "log_level: saw 'verbose', expected one of debug, info, warn, error, fatal"),
+    ],
 )
 def test_wrong_argument_is_named(launched, argument, words):
     process = launched(argument)

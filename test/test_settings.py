@@ -87,6 +87,7 @@ def test_instance_named_after_a_kind_has_that_kind():
         ("sensors", ["a b"], "'a b'", "letters"),
         ("sensors", ["k\u00e4mera"], "'k\u00e4mera'", "ASCII letters"),
         ("sensors", "imu", "'imu'", "a list of texts"),
+        ("sensors", None, "an empty list", "a list of texts"),  # as ROS 2 gives one
         ("battery_curve_ratio", [0.5, "much"], "'much'", "a list of numbers"),
         ("camera.trust", True, "'on'", "off, warn, mask"),
         ("autostart", "yes", "'yes'", "true or false"),
@@ -124,6 +125,12 @@ def test_all_mistakes_are_reported_at_once():
         "parameter imu.limits.allow_zero",
     ]
     assert str(caught.value).splitlines()[0] == "4 mistakes:" and len(str(caught.value).splitlines()) == 5
+
+
+def test_a_wrong_name_of_a_sensor_hides_no_mistake_of_the_others():
+    with pytest.raises(SeveralParameterErrors) as caught:
+        build_settings({"sensors": ["a b", "imu", "imu"], "imu.timeout_s": -1})
+    assert [error.thing for error in caught.value.errors] == ["parameter sensors", "parameter imu.timeout_s"]
 
 
 def test_fuse_rate_may_exceed_the_default_poll_rate():

@@ -76,6 +76,7 @@ def check_ros() -> Iterator[Finding]:
         else:
             yield Finding(NOTE, name, f"not installed: {loss}")
     yield check_domain()
+    yield from check_discovery()
 
 
 def check_rclpy(ros: RosInstallation) -> Iterator[Finding]:
@@ -103,6 +104,20 @@ def check_domain() -> Finding:
         found = f"{domain}: Linux gives the ports of domains above {SAFE_DOMAINS.stop - 1} to other programs"
         return Finding(NOTE, "ROS_DOMAIN_ID", found, f"choose 0 to {SAFE_DOMAINS.stop - 1}")
     return Finding(OK, "ROS_DOMAIN_ID", variable)
+
+
+def check_discovery() -> Iterator[Finding]:
+    """What keeps the node from finding drivers, so that their sensors stay NEVER_SEEN."""
+    reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
+    if reach == "OFF":
+        found = "ROS_AUTOMATIC_DISCOVERY_RANGE is OFF: nodes find no others, not even on this machine"
+        yield Finding(BAD, "discovery", found, "unset it, or set it to SUBNET")
+    elif reach not in ("", "SUBNET", "SYSTEM_DEFAULT"):  # rcl takes a value that it does not know for LOCALHOST
+        found = f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}: nodes of other machines are not found"
+        yield Finding(NOTE, "discovery", found, "set it to SUBNET if drivers run there")
+    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
+        found = "ROS_LOCALHOST_ONLY is 1: nodes of other machines are not found"
+        yield Finding(NOTE, "discovery", found, "unset it if drivers run there")
 
 
 def check_transport() -> Iterator[Finding]:

@@ -66,7 +66,8 @@ def read_captions(path: Path) -> CaptionCheckpoint:
             info = json.loads((file.metadata() or {}).get("sentryfuse", "{}"))
             tensors = {name: file.get_tensor(name).astype(np.float32) for name in file.keys()}  # noqa: SIM118
     except FileNotFoundError as error:
-        raise CheckpointError(f"caption head {path}", "no such file", f"{FILE} beside the model", _REMEDY) from error
+        remedy = "train one (sentryfuse train-captions), or do without captions"
+        raise CheckpointError(f"caption head {path}", "no such file", f"{FILE} beside the model", remedy) from error
     # numpy raises a TypeError for a type of tensor that it does not have, such as bfloat16.
     except (OSError, ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise CheckpointError(f"caption head {path}", reason_of(error), "a whole safetensors file", _REMEDY) from error

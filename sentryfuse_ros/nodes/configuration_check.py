@@ -91,7 +91,12 @@ def _check_sensor(sensor: SensorSettings) -> None:
     if not sensor.msg_type:
         raise ParameterError(f"parameter {sensor.name}.type", "''", "the type of its topic, as `ros2 topic type` gives it")
     if not kind.reads(sensor.msg_type):
-        raise ParameterError(f"parameter {sensor.name}.type", repr(sensor.msg_type), "one of " + ", ".join(kind.msg_types))
+        raise ParameterError(
+            f"parameter {sensor.name}.type",
+            repr(sensor.msg_type),
+            "one of " + ", ".join(kind.msg_types),
+            f"or set {sensor.name}.kind, which is {kind.name}",
+        )
     try:
         message_class(sensor.msg_type)
     except ParameterError as error:

@@ -13,7 +13,7 @@ from rclpy.parameter import Parameter as RosParameter
 from ..errors import ParameterError
 from ..parameter import Parameter
 from ..parameters import PARAMETERS, SENSOR_PARAMETERS
-from ..settings import Settings, check_instance_names, check_settings, sensor_default, unknown_names
+from ..settings import Settings, check_instance_names, check_settings, sensor_default, unknown_names, usable_instance_names
 
 
 class _Declared(NamedTuple):
@@ -37,10 +37,10 @@ class DeclaredParameters:
         for parameter in PARAMETERS:
             self._declare(parameter, "", parameter.default)
         try:
-            self.sensors = check_instance_names(node.get_parameter("sensors").value)
+            self.sensors = check_instance_names(names := node.get_parameter("sensors").value)
         except ParameterError as error:
             self.problems["sensors"] = error
-            self.sensors = ()
+            self.sensors = usable_instance_names(names)
         for sensor in self.sensors:
             self._declare_sensor(sensor)
 

@@ -31,6 +31,7 @@ from .spin import run
 
 FLUSH_PERIOD_S = 0.005
 CONNECT_PERIOD_S = 0.2
+DISCOVERY_S = 2.0  # after which a publisher that is not known is worth a word
 FOREVER_S = 1e9
 
 
@@ -46,6 +47,7 @@ class FaultNode(Node):
         self._output: str = self.get_parameter("output").value or self._input.rstrip("/") + "_faulty"
         if resolve_topic(self, "input", self._input) == resolve_topic(self, "output", self._output):
             raise ParameterError("parameter output", repr(self._output), "a topic other than the input")
+        self._waits_in_silence = True
         self._steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._begin_ns = time.monotonic_ns()
         self._injector = Injector((), self._stamp_at)
@@ -155,6 +157,10 @@ class FaultNode(Node):
             if self._publisher is not None:
                 self.destroy_timer(self._timer)
                 self._timer = self._make_timer()
+            elif self._waits_in_silence and self._now_s() > DISCOVERY_S:
+                self._waits_in_silence = False
+                topic = resolve_topic(self, "input", self._input)
+                self.get_logger().warning(f"nobody publishes on {topic} yet, and the node waits for a publisher; is input right?")
         else:
             self._flush()
 

@@ -177,6 +177,11 @@ class FuseNode(LifecycleNode):
                 self.get_logger().warning(
                     f"model input {name} has no sensor and will count as absent; set parameter model_input of a sensor to {name}"
                 )
+        if watched := [sensor.name for sensor in settings.sensors if sensor.model_input not in engine.modalities]:
+            self.get_logger().info(
+                f"watched but not fused, because the model has no input of that name: {', '.join(watched)}; the parameter "
+                f"model_input of a sensor names the input that it serves, one of {', '.join(engine.modalities)}"
+            )
         if unjudged := pipeline.robot_sensors.unjudged:
             self.get_logger().info(
                 f"the model has no trust table for {', '.join(unjudged)}, so plausible but wrong data of these sensors "

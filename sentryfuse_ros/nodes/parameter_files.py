@@ -3,10 +3,12 @@ nodes, and keys that come twice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from ..errors import ParameterError
 from ..parameter_blocks import blocks, matches
+from ..settings import flatten, read_yaml
 from ..yaml_files import RepeatedKeyError, load_yaml
 
 
@@ -32,14 +34,33 @@ def warnings_on_files(arguments: Sequence[str], node: str) -> list[str]:
 
 
 def mistakes_in_files(arguments: Sequence[str]) -> list[str]:
-    """Why a `--params-file` cannot be read, for each of which that is so. rcl says so without the line."""
+    """What keeps rcl from reading the `--params-file`s. Its own words name no line, no parameter or no remedy."""
     texts = []
     for path in _params_files(arguments):
         try:
-            load_yaml(path, "parameter file", "correct it, or give another --params-file")
+            tree = load_yaml(path, "parameter file", "correct it, or give another --params-file")
+            if tree is None:  # rcl accepts an empty file
+                continue
+            read_yaml(path)
         except ParameterError as error:
             texts.append(str(error))
+            continue
+        texts += [f"parameter file {path}: {error}" for _, block in blocks(tree) for error in _refused_values(block or {})]
     return texts
+
+
+def _refused_values(block: Mapping[str, Any]) -> Iterator[ParameterError]:
+    """The values of a block that are none to rcl, whatever the parameter."""
+    for name, value in flatten(block).items():
+        thing = f"parameter {name}"
+        if value is None:
+            yield ParameterError(thing, "no value", "one", "write '' for an empty text, or leave the line out")
+        elif isinstance(value, list):
+            types = {type(item) for item in value}
+            if types == {int, float}:
+                yield ParameterError(thing, value, "only numbers with a decimal point, or only without", "write 10.0 for 10")
+            elif len(types) > 1 or not types <= {bool, int, float, str}:
+                yield ParameterError(thing, value, "a list of values of one type", "put quotes around each text")
 
 
 def _params_files(arguments: Sequence[str]) -> Iterator[str]:

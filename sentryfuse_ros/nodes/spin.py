@@ -80,4 +80,5 @@ def run(make_node: Callable[[], Node], args: list[str] | None = None) -> int:
                 node.leave(lambda: executor.spin_once(timeout_sec=0.05))
             node.destroy_node()
         rclpy.try_shutdown()
+        STOP.ignore()
     return 0

@@ -36,6 +36,12 @@ class StopSignals:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
+    def ignore(self) -> None:
+        """Ignore these signals from now on, because the process is about to end. The interpreter takes its handlers away before
+        that, and another signal, as a service manager and `ros2 launch` send it together, would kill the process on its way."""
+        for number in NUMBERS:
+            signal.signal(number, signal.SIG_IGN)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self.name = signal.Signals(number).name
         if self._raises:

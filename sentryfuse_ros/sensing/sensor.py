@@ -290,6 +290,8 @@ class Sensor:
             self.status = replace(self.status, reason=f"{self.status.reason}: {self.error}")
         elif self._is_clock_trouble(self.status):
             remedy = f"set {self.name}.trust_stamps: false if its stamps are not of this clock"
+            if self.status.state == State.LATE and now_arrival_ns != now_node_ns:  # the two are one in simulated time
+                remedy += ", or use_sim_time: true if a recording is played (ros2 bag play --clock)"
             self.status = replace(self.status, reason=f"{self.status.reason}; {remedy}")
         if self.trust is not None:
             self.status = self.trust.apply(self.status)
