@@ -92,6 +92,13 @@ def test_overhead_and_numbers_that_are_not_finite_are_caught():
     assert any("an overhead of 30 ms" in b for b in s.promises_broken) and any("not finite" in b for b in s.promises_broken)
 
 
+@pytest.mark.parametrize(("speed", "kept"), [(0.5, False), (1.0, False), (2.0, True)])
+def test_no_overhead_is_promised_for_a_recording_that_is_played_faster(speed, kept):
+    rows = statuses({(2.3, 5.15): "STALE"})
+    made = [replace(p, overhead_ms=30.0) for p in predictions(rows)]
+    assert summarise(made, rows, [OFF], delivered(OFF), replace(LIMITS, speed=speed), 10.0).promises_kept == kept
+
+
 def test_no_predictions_is_a_broken_promise():
     s = summarise([], [], [], DeliveryLog(), LIMITS, 1.0)
     assert s.predictions == 0 and s.max_gap_s is None and s.promises_broken == ("no predictions came",)

@@ -36,8 +36,8 @@ def transport_environment(domain_id: int | None, large_messages: bool = True) ->
         env["ROS_DOMAIN_ID"] = str(domain_id)
     if env.get("ROS_DISTRO") == "humble":
         env.setdefault("ROS_LOCALHOST_ONLY", "1")
-    else:
-        env.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+    elif env.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF") == "OFF":  # with which not even the processes of a run find each other
+        env["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
     env.setdefault("OMP_NUM_THREADS", "1")
     return env
 

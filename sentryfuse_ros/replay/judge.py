@@ -39,7 +39,7 @@ class SensorLimits:
 class Limits:
     """What is promised for a run; `overhead_ms` is the limit of the 99th percentile of the overhead.
 
-    speed: of the playback. At half of it, a fuse period lasts twice as long on the wall clock.
+    speed: of the playback. At half of it, a fuse period lasts twice as long on the wall clock. Above 1, no overhead is promised.
     """
 
     fuse_period_s: float

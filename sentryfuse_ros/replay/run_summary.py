@@ -173,7 +173,8 @@ def broken_promises(
         broken.append(
             f"a gap of {max_gap_s:g} s between two predictions or after the last, where at most {limits.gap_s:g} s are promised"
         )
-    if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms:
+    # Played faster, the node still polls by the wall clock, so that its ticks are late by the clock of the recording.
+    if overhead_ms_p99 is not None and overhead_ms_p99 > limits.overhead_ms and limits.speed <= 1.0:
         broken.append(
             f"an overhead of {overhead_ms_p99:g} ms (99th percentile), where at most {limits.overhead_ms:g} ms are promised"
         )
