@@ -11,8 +11,8 @@ from stream_maker import STEM
 from sentryfuse_ros.cli import bench_streaming, main
 from sentryfuse_ros.datasets.utd_mhad import SPLIT
 from sentryfuse_ros.evaluation.caption_figures import STREAMED_KEYS, read_streamed_captions
-from sentryfuse_ros.evaluation.people_streams import people_streams
-from sentryfuse_ros.evaluation.stream_accuracy import kept_interval
+from sentryfuse_ros.evaluation.people_streams import PAN_ONSET, CameraMotion, people_streams, whole_pixels
+from sentryfuse_ros.evaluation.stream_accuracy import _score, _Tally, kept_interval
 from sentryfuse_ros.model.checkpoint import read_checkpoint
 from sentryfuse_ros.paths import model_path
 from sentryfuse_ros.reporting.streaming_page import MARK, streaming_parts
@@ -237,6 +237,21 @@ def test_the_rooms_of_a_recording_count_as_one_recording_in_the_interval():
     assert kept_interval(*seen_four_times) == pytest.approx((low, high))  # the same answers again tell nothing new
     independent = kept_interval(*seen_four_times[:2], np.arange(240))
     assert independent[1] - independent[0] < 0.6 * (high - low)
+
+
+def test_a_slow_pan_moves_people_steadily():
+    pan_px = CameraMotion("pan", 0.5).pan_px(PAN_ONSET + 6, np.random.default_rng(0))
+    right = whole_pixels(np.abs(pan_px))[PAN_ONSET - 1 :]
+    assert right == [0, 1, 1, 2, 2, 3, 3]  # a step at every second picture, as the room has it
+    assert whole_pixels(-np.abs(pan_px))[PAN_ONSET - 1 :] == [0, 0, -1, -1, -2, -2, -3]
+
+
+def test_switches_are_counted_by_the_time_between_pictures():
+    flops, windows, dense = np.array([4.0, 1, 1, 1, 1]), np.array([4, 1, 1, 1, 1]), np.array([True, *[False] * 4])
+    branches, low = np.array([2, 1, 2, 1, 1]), np.ones(5, bool)
+    tally = _Tally([True], [low], [windows], [flops], [low], [branches], [dense])
+    score = _score(tally, np.array([True]), np.array([0]), 10.0, 4)
+    assert score.switches_per_s == pytest.approx(2 / 0.3, abs=1e-3)  # the first picture, which is always whole, is left out
 
 
 def test_one_run_measures_both_models_and_shows_them_beside_one_another_on_console_and_page(people, capsys, monkeypatch):

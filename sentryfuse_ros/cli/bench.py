@@ -115,9 +115,7 @@ def _latency(args: argparse.Namespace) -> tuple[str, Mapping[str, Any]]:
     from ..reporting.latency_table import latency_table
     from ..runtime.engine import Engine
     from ..runtime.plan_costs import choose_by_time
-    from ..runtime.process_memory import keep_large_buffers
 
-    keep_large_buffers()  # as a node does
     engine = Engine.load(model_path(args.model), args.device, args.threads)
     if args.budget == "time":
         try:

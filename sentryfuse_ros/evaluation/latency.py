@@ -14,7 +14,6 @@ from .. import __version__
 from ..machine import machine
 from ..runtime.engine import Engine
 from ..runtime.plan_costs import noise_window, time_plans
-from ..runtime.process_memory import use_large_pages
 from .rivals import OtherInstallation, plain_network
 
 REPORTED_RATIOS = {"r50": 0.5, "r70": 0.7, "r90": 0.9}  # in the summary, where the model has these levels
@@ -70,8 +69,6 @@ def measure_latency(engine: Engine, rounds: int, threads: int, before: Path | No
     absences = ["", *(names if len(names) > 1 else ())]
     masks = [[name != missing for name in names] for missing in absences]
     plans = [engine.choice(mask, level) for mask in masks for level in levels]
-    engine.warm()
-    use_large_pages()  # as a node does
     seconds = time_plans(engine, [noise_window(engine)], plans, rounds)  # (rounds, plans)
     lower, middle, upper = 1e3 * np.quantile(seconds, (0.25, 0.5, 0.75), axis=0)
     by_mask = seconds.reshape(rounds, len(masks), len(levels))

@@ -82,12 +82,19 @@ def people_streams(
             rooms = render_rooms(room, size)
         else:
             rooms = torch.cat([render_rooms(room, size, torch.tensor([float(px)])) for px in pan])
-            people = torch.stack([_moved(picture, round(float(px))) for picture, px in zip(people, pan)])
+            people = torch.stack([_moved(picture, px) for picture, px in zip(people, whole_pixels(pan))])
         pictures = measured(torch.where(people > 0, people, rooms), random).numpy()[:, None]
         speed = _joint_speed(frames, start, stop)[index.numpy() - start]
         low = np.full(len(index), True) if steady_pictures else speed < LOW_MOTION_M_S
         turn = motion.turn_rad_s(pan, rate_hz, size[0])
         yield PeopleStream(pictures, int(number), int(frames.labels[number]), int(frames.subjects[number]), low, turn)
+
+
+def whole_pixels(pan_px: np.ndarray) -> list[int]:
+    """By how many pixels people are moved where the room is moved by ``pan_px`` (T,). Halves are rounded up, not to the nearest
+    even number, so that a steady pan moves them steadily."""
+    whole: list[int] = np.floor(pan_px + 0.5).astype(int).tolist()
+    return whole
 
 
 def _moved(picture: torch.Tensor, px: int) -> torch.Tensor:

@@ -117,7 +117,8 @@ def _score(tally: _Tally, reference: np.ndarray, members: np.ndarray, rate_hz: f
     dense_flops = max(float(f[0]) for f in tally.flops)
     branches = [b[1:] for b in tally.branches if len(b) > 1]
     shares = branch_share(np.concatenate(branches), rate_hz)
-    switches = sum(int(np.count_nonzero(np.diff(b))) for b in branches) / sum(len(b) for b in branches) * rate_hz
+    intervals = max(sum(len(b) - 1 for b in branches), 1)
+    switches = sum(int(np.count_nonzero(np.diff(b))) for b in branches) / intervals * rate_hz
     low_kept, high_kept = kept_interval(correct, reference, members)
     return StreamScore(
         accuracy=_round(correct.mean()),

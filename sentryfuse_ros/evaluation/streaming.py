@@ -59,7 +59,7 @@ def headline(summaries: Mapping[str, Mapping[str, float]], tokens: Mapping[str, 
 
     summaries, tokens: by model, its summary and the patches of one of its pictures.
     """
-    sized = {k: v for name, summary in summaries.items() for k, v in summary.items() if f"_{tokens[name]}" in k}
+    sized = {k: v for name, summary in summaries.items() for k, v in summary.items() if str(tokens[name]) in k.split("_")}
     return {**next(iter(summaries.values())), **sized}
 
 
