@@ -54,6 +54,27 @@ def test_the_heap_moves_into_large_pages_without_growing_or_changing():
     assert after_kb > before_kb + 16384 > once_kb
 
 
+@pytest.mark.skipif(not collapses(), reason="needs Linux 6.1 with large pages switched on")
+def test_the_heap_of_an_active_node_moves_into_large_pages(probe, start):
+    if not large_pages_to_be_had():
+        pytest.skip("this machine has no large page to give")
+    node = start()
+    probe.wait_log(node, "active at")
+    smaps = Path(f"/proc/{node.process.pid}/smaps_rollup")
+
+    def large_kb():
+        return next(int(line.split()[1]) for line in smaps.read_text().splitlines() if line.startswith("AnonHugePages:"))
+
+    probe.wait("the heap in large pages", lambda: large_kb() > 16384)
+
+
+def large_pages_to_be_had():
+    """Whether the kernel gives large pages to a process that has enough to move into them."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    before_kb, _, _, after_kb, *_ = done.stdout.split()
+    return int(after_kb) > int(before_kb) + 16384
+
+
 @pytest.mark.parametrize(
     "settings",
     [
