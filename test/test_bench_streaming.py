@@ -279,6 +279,36 @@ def test_one_run_measures_both_models_and_shows_them_beside_one_another_on_conso
     assert "| measure | goal | 64 tokens | 192 tokens |" in text and all(part in text for part in parts.values())
 
 
+def test_the_times_are_measured_again_on_another_machine_and_the_rest_is_kept(people, capsys, monkeypatch):
+    model, first, again = trained(people), people / "first.json", people / "again.json"
+    monkeypatch.setattr(bench_streaming, "model_path", lambda name: model)
+    assert main(["bench", "streaming", "--model", str(model), "--quick", "--json", str(first)]) == 0
+    known = json.loads(first.read_text())
+    known["by_model"]["model"]["latency_ms"] = known["by_model"]["model"]["tick_ms"] = {}
+    known["machine"], known["summary"]["together_latency_ratio"] = {}, 1000.0
+    known["summary"]["caption_cider"] = 0.3
+    first.write_text(json.dumps(known))
+
+    assert main(["bench", "streaming", "--read", str(first), "--times", "--quick", "--json", str(again)]) == 0
+    found, before = json.loads(again.read_text()), known["by_model"]["model"]
+    after = found["by_model"]["model"]
+    for part in ("still", "steady", "moving", "recordings", "rooms", "tokens"):
+        assert after[part] == before[part]
+    assert set(after["latency_ms"]) == {"camera still", "camera panning"} and len(after["tick_ms"]) == 8
+    assert found["machine"]["cores"] and found["summary"]["caption_cider"] == 0.3
+    ratio = after["summary"]["together_latency_ratio"]
+    assert 0 < ratio == found["summary"]["together_latency_ratio"] < 1000
+    (goal,) = (row for row in found["goals"] if row["measure"] == "together: whole model, dense over stream")
+    assert goal["reached"] == {"model": f"{ratio:.2f}"}
+
+    first.write_text(json.dumps({**known, "by_model": {"model": {**before, "sha256": "0" * 64}}}))
+    capsys.readouterr()
+    assert main(["bench", "streaming", "--read", str(first), "--times", "--quick"]) == 2
+    assert "weights 000000000000" in capsys.readouterr().err
+    assert main(["bench", "streaming", "--times"]) == 2
+    assert "--read" in capsys.readouterr().err
+
+
 def test_results_that_cannot_be_read_and_options_that_do_not_fit_are_named(tmp_path, capsys):
     for text in ("", "[]", '{"summary": {}}', '{"by_model": 3}'):
         (tmp_path / "old.json").write_text(text)

@@ -47,6 +47,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write the numbers to this file as well")
     parser.add_argument("--page", type=Path, metavar="FILE", help="write the tables into this page, between its marks")
     parser.add_argument("--read", type=Path, metavar="FILE", help="show the numbers in this file and measure nothing")
+    parser.add_argument(
+        "--times", action="store_true", help="with --read: measure the times on this machine, and take the rest from the file"
+    )
 
 
 def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, Mapping[str, Any]]:
@@ -54,8 +57,10 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, 
     from ..reporting.streaming_page import check_streaming_page
     from ..reporting.streaming_table import streaming_table
 
+    if args.times and not args.read:
+        raise ParameterError("--times", "no --read", "the results that the times are to be added to", "give --read FILE")
     if args.read:
-        unused = ("model", "quick", "brief", "captions", "streamed_captions")
+        unused = ("model", "brief", "captions", "streamed_captions", *(() if args.times else ("quick",)))
         refuse_beside("--read", {"--" + name.replace("_", "-"): getattr(args, name) for name in unused})
     if args.page:
         if args.model or args.brief:
@@ -64,6 +69,8 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, 
         check_streaming_page(args.page)
     result = _read(args.read) if args.read else _measure(args, say)
     with _as_read(args.read):
+        if args.times:
+            result = _with_times(result, args.quick, say)
         return streaming_table(result), result
 
 
@@ -104,6 +111,16 @@ def _measure(args: argparse.Namespace, say: Callable[[str], None]) -> dict[str, 
     if captions is not None:
         report = replace(report, captions_of=captions.model_sha256, summary={**report.summary, **captions.summary})
     return report.to_dict()
+
+
+def _with_times(result: Mapping[str, Any], quick: bool, say: Callable[[str], None]) -> dict[str, Any]:
+    from ..evaluation.streaming import measure_times_again
+    from ..evaluation.streaming_model import QUICK, Effort
+    from ..runtime.process_memory import keep_large_buffers
+
+    keep_large_buffers()  # as a node does
+    checkpoints = {name: read_checkpoint(model_path(name)) for name in result["by_model"]}
+    return measure_times_again(result, checkpoints, QUICK if quick else Effort(), say)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 from .. import __version__
-from ..errors import CheckpointError
+from ..errors import CheckpointError, DataError
 from ..machine import machine
 from ..model.checkpoint import Checkpoint
 from ..streaming.stream_config import StreamConfig
 from ..training.stream_run import load_frames
 from .stream_goals import judged
 from .stream_set_ups import patch_tokens
-from .streaming_model import Effort, ModelReport, Say, measure_model
+from .streaming_model import Effort, ModelReport, Say, measure_model, measure_times, section_sha256
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,44 @@ def measure_streaming(checkpoints: Mapping[str, Checkpoint], effort: Effort, say
     summaries, tokens = {name: r.summary for name, r in found.items()}, {name: r.tokens for name, r in found.items()}
     return StreamingReport(
         version=__version__,
-        machine={**machine(1), "backend": "onnxruntime", "device": "cpu"},
+        machine=_machine(),
         summary=headline(summaries, tokens),
         goals=judged(summaries, tokens),
         by_model=found,
     )
+
+
+def measure_times_again(
+    known: Mapping[str, Any], checkpoints: Mapping[str, Checkpoint], effort: Effort, say: Say
+) -> dict[str, Any]:
+    """The results of an earlier run, as `StreamingReport.to_dict` gives them, with the times of this machine in place of those in
+    them. What else they hold does not depend on the machine.
+
+    ``checkpoints``: those of its models, by their names. Raises DataError without UTD-MHAD or where the results are of other
+    weights, CheckpointError where a model does not stream.
+    """
+    configs = {name: _stream_config(name, checkpoint) for name, checkpoint in checkpoints.items()}
+    for name, checkpoint in checkpoints.items():
+        found, own = known["by_model"][name], str(checkpoint.info.get("sha256", ""))
+        if (found["sha256"], found["section_sha256"]) != (own, section_sha256(checkpoint)):
+            raise DataError(
+                f"results of model {name}", f"weights {found['sha256'][:12]}", own[:12], "measure the model with a whole run"
+            )
+    frames, by_model = load_frames(), dict(known["by_model"])
+    for name, checkpoint in checkpoints.items():
+        label = f"{name}, {patch_tokens(checkpoint)} tokens"
+        times = measure_times(checkpoint, configs[name], frames, effort, partial(_labelled, say, label))
+        summary = {**by_model[name]["summary"], **times.summary}
+        by_model[name] = {**by_model[name], "summary": summary, "latency_ms": times.latency_ms, "tick_ms": times.tick_ms}
+    summaries, tokens = ({name: found[part] for name, found in by_model.items()} for part in ("summary", "tokens"))
+    return {
+        **known,
+        "version": __version__,
+        "machine": _machine(),
+        "summary": {**known["summary"], **headline(summaries, tokens)},
+        "goals": judged(summaries, tokens),
+        "by_model": by_model,
+    }
 
 
 def headline(summaries: Mapping[str, Mapping[str, float]], tokens: Mapping[str, int]) -> dict[str, float]:
@@ -61,6 +94,10 @@ def headline(summaries: Mapping[str, Mapping[str, float]], tokens: Mapping[str, 
     """
     sized = {k: v for name, summary in summaries.items() for k, v in summary.items() if str(tokens[name]) in k.split("_")}
     return {**next(iter(summaries.values())), **sized}
+
+
+def _machine() -> dict[str, Any]:
+    return {**machine(1), "backend": "onnxruntime", "device": "cpu"}
 
 
 def _labelled(say: Say, label: str, doing: str) -> None:

@@ -68,6 +68,15 @@ class ModelReport:
     tick_ms: Mapping[str, float]  # see `time_ticks`
 
 
+@dataclass(frozen=True)
+class StreamTimes:
+    """What one model's streams take."""
+
+    latency_ms: Mapping[str, Mapping[str, float]]  # mean of a picture, by scene, by side
+    tick_ms: Mapping[str, float]  # see `time_ticks`
+    summary: Mapping[str, float]  # the ratios between them
+
+
 def section_sha256(checkpoint: Checkpoint) -> str:
     """Of the section `streaming` of a model's JSON, by which it shows whether results are of the stream that ships."""
     return sha256(json.dumps(checkpoint.info["streaming"], sort_keys=True).encode()).hexdigest()
@@ -90,23 +99,29 @@ def measure_model(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFra
         streams = _told(streams, len(some), "people who stand still", say)
         steady = score_streams(checkpoint, streams, {name: set_ups[name] for name in STEADY}, spec.grid_rate_hz)
         moving = _moving(checkpoint, config, frames, effort, say)
-    say("latency")
-    latency, ratios = _latencies(checkpoint, config, frames, effort)
-    say("ticks of the fuser")
-    ticks = time_ticks(checkpoint, effort.ticks_s)
+    times = measure_times(checkpoint, config, frames, effort, say)
     return ModelReport(
         sha256=str(checkpoint.info.get("sha256", "")),
         section_sha256=section_sha256(checkpoint),
         tokens=patch_tokens(checkpoint),
         recordings=len(chosen),
         rooms=effort.rooms,
-        summary={**_summary(still, steady, moving), **ratios, **_tick_ratios(ticks)},
+        summary={**_summary(still, steady, moving), **times.summary},
         still=still,
         steady=steady,
         moving=moving,
-        latency_ms=latency,
-        tick_ms=ticks,
+        latency_ms=times.latency_ms,
+        tick_ms=times.tick_ms,
     )
+
+
+def measure_times(checkpoint: Checkpoint, config: StreamConfig, frames: DepthFrames, effort: Effort, say: Say) -> StreamTimes:
+    """Only what depends on the machine: the time of a picture and of a tick."""
+    say("latency")
+    latency, ratios = _latencies(checkpoint, config, frames, effort)
+    say("ticks of the fuser")
+    ticks = time_ticks(checkpoint, effort.ticks_s)
+    return StreamTimes(latency, ticks, {**ratios, **_tick_ratios(ticks)})
 
 
 def _told(streams: Iterator[PeopleStream], count: int, doing: str, say: Say) -> Iterator[PeopleStream]:
