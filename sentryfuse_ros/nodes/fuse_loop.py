@@ -3,7 +3,8 @@
 poll timer (steady clock) -> drain topics -> pipeline.feed -> when due: pipeline.snapshot -> worker: infer, publish
 
 Three threads: the executor's polls and takes snapshots, the worker's infers and publishes, and the metronome's takes the
-snapshots for which the first is late, because a message takes long to read. The newest snapshot wins.
+snapshots for which the first is late, because a message takes long to read. The newest snapshot wins. A fourth one moves the heap
+into large pages after the start, and ends.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from rclpy.node import Node
 from rclpy.timer import Timer
 
 from ..nanoseconds import NS_PER_S
-from ..runtime.cpu_priority import CpuPriority
+from ..runtime.cpu_priority import CpuPriority, step_back
 from ..runtime.loop_health import LoopHealth
 from ..runtime.pipeline import Pipeline
 from ..runtime.power_rails import KINDS, power_rail
@@ -48,7 +49,7 @@ WAIT_FOR_SAMPLE_S = 0.004
 WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
 LONGEST_WAIT_S = 0.1  # By the steady clock: a simulated one may stand still meanwhile, and the sample then never comes.
 # So long after the start, windows and queues are as large as they get, and the heap may be moved into large pages.
-SETTLED_S = 3.0
+SETTLED_S, MOVE_PERIOD_S = 3.0, 0.1
 RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 
 
@@ -94,7 +95,6 @@ class FuseLoop:
         self._between = True  # whether there are polls before the next tick
         self._priority = CpuPriority()
         self._arrivals = SimulatedArrivals()
-        self._pages, self._settled_s = LargePages(), math.inf
         self._subscriptions = SensorSubscriptions(node, receive_node, settings, pipeline.robot_sensors)
         self._power: PowerInputs | None = None
         self._timers: list[Timer] = []
@@ -106,6 +106,7 @@ class FuseLoop:
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
         self._ended = threading.Event()
         self._metronome = threading.Thread(target=self._take_missed_ticks, name="metronome", daemon=True)
+        self._mover = threading.Thread(target=self._use_large_pages, name="large pages", daemon=True)
 
     def start(self) -> None:
         """Subscribe and begin to poll. Where this raises, call `close`."""
@@ -124,8 +125,8 @@ class FuseLoop:
         if settings["power_measurement"] in KINDS:
             self._rail = power_rail(settings["power_measurement"], settings["power_rail"])
             self._timers.append(self._timer(RAIL_PERIOD_S, self._measure_power))
-        self._settled_s = time.monotonic() + SETTLED_S
         self._metronome.start()
+        self._mover.start()
         if settings["cpu_priority"] == "auto":
             self._priority.take()
 
@@ -146,8 +147,9 @@ class FuseLoop:
         for timer in self._timers:
             self._node.destroy_timer(timer)
         self._ended.set()
-        if self._metronome.is_alive():
-            self._metronome.join()
+        for thread in (self._metronome, self._mover):
+            if thread.is_alive():
+                thread.join()
         self._worker.stop()
         self._priority.give_back()
         self._subscriptions.destroy()
@@ -274,6 +276,13 @@ class FuseLoop:
                 self._health.fail(error)
                 self._logger.error(f"a late tick failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
 
+    def _use_large_pages(self) -> None:
+        """In a thread of its own, because the kernel waits for all cores before it moves memory: no prediction waits with it."""
+        step_back()
+        pages, wait_s = LargePages(), SETTLED_S
+        while not self._ended.wait(wait_s) and pages.step():
+            wait_s = MOVE_PERIOD_S
+
     def _fuse(self, now: Now, late_s: float, make_rows: bool = True) -> None:
         begin_s = time.monotonic()
         if make_rows:
@@ -312,10 +321,8 @@ class FuseLoop:
             self._logger.error(f"a view failed: {type(error).__name__}: {error}", throttle_duration_sec=5.0)
         if self._captions is not None:
             self._captions.offer(prediction)
-        if self._settings["warm_up"] and self._pipeline.prepare(job.tick):
-            return
-        if time.monotonic() > self._settled_s:
-            self._pages.step()
+        if self._settings["warm_up"]:
+            self._pipeline.prepare(job.tick)
 
     def _keep_picture(self, camera: str, message: bytes) -> None:
         if self._views.wants_pictures:
