@@ -207,6 +207,7 @@ def test_the_bench_reports_every_number_and_both_sides(people, capsys):
     assert len(found["tick_ms"]) == 8 and report["summary"]["tick_ratio_nobody"] > 0
     told = capsys.readouterr()
     assert "summary" in told.out and "model, 64 tokens: people who stand still" in told.err
+    assert "recordings, each in 1 room, camera still" in told.out
 
     assert main(["bench", "streaming", "--model", str(model), "--quick", "--brief", "--json", str(out)]) == 0
     brief = json.loads(out.read_text())["by_model"]["model"]
@@ -305,6 +306,9 @@ def test_the_times_are_measured_again_on_another_machine_and_the_rest_is_kept(pe
     capsys.readouterr()
     assert main(["bench", "streaming", "--read", str(first), "--times", "--quick"]) == 2
     assert "weights 000000000000" in capsys.readouterr().err
+    first.write_text(json.dumps({**known, "by_model": {"model": {**before, "section_sha256": "1" * 64}}}))
+    assert main(["bench", "streaming", "--read", str(first), "--times", "--quick"]) == 2
+    assert "section streaming 111111111111" in capsys.readouterr().err
     assert main(["bench", "streaming", "--times"]) == 2
     assert "--read" in capsys.readouterr().err
 

@@ -69,9 +69,11 @@ def measure(args: argparse.Namespace, say: Callable[[str], None]) -> tuple[str, 
         check_streaming_page(args.page)
     result = _read(args.read) if args.read else _measure(args, say)
     with _as_read(args.read):
-        if args.times:
-            result = _with_times(result, args.quick, say)
-        return streaming_table(result), result
+        table = streaming_table(result)
+    if args.times:
+        result = _with_times(result, args.quick, say)
+        table = streaming_table(result)
+    return table, result
 
 
 def write_page(args: argparse.Namespace, result: Mapping[str, Any]) -> None:

@@ -64,11 +64,14 @@ def measure_times_again(
     """
     configs = {name: _stream_config(name, checkpoint) for name, checkpoint in checkpoints.items()}
     for name, checkpoint in checkpoints.items():
-        found, own = known["by_model"][name], str(checkpoint.info.get("sha256", ""))
-        if (found["sha256"], found["section_sha256"]) != (own, section_sha256(checkpoint)):
-            raise DataError(
-                f"results of model {name}", f"weights {found['sha256'][:12]}", own[:12], "measure the model with a whole run"
-            )
+        found, own = (
+            known["by_model"][name],
+            {"sha256": checkpoint.info.get("sha256"), "section_sha256": section_sha256(checkpoint)},
+        )
+        for part, what in (("sha256", "weights"), ("section_sha256", "section streaming")):
+            if found[part] != own[part]:
+                seen, expected = f"those of {what} {found[part][:12]}", f"those of {str(own[part])[:12]}, which the model has now"
+                raise DataError(f"results of model {name}", seen, expected, "measure the model with a whole run")
     frames, by_model = load_frames(), dict(known["by_model"])
     for name, checkpoint in checkpoints.items():
         label = f"{name}, {patch_tokens(checkpoint)} tokens"

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import DataError
 from .page_parts import insert, markdown_table, read_page
-from .streaming_table import reached_in_words
+from .streaming_table import reached_in_words, streams_in_words
 
 MARK = "sentryfuse bench streaming --page: "
 WORDS = {"plain": "every picture whole"}
@@ -48,7 +48,7 @@ def streaming_parts(result: Mapping[str, Any]) -> dict[str, str]:
 
 def _still(found: Mapping[str, Any]) -> str:
     head = [
-        f"{found['recordings']} recordings in {found['rooms']} rooms each, camera still",
+        f"{streams_in_words(found)}, camera still",
         "accuracy",
         "kept",
         "same",

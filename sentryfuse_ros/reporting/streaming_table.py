@@ -17,8 +17,7 @@ def streaming_table(result: Mapping[str, Any]) -> str:
 
 
 def _of_a_model(name: str, found: Mapping[str, Any]) -> list[str]:
-    streams = f"{found['recordings']} recordings in {found['rooms']} rooms each"
-    lines = [f"{name}, {found['tokens']} tokens, {streams}, camera still", *_scores(found["still"])]
+    lines = [f"{name}, {found['tokens']} tokens: {streams_in_words(found)}, camera still", *_scores(found["still"])]
     if found["steady"]:
         lines += ["", "people who stand still", *_scores(found["steady"])]
     for motion, scores in found["moving"].items():
@@ -27,6 +26,12 @@ def _of_a_model(name: str, found: Mapping[str, Any]) -> list[str]:
     for title, sides in {**scenes, "mean of a tick of the fuser": found["tick_ms"]}.items():
         lines += ["", title, *(f"  {side:<{SIDE_COLUMNS}} {ms:8.3f} ms" for side, ms in sides.items())]
     return lines
+
+
+def streams_in_words(found: Mapping[str, Any]) -> str:
+    """What a model was measured on, before a standing camera."""
+    rooms = found["rooms"]
+    return f"{found['recordings']} recordings, each in {rooms} {'room' if rooms == 1 else 'rooms'}"
 
 
 def _scores(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
