@@ -3,8 +3,8 @@
     python benchmarks/up_and_down.py [--cycles 1000] [--soak SECONDS] [--json benchmarks/results/up_and_down.json]
 
 One cycle is configure, activate, predictions from a live IMU, deactivate, cleanup. Everything is judged after a tenth of the
-cycles or of the soak, when caches and pools have what they keep. Exit status 1 if the number of threads or of open files changed,
-or if memory grew by more than `GROWTH_LIMIT_MB`.
+cycles or of the soak, when caches and pools have what they keep. The soak begins when the node has moved its heap. Exit status 1
+if the number of threads or of open files changed, or if memory grew by more than `GROWTH_LIMIT_MB`.
 """
 
 from __future__ import annotations
@@ -31,8 +31,10 @@ from sentryfuse_ros.evaluation.plan_memory import resident_mb
 from sentryfuse_ros.files import write_atomically
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.msg import FusedPrediction
+from sentryfuse_ros.nodes.fuse_loop import MOVER
 from sentryfuse_ros.nodes.node_process import NodeProcess, transport_environment
 from sentryfuse_ros.replay.ros_domain import free_domain
+from sentryfuse_ros.runtime.named_thread import names_of_threads
 
 MODEL = "utd_mhad_depth_imu"
 IMU_HZ = 100.0
@@ -133,6 +135,7 @@ def measure(cycles: int, soak_s: float, folder: Path, domain_id: int) -> dict[st
         if soak_s:
             for transition in UP_AND_DOWN[:2]:
                 driver.change(transition, fuser)
+            driver.until(lambda: MOVER not in names_of_threads(pid), "end of the moving of the heap", fuser)
             begin_s = next_s = time.monotonic()
             while time.monotonic() - begin_s < soak_s:
                 driver.executor.spin_once(timeout_sec=0.05)

@@ -25,6 +25,7 @@ from rclpy.timer import Timer
 from ..nanoseconds import NS_PER_S
 from ..runtime.cpu_priority import CpuPriority, step_back
 from ..runtime.loop_health import LoopHealth
+from ..runtime.named_thread import named_thread
 from ..runtime.pipeline import Pipeline
 from ..runtime.power_rails import KINDS, power_rail
 from ..runtime.process_memory import LargePages
@@ -50,6 +51,7 @@ WAIT_POLL_S = 0.0015  # How often the loop looks while it waits.
 LONGEST_WAIT_S = 0.1  # By the steady clock: a simulated one may stand still meanwhile, and the sample then never comes.
 # So long after the start, windows and queues are as large as they get, and the heap may be moved into large pages.
 SETTLED_S, MOVE_PERIOD_S = 3.0, 0.1
+MOVER = "large pages"  # the thread that moves them, which then ends
 RAIL_PERIOD_S = 0.2  # How often a power sensor of the computer is read; an INA3221 renews its value about as often.
 
 
@@ -105,8 +107,8 @@ class FuseLoop:
         self._closed = False
         self._worker = LatestJobWorker(self._infer_and_publish, self._on_inference_error)
         self._ended = threading.Event()
-        self._metronome = threading.Thread(target=self._take_missed_ticks, name="metronome", daemon=True)
-        self._mover = threading.Thread(target=self._use_large_pages, name="large pages", daemon=True)
+        self._metronome = named_thread(self._take_missed_ticks, "metronome")
+        self._mover = named_thread(self._use_large_pages, MOVER)
 
     def start(self) -> None:
         """Subscribe and begin to poll. Where this raises, call `close`."""

@@ -13,6 +13,7 @@ from rclpy.context import Context
 from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
+from ..runtime.named_thread import named_thread
 from ..runtime.process_memory import keep_large_buffers
 from .parameter_files import mistakes_in_files
 from .ros_start import start_ros
@@ -42,7 +43,7 @@ def spinning(node: Node) -> Iterator[None]:
             except ExternalShutdownException:
                 return
 
-    thread = threading.Thread(target=spin, name="collect", daemon=True)
+    thread = named_thread(spin, "collect")
     thread.start()
     try:
         yield

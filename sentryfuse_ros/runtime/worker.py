@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from .named_thread import named_thread
+
 Job = TypeVar("Job")
 
 
@@ -21,7 +23,7 @@ class LatestJobWorker(Generic[Job]):
         self._waiting: list[Job] = []  # at most one
         self._stopping = False
         self.replaced = 0  # jobs that a newer one displaced
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = named_thread(self._run, name)
         self._thread.start()
 
     def put(self, job: Job) -> None:
