@@ -26,6 +26,7 @@ from typing import Any
 
 from benchmarks.byte_parsers import FUZZED_TYPES, decode_one
 from benchmarks.fuzz import real_messages
+from sentryfuse_ros.cli.arguments import at_least_one
 from sentryfuse_ros.machine import machine
 
 MAX_BYTES = 4096  # parsers are about headers and lengths; pixels do not branch
@@ -99,7 +100,7 @@ def reduced(inputs: Sequence[bytes]) -> tuple[list[bytes], int]:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seconds", type=int, default=300, help="default: %(default)d")
+    parser.add_argument("--seconds", type=at_least_one, default=300, help="default: %(default)d")
     parser.add_argument("--corpus", type=Path, default=Path("test/fuzz_corpus.zip"), help="default: %(default)s")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers to this file")
     arguments = parser.parse_args()

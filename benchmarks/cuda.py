@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.larger_network import larger_network
+from sentryfuse_ros.cli.arguments import at_least_one
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.checkpoint import Checkpoint, read_checkpoint
 from sentryfuse_ros.model.saved import checkpoint_of, network_of
@@ -84,7 +85,7 @@ def measure(name: str, checkpoint: Checkpoint, rounds: int) -> list[dict[str, An
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--rounds", type=at_least_one, default=200)
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     if not torch.cuda.is_available():

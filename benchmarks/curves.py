@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from rosbags.typesys import Stores, get_typestore
 
+from sentryfuse_ros.cli.arguments import at_least_one
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
@@ -189,7 +190,7 @@ def draw(curves: Mapping[str, Mapping[str, Any]], path: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30, help="turns of every point (default 30)")
+    parser.add_argument("--rounds", type=at_least_one, default=30, help="turns of every point (default 30)")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     parser.add_argument("--plot", type=Path, help="also draw the curves into this file")
     arguments = parser.parse_args()

@@ -22,6 +22,7 @@ import cv2
 import numpy as np
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 
+from sentryfuse_ros.cli.arguments import at_least_one
 from sentryfuse_ros.decoders import make_decoder
 from sentryfuse_ros.preprocessing import ModalitySpec
 from sentryfuse_ros.sensor_kinds import kind_of_message
@@ -184,7 +185,7 @@ def seconds(run: Callable[[], Any], repeats: int) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=40, help="number of turns of every side (default 40)")
+    parser.add_argument("--rounds", type=at_least_one, default=40, help="number of turns of every side (default 40)")
     parser.add_argument("--json", type=Path, help="also write the numbers to this file")
     arguments = parser.parse_args()
     cv2.setNumThreads(1)

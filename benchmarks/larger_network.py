@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from sentryfuse_ros.cli.arguments import at_least_one
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.model.config import DEFAULT_RATIO_LEVELS, FuseConfig
 from sentryfuse_ros.model.fuse import SentryFuse
@@ -155,7 +156,7 @@ def measure(rounds: int, budget: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=at_least_one, default=30)
     parser.add_argument("--budget", choices=("time", "flops"), default="time")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()

@@ -38,6 +38,8 @@ def test_every_program_says_how_it_is_called(program, monkeypatch, capsys):
         ("captions", ("--time-only",), "--dataset and --drives are needed"),
         ("captions", ("--dataset", "w", "--drives", "d", "--time-only", "--json", "no.json"), "--json no.json: no such file"),
         ("stream_fidelity", (), "no clip and no --bags"),
+        *((name, ("--rounds", "0"), "saw 0, expected 1 or more") for name in ("cuda", "curves", "decode", "larger_network")),
+        ("coverage_fuzz", ("--seconds", "-1"), "saw -1, expected 1 or more"),
         ("streamed_captions", ("--model", str(FOLDER.parent / "models" / "ground_robot")), "no section streaming"),
     ],
 )

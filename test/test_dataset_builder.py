@@ -19,13 +19,13 @@ from sentryfuse_ros.bags.label_sources import read_intervals
 from sentryfuse_ros.cli import main
 from sentryfuse_ros.datasets import dataset
 from sentryfuse_ros.datasets.description import BagDescription, DatasetDescription
-from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows
+from sentryfuse_ros.datasets.extract import WindowSettings, extract_windows, ignored
 from sentryfuse_ros.datasets.splits import DEFAULT_SHARES, assign_splits
 from sentryfuse_ros.errors import BagError, DataError
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.reporting.dataset_console import sensor_lines
+from sentryfuse_ros.reporting.dataset_console import notes, sensor_lines
 from sentryfuse_ros.settings import build_settings, named_topics
 
 
@@ -218,6 +218,13 @@ def test_one_mistake_in_many_bags_is_told_once(tmp_path, bags):
         with pytest.raises(DataError) as caught:
             build(bags, labels, tmp_path / "set")
         assert str(caught.value).count(told) == 1 and f"run0 and {len(bags) - 1} more bags: " in str(caught.value)
+
+
+def test_a_label_that_is_left_out_and_does_not_occur_is_warned_of(tmp_path, bags):
+    data = build(bags, "intervals.csv", tmp_path / "set", ignore=("wood", "Wood"))
+    assert data.classes == ("sand",) and all(bag.skipped[ignored("wood")] > 0 for bag in data.bags)
+    told = [line for line in notes(data) if "--ignore" in line]
+    assert told == ["warning: --ignore left out nothing for 'Wood', which no moment has; is it spelt as in the labels?"]
 
 
 def test_a_recording_shorter_than_a_window_says_so(tmp_path):

@@ -1,6 +1,7 @@
 """The page that shows a run."""
 
 import re
+import resource
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -10,6 +11,7 @@ from run_record_maker import NAMES, made_up_record, result_of
 
 from sentryfuse_ros.bags.labels import Labels
 from sentryfuse_ros.bags.run_description import read_run_description
+from sentryfuse_ros.cli.replay import report
 from sentryfuse_ros.replay.faults import FaultScript, InjectedFault
 from sentryfuse_ros.replay.losses import losses
 from sentryfuse_ros.replay.run_record import CaptionRow, RunRecord
@@ -55,6 +57,21 @@ def written(tmp_path, record):
     RunFiles(tmp_path, tmp_path / "deep" / "report.html").write(result)
     text = (tmp_path / "deep" / "report.html").read_text(encoding="utf-8")
     return text, Checker(text), result
+
+
+def test_a_full_disk_does_not_lose_the_verdict(tmp_path, capsys):
+    result = result_of(made_up_record(LABELS, SCRIPT, 10.0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, hard))  # no file may be larger; the page is
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            report(result, RunFiles(tmp_path, tmp_path / "report.html"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    told = capsys.readouterr().out
+    assert "predictions " in told and ("promises kept" in told or "PROMISES BROKEN" in told)
+    assert (tmp_path / "summary.json").is_file() and f"timeline: {tmp_path / 'timeline.csv'}" in told and "picture" not in told
+    assert not (tmp_path / "report.html").exists()
 
 
 def test_page_is_self_contained_and_shows_the_figures(tmp_path, simulated):

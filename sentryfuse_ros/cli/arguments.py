@@ -37,6 +37,14 @@ def topics_of(entries: Sequence[str]) -> dict[str, str]:
     return topics
 
 
+def at_least_one(text: str) -> int:
+    """The type of an argument that is a whole number from 1 on."""
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"saw {number}, expected 1 or more")
+    return number
+
+
 def refuse_beside(other: str, options: Mapping[str, object]) -> None:
     """Raises ParameterError for the first of ``options`` that was given, because ``other`` would silently leave it out.
 

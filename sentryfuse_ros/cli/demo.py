@@ -13,7 +13,6 @@ from ..errors import ParameterError, SentryFuseError
 from ..paths import model_path, share_path
 from ..replay.recording_cache import Drive, Watch, cache_folder, find, make
 from ..replay.session import ReplayTask
-from ..reporting.run_console import print_summary
 from ..reporting.run_files import RunFiles
 from . import replay
 from .arguments import add_params
@@ -106,7 +105,6 @@ def run(args: argparse.Namespace) -> int:
     )
     report = args.out / "report.html"
     result = replay.replay(task, RunFiles(args.out, report), live_view=not args.headless and sys.stdout.isatty(), narrate=True)
-    print_summary(result, args.out)
     values = result.to_dict()
     if not sys.stdout.isatty():  # for a program that reads what it says
         print(json.dumps({name: values[name] for name in (*SHOWN, *(["stream"] if watches else []))}))

@@ -84,7 +84,6 @@ def run(args: argparse.Namespace) -> int:
     )
     files = RunFiles(args.out, args.html, args.json, args.mcap, args.mcap_inputs)
     result = replay(task, files, live_view=not args.headless and sys.stdout.isatty())
-    print_summary(result, args.out)
     if args.html:
         print(f"report: {args.html}")
     if args.mcap:
@@ -102,7 +101,10 @@ def require_ros() -> None:
 
 
 def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = False) -> RunResult:
-    """Play, judge and write the files; with ``narrate``, a line is printed for every change. Raises SentryFuseError."""
+    """Play, judge, write the files and print the result; with ``narrate``, a line is printed for every change.
+
+    Raises SentryFuseError, or OSError from writing.
+    """
     prepared = prepare(task)
     domain = claim_domain(task.domain_id)
     require_ros()
@@ -121,8 +123,16 @@ def replay(task: ReplayTask, files: RunFiles, live_view: bool, narrate: bool = F
         result = _play_over_ros(prepared, domain, files, show)
     if files.html:
         result = with_frames(result, prepared, frame_times(result.record.end_s))
-    files.write(result)
+    report(result, files)
     return result
+
+
+def report(result: RunResult, files: RunFiles) -> None:
+    """Write the files and print the result, which a full disk must not lose. Raises OSError or SentryFuseError after that."""
+    try:
+        files.write(result)
+    finally:
+        print_summary(result, files.out)
 
 
 def _play_over_ros(prepared: PreparedReplay, domain: RosDomain, files: RunFiles, show: Callable[[Latest], None]) -> RunResult:

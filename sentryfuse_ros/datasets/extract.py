@@ -26,7 +26,6 @@ from ..settings import SensorSettings
 FILLING = "before the first full window"
 CHANGES = "no label holds throughout the window"
 NO_LABEL = "no label there"
-IGNORED = "label ignored"
 NOTHING_LIVE = "no live sensor"
 JUMP = "before a jump of the recording's clock"
 REFUSING = (State.LATE, State.FROZEN, State.INVALID)  # the messages come, and cannot be used
@@ -78,6 +77,11 @@ class BagWindows:
     remarks: Sequence[str]
     unused: Mapping[str, str]
     faults: Mapping[str, str]
+
+
+def ignored(label: str) -> str:
+    """Why the moments of a label that the user does not want have no window."""
+    return f"label {label!r} ignored"
 
 
 def extract_windows(bag: Bag, labels: Labels, settings: WindowSettings) -> BagWindows:
@@ -243,7 +247,7 @@ class _Extraction:
         elif not label:
             self.skipped[NO_LABEL] += 1
         elif label in self._settings.ignore:
-            self.skipped[IGNORED] += 1
+            self.skipped[ignored(label)] += 1
         elif self._settings.classes and label not in self._settings.classes:
             self.skipped[f"label {label!r} is not among the classes of the recipe"] += 1
         elif not steady and self._settings.label_at == "whole":

@@ -12,6 +12,7 @@ from rich.table import Table
 from ..bags.run_description import SPLITS
 from ..datasets.class_names import look_alike
 from ..datasets.description import DatasetDescription, total
+from ..datasets.extract import ignored
 from ..datasets.splits import origins_apart
 from ..preprocessing.series import DEFAULT_MAX_GAP_S
 from ..sensing.input_source import candidates
@@ -99,6 +100,11 @@ def notes(data: DatasetDescription) -> list[str]:
             f"{border} of {data.windows} windows have a change of label in them: they have the label of their end, and are "
             "trained on only with border_windows: true in the recipe"
         )
+    lines += [
+        f"warning: --ignore left out nothing for {label!r}, which no moment has; is it spelt as in the labels?"
+        for label in data.ignore
+        if not any(ignored(label) in bag.skipped for bag in every)
+    ]
     lines += [
         f"warning: the classes {one!r} and {other!r} look alike: are they one? Correct the labels, or set classes in the recipe"
         for one, other in look_alike(data.classes)

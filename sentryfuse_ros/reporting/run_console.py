@@ -45,7 +45,7 @@ def print_setup(prepared: PreparedReplay, domain_id: int) -> None:
 
 
 def print_summary(result: RunResult, out: Path) -> None:
-    """Figures and verdicts, and the names of the files in ``out``."""
+    """Figures and verdicts, and the names of the files that are in ``out``."""
     s = result.summary
     print(
         f"predictions {s.predictions} ({s.valid_predictions} valid), longest gap {s.max_gap_s} s, "
@@ -63,7 +63,8 @@ def print_summary(result: RunResult, out: Path) -> None:
     for verdict in s.faults:
         print("  " + verdict.describe())
     print("promises kept" if s.promises_kept else "PROMISES BROKEN:\n  " + "\n  ".join(s.promises_broken))
-    print(f"timeline: {out / 'timeline.csv'}, picture: {out / 'timeline.png'}, node log: {out / 'fuse_node.log'}")
+    files = {"timeline": out / "timeline.csv", "picture": out / "timeline.png", "node log": out / "fuse_node.log"}
+    print(", ".join(f"{what}: {path}" for what, path in files.items() if path.is_file()))
 
 
 def print_scores(scores: RunScores) -> None:
