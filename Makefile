@@ -1,8 +1,9 @@
-# make demo    run the whole system on a simulated robot and write a report (70 s)
-# make test    run the linters and all tests
-# make lint    run the linters alone: ruff and mypy
-# make train   train the default model from scratch (about two and a half hours on two cores)
-# make clean   remove .venv and everything else that can be made again, except runs/
+# make demo      run the whole system on a simulated robot and write a report (70 s)
+# make test      run the linters and all tests
+# make lint      run the linters alone: ruff and mypy
+# make coverage  run all tests, and list which lines they leave out
+# make train     train the default model from scratch (about two and a half hours on two cores)
+# make clean     remove .venv and everything else that can be made again, except runs/
 #
 # Everything is installed into .venv, which the first of these commands creates. `make train` writes to runs/; it may be
 # interrupted and continues where it stopped.
@@ -16,7 +17,7 @@ JOBS ?= 2
 # nproc would take for the number of CPUs, is of each process.
 WORKERS ?= $(shell n=$$(env -u OMP_NUM_THREADS nproc 2>/dev/null || echo 2); if [ $$n -gt 8 ]; then n=8; fi; echo $$n)
 
-.PHONY: setup demo train lint test clean
+.PHONY: setup demo train lint test coverage clean
 
 setup:
 	@if command -v python3 >/dev/null; then python3 scripts/bootstrap.py; \
@@ -43,9 +44,15 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-# The tests of one file run one after the other in one process, because they may share nodes and recordings.
+# The tests of one file run one after the other in one process, because they may share nodes and recordings. test/conftest.py
+# puts the files in order.
+IN_PARALLEL := -q -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 test: lint
-	@$(BIN)/with-ros $(BIN)/pytest -q -n $(WORKERS) --dist loadfile --cov --cov-report=term
+	@$(BIN)/with-ros $(BIN)/pytest $(IN_PARALLEL)
+
+coverage: setup
+	@$(BIN)/with-ros $(BIN)/pytest $(IN_PARALLEL) --cov --cov-report=term
 
 clean:
 	rm -rf .venv build install log out .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache

@@ -6,6 +6,7 @@ import random
 import signal
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -58,6 +59,12 @@ os.environ.setdefault("MPLCONFIGDIR", os.path.join(_cache, "matplotlib"))
 def pytest_configure(config):
     """Where launch_testing is installed it registers this marker itself."""
     config.addinivalue_line("markers", "launch_test: a generate_test_description of launch_testing")
+
+
+def pytest_collection_modifyitems(items):
+    """Files of few tests first: the slowest are among them, and a parallel run is not to wait for one of them at its end."""
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: count[item.path])
 
 
 def seed():
