@@ -175,7 +175,8 @@ class OnnxBackend:
         if (place, size) not in self._pictures:
             graph = OnnxGraph()
             graph.output(self._write_tokenizer(graph, WINDOW, place, size), TOKENS)
-            session = make_session(graph, self._threads, self._providers, self._shared)
+            # Nothing is shared: ONNX Runtime lays the weights of these convolutions out anew, and would keep shared ones besides.
+            session = make_session(graph, self._threads, self._providers)
             options = self._config.tokenizer[self._config.names[place]].at_size(size)
             self._pictures[place, size] = PictureSession(session, options, self._whole_session(place, size))
         return self._pictures[place, size]
@@ -190,7 +191,7 @@ class OnnxBackend:
             return None
         graph, weights = OnnxGraph(), stem_weights(self._config, self._weights, place, size)
         graph.output(onnx_tokenizers.frame_tokenizer(graph, WINDOW, spec, options, weights, whole=True), TOKENS)
-        return make_session(graph, self._threads, self._providers, self._shared)
+        return make_session(graph, self._threads, self._providers)
 
 
 def _is_lean(options: TokenizerConfig) -> bool:
