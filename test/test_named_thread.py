@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 
 import pytest
 
@@ -23,4 +24,6 @@ def test_a_thread_has_its_name_until_it_ends():
     assert "a name of more" in names_of_threads(os.getpid())
     may_end.set()
     thread.join()
-    assert "a name of more" not in names_of_threads(os.getpid())
+    end_s = time.monotonic() + 10
+    while "a name of more" in names_of_threads(os.getpid()):  # Linux takes it off the list a little after Python
+        assert time.monotonic() < end_s
