@@ -229,24 +229,24 @@ def test_colour_image_for_a_depth_slot_is_refused():
 
 def test_camera_slots_hold_the_newest_frame_that_is_not_later():
     at = stamps(60, 30)
-    assert slot_rows(at, 2 * NS, DEPTH).tolist() == [6, 14, 21, 29, 36, 44, 51, 59]
+    assert slot_rows(at, 2 * NS, DEPTH) == [6, 14, 21, 29, 36, 44, 51, 59]
 
 
 def test_camera_slots_are_empty_before_the_first_and_after_the_last_frame():
     at = stamps(15, 30, 1.0)  # frames from 1.03 s to 1.5 s
-    index = slot_rows(at, 2 * NS, DEPTH)  # slots end at .25, .5, ... 2.0
+    index = np.array(slot_rows(at, 2 * NS, DEPTH))  # slots end at .25, .5, ... 2.0
     assert (index[:4] == -1).all() and index[4] == 6 and index[5] == 14 and index[6] == 14 and index[7] == -1
 
 
 def test_camera_slots_skip_frames_before_a_gap():
     at = np.concatenate([stamps(20, 30), stamps(10, 30, 1.5)])
-    index = slot_rows(at, int(at[-1]), DEPTH)
+    index = np.array(slot_rows(at, int(at[-1]), DEPTH))
     assert (index[index >= 0] >= 20).all() and index[-1] == 29
 
 
 def test_slow_camera_leaves_no_holes():
     at = stamps(6, 3)  # slower than the 4 Hz slots
-    assert (slot_rows(at, 2 * NS, DEPTH)[1:] >= 0).all()
+    assert min(slot_rows(at, 2 * NS, DEPTH)[1:]) >= 0
 
 
 def test_relative_depth_does_not_depend_on_distance_and_keeps_no_return_zero():
@@ -272,3 +272,54 @@ def test_series_takes_any_number_of_channels():
     spec = ModalitySpec("wheel", "series", 1.0, (10, 3))
     at = stamps(10, 10)
     np.testing.assert_allclose(model_input(spec, at, ramp(at, 3), NS)[:, 2], at / NS, atol=1e-6)
+
+
+def irregular(rng, count):
+    """Stamps (count,) at uneven distances with a pause or two, after a time of today."""
+    steps = rng.integers(0, 120_000_000, count)
+    steps[rng.random(count) < 0.05] += 600_000_000
+    return 1_790_000_000 * NS + np.cumsum(steps)
+
+
+def since_the_last_pause(stamp_ns, start_ns, end_ns, max_gap_ns):
+    """Places of the stamps in (start, end] that come after the last pause there."""
+    inside = [i for i, t in enumerate(stamp_ns.tolist()) if start_ns < t <= end_ns]
+    pauses = [i for i in inside[1:] if stamp_ns[i] - stamp_ns[i - 1] > max_gap_ns]
+    return [i for i in inside if not pauses or i >= pauses[-1]]
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_slots_are_as_they_are_defined(seed):
+    rng = np.random.default_rng(seed)
+    options = {"max_gap_s": 0.5, "max_repeat_s": float(rng.choice([0.1, 0.35]))}
+    spec = replace(DEPTH, shape=(int(rng.integers(1, 9)), 1, 6, 8), options=options)
+    at = irregular(rng, int(rng.integers(0, 60)))
+    end_ns = int(at[-1] if len(at) else NS) + int(rng.integers(-NS, NS // 2))
+    used = since_the_last_pause(at, end_ns - 2 * NS, end_ns, NS // 2)
+    slots, wanted = spec.shape[0], []
+    for k in range(slots):
+        slot_end_ns = end_ns - (slots - 1 - k) * round(2 * NS / slots)
+        before = [i for i in used if at[i] <= slot_end_ns]
+        here = before and slot_end_ns - at[before[-1]] <= max(options["max_repeat_s"], 2 / slots) * NS
+        wanted.append(before[-1] if here else -1)
+    assert slot_rows(at, end_ns, spec) == wanted
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_cells_of_a_series_are_as_they_are_defined(seed):
+    rng = np.random.default_rng(seed)
+    cells = int(rng.choice([1, 7, 20, 60]))
+    spec = ModalitySpec("motor", "series", 2.0, (cells, 2), mean=(0.5, 0.0), std=(2.0, 1.0))
+    at = irregular(rng, int(rng.integers(0, 200)))
+    rows = rng.normal(size=(len(at), 2)) * (rng.random((len(at), 1)) < 0.9)
+    end_ns = int(at[-1] if len(at) else NS) + int(rng.integers(-NS // 2, NS // 2))
+    start_ns = end_ns - 2 * NS
+    means = {}
+    for i in since_the_last_pause(at, start_ns, end_ns, NS // 2):
+        means.setdefault((int(at[i] - start_ns) * cells - 1) // (2 * NS), []).append(rows[i])
+    means = {cell: np.mean(values, 0) for cell, values in means.items()}
+    wanted = np.zeros(spec.shape)
+    for cell in range(min(means, default=0), max(means, default=-1) + 1):
+        value = [np.interp(cell, sorted(means), [means[c][k] for c in sorted(means)]) for k in (0, 1)]
+        wanted[cell] = (np.array(value if any(value) else 1e-6) - (0.5, 0.0)) / (2.0, 1.0)
+    np.testing.assert_allclose(model_input(spec, at, rows, end_ns), wanted, atol=1e-6)

@@ -90,8 +90,8 @@ def mel_plan(spec: ModalitySpec) -> MelPlan:
         window,
         bank,
         np.float32(spec.options.get("log_floor", 1e-8)),
-        np.asarray(spec.mean, np.float32) if spec.mean else None,
-        np.asarray(spec.std, np.float32) if spec.std else None,
+        spec.channel_mean if spec.mean else None,
+        spec.channel_std if spec.std else None,
     )
 
 

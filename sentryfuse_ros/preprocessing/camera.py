@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import DecodeError
-from .frame_slots import slot_rows
+from .frame_slots import filled_slots
 from .spec import ModalitySpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -86,19 +86,15 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
 
     Depth is normalised only where there is a return; pixels without a return stay 0.
     """
-    index = slot_rows(row_stamp_ns, end_ns, spec)
-    filled = index >= 0
-    out = np.zeros(spec.shape, np.float32)
-    if not filled.any():
-        return out
-    frames = rows[index[filled]].astype(np.float32, copy=False)  # a copy, changed in place below
-    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)[:, None, None]
-    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)[:, None, None]
+    filled, frames = filled_slots(row_stamp_ns, rows, end_ns, spec)
+    mean, std = spec.channel_mean[:, None, None], spec.channel_std[:, None, None]
     if spec.encoding != "depth_m":
         frames -= mean
         frames /= std
-        if filled.all():
+        if len(filled) == spec.shape[0]:
             return frames
+    out = np.zeros(spec.shape, np.float32)
+    if spec.encoding != "depth_m":
         out[filled] = frames
         return out
     returns = frames > 0

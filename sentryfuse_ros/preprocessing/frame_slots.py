@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+
 import numpy as np
 
 from ..nanoseconds import NS_PER_S
-from .series import DEFAULT_MAX_GAP_S, rows_since_gap
+from .series import DEFAULT_MAX_GAP_S
 from .spec import ModalitySpec
 
 DEFAULT_MAX_REPEAT_S = 0.25
 
 
-def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
-    """For each of the K slots of a window the index of its row, or -1 where the slot is empty: (K,) int64.
+def slot_rows(row_stamp_ns: np.ndarray, end_ns: int, spec: ModalitySpec) -> list[int]:
+    """For each of the K slots of a window the index of its row, or -1 where the slot is empty. Stamps must be sorted.
 
-    Slot k ends at end - window + (k + 1) window / K and holds the newest row that is not later.
+    Slot k ends at end - window + (k + 1) window / K and holds the newest row that is not later. Rows before a silence are not
+    used.
     """
-    slots = spec.shape[0]
-    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
-    used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
-    slot_end_ns = int(end_ns) - np.arange(slots - 1, -1, -1) * round(spec.window_s * NS_PER_S / slots)
-    index = np.searchsorted(row_stamp_ns[used], slot_end_ns, side="right") - 1 + used.start
-    held = np.maximum(index, used.start)
-    if used.stop <= used.start:
-        return np.full(slots, -1)
+    slots, window_ns = spec.shape[0], round(spec.window_s * NS_PER_S)
+    slot_ns, gap_ns = round(spec.window_s * NS_PER_S / slots), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S) * NS_PER_S
     # A frame is repeated for at least the length of a slot, so that a camera slower than the slots leaves no holes.
     max_repeat_ns = max(spec.options.get("max_repeat_s", DEFAULT_MAX_REPEAT_S), spec.window_s / slots) * NS_PER_S
-    empty = (index < used.start) | (slot_end_ns - row_stamp_ns[held] > max_repeat_ns)
-    return np.where(empty, -1, index)
+    # A window has few frames, for which Python is faster than numpy.
+    begin, stop = bisect_right(row_stamp_ns, int(end_ns) - window_ns), bisect_right(row_stamp_ns, int(end_ns))
+    stamps = row_stamp_ns[begin:stop].tolist()
+    after_gap = next((i for i in range(len(stamps) - 1, 0, -1) if stamps[i] - stamps[i - 1] > gap_ns), 0)
+    rows = []
+    for slot_end_ns in range(int(end_ns) - (slots - 1) * slot_ns, int(end_ns) + 1, slot_ns):
+        newest = bisect_right(stamps, slot_end_ns) - 1
+        here = newest >= after_gap and slot_end_ns - stamps[newest] <= max_repeat_ns
+        rows.append(begin + newest if here else -1)
+    return rows
+
+
+def filled_slots(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> tuple[list[int], np.ndarray]:
+    """The slots of a window that have a frame, n of them, and their frames (n, C, H, W) float32, copied."""
+    found = slot_rows(row_stamp_ns, end_ns, spec)
+    filled = [slot for slot, row in enumerate(found) if row >= 0]
+    return filled, rows[[found[slot] for slot in filled]].astype(np.float32, copy=False)

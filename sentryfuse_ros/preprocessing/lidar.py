@@ -26,7 +26,7 @@ from math import ceil, pi, radians, tan
 import numpy as np
 
 from ..errors import DecodeError, ParameterError
-from .frame_slots import slot_rows
+from .frame_slots import filled_slots
 from .spec import ModalitySpec
 
 CHANNELS = ("range", "height", "count", "intensity", "relief")
@@ -214,14 +214,15 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
 
     Cells without points and empty slots are exactly zero.
     """
-    index = slot_rows(row_stamp_ns, end_ns, spec)
-    filled = index >= 0
+    filled, frames = filled_slots(row_stamp_ns, rows, end_ns, spec)
+    empty = ~(frames[:, :1] > 0)
+    frames -= spec.channel_mean[:, None, None]
+    frames /= spec.channel_std[:, None, None]
+    np.copyto(frames, 0.0, where=empty)
+    if len(filled) == spec.shape[0]:
+        return frames
     out = np.zeros(spec.shape, np.float32)
-    if filled.any():
-        frames = rows[index[filled]]
-        mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32)[:, None, None]
-        std = np.asarray(spec.std or [1.0] * spec.channels, np.float32)[:, None, None]
-        out[filled] = np.where(frames[:, :1] > 0, (frames - mean) / std, 0.0)
+    out[filled] = frames
     return out
 
 

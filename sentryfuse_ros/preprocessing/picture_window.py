@@ -53,13 +53,11 @@ def picture_window(
     row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec, known: Known, source: Source
 ) -> PictureWindow:
     """From frames (k, C, H, W) of `camera.camera_frame` at sorted stamps (k,) [ns] and what the stream knows already."""
-    slots = slot_rows(row_stamp_ns, end_ns, spec)
-    wanted = np.unique(slots[slots >= 0])
-    wanted = wanted[row_stamp_ns[wanted] > known.newest_ns]
+    wanted = sorted({row for row in slot_rows(row_stamp_ns, end_ns, spec) if row >= 0 and row_stamp_ns[row] > known.newest_ns})
     # A picture between two slots may fall into one of them at one tick and into none at the next.
     apart_ns, last_ns, index = APART_SHARE * spec.window_s / spec.shape[0] * NS_PER_S, known.newest_ns, []
-    newest_ns = int(row_stamp_ns[wanted[-1]]) if len(wanted) else 0
-    for i in wanted.tolist():
+    newest_ns = int(row_stamp_ns[wanted[-1]]) if wanted else 0
+    for i in wanted:
         stamp_ns = int(row_stamp_ns[i])
         if stamp_ns == newest_ns or (newest_ns - stamp_ns >= apart_ns and (last_ns < 0 or stamp_ns - last_ns >= apart_ns)):
             index.append(i)

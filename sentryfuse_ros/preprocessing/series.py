@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -23,10 +24,23 @@ REST = 1e-6  # in the unit of the rows; too small to matter, and not 0
 
 def rows_since_gap(row_stamp_ns: np.ndarray, start_ns: int, end_ns: int, max_gap_s: float) -> slice:
     """Rows with start < stamp <= end after the last silence longer than ``max_gap_s``. Stamps must be sorted."""
-    first, last = row_stamp_ns.searchsorted((start_ns, end_ns), side="right")
+    first, last = row_stamp_ns.searchsorted((start_ns, end_ns), side="right").tolist()
+    return slice(_after_gap(row_stamp_ns, first, last, max_gap_s), last)
+
+
+def _after_gap(row_stamp_ns: np.ndarray, first: int, last: int, max_gap_s: float) -> int:
+    """The first of the rows ``first`` to ``last`` - 1 after the last silence among them."""
     used = row_stamp_ns[first:last]
-    gaps = np.flatnonzero(used[1:] - used[:-1] > max_gap_s * NS_PER_S)
-    return slice(int(first + gaps[-1] + 1) if len(gaps) else int(first), int(last))
+    gaps = np.flatnonzero(used[1:] - used[:-1] > int(max_gap_s * NS_PER_S))  # an int, or all stamps would be made floats
+    return first + int(gaps[-1]) + 1 if len(gaps) else first
+
+
+@lru_cache(maxsize=32)
+def _edges_ns(cells: int, window_ns: int) -> np.ndarray:
+    """From the beginning of a window to the edges of its cells [ns], int64 (cells + 1,)."""
+    edges_ns = np.arange(cells + 1) * window_ns // cells
+    edges_ns.setflags(write=False)
+    return edges_ns
 
 
 def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: ModalitySpec) -> np.ndarray:
@@ -35,40 +49,54 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     Rows that fall into one cell are averaged, which also prevents aliasing of a fast sensor. Empty cells between two rows are
     interpolated; cells before the first row and after the last one stay zero.
     """
-    cells, channels = spec.shape
-    out = np.zeros((cells, channels), np.float32)
-    start_ns = int(end_ns) - round(spec.window_s * NS_PER_S)
-    used = rows_since_gap(row_stamp_ns, start_ns, int(end_ns), spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S))
-    if used.stop <= used.start:
-        return out
+    cells, window_ns = spec.shape[0], round(spec.window_s * NS_PER_S)
+    max_gap_s = spec.options.get("max_gap_s", DEFAULT_MAX_GAP_S)
     # Cell c covers (c, c+1] cell lengths after the start. Integers keep a stamp on an edge from falling to the wrong side.
-    cell = ((row_stamp_ns[used] - start_ns) * cells - 1) // round(spec.window_s * NS_PER_S)
-    edges = np.concatenate(([0], np.flatnonzero(cell[1:] != cell[:-1]) + 1, [len(cell)]))  # np.diff takes three times as long
-    begins, counts = edges[:-1], (edges[1:] - edges[:-1])[:, None]
-    values = np.add.reduceat(rows[used].astype(np.float64, copy=False), begins, axis=0) / counts
-    filled, first, last = cell[begins], int(cell[0]), int(cell[-1])
-    if len(filled) == last - first + 1:
-        out[first : last + 1] = values
+    upto = row_stamp_ns.searchsorted(_edges_ns(cells, window_ns) + (int(end_ns) - window_ns), side="right")
+    counts = upto[1:] - upto[:-1]
+    if counts.all() and max_gap_s * cells >= 2 * spec.window_s:  # rows of cells beside each other are not so far apart
+        values = _means(rows, upto[:-1], counts, int(upto[-1]))
+        out = values.astype(np.float32)
+        seen = out
     else:
-        # Interpolate between the filled cells before and after each; one look-up serves all channels.
-        grid = np.arange(first, last + 1)
-        before = np.searchsorted(filled, grid, side="right") - 1
-        after = np.minimum(before + 1, len(filled) - 1)
-        share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)
-        out[first : last + 1] = values[before] + share[:, None] * (values[after] - values[before])
-        out[filled] = values  # exactly, even if a neighbouring value is not finite
-    seen = out[first : last + 1]
-    seen[~seen.any(axis=1)] = REST
+        out = np.zeros(spec.shape, np.float32)
+        begin, stop = int(upto[0]), int(upto[-1])
+        begin = _after_gap(row_stamp_ns, begin, stop, max_gap_s)
+        if stop <= begin:
+            return out
+        np.maximum(upto, begin, out=upto)
+        counts = upto[1:] - upto[:-1]
+        filled = np.flatnonzero(counts)
+        first, last = int(filled[0]), int(filled[-1])
+        values = _means(rows, upto[filled], counts[filled], stop)
+        if len(filled) == last - first + 1:
+            out[first : last + 1] = values
+        else:
+            # Interpolate between the filled cells before and after each; one look-up serves all channels.
+            grid = np.arange(first, last + 1)
+            before = np.searchsorted(filled, grid, side="right") - 1
+            after = np.minimum(before + 1, len(filled) - 1)
+            share = (grid - filled[before]) / np.maximum(filled[after] - filled[before], 1)
+            out[first : last + 1] = values[before] + share[:, None] * (values[after] - values[before])
+            out[filled] = values  # exactly, even if a neighbouring value is not finite
+        seen = out[first : last + 1]
+    if not seen[:, 0].all():  # otherwise no cell is zero in every channel
+        seen[~seen.any(axis=1)] = REST
     _normalise(seen, spec)
     return out
+
+
+def _means(rows: np.ndarray, begins: np.ndarray, counts: np.ndarray, stop: int) -> np.ndarray:
+    """Means (n, C) in float64 of the rows in n cells on end, which begin at ``begins``; the last one ends before row ``stop``."""
+    return np.asarray(np.add.reduceat(rows[:stop].astype(np.float64, copy=False), begins, axis=0) / counts[:, None])
 
 
 def _normalise(cells: np.ndarray, spec: ModalitySpec) -> None:
     """Apply mean and std to cells (n, C) with data, in place."""
     if spec.mean:
-        cells -= np.asarray(spec.mean, np.float32)
+        cells -= spec.channel_mean
     if spec.std:
-        cells /= np.asarray(spec.std, np.float32)
+        cells /= spec.channel_std
 
 
 def joined_input(windows: Sequence[tuple[np.ndarray, np.ndarray]], end_ns: int, spec: ModalitySpec) -> np.ndarray:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, Any
+
+import numpy as np
 
 from ..errors import ParameterError
 from ..sensor_kinds import sensor_kind, sensor_kinds
@@ -68,6 +71,16 @@ class ModalitySpec:
         """Number of channels that ``mean`` and ``std`` cover."""
         return self.shape[1]
 
+    @cached_property
+    def channel_mean(self) -> np.ndarray:
+        """``mean`` of every channel, 0 where there is none: float32 (C,), not to be written to."""
+        return _of_channels(self.mean or [0.0] * self.channels)
+
+    @cached_property
+    def channel_std(self) -> np.ndarray:
+        """``std`` of every channel, 1 where there is none: float32 (C,), not to be written to."""
+        return _of_channels(self.std or [1.0] * self.channels)
+
     @property
     def row_shape(self) -> tuple[int, ...]:
         """Shape of one row that a decoder makes, as the window buffer keeps it."""
@@ -103,3 +116,9 @@ class ModalitySpec:
         """Inverse of `to_dict`; raises ParameterError on a missing or unknown key, or a value that its field cannot have."""
         name = values.get("name") if isinstance(values, Mapping) else None
         return build(cls, values, f"modality {name!r}" if name else "modality", _REMEDY)
+
+
+def _of_channels(values: Sequence[float]) -> np.ndarray:
+    array = np.array(values, np.float32)
+    array.setflags(write=False)  # it is shared
+    return array

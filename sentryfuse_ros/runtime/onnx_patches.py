@@ -136,8 +136,8 @@ def _centred(graph: OnnxGraph, patches: str, spec: ModalitySpec, pixels: int) ->
 
     Pixels of a picture of depths that have no return become 0.
     """
-    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).repeat(pixels)
-    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).repeat(pixels)
+    mean = spec.channel_mean.repeat(pixels)
+    std = spec.channel_std.repeat(pixels)
     off = graph.op("Sub", patches, mean)
     if spec.encoding != "depth_m":
         return off, std

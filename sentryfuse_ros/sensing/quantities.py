@@ -46,8 +46,8 @@ def newest_part(spec: ModalitySpec, x: np.ndarray) -> np.ndarray | None:
     if not spec.mean and not spec.std:
         return part
     shape = (-1, 1, 1) if kind.made_of_frames else (-1,)
-    mean = np.asarray(spec.mean or [0.0] * spec.channels, np.float32).reshape(shape)
-    std = np.asarray(spec.std or [1.0] * spec.channels, np.float32).reshape(shape)
+    mean = spec.channel_mean.reshape(shape)
+    std = spec.channel_std.reshape(shape)
     values = part * std + mean
     if not kind.made_of_frames:
         return values

@@ -143,7 +143,7 @@ class StreamedInput:
         self._tokens = {stamp_ns: self._tokens[stamp_ns] for stamp_ns in window.row_stamp_ns.tolist() if stamp_ns in self._tokens}
         if self._tokens:
             known, kept = np.fromiter(self._tokens, np.int64), list(self._tokens.values())
-            for slot, i in enumerate(slot_rows(known, window.end_ns, self.spec).tolist()):
+            for slot, i in enumerate(slot_rows(known, window.end_ns, self.spec)):
                 if i >= 0:
                     tokens[slot], seen[slot] = kept[i]
         return StreamedTokens(tokens, seen, self._use())

@@ -39,7 +39,7 @@ class CameraWindows:
 
     def ending(self, name: str, end_ns: int) -> np.ndarray:
         """Places of the pictures in the slots of the window of a recording that ends at a time (K,)."""
-        rows = slot_rows(self._recordings[name].stamp_ns, end_ns, self.spec)
+        rows = np.array(slot_rows(self._recordings[name].stamp_ns, end_ns, self.spec))
         return np.where(rows >= 0, rows + self._starts[name], -1)
 
     def drawn(self, rng: np.random.Generator, count: int) -> np.ndarray:
