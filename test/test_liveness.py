@@ -329,6 +329,18 @@ def test_messages_that_are_stamped_late_or_out_of_order_are_not_dropped():
     assert feed.send(5)[-1].dropped == 6
 
 
+@pytest.mark.parametrize("broken_too", [False, True], ids=["all regular", "with a message without stamp"])
+def test_what_was_owed_before_messages_that_were_left_out_on_purpose_is_not_dropped(broken_too):
+    feed = started(10.0)
+    feed.send(stamp_offset_s=0.065)  # stamped late, and the shorter step after it is left out
+    feed.now_ns += 3 * feed.period_ns
+    first = EPOCH + feed.now_ns
+    stamps = [first, 0, first + feed.period_ns] if broken_too else [first, first + feed.period_ns]
+    feed.now_ns += feed.period_ns
+    feed.batch([feed.now_ns] * len(stamps), stamps, [0] * len(stamps), range(len(stamps)), skipped=True)
+    assert feed.send(8)[-1].dropped == 0
+
+
 def test_a_message_without_stamp_is_not_also_counted_as_dropped():
     feed = started(100.0)
     feed.send(1, fault=PayloadFault.MALFORMED, stamp_ns=0)

@@ -7,7 +7,7 @@ from collections import deque
 
 GAP = 1.5  # a step of this many periods is nearer to two periods than to one
 SHORT = 0.6  # a step of fewer periods, which no loss can make, shows that the messages are stamped unevenly
-OWED_STAMPS = 5  # what is owed at so many stamps in a row is missing, and what is owed at fewer was late
+OWED_STAMPS = 5  # what is owed at so many stamps in a row is missing, and what is owed at fewer was late; a burst counts as one
 UNEVEN_STAMPS = 64  # stamps without a short step after which they count as even again
 MOST_EARLY = 2.0  # messages by which a driver may be ahead of its period; more would hide as many lost ones
 # Of each half message in the balance, this share is forgotten with every stamp: the period is never known exactly, and its
@@ -60,7 +60,10 @@ class MissingBalance:
         error = self._owed - round(self._owed) if self._open <= OWED_STAMPS else min(max(self._owed, -0.5), 0.5)
         self._owed -= FORGOTTEN * error
         self._owed = max(self._owed + owed, -MOST_EARLY)
-        self._newest.append(self._owed)
+        if step < SHORT:  # as inside a burst, however long, which pays back what its first message seemed to owe
+            self._newest[-1] = self._owed
+        else:
+            self._newest.append(self._owed)
         missing = math.floor(min(self._newest) + 0.5)
         if missing > 0:
             self._owed -= missing
