@@ -50,7 +50,7 @@ def test_a_file_with_one_block_for_this_node_is_fine(tmp_path):
 
 
 @pytest.mark.parametrize(("scalar", "mistakes"), [("2026-02-30", 0), ("0x_", 0), ("[" * 5000, 1)])
-def test_what_the_yaml_library_chokes_on_is_a_mistake_only_if_ros_refuses_it_and_does_not_end_the_node(tmp_path, scalar, mistakes):
+def test_what_the_yaml_library_chokes_on_is_a_mistake_if_ros_refuses_it_and_does_not_end_the_node(tmp_path, scalar, mistakes):
     path = tmp_path / "params.yaml"
     path.write_text(f"other_node:\n  ros__parameters:\n    since: {scalar}\n")
     with pytest.raises(ParameterError, match="expected valid YAML"):

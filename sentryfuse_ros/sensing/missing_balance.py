@@ -10,6 +10,7 @@ SHORT = 0.6  # a step of fewer periods, which no loss can make, shows that the m
 OWED_STAMPS = 5  # what is owed at so many stamps in a row is missing, and what is owed at fewer was late; a burst counts as one
 UNEVEN_STAMPS = 64  # stamps without a short step after which they count as even again
 MOST_EARLY = 2.0  # messages by which a driver may be ahead of its period; more would hide as many lost ones
+WHOLE = 0.2  # what is owed and no farther from a whole number is lost rather than late, where nothing later can tell
 # Of each half message in the balance, this share is forgotten with every stamp: the period is never known exactly, and its
 # error would add up.
 FORGOTTEN = 1 / 16
@@ -71,3 +72,10 @@ class MissingBalance:
         if not self._open:
             self.clear()
         return max(0, missing)
+
+    def end(self) -> int:
+        """Messages that are missing as far as can be told now, because what comes next follows nothing; nothing is owed then."""
+        missing = round(self._owed)
+        told = abs(self._owed - missing) <= WHOLE
+        self.clear()
+        return max(0, missing) if told else 0

@@ -117,7 +117,7 @@ class StampJudge:
                 return False
             self.latency_s = (newest + offset) / NS_PER_S
         if skipped:
-            self.period.skip_stamps()
+            self.dropped += self.period.skip_stamps()
         elif self.newest_ns:
             gap = first - self.newest_ns
             if alone:  # the steps inside a batch teach the period; learning from this one too would double the cost
@@ -163,7 +163,7 @@ class StampJudge:
         older: bool (n,), whether a stamp is older than the newest before it.
         """
         if skipped:
-            self.period.skip_stamps()
+            self.dropped += self.period.skip_stamps()
         at = np.flatnonzero(believable)
         if not len(at):
             self._unstamped += len(newest)
