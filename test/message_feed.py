@@ -38,13 +38,14 @@ class Feed:
             states.append(self.status())
         return states
 
-    def batch(self, arrival, stamp, fault, fingerprint):
+    def batch(self, arrival, stamp, fault, fingerprint, skipped=False):
         self.liveness.observe(
             STEADY + np.array(arrival, np.int64),
             EPOCH + int(arrival[-1]),
             np.array(stamp, np.int64),
             np.array(fault, np.uint8),
             np.array(fingerprint, np.uint64),
+            skipped,
         )
 
 

@@ -113,12 +113,22 @@ def test_doctor_says_whether_the_ros_domain_can_be_used(monkeypatch, variable, l
     ],
 )
 def test_doctor_says_what_keeps_drivers_from_being_found(monkeypatch, variable, value, level):
-    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"):
+    for name in ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY", "ROS_DISTRO"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, value)
     found = list(doctor_ros.check_discovery())
     assert [finding.level for finding in found] == ([level] if level else [])
     assert all(variable in finding.found and value in finding.found for finding in found)
+
+
+@pytest.mark.parametrize(
+    "variable, value, levels", [("ROS_LOCALHOST_ONLY", "1", ["note"]), ("ROS_DISTRO", "humble", [])], ids=["overruled", "unknown"]
+)
+def test_doctor_blames_no_range_of_discovery_that_ros_does_not_look_at(monkeypatch, variable, value, levels):
+    monkeypatch.delenv("ROS_LOCALHOST_ONLY", raising=False)
+    monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "OFF")
+    monkeypatch.setenv(variable, value)
+    assert [finding.level for finding in doctor_ros.check_discovery()] == levels
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))

@@ -108,6 +108,19 @@ def test_no_tick_is_handed_over_after_a_newer_one(loop, handed_over, monkeypatch
     assert [tick.sequence for tick in handed_over] == [1, 2]
 
 
+def test_no_picture_of_the_time_before_a_jump_is_shown_after_it(loop, monkeypatch):
+    shown = queue.Queue()
+    monkeypatch.setattr(loop._views, "publish", lambda prediction, pictures: shown.put(list(pictures)))
+    loop._pictures["camera"] = bytes(8)
+    loop._poll()
+    assert shown.get(timeout=180) == ["camera"]
+    loop.show(T0 - 100 * NS)
+    loop._poll()
+    loop.show(T0 - 100 * NS + PERIOD_NS)
+    loop._poll()
+    assert shown.get(timeout=180) == []
+
+
 def test_where_the_model_fails_the_prediction_says_so(loop, monkeypatch):
     """Memory may run out, or a library fail: then a prediction is still published in every period."""
     published, publish = queue.Queue(), loop._publishers.publish_prediction

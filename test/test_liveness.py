@@ -329,6 +329,32 @@ def test_messages_that_are_stamped_late_or_out_of_order_are_not_dropped():
     assert feed.send(5)[-1].dropped == 6
 
 
+@pytest.mark.parametrize("broken_too", [False, True], ids=["all regular", "with a message without stamp"])
+@pytest.mark.parametrize(("late_s", "dropped"), [(0.065, 0), (0.005, 0), (0.1, 1)], ids=["late", "in time", "lost"])
+def test_before_messages_that_are_left_out_on_purpose_a_late_one_is_told_from_a_lost_one(broken_too, late_s, dropped):
+    feed = started(10.0)
+    feed.send(stamp_offset_s=late_s)  # what comes after it, which would tell, is left out
+    feed.now_ns += 3 * feed.period_ns
+    first = EPOCH + feed.now_ns
+    stamps = [first, 0, first + feed.period_ns] if broken_too else [first, first + feed.period_ns]
+    feed.now_ns += feed.period_ns
+    feed.batch([feed.now_ns] * len(stamps), stamps, [0] * len(stamps), range(len(stamps)), skipped=True)
+    assert feed.send(8)[-1].dropped == dropped
+
+
+@pytest.mark.parametrize("late_s", [0.0, 0.01], ids=["even stamps", "uneven stamps"])
+def test_losses_count_also_where_only_two_messages_in_a_row_are_looked_at(late_s):
+    feed, random, lost = started(10.0), np.random.default_rng(0), 0
+    for look in range(400):
+        feed.now_ns += 4 * feed.period_ns
+        gone = random.random() < 0.2
+        stamps = EPOCH + feed.now_ns + np.array([0, (1 + gone) * feed.period_ns]) + random.uniform(0, late_s * S, 2)
+        feed.now_ns += (1 + gone) * feed.period_ns + round(late_s * S)
+        feed.batch([feed.now_ns] * 2, stamps, [0, 0], [2 * look, 2 * look + 1], skipped=True)
+        lost += gone
+    assert 0.9 * (lost - 1) <= feed.status().dropped <= lost
+
+
 def test_a_message_without_stamp_is_not_also_counted_as_dropped():
     feed = started(100.0)
     feed.send(1, fault=PayloadFault.MALFORMED, stamp_ns=0)

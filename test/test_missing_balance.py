@@ -34,6 +34,15 @@ def test_a_message_that_is_stamped_late_or_early_is_not_missing(steps):
     assert missing((*SETTLE, *steps, *SETTLE) * 50) == 0
 
 
+@pytest.mark.parametrize("size", [2, 5, 6, 10, 40])
+@pytest.mark.parametrize("inside", [0.0, 0.01, 0.4], ids=["equal stamps", "short steps", "longer steps"])
+def test_a_burst_of_any_size_pays_back_what_its_first_message_seemed_to_owe(size, inside):
+    burst = [size - (size - 1) * inside, *[inside] * (size - 1)]
+    assert missing(burst * 60) == 0
+    lost = missing([*burst * 20, 3 * size + burst[0], *burst[1:], *burst * 20])  # three whole bursts
+    assert 0.9 * 3 * size - 1 <= lost <= 3 * size
+
+
 def test_equal_stamps_hide_no_lost_message():
     assert missing([1, 0] * 20 + [4] + [1, 1] * 20) == 3
 

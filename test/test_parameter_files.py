@@ -49,15 +49,25 @@ def test_a_file_with_one_block_for_this_node_is_fine(tmp_path):
     assert warnings_on_files(arguments, "/bot/fuse_node") == []
 
 
-@pytest.mark.parametrize("scalar", ["2026-02-30", "0x_", "[" * 5000])
-def test_what_the_yaml_library_chokes_on_is_a_mistake_of_the_file_and_does_not_end_the_node(tmp_path, scalar):
+@pytest.mark.parametrize(("scalar", "mistakes"), [("2026-02-30", 0), ("0x_", 0), ("[" * 5000, 1)])
+def test_what_the_yaml_library_chokes_on_is_a_mistake_if_ros_refuses_it_and_does_not_end_the_node(tmp_path, scalar, mistakes):
     path = tmp_path / "params.yaml"
     path.write_text(f"other_node:\n  ros__parameters:\n    since: {scalar}\n")
     with pytest.raises(ParameterError, match="expected valid YAML"):
         load_yaml(path, "parameter file")
     arguments = ["fuse_node", "--ros-args", "--params-file", str(path)]
     assert warnings_on_files(arguments, "/fuse_node") == []
-    assert len(mistakes_in_files(arguments)) == 1
+    assert len(mistakes_in_files(arguments)) == mistakes
+
+
+@pytest.mark.parametrize(
+    ("value", "mistakes"),
+    [("[1e3, 2.0]", 0), ("[2024-01-01, 2024-01-02]", 0), ("~", 0), ("[a, ~]", 0), ("[1, 2.5]", 1), ("[a, yes]", 1)],
+)
+def test_a_file_that_ros_reads_is_not_blamed_for_another_mistake_on_the_command_line(tmp_path, value, mistakes):
+    path = tmp_path / "params.yaml"
+    path.write_text(f"other_node:\n  ros__parameters:\n    value: {value}\n")
+    assert len(mistakes_in_files(["fuse_node", "--ros-args", "-r", "wrong", "--params-file", str(path)])) == mistakes
 
 
 def test_a_key_that_comes_twice_is_named_with_both_lines(tmp_path):

@@ -30,6 +30,30 @@ same = all(part == bytes([i % 256]) * 1000 for i, part in enumerate(held))
 print(*before, once, kb("AnonHugePages"), kb("Rss"), more, same, BLOCKS_AT_ONCE)
 """
 
+# Prints how much of its heap a process has asked an older kernel to move, once and after it has grown and asks again [kB].
+ASKS_TWICE = """
+from pathlib import Path
+from sentryfuse_ros.runtime import process_memory
+
+def asked_kb():
+    found, size_kb = 0, 0
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.startswith("Size:"):
+            size_kb = int(line.split()[1])
+        elif line.startswith("VmFlags:") and "hg" in line.split():
+            found += size_kb
+    return found
+
+process_memory._COLLAPSE = 9999  # which this kernel does not know either
+process_memory.keep_large_buffers()
+held = [bytes(1000) for _ in range(30000)]
+process_memory.use_large_pages()
+once = asked_kb()
+held += [bytes(1000) for _ in range(30000)]
+process_memory.use_large_pages()
+print(once, asked_kb())
+"""
+
 
 def collapses() -> bool:
     """Whether this kernel moves memory into large pages at once."""
@@ -52,6 +76,13 @@ def test_the_heap_moves_into_large_pages_without_growing_or_changing():
         pytest.skip("this machine has no large page to give")
     assert more == "True" and once_kb - before_kb <= int(at_once) * 2048 * 2  # a step moves some blocks only
     assert after_kb > before_kb + 16384 > once_kb
+
+
+@pytest.mark.skipif(not collapses(), reason="needs Linux with large pages switched on")
+def test_an_older_kernel_is_asked_for_what_the_heap_has_grown_by_too():
+    done = subprocess.run([sys.executable, "-c", ASKS_TWICE], capture_output=True, text=True, check=True)
+    once_kb, again_kb = map(int, done.stdout.split())
+    assert once_kb > 16384 and again_kb > once_kb + 16384
 
 
 @pytest.mark.skipif(not collapses(), reason="needs Linux 6.1 with large pages switched on")

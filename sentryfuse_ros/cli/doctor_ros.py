@@ -108,6 +108,12 @@ def check_domain() -> Finding:
 
 def check_discovery() -> Iterator[Finding]:
     """What keeps the node from finding drivers, so that their sensors stay NEVER_SEEN."""
+    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":  # rcl then does not look at the other variable
+        found = "ROS_LOCALHOST_ONLY is 1: nodes of other machines are not found"
+        yield Finding(NOTE, "discovery", found, "unset it if drivers run there")
+        return
+    if os.environ.get("ROS_DISTRO") == "humble":  # which does not know the other variable
+        return
     reach = os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE", "")
     if reach == "OFF":
         found = "ROS_AUTOMATIC_DISCOVERY_RANGE is OFF: nodes find no others, not even on this machine"
@@ -115,9 +121,6 @@ def check_discovery() -> Iterator[Finding]:
     elif reach not in ("", "SUBNET", "SYSTEM_DEFAULT"):  # rcl takes a value that it does not know for LOCALHOST
         found = f"ROS_AUTOMATIC_DISCOVERY_RANGE is {reach}: nodes of other machines are not found"
         yield Finding(NOTE, "discovery", found, "set it to SUBNET if drivers run there")
-    if os.environ.get("ROS_LOCALHOST_ONLY") == "1":
-        found = "ROS_LOCALHOST_ONLY is 1: nodes of other machines are not found"
-        yield Finding(NOTE, "discovery", found, "unset it if drivers run there")
 
 
 def check_transport() -> Iterator[Finding]:

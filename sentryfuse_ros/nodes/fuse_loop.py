@@ -200,7 +200,8 @@ class FuseLoop:
         with self._turn:
             if self._pipeline.observe_clock(now.node_ns):
                 self._logger.warning("the clock jumped back: buffers, liveness and waiting times were reset")
-                subscriptions.discard()  # these messages are from the time before the jump
+                subscriptions.discard()  # these messages are from the time before the jump, and so are the pictures
+                self._pictures.clear()
                 self._ticks.reset()
                 self._arrivals.reset()
             self._ticks.begin(now.node_ns)

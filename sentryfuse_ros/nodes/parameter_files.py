@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rclpy.context import Context
+
 from ..errors import ParameterError
 from ..parameter_blocks import blocks, matches
 from ..settings import flatten, read_yaml
@@ -34,9 +36,14 @@ def warnings_on_files(arguments: Sequence[str], node: str) -> list[str]:
 
 
 def mistakes_in_files(arguments: Sequence[str]) -> list[str]:
-    """What keeps rcl from reading the `--params-file`s. Its own words name no line, no parameter or no remedy."""
+    """What keeps rcl from reading the `--params-file`s. Its own words name no line, no parameter or no remedy.
+
+    A file that it reads has no mistakes, whatever PyYAML takes a value for: to rcl, 1e3 is a number, and a date a text.
+    """
     texts = []
     for path in _params_files(arguments):
+        if _rcl_reads(path):
+            continue
         try:
             tree = load_yaml(path, "parameter file", "correct it, or give another --params-file")
             if tree is None:  # rcl accepts an empty file
@@ -47,6 +54,17 @@ def mistakes_in_files(arguments: Sequence[str]) -> list[str]:
             continue
         texts += [f"parameter file {path}: {error}" for _, block in blocks(tree) for error in _refused_values(block or {})]
     return texts
+
+
+def _rcl_reads(path: str) -> bool:
+    context = Context()
+    try:
+        # With a domain, so that a wrong ROS_DOMAIN_ID is not taken for a fault of the file.
+        context.init(["", "--ros-args", "--params-file", path], initialize_logging=False, domain_id=0)
+    except Exception:  # rclpy raises several kinds of errors here, and none of them names the reason
+        return False
+    context.shutdown()
+    return True
 
 
 def _refused_values(block: Mapping[str, Any]) -> Iterator[ParameterError]:

@@ -90,10 +90,11 @@ def _runs_of_heap() -> Iterator[tuple[int, int]]:
             return
         size = int((_SETTINGS / "hpage_pmd_size").read_text())
         lines = Path("/proc/self/maps").read_text().splitlines()
-        heap = next(line for line in lines if line.endswith("[heap]"))
-        first, stop = (int(address, 16) for address in heap.split()[0].split("-"))
+        # Several parts in a row, once an older kernel has been asked for some of it.
+        parts = [line.split()[0].split("-") for line in lines if line.endswith("[heap]")]
+        first, stop = int(parts[0][0], 16), int(parts[-1][1], 16)
         mincore = ctypes.CDLL(None).mincore
-    except (OSError, ValueError, AttributeError, StopIteration):  # not Linux, or without large pages
+    except (OSError, ValueError, AttributeError, IndexError):  # not Linux, or without large pages
         return
     if size > _LARGEST_PAGE:
         return

@@ -7,9 +7,10 @@ from collections import deque
 
 GAP = 1.5  # a step of this many periods is nearer to two periods than to one
 SHORT = 0.6  # a step of fewer periods, which no loss can make, shows that the messages are stamped unevenly
-OWED_STAMPS = 5  # what is owed at so many stamps in a row is missing, and what is owed at fewer was late
+OWED_STAMPS = 5  # what is owed at so many stamps in a row is missing, and what is owed at fewer was late; a burst counts as one
 UNEVEN_STAMPS = 64  # stamps without a short step after which they count as even again
 MOST_EARLY = 2.0  # messages by which a driver may be ahead of its period; more would hide as many lost ones
+WHOLE = 0.2  # what is owed and no farther from a whole number is lost rather than late, where nothing later can tell
 # Of each half message in the balance, this share is forgotten with every stamp: the period is never known exactly, and its
 # error would add up.
 FORGOTTEN = 1 / 16
@@ -60,7 +61,10 @@ class MissingBalance:
         error = self._owed - round(self._owed) if self._open <= OWED_STAMPS else min(max(self._owed, -0.5), 0.5)
         self._owed -= FORGOTTEN * error
         self._owed = max(self._owed + owed, -MOST_EARLY)
-        self._newest.append(self._owed)
+        if step < SHORT:  # as inside a burst, however long, which pays back what its first message seemed to owe
+            self._newest[-1] = self._owed
+        else:
+            self._newest.append(self._owed)
         missing = math.floor(min(self._newest) + 0.5)
         if missing > 0:
             self._owed -= missing
@@ -68,3 +72,10 @@ class MissingBalance:
         if not self._open:
             self.clear()
         return max(0, missing)
+
+    def end(self) -> int:
+        """Messages that are missing as far as can be told now, because what comes next follows nothing; nothing is owed then."""
+        missing = round(self._owed)
+        told = abs(self._owed - missing) <= WHOLE
+        self.clear()
+        return max(0, missing) if told else 0

@@ -163,6 +163,11 @@ class StampPeriod:
         """The messages up to this arrival were left out on purpose: none of them is missing."""
         self._last_arrival_ns = arrival_ns
 
+    def skip_stamps(self) -> int:
+        """Messages were left out on purpose before the next stamp. Those known to be missing before that, of which no later stamp
+        will tell."""
+        return self._balance.end()
+
     def gaps_by_arrival(self, arrival_ns: int, count: int) -> int:
         """Messages missing by the time of arrival alone, given that ``count`` arrived.
 

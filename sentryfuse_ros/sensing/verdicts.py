@@ -116,7 +116,9 @@ class StampJudge:
             if least < -self._future_ns - offset or most > self._late_ns - offset:
                 return False
             self.latency_s = (newest + offset) / NS_PER_S
-        if self.newest_ns and not skipped:
+        if skipped:
+            self.dropped += self.period.skip_stamps()
+        elif self.newest_ns:
             gap = first - self.newest_ns
             if alone:  # the steps inside a batch teach the period; learning from this one too would double the cost
                 self.period.learn_step(gap)
@@ -160,6 +162,8 @@ class StampJudge:
 
         older: bool (n,), whether a stamp is older than the newest before it.
         """
+        if skipped:
+            self.dropped += self.period.skip_stamps()
         at = np.flatnonzero(believable)
         if not len(at):
             self._unstamped += len(newest)
