@@ -236,6 +236,18 @@ def test_a_second_run_in_the_folder_of_a_first_is_refused_without_resume(made_up
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
+def test_a_model_of_another_origin_is_not_written_over(made_up, tmp_path):
+    model = train(recipe(epochs=1), tmp_path / "run", console=QUIET)
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    for name in ("model.safetensors", "model.json"):
+        (shipped / name).write_bytes((model / name).read_bytes())
+    before = (shipped / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="a model that is there already.*another --out"):
+        train(recipe(epochs=1, seed=9), shipped, console=QUIET)
+    assert (shipped / "model.safetensors").read_bytes() == before
+
+
 def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypatch):
     train(recipe(epochs=1), tmp_path, console=QUIET)
     source = run_module.dataset("made_up")

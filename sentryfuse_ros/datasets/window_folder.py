@@ -73,7 +73,7 @@ class WindowFolder:
                     f"modality {spec.name!r} of data set {self.folder}",
                     have and _window_of(have),
                     _window_of(spec),
-                    "make the data set again with this training YAML",
+                    "make the data set again with the recipe of these modalities",
                 )
         windows = self._windows({spec.name for spec in specs})
         return windows if groups is None else windows.of_groups(groups)

@@ -7,7 +7,6 @@ from typing import Any
 
 from ..evaluation.node_cost import LOOP_PARTS, MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
 
-
 KEPT_MEMORY = """\
 What is not in use was freed after an inference, and the C library keeps it for the next one. How much it keeps is partly
 chance. saving_r50 counts it and may therefore even be negative; saving_in_use_r50 does not."""
