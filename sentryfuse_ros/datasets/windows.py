@@ -81,7 +81,7 @@ class WindowSet:
         of = np.array(self.recording_origins or self.recordings)[self.recording]
         absent = names - set(self.groups.tolist()) - set(of.tolist()) - set(own.tolist())
         if absent:
-            parts = sorted({*of.tolist(), *own.tolist()})
+            parts = sorted({*of.tolist(), *own.tolist()} - {""})
             few = ", ".join(parts[:PARTS_SHOWN]) + (f" and {len(parts) - PARTS_SHOWN} more" if parts[PARTS_SHOWN:] else "")
             raise DataError(
                 "data set groups",
