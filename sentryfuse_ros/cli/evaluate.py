@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument(
         "--split",
-        help="train, val or test (default: the test_groups of the recipe if the model was trained on this data set, otherwise test)",
+        help="train, val or test (default: the test_groups of the recipe if the model was trained on this data set, else test)",
     )
     which.add_argument(
         "--groups", nargs="+", action="extend", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name"

@@ -34,9 +34,9 @@ TEST = "test"  # the split that no training looks at
 class EvaluationTask:
     """What to evaluate on what.
 
-    groups: instead of a split, names of the data set's groups. Without either, the test groups of the model's recipe are taken if
-    it was trained on this data set, and otherwise the split "test". budget: what a ratio is a share of, "flops" of the fusion network
-    or measured "time", by which the node goes. command: for the report.
+    groups: instead of a split, names of the data set's groups. Without either, the test groups of the model's recipe are taken
+    if it was trained on this data set, and otherwise the split "test". budget: what a ratio is a share of, "flops" of the fusion
+    network or measured "time", by which the node goes. command: for the report.
     """
 
     model: Path
