@@ -223,6 +223,24 @@ def test_a_recording_without_the_sensors_is_refused_with_what_it_has(tmp_path, c
     assert "/joint_states" in err and "/imu/data" in err
 
 
+def test_a_sensor_that_the_recording_lacks_is_not_left_out_in_silence(tmp_path, capsys):
+    write_motor_bag(tmp_path / "b")
+    lost = {**PARAMETERS, "command": {**PARAMETERS["command"], "topic": "wheel_comand", "feilds": ["data[0]"]}}
+    params_file(tmp_path / "robot.yaml", lost)
+    command = ["train", "--example", "b", "--params", "robot.yaml"]
+    assert main([*command, "--out", "lost.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "warning: command is not in the recipe, because the recording b has no topic for it: its topic" in said.err
+    assert "give --map command:=TOPIC" in said.err and "command.feilds" in said.err
+    assert [spec.name for spec in Recipe.read("lost.yaml").specs] == ["wheels"]
+    assert main([*command, "--map", "command:=/wheel_command", "--out", "found.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "not in the recipe" not in said.err and "--map command:=/wheel_command" in said.out
+    assert [spec.name for spec in Recipe.read("found.yaml").specs] == ["wheels", "command"]
+    assert main([*command, "--map", "comand:=/wheel_command", "--out", "other.yaml"]) == 2
+    assert "--map: saw sensor comand, expected one of wheels, command" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", [["--seed", "0"], ["--resume"], ["--set", "batch=8"], ["--start-from", "model"]])
 def test_options_of_a_training_are_refused_where_nothing_is_trained(option, tmp_path, capsys):
     assert main(["train", "--example", "windows", "--out", "recipe.yaml", *option]) == 2
