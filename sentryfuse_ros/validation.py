@@ -133,7 +133,7 @@ def convert(value: Any, hint: Any, what: str, remedy: str) -> Any:
 
 _PLAIN: dict[Any, tuple[type, str]] = {
     int: (int, "a whole number"),
-    str: (str, "text"),
+    str: (str, "text (YAML reads yes, off, 12 and 2024-05-03 as text only in quotes)"),
     bool: (bool, "true or false"),
     type(None): (type(None), "nothing"),
 }

@@ -24,11 +24,12 @@ from sentryfuse_ros.evaluation.node_cost import (
 )
 from sentryfuse_ros.evaluation.other_installation import environment_of_other
 from sentryfuse_ros.evaluation.other_loop import measure_other_loop
+from sentryfuse_ros.evaluation.plan_memory import plan_memory
 from sentryfuse_ros.evaluation.reference_load import sensor_parameters, streams_for
 from sentryfuse_ros.machine import machine
 from sentryfuse_ros.paths import executable_path, model_path, share_path
 from sentryfuse_ros.preprocessing import ModalitySpec
-from sentryfuse_ros.reporting.node_tables import node_table
+from sentryfuse_ros.reporting.node_tables import memory_table, node_table
 from sentryfuse_ros.runtime.backend_times import kept_times
 from sentryfuse_ros.runtime.backends import candidates
 from sentryfuse_ros.runtime.engine import Engine
@@ -42,7 +43,7 @@ SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
     ("bench", "keys"),
     [
         ("node", {"cpu_r90_vs_r0", "feed_ms", "tick_ms", "judge_ms"}),
-        ("memory", {"saving_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
+        ("memory", {"saving_r50", "saving_in_use_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
         ("receive", {"cpu_ratio", "lost", "overhead_ms_p99"}),
     ],
 )
@@ -77,6 +78,25 @@ def node_run(cpu, first=0.5):
     return NodeRun(cpu, 150.0 + cpu, 100.0, first, 1.0, 2.0)
 
 
+def memory_report(plan_mb, in_use_mb, streams=False):
+    runs = (node_run(1.0, 0.5), node_run(2.0, 2.5))
+    return MemoryReport("m", "1", machine(1), "", runs, plan_mb, in_use_mb, streams)
+
+
+def test_a_saving_that_is_negative_by_chance_stands_beside_that_of_the_memory_in_use():
+    chance, in_use = {"0": (25.0,), "0.5": (29.5,)}, {"0": (15.0,), "0.5": (14.7,)}
+    table = memory_table(memory_report(chance, in_use, streams=True))
+    assert "model and plan, r = 0.5   29.5 MB, 14.7 MB of them in use" in table
+    assert "saving_r50: -0.18\nsaving_in_use_r50: 0.02\n" in table and "without its stream" in table
+    assert "stream" not in memory_table(memory_report(chance, in_use))
+
+
+def test_memory_that_an_inference_has_freed_is_not_in_use():
+    taken, in_use = zip(*(plan_memory("utd_mhad_stream_large", 0.5) for _ in range(2)))
+    assert abs(in_use[0] - in_use[1]) < 0.1 * in_use[0]  # about 15 MB, while what is kept beside it may double
+    assert all(0 < part <= whole for part, whole in zip(in_use, taken))
+
+
 def test_summaries_are_medians_of_their_sides():
     sides = (
         NodeSide("r = 0", 0.0, False, tuple(map(node_run, (8.0, 10.0, 30.0)))),
@@ -89,8 +109,14 @@ def test_summaries_are_medians_of_their_sides():
     whole = (LoopCost(0.0, 1.0, 3.0, 0.3), LoopCost(0.0, 1.5, 4.0, 0.2), LoopCost(0.0, 9.0, 3.5, 0.8))
     report = NodeReport("m", "1", {}, "", 1.0, sides[:1], (LoopCost(0.9, 0.1, 0.2, 0.1), *whole))
     assert report.summary == {"feed_ms": 1.5, "tick_ms": 3.5, "judge_ms": 0.3}
-    memory = MemoryReport("m", "1", {}, "", (node_run(1.0, 0.5), node_run(2.0, 2.5)), {"0": (10.0, 20.0), "0.5": (9.0, 9.0)})
-    assert memory.summary == {"saving_r50": 0.4, "node_rss_mb": 151.5, "first_prediction_s": 1.5, "first_prediction_s_max": 2.5}
+    memory = memory_report({"0": (10.0, 20.0), "0.5": (9.0, 9.0)}, {"0": (8.0, 8.0), "0.5": (6.0, 6.0)})
+    assert memory.summary == {
+        "saving_r50": 0.4,
+        "saving_in_use_r50": 0.25,
+        "node_rss_mb": 151.5,
+        "first_prediction_s": 1.5,
+        "first_prediction_s_max": 2.5,
+    }
 
     def received(cpu, lost):
         return ReceiveRun(cpu, {}, lost, 100)

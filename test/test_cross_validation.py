@@ -22,6 +22,8 @@ def test_units_are_divided_into_parts_of_one_size():
     for count in (1, 12):
         with pytest.raises(ParameterError, match="2 to 11"):
             divided([f"p{i}" for i in range(11)], count, 0)
+    with pytest.raises(ParameterError, match="saw 1 person, .* expected at least two"):
+        divided(["p0"], 2, 0)
 
 
 def test_mean_and_spread():
@@ -64,7 +66,7 @@ def test_persons_and_recordings_of_a_folder_are_groups(folder):
     windows = source.load(SPECS, (one,))
     assert windows.origins() == {one} and len({windows.recordings[i] for i in windows.recording}) == 2
     assert len({*source.load(SPECS, (f"{one}_{2 * int(one[1])}",)).recording.tolist()}) == 1
-    with pytest.raises(DataError, match="nobody"):
+    with pytest.raises(DataError, match="nobody.*p0, p0_0, p0_1, p1, p1_2, p1_3, p2, p2_4 and 1 more"):
         source.load(SPECS, ("nobody",))
     changes = held_out(own, [one])
     assert changes["validation_groups"] == (one,) and set(changes["train_groups"]) == set(split) - {tested, one}

@@ -115,6 +115,23 @@ def test_groups_that_were_trained_on_are_named(model, folder, tmp_path, capsys):
     assert "trained on train" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("extra, judged", [([], ["train"]), (["--split", "test"], ["test"])])
+def test_the_test_groups_of_the_recipe_are_judged_unless_others_are_named(model, folder, tmp_path, extra, judged):
+    path = model / "model.json"
+    info = json.loads(path.read_text())
+    info["data"]["train_groups"], info["recipe"] = ["val"], {"test_groups": ["train"]}
+    path.write_text(json.dumps(info))
+    out = tmp_path / "r.json"
+    command = ["evaluate", str(model), str(folder), "--latency-runs", "0", "--json", str(out)]
+    assert main([*command, *extra]) == 0
+    report = json.loads(out.read_text())
+    assert report["groups"] == judged and report["split"] == ("test" if extra else None)
+    info["data"]["dataset"] = str(tmp_path / "another")  # of which the groups of the recipe are
+    path.write_text(json.dumps(info))
+    assert main(command) == 0
+    assert json.loads(out.read_text())["groups"] == ["test"]
+
+
 def test_a_single_recording_can_be_judged(model, folder, tmp_path):
     path, bag = tmp_path / "r.json", json.loads((folder / "dataset.json").read_text())["bags"][0]["name"]
     with (folder / "windows.csv").open(newline="") as file:

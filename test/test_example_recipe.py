@@ -7,20 +7,23 @@ import cv2
 import numpy as np
 import pytest
 import yaml
-from bag_maker import T0, write_bag
+from bag_maker import T0, labelled, write_bag
 from cdr_messages import STORE, cloud, compressed, image, imu, raw
+from dataset_maker import SPECS, build
 from joined_maker import PARAMETERS as WHEELS
 from joined_maker import write_wheel_bag
 from rosbags.rosbag2 import StoragePlugin, Writer
 from series_maker import PARAMETERS, write_motor_bag
 
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.datasets.proposed_inputs import inputs_of_recording, steps_of, window_s
+from sentryfuse_ros.datasets.proposed_inputs import ProposedInput, inputs_of_recording, steps_of, window_s
+from sentryfuse_ros.datasets.window_folder import WindowFolder
 from sentryfuse_ros.errors import BagError
 from sentryfuse_ros.model.config import FuseConfig
 from sentryfuse_ros.nanoseconds import NS_PER_S as NS
-from sentryfuse_ros.preprocessing import model_input
+from sentryfuse_ros.preprocessing import ModalitySpec, model_input
 from sentryfuse_ros.settings import build_settings, flatten
+from sentryfuse_ros.training.example_recipe import counts_of, example_recipe, inputs_of_windows
 from sentryfuse_ros.training.recipe import Recipe
 
 POINT = np.dtype([("x", "<f4"), ("y", "<f4"), ("z", "<f4")])
@@ -57,7 +60,7 @@ def test_from_a_recording_to_a_model_with_nothing_written_by_hand(tmp_path, caps
     assert main([*dataset, "--stride", "0.1", "--out", "windows"]) == 0
     assert main(["train", "--example", "windows", "--out", "second.yaml"]) == 0
     text = (tmp_path / "second.yaml").read_text()
-    assert "as in the data set" in text and "train: 2" in text and "steps" in text
+    assert "as in the data set" in text and "train: 11 windows" in text and "steps" in text
     second = Recipe.read("second.yaml")
     assert second.specs == first.specs and second.validation_groups == ("val",)
     assert main(["train", "--config", "second.yaml", "--set", "epochs=1", "--set", "border_windows=true", "--out", "model"]) == 0
@@ -72,6 +75,28 @@ def test_the_next_command_can_be_pasted_whatever_the_folders_are_called(simulate
     then = capsys.readouterr().out.strip().partition("next: ")[2]
     words = shlex.split(then)
     assert words[:3] == ["sentryfuse", "dataset", f"my drives/{simulated.name}"] and "my robot.yaml" in words
+
+
+@pytest.mark.parametrize("name", ["2024_05_03", "2024-05-03", "2024-99-99", "off", "null", "1e3", "1.5", "07", "my drives"])
+def test_names_that_yaml_takes_for_something_else_stay_names(name, tmp_path):
+    spec = ModalitySpec(name, "series", 2.0, (20, 2))
+    (tmp_path / "recipe.yaml").write_text(example_recipe(name, [ProposedInput(spec, "made up")], {}))
+    recipe = Recipe.read(tmp_path / "recipe.yaml")
+    assert recipe.dataset == name and recipe.specs == (spec,) and list(recipe.model["tokenizer"]) == [name]
+    assert recipe.augment.series_scale == {name: 0.2}
+
+
+def test_windows_that_a_training_leaves_out_are_not_counted(tmp_path):
+    bags = [labelled(tmp_path / f"run{i}", (0, 2, "sand"), (2, 4, "wood"), seconds=4) for i in range(3)]
+    build(bags, "intervals.csv", tmp_path / "set")
+    folder = WindowFolder(tmp_path / "set")
+    counts = counts_of(folder)
+    for split in ("train", "val", "test"):
+        kept = folder.load(SPECS, (split,)).steady_only()
+        assert sum(counts[split].values()) == len(kept) < len(folder.load(SPECS, (split,)))
+    text = example_recipe("set", inputs_of_windows(folder), counts)
+    recipe = Recipe.from_dict(yaml.safe_load(text))
+    assert f"epochs: {recipe.epochs}  # {recipe.epochs * -(-sum(counts['train'].values()) // recipe.batch)} steps" in text
 
 
 def test_inputs_of_the_simulated_robot(simulated, tmp_path):
@@ -196,6 +221,24 @@ def test_a_recording_without_the_sensors_is_refused_with_what_it_has(tmp_path, c
     assert main(["train", "--example", "b", "--params", "robot.yaml", "--out", "r.yaml"]) == 2
     err = capsys.readouterr().err
     assert "/joint_states" in err and "/imu/data" in err
+
+
+def test_a_sensor_that_the_recording_lacks_is_not_left_out_in_silence(tmp_path, capsys):
+    write_motor_bag(tmp_path / "b")
+    lost = {**PARAMETERS, "command": {**PARAMETERS["command"], "topic": "wheel_comand", "feilds": ["data[0]"]}}
+    params_file(tmp_path / "robot.yaml", lost)
+    command = ["train", "--example", "b", "--params", "robot.yaml"]
+    assert main([*command, "--out", "lost.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "warning: command is not in the recipe, because the recording b has no topic for it: its topic" in said.err
+    assert "give --map command:=TOPIC" in said.err and "command.feilds" in said.err
+    assert [spec.name for spec in Recipe.read("lost.yaml").specs] == ["wheels"]
+    assert main([*command, "--map", "command:=/wheel_command", "--out", "found.yaml"]) == 0
+    said = capsys.readouterr()
+    assert "not in the recipe" not in said.err and "--map command:=/wheel_command" in said.out
+    assert [spec.name for spec in Recipe.read("found.yaml").specs] == ["wheels", "command"]
+    assert main([*command, "--map", "comand:=/wheel_command", "--out", "other.yaml"]) == 2
+    assert "--map: saw sensor comand, expected one of wheels, command" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", [["--seed", "0"], ["--resume"], ["--set", "batch=8"], ["--start-from", "model"]])

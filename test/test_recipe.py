@@ -70,11 +70,24 @@ def test_recipe_names_the_key_that_is_wrong(change, word):
         ("augment: {swapped_channels: {imu: [1, 2]}}", "augment swapped_channels imu"),
         ("augment: {swapped_channels: {wheel: [1, -1]}}", "augment swapped_channels wheel"),
         ("augment: {swapped_channels: {wheels: [2, 1]}}", "augment swapped_channels wheels"),
+        ("augment: {series_scale: {wheels: 0.5}}", "augment series_scale"),
+        ("augment: {series_shift: {imu: 0.5}}", "augment series_shift"),
     ],
 )
 def test_recipe_error_names_the_key_the_value_seen_and_what_is_expected(line, key):
     with pytest.raises(ParameterError, match=rf"^training recipe {key}(\[0\])?: saw .+, expected .+; correct the training YAML"):
         Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
+
+
+@pytest.mark.parametrize("line", ["dataset: 2024_05_03", "dataset: off", "classes: [yes, no]", "train_groups: [2024-05-03]"])
+def test_a_name_that_yaml_takes_for_something_else_is_to_be_put_in_quotes(line):
+    with pytest.raises(ParameterError, match="text .*only in quotes"):
+        Recipe.from_dict({**RECIPE, **yaml.safe_load(line)})
+
+
+def test_a_section_of_which_every_key_is_commented_out_has_its_defaults():
+    empty = Recipe.from_dict({**RECIPE, **yaml.safe_load("model:\naugment:\nschedule:\nelastic:\nclasses:")})
+    assert empty == Recipe.from_dict({key: value for key, value in RECIPE.items() if key != "model"})
 
 
 def test_recipe_takes_numbers_that_yaml_reads_as_text_and_keeps_whole_ones():

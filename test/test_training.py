@@ -80,8 +80,17 @@ def test_rare_and_unvalidated_classes_are_reported_and_an_absent_one_is_refused(
     remarks = check_classes(CLASSES, of([0] * 60 + [1] * 10 + [2] * 30), of([0, 2]), recipe())
     assert "10 examples of fast, 60 of slow" in remarks[0] and "fast" in remarks[1] and "validation" in remarks[1]
     assert not check_classes(CLASSES, of([0, 1, 2]), of([0, 1, 2]), recipe())
-    with pytest.raises(DataError, match="none of class fast"):
+    with pytest.raises(DataError, match="none of class fast.*border_windows: true"):
         check_classes(CLASSES, of([0, 2]), None, recipe())
+    with pytest.raises(DataError, match="data set classes: saw slow, expected at least two"):
+        check_classes(("slow",), of([0, 0]), None, recipe())
+
+
+@pytest.mark.parametrize("classes", [["slow", "fast"], ["fast", "slow", "up"]])
+def test_classes_of_a_recipe_that_are_not_those_of_the_data_set_are_refused(classes):
+    with pytest.raises(DataError, match=f"saw slow, fast, up, expected {', '.join(classes)}, as the recipe lists them"):
+        check_classes(CLASSES, WindowExamples(window_set()), None, recipe(classes=classes))
+    check_classes(CLASSES, WindowExamples(window_set()), None, recipe(classes=CLASSES))
 
 
 def test_modality_that_no_example_has_is_refused():

@@ -19,7 +19,7 @@ from made_up_training import QUIET, recipe, recordings
 from rich.console import Console
 
 from sentryfuse_ros.cli import main
-from sentryfuse_ros.errors import CheckpointError, DataError
+from sentryfuse_ros.errors import CheckpointError, DataError, ParameterError
 from sentryfuse_ros.model.saved import load_checkpoint
 from sentryfuse_ros.paths import share_path
 from sentryfuse_ros.runtime.engine import Engine
@@ -236,6 +236,18 @@ def test_a_second_run_in_the_folder_of_a_first_is_refused_without_resume(made_up
     assert (tmp_path / "model.safetensors").read_bytes() == before
 
 
+def test_a_model_of_another_origin_is_not_written_over(made_up, tmp_path):
+    model = train(recipe(epochs=1), tmp_path / "run", console=QUIET)
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    for name in ("model.safetensors", "model.json"):
+        (shipped / name).write_bytes((model / name).read_bytes())
+    before = (shipped / "model.safetensors").read_bytes()
+    with pytest.raises(CheckpointError, match="a model that is there already.*another --out"):
+        train(recipe(epochs=1, seed=9), shipped, console=QUIET)
+    assert (shipped / "model.safetensors").read_bytes() == before
+
+
 def test_resume_on_other_examples_is_refused_by_name(made_up, tmp_path, monkeypatch):
     train(recipe(epochs=1), tmp_path, console=QUIET)
     source = run_module.dataset("made_up")
@@ -371,6 +383,18 @@ def test_a_network_to_start_from_that_knows_the_validation_groups_is_remarked_on
         console = Console(file=printed, width=300)
         train(recipe(elastic=elastic, **groups), tmp_path / out, start_from=first, console=console)
         assert ("the network of --start-from was trained on 3: the validation on it" in printed.getvalue()) == knows
+
+
+def test_a_network_to_start_from_with_other_inputs_is_refused_by_their_names(made_up, tmp_path):
+    first = train(recipe(epochs=1), tmp_path / "first", console=QUIET)
+    imu, wheel = recipe().modalities
+    for modalities, seen in (
+        ([imu], r"modalities of the network of the first stage: saw \['imu', 'wheel'\], expected \['imu'\]"),
+        ([imu, {**wheel, "options": {"max_gap_s": 0.3}}], "modality 'wheel' of the network of the first stage: saw"),
+    ):
+        own = recipe(elastic={"epochs": 1}, modalities=modalities)
+        with pytest.raises(ParameterError, match=seen):
+            train(own, tmp_path / "out", start_from=first, console=QUIET)
 
 
 def test_a_second_stage_is_not_resumed_from_another_network(made_up, tmp_path):

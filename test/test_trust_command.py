@@ -52,6 +52,16 @@ def test_a_trust_file_is_made_of_the_groups_that_the_checkpoint_names(folders, c
     assert Engine.load(model).trust_tables["camera"].windows == 1  # the other table stays
 
 
+def test_a_file_that_cannot_be_written_is_reported_before_the_data_are_read(folders, tmp_path, capsys):
+    model = tmp_path / "model"
+    model.mkdir()
+    for name in ("model.safetensors", "model.json"):
+        (model / name).write_bytes((folders[0] / name).read_bytes())
+    (model / "model.trust.json").symlink_to("/proc/none/model.trust.json")
+    assert main(["trust", str(model), "no data set"]) == 2
+    assert f"file {model / 'model.trust.json'}: saw" in capsys.readouterr().err
+
+
 def test_what_cannot_be_done_is_said(folders, capsys):
     model, windows = folders
     assert main(["trust", str(model), str(windows), "--inputs", "nose"]) == 2

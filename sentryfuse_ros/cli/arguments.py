@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ..errors import ParameterError
@@ -26,13 +26,15 @@ def add_map(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def topics_of(entries: Sequence[str]) -> dict[str, str]:
-    """The ``--map`` arguments as sensor -> topic. Raises ParameterError."""
+def topics_of(entries: Sequence[str], sensors: Collection[str] | None = None) -> dict[str, str]:
+    """The ``--map`` arguments as sensor -> topic. Raises ParameterError, also for a sensor that is not among ``sensors``."""
     topics = {}
     for entry in entries:
         sensor, mark, topic = entry.partition(":=")
         if not mark or not topic:
             raise ParameterError("--map", entry, "SENSOR:=TOPIC")
+        if sensors is not None and sensor not in sensors:
+            raise ParameterError("--map", f"sensor {sensor}", "one of " + ", ".join(sensors))
         topics[sensor] = topic
     return topics
 

@@ -82,10 +82,7 @@ def run(args: argparse.Namespace) -> int:
     settings = build_settings(flat)
     for text in unknown_names(flat, (s.name for s in settings.sensors)):
         print(f"warning: {text}", file=sys.stderr)
-    chosen, names = topics_of(args.map), [s.name for s in settings.sensors]
-    for name in chosen:
-        if name not in names:
-            raise ParameterError("--map", f"sensor {name}", "one of " + ", ".join(names))
+    chosen = topics_of(args.map, [s.name for s in settings.sensors])
     check_there(args.bags)
     task = DatasetTask(
         bags=tuple(find_bags(args.bags)),

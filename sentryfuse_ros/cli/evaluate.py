@@ -11,7 +11,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("model", help="checkpoint folder or .safetensors file, or the name of a shipped model")
     parser.add_argument("dataset", help="a folder written by sentryfuse dataset, or a known data set, e.g. utd_mhad")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--split", default="test", help="part of the data set (default: %(default)s)")
+    which.add_argument(
+        "--split",
+        help="train, val or test (default: the test_groups of the recipe if the model was trained on this data set, else test)",
+    )
     which.add_argument(
         "--groups", nargs="+", action="extend", metavar="GROUP", help="instead of a split: subjects, robots, or splits by name"
     )

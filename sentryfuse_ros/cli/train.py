@@ -6,9 +6,10 @@ import argparse
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from .arguments import add_params, refuse_beside
+from .arguments import add_map, add_params, refuse_beside, topics_of
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_params(
         parser, "with --example RECORDING: parameter file of fuse_node with the sensors and topics (default: config/fuse.yaml)"
     )
+    add_map(parser)
     parser.add_argument("--resume", action="store_true", help="continue the run in --out; the result is as if it had not stopped")
     parser.add_argument(
         "--set",
@@ -72,8 +74,8 @@ def run(args: argparse.Namespace) -> int:
     if args.example is not None:
         training = {"--resume": args.resume, "--set": args.changes, "--seed": args.seed, "--epochs": args.epochs}
         refuse_beside("--example", {**training, "--cross-validate": args.cross_validate, **one_model})
-        return write_example(args.example, args.params_file, args.out)
-    refuse_beside("--config", {"--params": args.params_file})
+        return write_example(args.example, args.params_file, args.map, args.out)
+    refuse_beside("--config", {"--params": args.params_file, "--map": args.map})
     if args.cross_validate is not None:
         refuse_beside("--cross-validate", one_model)
     from dataclasses import replace
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def write_example(source: Path, params: Path | None, out: Path) -> int:
+def write_example(source: Path, params: Path | None, mapped: Sequence[str], out: Path) -> int:
     """Write a recipe that fits a folder of windows, or the sensors of a recording. Raises SentryFuseError."""
     from ..bags.find import find_bags
     from ..datasets.proposed_inputs import inputs_of_recording
@@ -126,7 +128,7 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     from ..errors import ParameterError, reason_of
     from ..files import write_atomically
     from ..paths import share_path
-    from ..settings import build_settings, named_topics, read_yaml
+    from ..settings import build_settings, named_topics, read_yaml, unknown_names
     from ..training.example_recipe import counts_of, example_recipe, inputs_of_windows
 
     if out.exists():
@@ -138,9 +140,14 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
     else:
         flat = read_yaml(params or share_path("config", "fuse.yaml"))
         named = named_topics(flat) if params else frozenset()
-        inputs = inputs_of_recording(find_bags([source])[0], build_settings(flat).sensors, {}, named)
+        sensors = build_settings(flat).sensors
+        names = [sensor.name for sensor in sensors]
+        for text in unknown_names(flat, names):
+            _warn(text)
+        inputs = inputs_of_recording(find_bags([source])[0], sensors, topics_of(mapped, names), named, _warn)
         text = example_recipe("windows", inputs, {})
         command = ["sentryfuse", "dataset", str(source), "--labels", "LABELS", "--config", str(out), "--out", "windows"]
+        command += [word for entry in mapped for word in ("--map", entry)]
         then = shlex.join(command + (["--params", str(params)] if params else []))
     try:
         write_atomically(out, text)
@@ -148,3 +155,7 @@ def write_example(source: Path, params: Path | None, out: Path) -> int:
         raise ParameterError("--out", str(out), f"a file that can be written ({reason_of(error)})") from error
     print(f"recipe written to {out}; next: {then}")
     return 0
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {text}", file=sys.stderr)

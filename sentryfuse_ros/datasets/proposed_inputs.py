@@ -54,15 +54,24 @@ class ProposedInput:
 
 
 def inputs_of_recording(
-    path: Path, sensors: Sequence[SensorSettings], chosen: Mapping[str, str], named: Collection[str]
+    path: Path,
+    sensors: Sequence[SensorSettings],
+    chosen: Mapping[str, str],
+    named: Collection[str],
+    say: Callable[[str], None] = lambda text: None,
 ) -> list[ProposedInput]:
     """One input for every sensor that has a topic in the recording; ``chosen`` and ``named`` as in `match_sensors`.
 
-    Several sensors that serve one model input get one. Raises BagError if no sensor has a topic.
+    Several sensors that serve one model input get one. ``say`` hears of every sensor without a topic, and of topics that were
+    taken by their type. Raises BagError if no sensor has a topic.
     """
     with Bag(path) as bag:
         found = match_sensors(bag, sensors, chosen, named)
         found.check_any(bag)
+        for name, why in found.absent.items():
+            say(f"{name} is not in the recipe, because the recording {bag.name} has no topic for it: {why}")
+        for remark in found.remarks:
+            say(remark)
         rates_hz = {name: topic_facts(bag, topic).rate_hz for name, topic in found.topics.items()}
         by_name = {sensor.name: sensor for sensor in sensors}
         length_s = window_s([rates_hz[name] for name in found.topics if by_name[name].kind in ("imu", "series")])

@@ -14,7 +14,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -68,12 +67,12 @@ class WindowFolder:
         own = {spec.name: spec for spec in self.specs}
         for spec in specs:
             have = own.get(spec.name)
-            if have is None or _window_of(have) != _window_of(spec):
+            if have is None or have.window_dict() != spec.window_dict():
                 raise DataError(
                     f"modality {spec.name!r} of data set {self.folder}",
-                    have and _window_of(have),
-                    _window_of(spec),
-                    "make the data set again with this training YAML",
+                    have and have.window_dict(),
+                    spec.window_dict(),
+                    "make the data set again with the recipe of these modalities",
                 )
         windows = self._windows({spec.name for spec in specs})
         return windows if groups is None else windows.of_groups(groups)
@@ -175,11 +174,6 @@ class WindowFolder:
                 _AGAIN,
             )
         return rows
-
-
-def _window_of(spec: ModalitySpec) -> dict[str, Any]:
-    """The part of a spec that decides what its windows contain; mean and std are applied later."""
-    return {k: v for k, v in spec.to_dict().items() if k not in ("mean", "std")}
 
 
 def _free_memory_bytes() -> float:

@@ -10,6 +10,8 @@ import numpy as np
 from ..errors import DataError
 from .recording import Group
 
+PARTS_SHOWN = 8  # persons, places and recordings that an error names
+
 
 @dataclass(frozen=True)
 class WindowSet:
@@ -79,10 +81,12 @@ class WindowSet:
         of = np.array(self.recording_origins or self.recordings)[self.recording]
         absent = names - set(self.groups.tolist()) - set(of.tolist()) - set(own.tolist())
         if absent:
+            parts = sorted({*of.tolist(), *own.tolist()} - {""})
+            few = ", ".join(parts[:PARTS_SHOWN]) + (f" and {len(parts) - PARTS_SHOWN} more" if parts[PARTS_SHOWN:] else "")
             raise DataError(
                 "data set groups",
                 sorted(set(self.groups.tolist())),
-                f"{sorted(absent)} among them",
+                f"{sorted(absent)} among them, or among what the set has recordings of: {few}",
                 "choose groups that the set has, or build it with recordings for every split",
             )
         known = list(names)

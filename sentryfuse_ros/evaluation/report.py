@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,25 +20,28 @@ from ..runtime.plan_costs import choose_by_time
 from ..training.examples import Examples, RecordingExamples, WindowExamples, examples_of
 from .accuracy import accuracies, accuracy_rows
 from .breakdown import condition_rows, confusions, reliability
-from .cautions import cautions, leaks, recording_names
+from .cautions import cautions, leaks, recording_names, same_data
 from .cost import costs
 from .moments import moments
 from .predictions import LastMoments, live_sensors, predict
 from .records import EvaluationReport, Measurement
 from .summary import summarise
 
+TEST = "test"  # the split that no training looks at
+
 
 @dataclass(frozen=True)
 class EvaluationTask:
     """What to evaluate on what.
 
-    groups: instead of a split, names of the data set's groups. budget: what a ratio is a share of, "flops" of the fusion network
-    or measured "time", by which the node goes. command: for the report.
+    groups: instead of a split, names of the data set's groups. Without either, the test groups of the model's recipe are taken
+    if it was trained on this data set, and otherwise the split "test". budget: what a ratio is a share of, "flops" of the fusion
+    network or measured "time", by which the node goes. command: for the report.
     """
 
     model: Path
     dataset: str
-    split: str = "test"
+    split: str | None = None
     groups: tuple[str, ...] | None = None
     threads: int = 1
     latency_runs: int = 60
@@ -56,7 +60,11 @@ class Evaluation:
         if task.budget == "time":
             choose_by_time(self.engine, task.threads)
         self.source = dataset(task.dataset)
-        self.groups = chosen_groups(self.source, task.split, task.groups)
+        names = task.groups
+        if names is None and task.split is None:
+            names = own_test_groups(self.engine.info, task.dataset, self.source)
+        self.split = None if names else task.split or TEST
+        self.groups = chosen_groups(self.source, self.split or TEST, names)
         self.examples = examples_of(load_known(self.source, self.engine.specs, self.groups))
 
     def run(self) -> EvaluationReport:
@@ -74,13 +82,21 @@ class Evaluation:
             model_data=trained,
             dataset=task.dataset,
             provenance=self.source.PROVENANCE,
-            split=None if task.groups else task.split,
+            split=self.split,
             budget=task.budget,
             groups=self.groups,
             warnings=tuple(warnings),
             machine=machine(task.threads),
             measured=measured,
         )
+
+
+def own_test_groups(info: Mapping[str, Any], name: str, source: LabelledDataset) -> tuple[str, ...] | None:
+    """The test groups of the recipe in a model's JSON, where they are of this data set; None if they are its split "test"."""
+    if not same_data(info.get("data", {}).get("dataset"), name):
+        return None
+    groups = tuple(map(str, info.get("recipe", {}).get("test_groups", ())))
+    return None if set(groups) == set(map(str, source.SPLIT.get(TEST, ()))) else groups or None
 
 
 def load_known(

@@ -25,7 +25,7 @@ from ..errors import ParameterError, SentryFuseError
 from ..evaluation.node_cost import BenchTask, LoopCost, MemoryReport, NodeReport, NodeRun, NodeSide, ReceiveReport, ReceiveRun
 from ..evaluation.other_installation import environment_of_other, interpreter_of, start_script_of
 from ..evaluation.other_loop import measure_other_loop
-from ..evaluation.plan_memory import plan_memory_mb, private_mb, resident_mb
+from ..evaluation.plan_memory import PlanMemory, plan_memory, private_mb, resident_mb
 from ..evaluation.reference_load import Stream, describe, sensor_parameters, streams_for
 from ..machine import machine
 from ..model.checkpoint import read_checkpoint
@@ -85,16 +85,25 @@ def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
     streams = _streams(task.model)
     side = _Side("r = 0", 0.0)
     keep_times(task.model)
-    plan_mb: dict[str, list[float]] = {"0": [], "0.5": []}
+    plans: dict[str, list[PlanMemory]] = {"0": [], "0.5": []}
     runs = []
     with _own_domain():
         for i in range(task.rounds):
-            for ratio, values in plan_mb.items():
-                values.append(plan_memory_mb(task.model, float(ratio)))
+            for ratio, found in plans.items():
+                found.append(plan_memory(task.model, float(ratio)))
             runs.append(_run_node(side, task, streams))
-            say(f"round {i + 1}: {_in_words(runs[-1])}; plans {plan_mb['0'][-1]:.1f} and {plan_mb['0.5'][-1]:.1f} MB")
-    by_ratio = {ratio: tuple(values) for ratio, values in plan_mb.items()}
-    return MemoryReport(task.model, __version__, machine(1), describe(streams), tuple(runs), by_ratio)
+            whole_mb, half_mb = (found[-1].taken_mb for found in plans.values())
+            say(f"round {i + 1}: {_in_words(runs[-1])}; plans {whole_mb:.1f} and {half_mb:.1f} MB")
+    return MemoryReport(
+        task.model,
+        __version__,
+        machine(1),
+        describe(streams),
+        tuple(runs),
+        {ratio: tuple(of.taken_mb for of in found) for ratio, found in plans.items()},
+        {ratio: tuple(of.in_use_mb for of in found) for ratio, found in plans.items()},
+        bool(read_checkpoint(model_path(task.model)).info.get("streaming")),
+    )
 
 
 def measure_receiving(task: BenchTask, say: Say) -> ReceiveReport:

@@ -98,6 +98,10 @@ class ModalitySpec:
         """Whether the input has clearly more steps than a sensor sends messages. A message of sound holds many samples."""
         return not sensor_kind(self.kind).row_rate_option and 0 < rate_hz < FINER * self.grid_rate_hz
 
+    def window_dict(self) -> dict[str, Any]:
+        """The part of the spec that decides what its windows contain, as a plain dict; mean and std are applied later."""
+        return {key: value for key, value in self.to_dict().items() if key not in ("mean", "std")}
+
     def to_dict(self) -> dict[str, Any]:
         """Plain dict for JSON."""
         return {

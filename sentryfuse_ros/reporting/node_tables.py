@@ -7,6 +7,13 @@ from typing import Any
 
 from ..evaluation.node_cost import LOOP_PARTS, MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
 
+KEPT_MEMORY = """\
+What is not in use was freed after an inference, and the C library keeps it for the next one. How much it keeps is partly
+chance. saving_r50 counts it and may therefore even be negative; saving_in_use_r50 does not."""
+WHOLE_PICTURES = """\
+The plans of this model are measured without its stream, with pictures that are encoded whole, which costs far more memory
+than the units that a ratio leaves out. The node itself encodes only what changed."""
+
 
 def node_table(report: NodeReport) -> str:
     """One line per side, and the summary."""
@@ -32,7 +39,10 @@ def memory_table(report: MemoryReport) -> str:
         f"node, not shared          {spread([r.private_mb for r in runs], '.0f')} MB",
         f"first prediction after    {spread([r.first_prediction_s for r in runs], '.2f')} s",
     ]
-    lines += [f"model and plan, r = {ratio:<6}{spread(values, '.1f')} MB" for ratio, values in report.plan_mb.items()]
+    for ratio, values in report.plan_mb.items():
+        in_use = spread(report.plan_in_use_mb[ratio], ".1f")
+        lines.append(f"model and plan, r = {ratio:<6}{spread(values, '.1f')} MB, {in_use} MB of them in use")
+    lines += ["", KEPT_MEMORY, *([WHOLE_PICTURES] if report.streams else [])]
     return "\n".join([*lines, "", *_summary(report.summary)])
 
 

@@ -15,7 +15,24 @@ UNEVEN = 5.0  # classes are called uneven where the largest has more than so man
 
 
 def check_classes(classes: Sequence[str], training: Examples, validation: Examples | None, recipe: Recipe) -> list[str]:
-    """Remarks on classes that are rare or not validated; raises DataError on a class without a training example."""
+    """Remarks on classes that are rare or not validated.
+
+    Raises DataError on a class without a training example, on a single class, and on other classes than the recipe lists.
+    """
+    if recipe.classes and recipe.classes != tuple(classes):
+        raise DataError(
+            "data set classes",
+            ", ".join(classes),
+            f"{', '.join(recipe.classes)}, as the recipe lists them",
+            "make the data set again with this recipe, or correct its classes",
+        )
+    if len(classes) < 2:
+        raise DataError(
+            "data set classes",
+            ", ".join(classes) or "none",
+            "at least two, because a model tells them apart",
+            "record another one, or label what is not of this one, for instance as 'other'",
+        )
     counts = np.bincount(training.labels, minlength=len(classes))
     absent = [name for name, count in zip(classes, counts) if not count]
     if absent:
@@ -23,7 +40,8 @@ def check_classes(classes: Sequence[str], training: Examples, validation: Exampl
             "training examples",
             "none of class " + ", ".join(absent),
             "some of every class",
-            "record it, move a recording with it to the training groups, or leave the label out of the data set",
+            "record it, move a recording with it to the training groups, or leave the label out of the data set"
+            + ("" if recipe.border_windows else "; windows in which the label changes count only with border_windows: true"),
         )
     remarks = []
     if counts.max() > UNEVEN * counts.min():

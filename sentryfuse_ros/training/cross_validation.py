@@ -145,6 +145,13 @@ def held_out(recipe: Recipe, names: Sequence[str]) -> dict[str, tuple[Group, ...
 
 def divided(units: Sequence[Group], count: int, seed: int) -> list[tuple[Group, ...]]:
     """The units in ``count`` parts of nearly equal size, drawn by the seed."""
+    if len(units) < 2:
+        raise ParameterError(
+            "--cross-validate",
+            f"{len(units)} person, place, recording or group to divide",
+            "at least two",
+            "record more, or name more train_groups in the training YAML",
+        )
     if not 2 <= count <= len(units):
         raise ParameterError(
             "--cross-validate", count, f"2 to {len(units)}, the number of persons, places, recordings or groups to divide"

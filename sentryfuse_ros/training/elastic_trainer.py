@@ -15,6 +15,7 @@ from ..model.config import FuseConfig
 from ..model.fuse import SentryFuse, Tokens
 from ..model.saved import weights_digest
 from ..model.subnetwork import Subnetwork
+from ..preprocessing import ModalitySpec
 from ..pruning.slicing import as_arrays, gate_scores, slice_weights
 from ..pruning.units import SiteKeep, subnetwork_units
 from .distributed import Distributed
@@ -23,6 +24,7 @@ from .metrics import StepLosses
 from .recipe import Recipe
 from .trainer import Batch, Trainer
 
+_REMEDY = "give the recipe that this network was trained by"
 RANKED_ON = 512  # examples from which the channels of the stems get their order
 
 
@@ -60,11 +62,12 @@ class ElasticTrainer(Trainer):
 
     def first_network(self, classes: Sequence[str]) -> SentryFuse:
         """The network of the first stage, in the sizes of the recipe, its stems' channels sorted by what they matter."""
+        _check_inputs_and_classes(self.whole, self.recipe.specs, classes)
         before = self.whole.config
         modalities = [spec.to_dict() for spec in before.modalities]
         config = FuseConfig.from_dict({**self.recipe.model, "modalities": modalities, "classes": before.classes})
         model = SentryFuse(config)
-        _check_same(self.whole, model, [spec.name for spec in self.recipe.specs], classes)
+        _check_same_shapes(self.whole, model)
         model.load_state_dict(self.whole.state_dict())
         for stem, saliency in zip(model.stems, self.channel_saliency(model)):
             stem.sort_channels(saliency)
@@ -134,15 +137,25 @@ class ElasticTrainer(Trainer):
         return (each * steady).mean()
 
 
-def _check_same(whole: SentryFuse, model: SentryFuse, modalities: Sequence[str], classes: Sequence[str]) -> None:
-    before, now = whole.state_dict(), model.state_dict()
-    differs = sorted({n for n in {*before, *now} if n not in before or n not in now or before[n].shape != now[n].shape})
-    remedy = "give the recipe that this network was trained by"
-    if differs:
-        raise ParameterError("network of the first stage", f"another shape of {differs[0]}", "the recipe's network", remedy)
+def _check_inputs_and_classes(whole: SentryFuse, specs: Sequence[ModalitySpec], classes: Sequence[str]) -> None:
+    """Raises ParameterError where the network of the first stage has other inputs than a recipe or other classes than its data.
+
+    Its own means and deviations are kept.
+    """
     for what, seen, expected in (
-        ("modalities", list(whole.config.names), list(modalities)),
+        ("modalities", list(whole.config.names), [spec.name for spec in specs]),
         ("classes", list(whole.config.classes), list(classes)),
+        *(
+            (f"modality {now.name!r}", before.window_dict(), now.window_dict())
+            for before, now in zip(whole.config.modalities, specs)
+        ),
     ):
         if seen != expected:
-            raise ParameterError(f"{what} of the network of the first stage", seen, expected, remedy)
+            raise ParameterError(f"{what} of the network of the first stage", seen, expected, _REMEDY)
+
+
+def _check_same_shapes(whole: SentryFuse, model: SentryFuse) -> None:
+    before, now = whole.state_dict(), model.state_dict()
+    differs = sorted({n for n in {*before, *now} if n not in before or n not in now or before[n].shape != now[n].shape})
+    if differs:
+        raise ParameterError("network of the first stage", f"another shape of {differs[0]}", "the recipe's network", _REMEDY)

@@ -7,6 +7,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import yaml
+
 from ..datasets.proposed_inputs import ProposedInput
 from ..datasets.window_folder import WindowFolder
 from ..model.tokenizer_config import TEXTURE_SCALES
@@ -22,10 +24,12 @@ Counts = Mapping[str, Mapping[str, int]]  # split -> label -> windows
 
 
 def counts_of(folder: WindowFolder) -> Counts:
-    """How many windows of each label the splits of a data set have."""
-    counts: dict[str, Counter[str]] = {}
-    for bag in folder.description.bags:
-        counts.setdefault(bag.split, Counter()).update(bag.labels)
+    """How many windows of each label the splits of a data set have, without those in which the label changes: the recipe leaves
+    them out of training."""
+    counts: dict[str, Counter[str]] = {bag.split: Counter() for bag in folder.description.bags}
+    windows = folder.load(()).steady_only()
+    for split, label in zip(windows.groups.tolist(), windows.labels.tolist()):
+        counts[split][folder.CLASSES[label]] += 1
     return counts
 
 
@@ -52,7 +56,7 @@ def example_recipe(dataset: str, inputs: Sequence[ProposedInput], counts: Counts
         *_network(windows),
         f"  # Each sensor gives about {TOKENS} tokens, or one per frame.",
         "  tokenizer:",
-        *(f"    {spec.name}: {_yaml(_tokenizer(spec))}{_spectrum_text(spec)}" for spec in specs),
+        *(f"    {_yaml(spec.name)}: {_yaml(_tokenizer(spec))}{_spectrum_text(spec)}" for spec in specs),
         "",
         *_length(windows),
         *_balance(counts),
@@ -71,7 +75,7 @@ def example_recipe(dataset: str, inputs: Sequence[ProposedInput], counts: Counts
 def _described(counts: Counts) -> str:
     if not counts:
         return "the folder that sentryfuse dataset will write"
-    return ", ".join(f"{split}: {sum(of.values())} windows" for split, of in counts.items())
+    return ", ".join(f"{split}: {sum(of.values())} windows" for split, of in counts.items()) + " with one label throughout"
 
 
 def _groups(counts: Counts) -> list[str]:
@@ -180,11 +184,20 @@ def _short(value: float) -> float | int:
 
 
 def _yaml(value: Any) -> str:
-    """A value on one line, as YAML reads it: JSON is YAML, but keys and words need no quotes here."""
+    """A value on one line, as YAML reads it: JSON is YAML, but most keys and words need no quotes here."""
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key}: {_yaml(inner)}" for key, inner in value.items()) + "}"
+        return "{" + ", ".join(f"{_yaml(key)}: {_yaml(inner)}" for key, inner in value.items()) + "}"
     if isinstance(value, (list, tuple)):
         return "[" + ", ".join(map(_yaml, value)) + "]"
     if isinstance(value, str):
-        return value if value.replace("_", "").replace("/", "").replace(".", "").replace("-", "").isalnum() else json.dumps(value)
+        plain = value.replace("_", "").replace("/", "").replace(".", "").replace("-", "").isalnum()
+        return value if plain and _is_text(value) else json.dumps(value)
     return json.dumps(value)
+
+
+def _is_text(word: str) -> bool:
+    """Whether YAML reads a word without quotes as text. It takes 2024_05_03 for a number and 2024-05-03 for a date."""
+    try:
+        return bool(yaml.safe_load(word) == word)
+    except (yaml.YAMLError, ValueError):  # the second of a date that does not exist
+        return False

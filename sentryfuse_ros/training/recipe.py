@@ -67,6 +67,11 @@ class Recipe:
         missing, most = self.schedule.missing, len(self.modalities) - 1
         possible = not most or any(missing[:most])
         self._require("schedule missing", missing, possible, "a chance above 0 of as many missing sensors as can be missing")
+        series = [spec.name for spec in self.specs if spec.kind == "series"]
+        for key in ("series_scale", "series_shift"):
+            if isinstance(strengths := getattr(self.augment, key), Mapping):
+                known = set(strengths) <= set(series)
+                self._require(f"augment {key}", list(strengths), known, "names of series among " + (", ".join(series) or "none"))
         for name, channels in self.augment.swapped_channels.items():
             count = next((spec.channels for spec in self.specs if spec.name == name and len(spec.shape) == 2), 0)
             each_once = bool(count) and sorted(map(abs, channels)) == list(range(1, count + 1))
@@ -91,8 +96,9 @@ class Recipe:
     def from_dict(cls: type[R], values: Mapping[str, Any]) -> R:
         """From the YAML's mapping; raises ParameterError on an unknown or missing key, or a value that its key cannot have."""
         lists = ("modalities", "classes", "train_groups", "validation_groups", "test_groups")
-        # A list without entries is None in YAML.
-        return build(cls, {k: () if v is None and k in lists else v for k, v in values.items()}, _WHAT, _REMEDY)
+        # A list or a section without entries is None in YAML.
+        empty: dict[str, Any] = {**dict.fromkeys(lists, ()), "model": {}}
+        return build(cls, {k: empty.get(k) if v is None else v for k, v in values.items()}, _WHAT, _REMEDY)
 
     @classmethod
     def read(cls: type[R], path: str | Path, changes: Sequence[str] = ()) -> R:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ..datasets import LabelledDataset, dataset
 from ..errors import CheckpointError, ParameterError, reason_of
 from ..masks import all_masks, mask_to_bits
+from ..model.checkpoint import checkpoint_paths
 from ..model.fuse import SentryFuse
 from ..model.saved import load_checkpoint, save_checkpoint
 from .checks import check_classes, check_modalities, check_origins, check_start
@@ -219,6 +220,10 @@ def _check_folder(out: Path, resume: bool) -> None:
             "a run that is there already",
             "an empty folder",
             "continue it with --resume, or choose another --out",
+        )
+    if not resume and checkpoint_paths(out)[0].exists():
+        raise CheckpointError(
+            f"training folder {out}", "a model that is there already", "an empty folder", "choose another --out"
         )
 
 

@@ -12,7 +12,8 @@ from ..datasets import LabelledDataset, dataset, split_groups
 from ..datasets.recording import Group
 from ..datasets.windows import WindowSet
 from ..errors import DataError, ParameterError
-from ..model.checkpoint import read_checkpoint, write_trust
+from ..files import check_writable
+from ..model.checkpoint import read_checkpoint, trust_path, write_trust
 from ..model.fuse import SentryFuse
 from ..model.saved import network_of
 from ..model.subnetwork import whole_stems
@@ -45,9 +46,10 @@ class TrustTask:
 def make_trust_file(task: TrustTask, say: Callable[[str], None]) -> Path:
     """Fit one table for each model input of a kind that has quantities, and write the file beside the model; returns its path.
 
-    Raises CheckpointError, or DataError where no input has enough windows.
+    Raises CheckpointError, SentryFuseError where the file cannot be written, or DataError where no input has enough windows.
     """
     checkpoint = read_checkpoint(task.model)
+    check_writable(trust_path(task.model))  # now, and not after minutes of work
     recipe = checkpoint.info.get("recipe", {})
     groups = [
         task.train_groups or tuple(recipe.get("train_groups", ())),
