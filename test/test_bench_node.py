@@ -43,7 +43,7 @@ SHORT = ("--quick", "--seconds", "1", "--model", "utd_mhad_depth_imu")
     ("bench", "keys"),
     [
         ("node", {"cpu_r90_vs_r0", "feed_ms", "tick_ms", "judge_ms"}),
-        ("memory", {"saving_r50", "saving_in_use_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
+        ("memory", {"saving_r50", "saving_with_model_r50", "node_rss_mb", "first_prediction_s", "first_prediction_s_max"}),
         ("receive", {"cpu_ratio", "lost", "overhead_ms_p99"}),
     ],
 )
@@ -78,23 +78,23 @@ def node_run(cpu, first=0.5):
     return NodeRun(cpu, 150.0 + cpu, 100.0, first, 1.0, 2.0)
 
 
-def memory_report(plan_mb, in_use_mb, streams=False):
+def memory_report(plan_mb, streams=False):
     runs = (node_run(1.0, 0.5), node_run(2.0, 2.5))
-    return MemoryReport("m", "1", machine(1), "", runs, plan_mb, in_use_mb, streams)
+    return MemoryReport("m", "1", machine(1), "", runs, (4.0, 4.0), plan_mb, streams)
 
 
-def test_a_saving_that_is_negative_by_chance_stands_beside_that_of_the_memory_in_use():
-    chance, in_use = {"0": (25.0,), "0.5": (29.5,)}, {"0": (15.0,), "0.5": (14.7,)}
-    table = memory_table(memory_report(chance, in_use, streams=True))
-    assert "model and plan, r = 0.5   29.5 MB, 14.7 MB of them in use" in table
-    assert "saving_r50: -0.18\nsaving_in_use_r50: 0.02\n" in table and "without its stream" in table
-    assert "stream" not in memory_table(memory_report(chance, in_use))
+def test_the_table_of_memory_tells_model_and_plans_apart():
+    table = memory_table(memory_report({"0": (8.0,), "0.5": (5.0,)}, streams=True))
+    assert "the model, loaded         4.0 (4.0 to 4.0) MB in use\nits plan of r = 0         8.0 MB in use\n" in table
+    assert "saving_r50: 0.375\nsaving_with_model_r50: 0.25\n" in table and "without its stream" in table
+    assert "stream" not in memory_table(memory_report({"0": (8.0,), "0.5": (5.0,)}))
 
 
 def test_memory_that_an_inference_has_freed_is_not_in_use():
-    taken, in_use = zip(*(plan_memory("utd_mhad_stream_large", 0.5) for _ in range(2)))
-    assert abs(in_use[0] - in_use[1]) < 0.1 * in_use[0]  # about 15 MB, while what is kept beside it may double
-    assert all(0 < part <= whole for part, whole in zip(in_use, taken))
+    found = [plan_memory("utd_mhad_stream_large", 0.5) for _ in range(2)]
+    assert min(min(found)) > 0
+    for one, other in zip(*found):
+        assert abs(one - other) < 0.1 * one  # of about 15 MB; what the C library keeps besides may be as much again, or twice
 
 
 def test_summaries_are_medians_of_their_sides():
@@ -109,10 +109,10 @@ def test_summaries_are_medians_of_their_sides():
     whole = (LoopCost(0.0, 1.0, 3.0, 0.3), LoopCost(0.0, 1.5, 4.0, 0.2), LoopCost(0.0, 9.0, 3.5, 0.8))
     report = NodeReport("m", "1", {}, "", 1.0, sides[:1], (LoopCost(0.9, 0.1, 0.2, 0.1), *whole))
     assert report.summary == {"feed_ms": 1.5, "tick_ms": 3.5, "judge_ms": 0.3}
-    memory = memory_report({"0": (10.0, 20.0), "0.5": (9.0, 9.0)}, {"0": (8.0, 8.0), "0.5": (6.0, 6.0)})
+    memory = memory_report({"0": (10.0, 20.0), "0.5": (9.0, 9.0)})
     assert memory.summary == {
         "saving_r50": 0.4,
-        "saving_in_use_r50": 0.25,
+        "saving_with_model_r50": 0.316,
         "node_rss_mb": 151.5,
         "first_prediction_s": 1.5,
         "first_prediction_s_max": 2.5,

@@ -1,14 +1,12 @@
 """Memory that a model and one of its plans take, each measured in a process of its own.
 
-`python -m sentryfuse_ros.evaluation.plan_memory MODEL RATIO` prints it in MB: all of it, and what of it is in use.
+`python -m sentryfuse_ros.evaluation.plan_memory MODEL RATIO` prints both in MB.
 """
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,19 +18,20 @@ from ..runtime.engine import Engine
 from ..runtime.onnx_graph import OnnxGraph
 from ..runtime.onnx_session import make_session
 from ..runtime.plan_costs import choose_by_time, noise_window
+from ..runtime.process_memory import settle_garbage
 
 WINDOWS = 20
 
 
 class PlanMemory(NamedTuple):
-    """What a model and one of its plans take [MB]: all memory, and without what an inference has freed again.
+    """What a loaded model and one of its plans have in use [MB].
 
-    The C library keeps some of the freed memory for the next inference. How much it keeps depends on the order in which the
+    Not counted is memory that was freed and that the C library keeps for later. How much it keeps depends on the order in which
     intermediate results came and went: with pictures of 240x320 that are encoded whole, it is between 7 and 40 MB by chance.
     """
 
-    taken_mb: float
-    in_use_mb: float
+    model_mb: float
+    plan_mb: float
 
 
 def private_mb(pid: int | str = "self") -> float:
@@ -56,8 +55,8 @@ def _fields(path: str, names: tuple[str, ...]) -> list[float]:
 
 
 def plan_memory(model: str, ratio: float) -> PlanMemory:
-    """Memory that loading a model and running its plan of a ratio takes in a fresh process, without the library that runs it, nor
-    what the library makes once for all models. Raises SentryFuseError."""
+    """Memory of a model and its plan of a ratio in a fresh process, without the library that runs them, nor what the library
+    makes once for all models. Raises SentryFuseError."""
     command = [sys.executable, "-m", __name__, model, str(ratio)]
     done = subprocess.run(command, text=True, capture_output=True, check=False)
     if done.returncode:
@@ -70,21 +69,23 @@ def plan_memory(model: str, ratio: float) -> PlanMemory:
 def measure_here(model: str, ratio: float) -> PlanMemory:
     """The same in this process, which must not have loaded a model before."""
     _ready_library()
-    before_mb = written_mb()
+    before_mb = _in_use_mb()
     engine = Engine.load(model_path(model))
     try:
         choose_by_time(engine, 1)
     except ParameterError:
         pass  # the ratio is a share of FLOPs then
-    mask, without_window_mb = np.ones(len(engine.modalities), bool), written_mb()
-    window = noise_window(engine)
-    window_mb = written_mb() - without_window_mb
+    loaded_mb = _in_use_mb()
+    mask, window = np.ones(len(engine.modalities), bool), noise_window(engine)
+    with_window_mb = _in_use_mb()
     for _ in range(WINDOWS):
         engine.infer(window, mask, ratio)
-    taken_mb = written_mb() - before_mb - window_mb
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)
-    return PlanMemory(taken_mb, written_mb() - before_mb - window_mb)
+    return PlanMemory(loaded_mb - before_mb, _in_use_mb() - with_window_mb)
+
+
+def _in_use_mb() -> float:
+    settle_garbage()
+    return written_mb()
 
 
 def _ready_library() -> None:

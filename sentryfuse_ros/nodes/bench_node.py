@@ -92,7 +92,7 @@ def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
             for ratio, found in plans.items():
                 found.append(plan_memory(task.model, float(ratio)))
             runs.append(_run_node(side, task, streams))
-            whole_mb, half_mb = (found[-1].taken_mb for found in plans.values())
+            whole_mb, half_mb = (found[-1].plan_mb for found in plans.values())
             say(f"round {i + 1}: {_in_words(runs[-1])}; plans {whole_mb:.1f} and {half_mb:.1f} MB")
     return MemoryReport(
         task.model,
@@ -100,8 +100,8 @@ def measure_memory(task: BenchTask, say: Say) -> MemoryReport:
         machine(1),
         describe(streams),
         tuple(runs),
-        {ratio: tuple(of.taken_mb for of in found) for ratio, found in plans.items()},
-        {ratio: tuple(of.in_use_mb for of in found) for ratio, found in plans.items()},
+        tuple(of.model_mb for found in plans.values() for of in found),
+        {ratio: tuple(of.plan_mb for of in found) for ratio, found in plans.items()},
         bool(read_checkpoint(model_path(task.model)).info.get("streaming")),
     )
 

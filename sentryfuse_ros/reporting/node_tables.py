@@ -7,9 +7,6 @@ from typing import Any
 
 from ..evaluation.node_cost import LOOP_PARTS, MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
 
-KEPT_MEMORY = """\
-What is not in use was freed after an inference, and the C library keeps it for the next one. How much it keeps is partly
-chance. saving_r50 counts it and may therefore even be negative; saving_in_use_r50 does not."""
 WHOLE_PICTURES = """\
 The plans of this model are measured without its stream, with pictures that are encoded whole, which costs far more memory
 than the units that a ratio leaves out. The node itself encodes only what changed."""
@@ -39,10 +36,9 @@ def memory_table(report: MemoryReport) -> str:
         f"node, not shared          {spread([r.private_mb for r in runs], '.0f')} MB",
         f"first prediction after    {spread([r.first_prediction_s for r in runs], '.2f')} s",
     ]
-    for ratio, values in report.plan_mb.items():
-        in_use = spread(report.plan_in_use_mb[ratio], ".1f")
-        lines.append(f"model and plan, r = {ratio:<6}{spread(values, '.1f')} MB, {in_use} MB of them in use")
-    lines += ["", KEPT_MEMORY, *([WHOLE_PICTURES] if report.streams else [])]
+    lines.append(f"the model, loaded         {spread(report.model_mb, '.1f')} MB in use")
+    lines += [f"its plan of r = {ratio:<10}{spread(values, '.1f')} MB in use" for ratio, values in report.plan_mb.items()]
+    lines += ["", WHOLE_PICTURES] if report.streams else []
     return "\n".join([*lines, "", *_summary(report.summary)])
 
 
