@@ -238,6 +238,7 @@ def test_a_picture_in_which_every_pixel_is_valid_runs_a_graph_of_its_own(monkeyp
             ran.append(self.name)
             return self.session.run(*args)
 
+    assert "_session" not in vars(pictures)  # it is made when a picture needs it
     monkeypatch.setattr(pictures, "_session", Watched(pictures._session, "any"))
     monkeypatch.setattr(pictures, "_whole", Watched(pictures._whole, "whole"))
     rng = np.random.default_rng(0)

@@ -173,13 +173,19 @@ class OnnxBackend:
 
     def _picture_session(self, place: int, size: int) -> PictureSession:
         if (place, size) not in self._pictures:
-            graph = OnnxGraph()
-            graph.output(self._write_tokenizer(graph, WINDOW, place, size), TOKENS)
-            # Nothing is shared: ONNX Runtime lays the weights of these convolutions out anew, and would keep shared ones besides.
-            session = make_session(graph, self._threads, self._providers)
-            options = self._config.tokenizer[self._config.names[place]].at_size(size)
-            self._pictures[place, size] = PictureSession(session, options, self._whole_session(place, size))
+            self._pictures[place, size] = PictureSession(
+                lambda: self._any_session(place, size),
+                self._config.tokenizer[self._config.names[place]].at_size(size),
+                self._whole_session(place, size),
+            )
         return self._pictures[place, size]
+
+    def _any_session(self, place: int, size: int) -> Any:
+        """The session for any picture."""
+        graph = OnnxGraph()
+        graph.output(self._write_tokenizer(graph, WINDOW, place, size), TOKENS)
+        # Nothing is shared: ONNX Runtime lays the weights of these convolutions out anew, and would keep shared ones besides.
+        return make_session(graph, self._threads, self._providers)
 
     def _whole_session(self, place: int, size: int) -> Any | None:
         """The session for pictures in which every pixel is valid; None where it would not be faster."""

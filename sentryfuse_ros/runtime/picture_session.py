@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -38,15 +40,23 @@ class PictureSession:
     """Tokens of pictures that each make a token of their own. The older pictures of a window were the newest of an earlier
     one, so their tokens are kept instead of made again. The result is the same to the last bit."""
 
-    def __init__(self, session: Any, options: TokenizerConfig, whole: Any | None = None):
-        """``whole``: a faster session for pictures in which every pixel is valid, that is, not zero in all channels."""
-        self._session, self._options, self._whole = session, options, whole
+    def __init__(self, make_session: Callable[[], Any], options: TokenizerConfig, whole: Any | None = None):
+        """``make_session``: for any picture. ``whole``: a faster session for pictures in which every pixel is valid, that is, not
+        zero in all channels. With it, the session for any picture is made when the first comes that needs it.
+        """
+        self._make_session, self._options, self._whole = make_session, options, whole
+        if whole is None:
+            self._session = make_session()
         self._sees_valid = options.sees_valid_pixels
         self._given: np.ndarray | None = None  # where the valid pixels are put beside the pictures
         self._kept: dict[bytes, _KeptToken] = {}  # in the order in which they were made
         self._newest: tuple[np.ndarray, PictureTokens] | None = None  # the newest window, and what was made of it
         self._runs = 0
         self._longest = 0  # runs after which a token was used again, at most
+
+    @cached_property
+    def _session(self) -> Any:
+        return self._make_session()
 
     def run(self, window: np.ndarray) -> PictureTokens:
         """Pictures (K, C, H, W), oldest first -> their tokens. The same object again for a window that was given last and that
