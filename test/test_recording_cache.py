@@ -4,13 +4,14 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sentryfuse_ros.errors import BagError, ParameterError, SentryFuseError
 from sentryfuse_ros.paths import cache_path, model_path
 from sentryfuse_ros.replay import recording_cache
-from sentryfuse_ros.replay.recording_cache import Drive, cache_folder, find, is_complete, make
+from sentryfuse_ros.replay.recording_cache import MAKING, Drive, cache_folder, find, is_complete, make
 
 DRIVE = Drive("test", 4, 1.0, 1.0, 0.9)
 
@@ -67,6 +68,20 @@ def test_a_run_broken_off_leaves_nothing(tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         make(DRIVE, [tmp_path / "cache"], stop)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_an_interrupt_while_the_folder_is_tried_leaves_nothing(tmp_path, monkeypatch):
+    mkdir = Path.mkdir
+
+    def interrupted(self, *args, **kwargs):
+        mkdir(self, *args, **kwargs)
+        if self.name.startswith(MAKING):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "mkdir", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        made(tmp_path)
     assert not list((tmp_path / "cache").iterdir())
 
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -147,9 +148,11 @@ def writable(folder: Path) -> bool:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         trial.mkdir(exist_ok=True)
-        trial.rmdir()
     except OSError:
         return False
+    finally:  # also where a signal comes just now
+        with suppress(OSError):
+            trial.rmdir()
     return True
 
 
