@@ -64,10 +64,8 @@ def measure_times_again(
     """
     configs = {name: _stream_config(name, checkpoint) for name, checkpoint in checkpoints.items()}
     for name, checkpoint in checkpoints.items():
-        found, own = (
-            known["by_model"][name],
-            {"sha256": checkpoint.info.get("sha256"), "section_sha256": section_sha256(checkpoint)},
-        )
+        found = known["by_model"][name]
+        own = {"sha256": checkpoint.info.get("sha256"), "section_sha256": section_sha256(checkpoint)}
         for part, what in (("sha256", "weights"), ("section_sha256", "section streaming")):
             if found[part] != own[part]:
                 seen, expected = f"those of {what} {found[part][:12]}", f"those of {str(own[part])[:12]}, which the model has now"

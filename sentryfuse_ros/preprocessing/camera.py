@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from ..errors import DecodeError
-from .frame_slots import filled_slots
+from .frame_slots import filled_slots, window_of_slots
 from .spec import ModalitySpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
@@ -91,18 +91,13 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     if spec.encoding != "depth_m":
         frames -= mean
         frames /= std
-        if len(filled) == spec.shape[0]:
-            return frames
-    out = np.zeros(spec.shape, np.float32)
-    if spec.encoding != "depth_m":
-        out[filled] = frames
-        return out
+        return window_of_slots(filled, frames, spec)
     returns = frames > 0
     if not returns.any():
-        return out
+        return np.zeros(spec.shape, np.float32)
     if spec.options.get("relative_depth"):
         frames = frames - np.median(frames[returns])
-    out[filled] = np.where(returns, (frames - mean) / std, 0.0)
+    out = window_of_slots(filled, np.where(returns, (frames - mean) / std, np.float32(0)), spec)
     if spec.options.get("centre_columns"):
         columns = returns.sum(axis=(0, 1, 2))
         centroid = float((columns * np.arange(len(columns))).sum() / columns.sum())

@@ -40,3 +40,13 @@ def filled_slots(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: 
     found = slot_rows(row_stamp_ns, end_ns, spec)
     filled = [slot for slot, row in enumerate(found) if row >= 0]
     return filled, rows[[found[slot] for slot in filled]].astype(np.float32, copy=False)
+
+
+def window_of_slots(filled: list[int], frames: np.ndarray, spec: ModalitySpec) -> np.ndarray:
+    """The window (K, C, H, W) float32 with frames (n, C, H, W) in n of its slots and zeros in the others. Where none is empty, it
+    is ``frames`` itself."""
+    if len(filled) == spec.shape[0]:
+        return frames
+    out = np.zeros(spec.shape, np.float32)
+    out[filled] = frames
+    return out

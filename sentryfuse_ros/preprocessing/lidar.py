@@ -26,7 +26,7 @@ from math import ceil, pi, radians, tan
 import numpy as np
 
 from ..errors import DecodeError, ParameterError
-from .frame_slots import filled_slots
+from .frame_slots import filled_slots, window_of_slots
 from .spec import ModalitySpec
 
 CHANNELS = ("range", "height", "count", "intensity", "relief")
@@ -219,11 +219,7 @@ def model_input(row_stamp_ns: np.ndarray, rows: np.ndarray, end_ns: int, spec: M
     frames -= spec.channel_mean[:, None, None]
     frames /= spec.channel_std[:, None, None]
     np.copyto(frames, 0.0, where=empty)
-    if len(filled) == spec.shape[0]:
-        return frames
-    out = np.zeros(spec.shape, np.float32)
-    out[filled] = frames
-    return out
+    return window_of_slots(filled, frames, spec)
 
 
 def valid_cells(spec: ModalitySpec, x: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ from typing import Any
 from ..evaluation.node_cost import LOOP_PARTS, MemoryReport, NodeReport, NodeSide, ReceiveReport, spread
 
 WHOLE_PICTURES = """\
-The plans of this model are measured without its stream, with pictures that are encoded whole, which costs far more memory
-than the units that a ratio leaves out. The node itself encodes only what changed."""
+The plans of this model are measured without its stream, with pictures that are encoded whole. The node itself encodes only
+what changed."""
 
 
 def node_table(report: NodeReport) -> str:

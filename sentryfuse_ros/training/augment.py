@@ -77,8 +77,7 @@ def augment_windows(
 
 def _swap_sides(x: np.ndarray, spec: ModalitySpec, channels: Sequence[int], swapped: np.ndarray) -> np.ndarray:
     """Windows (n, T, C) of which those ``swapped`` (n,) have their channels rearranged, in physical units."""
-    mean = spec.channel_mean
-    std = spec.channel_std
+    mean, std = spec.channel_mean, spec.channel_std
     taken = np.abs(channels) - 1
     other = ((x[swapped] * std + mean)[..., taken] * np.sign(channels).astype(np.float32) - mean) / std
     out = x.copy()
@@ -118,8 +117,7 @@ def augment_camera(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.
 
 def augment_imu(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.random.Generator) -> np.ndarray:
     """Mounting error and scale, which act on physical units, and noise on the normalised values."""
-    mean = spec.channel_mean
-    std = spec.channel_std
+    mean, std = spec.channel_mean, spec.channel_std
     physical = x * std + mean
     turn = _rotations(np.deg2rad(augment.imu_rotation_deg) / 3**0.5 * _per_window(x, rng, 3))
     scale = 1 + augment.imu_scale * _per_window(x, rng, 2)
@@ -143,8 +141,7 @@ def augment_series(x: np.ndarray, spec: ModalitySpec, augment: Augment, rng: np.
     """A factor on the physical values, an offset of each channel, and noise on the normalised values."""
     changed = x
     if scale := _of_sensor(augment.series_scale, spec.name):
-        mean = spec.channel_mean
-        std = spec.channel_std
+        mean, std = spec.channel_mean, spec.channel_std
         changed = ((changed * std + mean) * np.exp(scale * _per_window(x, rng, 1, 1)) - mean) / std
     if shift := _of_sensor(augment.series_shift, spec.name):
         changed = changed + shift * _per_window(x, rng, 1, x.shape[2])
